@@ -1,0 +1,4 @@
+-- `make lint` checks the assembled scripts (includes pasted in), as the store sends them.
+std = "lua51"
+read_globals = {"redis", "cjson", "KEYS", "ARGV"}
+max_line_length = 140

@@ -1,0 +1,58 @@
+# Needs Python 3.11 or newer, or uv; the first command makes .venv, the next ones cost nothing.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint run bench lock clean
+BIN := .venv/bin
+STAMP := .venv/installed
+LUA := build/lua
+ARGS ?=
+
+help:  ## show this
+	@sed -nE 's/^([a-z]+):.*##/make \1\t/p' Makefile | expand -t 14
+
+demo: $(STAMP)  ## four simulated days on the real worker: ARGS="--seed 7 --chaos"
+	@$(BIN)/softbounce demo $(ARGS)
+
+test: $(STAMP)  ## the whole test suite: ARGS="-k quiet -n auto"
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)  ## ruff, mypy, the rooms, the Lua scripts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@rm -rf $(LUA) && $(BIN)/python -m softbounce.store.scripts $(LUA)
+	@if command -v luacheck >/dev/null; then set -e; echo "luacheck $(LUA)"; luacheck --no-color -q $(LUA); \
+	else echo "NOT CHECKED: the Lua scripts; luacheck is missing (apt-get install lua-check)"; [ "$$CI" != true ]; fi
+
+run: $(STAMP)  ## the service: worker and durable store in ./data
+	@exec $(BIN)/softbounce run $(ARGS)
+
+bench: $(STAMP)  ## print the speed and memory ratios
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+lock:  ## write requirements.lock anew (needs uv)
+	@set -e; copy=$$(mktemp -d); trap 'rm -rf $$copy' EXIT; cp pyproject.toml $$copy; touch $$copy/README.md $$copy/LICENSE; \
+	uv export --quiet --directory $$copy --no-emit-project --all-extras --group dev --no-annotate --no-header \
+	  --format requirements-txt --output-file requirements.lock; cp $$copy/requirements.lock .
+
+clean:  ## remove what was built; ./data stays
+	rm -rf .venv build dist .*_cache .hypothesis src/*.egg-info
+	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml requirements.lock
+	@set -e; if command -v uv >/dev/null; then \
+	  uv venv --quiet --clear --python '>=3.11' .venv; \
+	  uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock; \
+	  uv pip install --quiet --python $(BIN)/python --no-deps -e .; \
+	else \
+	  for python in python3 python3.13 python3.12 python3.11 python3.14 none; do \
+	    if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; done; \
+	  if [ "$$python" = none ]; then echo "Python 3.11 or newer is needed, or uv" >&2; exit 1; fi; \
+	  if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+	    echo "$$python cannot make a virtual environment: install python3-venv (apt-get install python3-venv)" >&2; exit 1; fi; \
+	  echo "installing into .venv, about half a minute"; \
+	  "$$python" -m venv --clear .venv; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
+	fi
+	@touch $@
