@@ -1,0 +1,76 @@
+"""Who a report is about: one error may speak of many recipients, and must never convict an innocent one."""
+
+from typing import Any
+
+from softbounce.core.reasons import CONTACT_CODES
+from softbounce.core.recipients import FIELDS, Channel, Recipient, as_written, form, plain, recipient
+from softbounce.errors import InvalidRecipient
+
+_BY_CODE = {
+    "SMS_": Channel.SMS,
+    "BOUNCE_": Channel.EMAIL,
+    "INVALID_MOBILE_NUMBER": Channel.SMS,
+    "INVALID_EMAIL_ADDRESS": Channel.EMAIL,
+    "INVALID_POSTAL_ADDRESS": Channel.LETTER,
+}
+_BY_NAME = {channel.name: channel for channel in Channel}
+
+
+def channel_of(
+    named: object, *, code: str, recipients: tuple[object, ...], details: dict[str, Any]
+) -> Channel | None:
+    """Return the channel as named in any case, else by the code, else by the recipients, else None."""
+    if isinstance(named, str) and (known := _BY_NAME.get(named.strip().upper())):
+        return known
+    for prefix, channel in _BY_CODE.items():
+        if code.startswith(prefix):
+            return channel
+    forms = {form(one) for one in recipients or (details.get("invalidValues"),)}
+    return forms.pop() if len(forms) == 1 else None
+
+
+def subject_of(
+    recipients: tuple[object, ...],
+    *,
+    channel: Channel | None,
+    failure_type: str,
+    code: str,
+    details: dict[str, Any],
+) -> Recipient | None:
+    """Return the one recipient an event is about, or None if it is about nobody in particular.
+
+    A single recipient is the subject. Among several, or without any, it is the one that ``invalidValues``
+    names, if it names exactly one. An address reported as invalid, which it is, is known as it was written.
+    """
+    if channel is None:
+        return None
+    if recipients and all(one == recipients[0] for one in recipients):
+        is_reported = failure_type == "CONTACT_ERROR" or code in CONTACT_CODES
+        return _known(recipients[0], channel, even_invalid=is_reported)
+    culprits = _invalid_values(details.get("invalidValues"), channel)
+    return _known(culprits[0], channel, even_invalid=True) if len(culprits) == 1 else None
+
+
+def _known(value: object, channel: Channel, *, even_invalid: bool) -> Recipient | None:
+    try:
+        return recipient(value, channel)
+    except InvalidRecipient:
+        return as_written(value, channel) if even_invalid else None
+
+
+def _invalid_values(values: object, channel: Channel) -> list[object]:
+    """Return the distinct addresses among invalid values (by field, a list, or one text); two are enough."""
+    if isinstance(values, dict):
+        if channel is Channel.LETTER and FIELDS[channel] & {plain(name) for name in values}:
+            return [values]  # the parts of one address
+        others = frozenset[str]().union(*(FIELDS[other] for other in Channel if other is not channel))
+        values = [value for name, value in values.items() if plain(name.rpartition(".")[2]) not in others]
+    distinct: list[object] = []
+    for value in values if isinstance(values, list) else [values]:
+        for one in value if isinstance(value, list) else [value]:
+            is_address = isinstance(one, dict) or (isinstance(one, str) and bool(one.strip()))
+            if is_address and one not in distinct:
+                distinct.append(one)
+            if len(distinct) > 1:
+                return distinct
+    return distinct

@@ -1,0 +1,85 @@
+"""Phone numbers: E.164 out of every unambiguous spelling, and what the digits tell: country and time zones.
+
+Most numbers arrive as E.164 and are only looked at; the library, five times slower, reads the rest.
+Nobody judges whether a number is assigned: that data changes with every release, and a key must not.
+"""
+
+import re
+from functools import lru_cache
+
+import phonenumbers
+from phonenumbers.phonemetadata import PhoneMetadata
+from phonenumbers.tzdata import TIMEZONE_DATA, TIMEZONE_LONGEST_PREFIX
+
+from softbounce.errors import InvalidRecipient
+
+E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_MAX_WRITTEN = 64
+_AREA_CODE, _LOCAL_NUMBER = 3, 7  # digits, in North America
+# Other ways to write it: blanks, brackets, dashes of all kinds, the invisible marks that copying brings. No
+# letters and no masks: the library reads letters as on a telephone's keys, +1XXX5550100 as +19995550100.
+_FILLER = r"\s()./\-\u2010-\u2015\u2212\u200b-\u200f\u202a-\u202e\u2060\ufeff"
+_INTERNATIONAL = re.compile(rf"[{_FILLER}]*(?:\+|00)([\d{_FILLER}]+)")
+DIALLED = re.compile(rf"[{_FILLER}]*[+\d][\d{_FILLER}]+")
+
+
+def read_number(text: str) -> tuple[str, str | None]:
+    """Return a number in E.164, and its country; ``InvalidRecipient`` for a national or broken one."""
+    if E164.fullmatch(text):
+        length, national_prefix = calling_code(text[1:4])
+        national = text[1 + length :]
+        # Where a national prefix may hide in the digits, the library has to look.
+        if length and not ((found := national_prefix.match(national)) and found.end()):
+            return text, _country(int(text[1 : 1 + length]), national)
+    written = _INTERNATIONAL.fullmatch(text) if len(text) <= _MAX_WRITTEN else None
+    if not written:
+        message = "a phone number must be written internationally, as +49..., with nothing around it"
+        raise InvalidRecipient(message)
+    try:
+        number = phonenumbers.parse(f"+{written[1]}")
+    except phonenumbers.NumberParseException:
+        message = "not a phone number of any country"
+        raise InvalidRecipient(message) from None
+    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    if not E164.fullmatch(e164):
+        message = "a phone number has 7 to 15 digits"
+        raise InvalidRecipient(message)
+    return e164, _country(number.country_code or 0, phonenumbers.national_significant_number(number))
+
+
+def zones_of(e164: str) -> tuple[str, ...]:
+    """Return the zones of the longest known prefix, assigned number or not; () if there is none."""
+    for length in range(min(TIMEZONE_LONGEST_PREFIX, len(e164) - 1), 0, -1):
+        if zones := TIMEZONE_DATA.get(e164[1 : 1 + length]):
+            return zones
+    return ()
+
+
+@lru_cache(maxsize=1000)
+def calling_code(digits: str) -> tuple[int, re.Pattern[str]]:
+    """Return how many of three digits are the country code (0: none), and its national prefix."""
+    for length in (1, 2, 3):
+        if regions := phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(digits[:length])):
+            facts = PhoneMetadata.metadata_for_region_or_calling_code(int(digits[:length]), regions[0])
+            return length, re.compile((facts and facts.national_prefix_for_parsing) or "(?!)")
+    return 0, re.compile("(?!)")
+
+
+def _country(code: int, national: str) -> str | None:
+    """Return the country of a number; where the library cannot place it, the code's main country."""
+    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]
+    region: str | None = regions[0]
+    if code == 1 and len(national) == _AREA_CODE + _LOCAL_NUMBER:
+        region = _country_of_area(national[:_AREA_CODE])
+    elif len(regions) > 1:
+        zeros = len(national) - len(national.lstrip("0"))
+        number = phonenumbers.PhoneNumber(code, int(national), None, zeros > 0, zeros or None)
+        region = phonenumbers.region_code_for_number(number)
+    region = region or regions[0]
+    return None if region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY else region
+
+
+@lru_cache(maxsize=1000)
+def _country_of_area(area: str) -> str | None:
+    """Return the country of an area code of the North American plan, which 25 countries share."""
+    return phonenumbers.region_code_for_number(phonenumbers.PhoneNumber(1, int(f"{area}2345678")))

@@ -1,0 +1,94 @@
+"""The reason codes we know by themselves: who is to blame for each, and what it means in plain words."""
+
+from softbounce.core.policy import Fault
+
+VETO_TYPES = frozenset({"RENDER_ERROR", "CONFIGURATION_ERROR"})
+"""Error types that forbid suppressing and counting, whatever the code says: no recipient causes them."""
+
+CONTACT_CODES = frozenset({"INVALID_MOBILE_NUMBER", "INVALID_EMAIL_ADDRESS", "INVALID_POSTAL_ADDRESS"})
+"""Codes that say the address itself is malformed: such an address is known as it was written."""
+
+KNOWN: dict[str, Fault] = {
+    "INVALID_MOBILE_NUMBER": Fault.RECIPIENT,
+    "INVALID_EMAIL_ADDRESS": Fault.RECIPIENT,
+    "INVALID_POSTAL_ADDRESS": Fault.RECIPIENT,
+    "PLACEHOLDER_ERROR": Fault.MESSAGE,
+    "SNIPPET_ERROR": Fault.MESSAGE,
+    "QRBILL_ERROR": Fault.MESSAGE,
+    "QR_EPC_ERROR": Fault.MESSAGE,
+    "ATTACHMENTS_ERROR": Fault.MESSAGE,
+    "BOUNCE_PERMANENT_GENERAL": Fault.RECIPIENT,
+    "BOUNCE_PERMANENT_ON_SUPPRESSION_LIST": Fault.RECIPIENT,
+    "BOUNCE_TRANSIENT_MBX_FULL": Fault.RECIPIENT,
+    "BOUNCE_TRANSIENT_MESSAGE_TOO_LARGE": Fault.MESSAGE,
+    "BOUNCE_TRANSIENT_CONTENT_REJECTED": Fault.MESSAGE,
+    "BOUNCE_TRANSIENT_ATTACHMENT_REJECTED": Fault.MESSAGE,
+    "SMS_REJECTED": Fault.RECIPIENT,
+    "SMS_NOT_DELIVERED": Fault.RECIPIENT,
+    "SMS_EXPIRED": Fault.RECIPIENT,
+    "INVALID_CLAIM": Fault.MESSAGE,
+    "DEADLINE_EXCEEDED": Fault.MESSAGE,
+    "PROVIDER_ERROR": Fault.PROVIDER,
+    "COMMUNICATION_PROVIDER_NOT_CONFIGURED": Fault.CONFIG,
+    "INVALID_SENDER_ERROR": Fault.CONFIG,
+    # Not on the pipeline's list, but really sent.
+    "BOUNCE_TRANSIENT_GENERAL": Fault.RECIPIENT,
+    "BOUNCE_PERMANENT_NO_EMAIL": Fault.RECIPIENT,
+    "COMPLAINT": Fault.RECIPIENT,
+    "OPT_OUT": Fault.RECIPIENT,
+}
+"""Every code known by name, and who is to blame for it."""
+
+FAMILIES: dict[str, Fault] = {"BOUNCE_TRANSIENT_*": Fault.RECIPIENT, "BOUNCE_PERMANENT_*": Fault.RECIPIENT}
+"""Siblings of known codes that are not known by name."""
+
+UNREPORTED = "Failed, cause not reported"
+
+_CAUSES = {
+    "INVALID_MOBILE_NUMBER": "Not a valid mobile number",
+    "INVALID_EMAIL_ADDRESS": "Not a valid e-mail address",
+    "INVALID_POSTAL_ADDRESS": "Not a valid postal address",
+    "PLACEHOLDER_ERROR": "Data for the template missing",
+    "SNIPPET_ERROR": "Text block broken",
+    "QRBILL_ERROR": "Payment code cannot be drawn",
+    "QR_EPC_ERROR": "Payment code cannot be drawn",
+    "ATTACHMENTS_ERROR": "Attachment cannot be prepared",
+    "BOUNCE_PERMANENT_ON_SUPPRESSION_LIST": "Blocked on the provider's list",
+    "BOUNCE_PERMANENT_*": "Address does not accept mail",
+    "BOUNCE_TRANSIENT_MBX_FULL": "Mailbox full",
+    "BOUNCE_TRANSIENT_MESSAGE_TOO_LARGE": "Message too large for the mailbox",
+    "BOUNCE_TRANSIENT_CONTENT_REJECTED": "Content refused",
+    "BOUNCE_TRANSIENT_ATTACHMENT_REJECTED": "Attachment refused",
+    "BOUNCE_TRANSIENT_*": "Mailbox not accepting mail right now",
+    "SMS_REJECTED": "Refused by the operator",
+    "SMS_NOT_DELIVERED": "Number does not exist",
+    "SMS_EXPIRED": "Phone unreachable",
+    "INVALID_CLAIM": "Claim data invalid",
+    "DEADLINE_EXCEEDED": "Too late to send",
+    "PROVIDER_ERROR": "Provider unavailable",
+    "COMMUNICATION_PROVIDER_NOT_CONFIGURED": "Channel not set up for this merchant",
+    "INVALID_SENDER_ERROR": "Sender data incomplete",
+    "COMPLAINT": "Marked as spam by the recipient",
+    "OPT_OUT": "Recipient asked not to be contacted",
+}
+
+
+def built_in_fault(code: str) -> Fault | None:
+    """Return who is to blame for ``code`` by its own meaning; None for a code nobody knows.
+
+    A policy may weaken this, never raise another fault to ``recipient``.
+    """
+    fault = KNOWN.get(code)
+    return fault if fault is not None else FAMILIES.get(_family(code))
+
+
+def cause(code: str | None) -> str:
+    """Return in a few words what went wrong, as people read it: ``Mailbox full``."""
+    if not code:
+        return UNREPORTED
+    return _CAUSES.get(code) or _CAUSES.get(_family(code)) or f"Unknown reason {code}"
+
+
+def _family(code: str) -> str:
+    """Return the wildcard that covers ``code``, or the empty string."""
+    return next((name for name in FAMILIES if code.startswith(name[:-1])), "")

@@ -1,0 +1,273 @@
+"""Who a message goes to: one normalised key for every spelling of an address, and its mask and hash."""
+
+import base64
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+
+from email_validator import EmailNotValidError, validate_email
+
+from softbounce.core.numbers import DIALLED, E164, calling_code, read_number, zones_of
+from softbounce.errors import InvalidRecipient
+
+
+class Channel(StrEnum):
+    """How a message travels."""
+
+    SMS = "sms"
+    EMAIL = "email"
+    LETTER = "letter"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """One address on one channel; ``address`` is normalised and is what gets hashed."""
+
+    channel: Channel
+    address: str
+    country: str | None = None  # ISO 3166 alpha-2, from the number or the postal address
+    domain: str | None = None  # e-mail only, lower-case ASCII
+    zones: tuple[str, ...] = ()  # IANA zones of the number's region, for quiet hours; () unknown
+
+
+# Field names of recipient objects, in lower case without separators: "postal_code" and "postalCode" are one.
+_PHONE = ("phonenumber", "phone", "mobilenumber", "mobile", "msisdn", "number", "telephone", "tel", "sms")
+_EMAIL = ("email", "emailaddress", "mail")
+_ANY = ("value", "address", "recipient", "to")
+_COUNTRY = ("country", "countrycode")
+_POSTCODE = ("postcode", "postalcode", "zip", "zipcode", "plz")
+_CITY = ("city", "town")
+_STREET = ("street", "streetaddress", "addressline1", "addressline", "address1", "line1", "streetname")
+_HOUSE = ("housenumber", "streetnumber")
+_NAME, _GIVEN, _FAMILY = (
+    ("name", "fullname", "company"),
+    ("firstname", "givenname"),
+    ("lastname", "familyname"),
+)
+_POSTAL = (*_COUNTRY, *_POSTCODE, *_CITY, *_STREET, *_HOUSE, *_NAME, *_GIVEN, *_FAMILY)
+FIELDS: dict[Channel, frozenset[str]] = {
+    Channel.SMS: frozenset(_PHONE),
+    Channel.EMAIL: frozenset(_EMAIL),
+    Channel.LETTER: frozenset(_POSTAL),
+}
+
+_MAX_TEXT = 4096
+_MAX_EMAIL = 320
+_SHOWS_BOTH_ENDS = 4  # a local part so long shows its last character too
+
+_LABEL = r"(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"  # "..--" is Punycode, or wrong
+_ATOM = r"[A-Za-z0-9!#$%&'+/=?^_`{|}~-]+"  # without "*": that is how addresses are masked
+_TOP = r"(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z])|[A-Za-z]"
+_ADDR_SPEC = re.compile(
+    rf"((?!x{{3,}}@){_ATOM}(?:\.{_ATOM})*)@((?:{_LABEL}\.)+(?:{_TOP}))", re.IGNORECASE | re.ASCII
+)
+_MAX_LOCAL, _MAX_DOMAIN, _MAX_ADDR_SPEC = 64, 253, 254
+
+_BLACKED_OUT = re.compile(r"[*•…●■█]")
+_CROSSED_OUT = re.compile(r"(?i)x{2,}|\d[x#?_]|[x#?_]\d|[#?_]{2,}")  # +1XXX5550100, +4915x123, +49 ____ 12
+_X_LOCAL = re.compile(r"(?i)x{3,}@")
+_X_WORD = re.compile(r"(?i)\bx{3,}\b")
+
+
+def normalise(value: object, channel: Channel | str) -> str:
+    """Return the one text under which ``value`` is known on ``channel``, however it is spelled.
+
+    A phone number becomes E.164 and must be written internationally (``+`` or ``00``). An e-mail address
+    becomes lower case with an ASCII domain. So does its local part: the standard lets case matter there,
+    mailbox providers do not, and a suppression missed by its case costs more than one too many. A letter is
+    known by country, postcode, street and name. ``InvalidRecipient`` never holds the address.
+    """
+    return recipient(value, _channel(channel)).address
+
+
+def recipient(value: object, channel: Channel) -> Recipient:
+    """Return the normalised recipient with what its address tells: country, domain, time zones."""
+    match channel:
+        case Channel.SMS:
+            return _phone(_text_of(value, (*_PHONE, *_ANY)))
+        case Channel.EMAIL:
+            return _email(_text_of(value, (*_EMAIL, *_ANY)))
+        case Channel.LETTER:
+            return _letter(value)
+
+
+def as_written(value: object, channel: Channel) -> Recipient | None:
+    """Return a recipient known by its malformed spelling, trimmed and lower-cased; None if masked."""
+    if isinstance(value, Mapping):
+        fields = _folded(value)
+        names = _POSTAL if channel is Channel.LETTER else (*FIELDS[channel], *_ANY)
+        value = " ".join(str(fields[name]) for name in names if isinstance(fields.get(name), str | int))
+    if not isinstance(value, str) or not (text := value.strip().lower()) or len(text) > _MAX_TEXT:
+        return None
+    return None if _is_masked(text, channel) else Recipient(channel=channel, address=text)
+
+
+def listed(value: object, channel: Channel) -> Recipient:
+    """Return whom the store may know by ``value``: normalised, or as it was written where it is no address.
+
+    An invalid number can be suppressed under its spelling; this finds it again. Raises ``InvalidRecipient``.
+    """
+    try:
+        return recipient(value, channel)
+    except InvalidRecipient:
+        if (known := as_written(value, channel)) is None:
+            raise
+        return known
+
+
+def form(value: object) -> Channel | None:
+    """Return the channel that an address belongs to by its looks alone; None if that cannot be told."""
+    if isinstance(value, str):
+        if "@" in value:
+            return Channel.EMAIL
+        return Channel.SMS if DIALLED.fullmatch(value) else None
+    if isinstance(value, Mapping):
+        names = _folded(value).keys()
+        fitting = [channel for channel in Channel if names & FIELDS[channel]]
+        if len(fitting) > 1 and Channel.LETTER in fitting:
+            fitting.remove(Channel.LETTER)  # a name or a country stands beside any address
+        return fitting[0] if len(fitting) == 1 else None
+    return None
+
+
+def mask(address: str) -> str:
+    """Return an address to recognise, not to use: ``+49•••67``, ``j…e@web.de``, ``DE 10•••``."""
+    if E164.fullmatch(address):
+        return f"+{address[1 : 1 + calling_code(address[1:4])[0]]}•••{address[-2:]}"
+    local, at, domain = address.rpartition("@")
+    if at and re.fullmatch(r"[\w.-]+", domain):
+        return f"{local[: len(local) > 1]}…{local[-1:] if len(local) >= _SHOWS_BOTH_ENDS else ''}@{domain}"
+    country, bar, rest = address.partition("|")
+    return f"{country.upper()} {rest[:2]}•••".lstrip() if bar else "•••"
+
+
+_ENDS = r"""\s<>()\[\]{}"',;:|=/"""
+_EMAIL_IN_TEXT = re.compile(rf"""(?:"[^"\n]+"|(?<![^{_ENDS}])[^{_ENDS}…]+)@[\w.-]*\w""")
+_PHONE_IN_TEXT = re.compile(
+    r"\+[(\d][\d\xa0 ()./-]{5,24}\d"  # with a plus: a number, whatever stands around it
+    r"|(?<![\w.-])(?<!\d:)\(?\d[\d\xa0 ()/-]{5,24}\d(?![\w-]|[.:]\d)"  # without: no part of an id or a time
+)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d)?|1\d{9}|1\d{12}(?:-\d+)?")  # a date, s, ms, a stream entry
+
+
+def scrub(text: str) -> str:
+    """Return ``text`` with everything in it that looks like an e-mail address or a phone number masked."""
+    if "@" in text:
+        text = _EMAIL_IN_TEXT.sub(lambda found: mask(found[0]), text)
+    return _PHONE_IN_TEXT.sub(_scrubbed_number, text)
+
+
+def hashed(who: Recipient, key: bytes) -> str:
+    """Return the 12 characters that stand for a recipient everywhere; ``key`` has at most 64 bytes."""
+    digest = blake2b(f"{who.channel.value}:{who.address}".encode(), key=key, digest_size=9).digest()
+    return base64.urlsafe_b64encode(digest).decode()
+
+
+def _channel(name: str) -> Channel:
+    try:
+        return Channel(name.lower())
+    except ValueError:
+        message = "a channel is sms, email or letter"
+        raise InvalidRecipient(message) from None
+
+
+def plain(name: object) -> str:
+    """Return a field name in lower case, without ``_``, ``-`` and blanks: all spellings of it are one."""
+    return re.sub(r"[^a-z0-9]", "", str(name).lower())
+
+
+def _folded(fields: Mapping[object, object]) -> dict[str, object]:
+    """Return the fields by their plain names."""
+    return {plain(name): value for name, value in fields.items()}
+
+
+def _first(fields: Mapping[str, object], names: Iterable[str]) -> str:
+    """Return the first of the named fields that holds text or a number, or the empty string."""
+    values = (fields.get(name) for name in names)
+    return next((str(value) for value in values if isinstance(value, str | int) and str(value).strip()), "")
+
+
+def _text_of(value: object, names: tuple[str, ...]) -> str:
+    """Return the address inside a recipient, which is text or an object with one of the named fields."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, Mapping):
+        fields = _folded(value)
+        if text := _first(fields, names).strip():
+            # An MSISDN has the country code and no plus, by definition.
+            return f"+{text}" if text == str(fields.get("msisdn")) and text[0] in "123456789" else text
+    message = "neither text nor an object with an address for this channel"
+    raise InvalidRecipient(message)
+
+
+def _is_masked(text: str, channel: Channel) -> bool:
+    """Whether parts of an address were made unreadable on purpose: it must not pass for another one."""
+    if _BLACKED_OUT.search(text):
+        return True
+    pattern = {Channel.SMS: _CROSSED_OUT, Channel.EMAIL: _X_LOCAL, Channel.LETTER: _X_WORD}[channel]
+    return pattern.search(text) is not None
+
+
+def _phone(text: str) -> Recipient:
+    e164, country = read_number(text)
+    return Recipient(channel=Channel.SMS, address=e164, country=country, zones=zones_of(e164))
+
+
+def _email(text: str) -> Recipient:
+    usual = _ADDR_SPEC.fullmatch(text) if len(text) <= _MAX_ADDR_SPEC else None
+    if usual and len(usual[1]) <= _MAX_LOCAL and len(usual[2]) <= _MAX_DOMAIN:
+        return Recipient(channel=Channel.EMAIL, address=text.lower(), domain=usual[2].lower())
+    if len(text) > _MAX_EMAIL or _is_masked(text, Channel.EMAIL):
+        message = "a masked or overlong e-mail address"
+        raise InvalidRecipient(message)
+    try:
+        known = validate_email(text, check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        message = "not an e-mail address"
+        raise InvalidRecipient(message) from None
+    domain = known.ascii_domain.lower()
+    return Recipient(channel=Channel.EMAIL, address=f"{known.local_part.lower()}@{domain}", domain=domain)
+
+
+def _letter(value: object) -> Recipient:
+    if isinstance(value, Mapping):
+        text, country = _postal(_folded(value))
+    else:
+        text, country = _fold(value) if isinstance(value, str) else "", ""
+    if not text or len(text) > _MAX_TEXT or _is_masked(text, Channel.LETTER):
+        message = "not a postal address: it takes a postcode or city, and a street or name, unmasked"
+        raise InvalidRecipient(message)
+    known = country.upper() if re.fullmatch("[a-z]{2}", country) else None
+    return Recipient(channel=Channel.LETTER, address=text, country=known)
+
+
+def _postal(fields: dict[str, object]) -> tuple[str, str]:
+    """Return the key of an address object and its country; the key is empty if too little is known."""
+    for name in ("postaladdress", "address"):
+        inner = fields.get(name)
+        if isinstance(inner, Mapping):
+            fields = fields | _folded(inner)
+    country = _fold(_first(fields, _COUNTRY))
+    place = _fold(_first(fields, _POSTCODE)).replace(" ", "") or _fold(_first(fields, _CITY))
+    street = _fold(f"{_first(fields, _STREET)} {_first(fields, _HOUSE)}")
+    name = _fold(_first(fields, _NAME) or f"{_first(fields, _GIVEN)} {_first(fields, _FAMILY)}")
+    if place and (street or name):
+        return f"{country}|{place}|{street}|{name}", country
+    return _fold(_first(fields, _ANY)), country
+
+
+def _fold(text: str) -> str:
+    """Return text as a letter is compared: one case, one blank, one form of each character."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().replace("|", " ").split())
+
+
+def _scrubbed_number(found: re.Match[str]) -> str:
+    text = found[0]
+    digits = re.sub(r"\D", "", text)
+    if text[0] == "+":
+        return mask(f"+{digits}")
+    least = 7 if text[0] == "0" else 11 if text == digits else 9
+    return f"•••{digits[-2:]}" if len(digits) >= least and not _MOMENT.fullmatch(text) else text

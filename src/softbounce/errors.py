@@ -1,0 +1,79 @@
+"""Every error softbounce raises, and which of the three answers it asks for.
+
+SoftbounceError
+├── RefuseToStart            a person must mend something before a worker may run
+│   ├── InvalidPolicy        the policy file, all problems at once
+│   ├── UnsafeStore          the store may evict or lose what we keep
+│   ├── WrongKey             another hash key than the one this store was written with
+│   └── InvalidSettings      a setting is missing or contradicts another
+├── InvalidEvent             dead-letter: the input cannot be read; it will not get better by itself
+├── InvalidRecipient         a value that is no address on that channel
+├── NotFound                 the thing a command names does not exist
+└── TryAgain                 redeliver: nothing is wrong with the input
+    ├── StoreUnreachable     no answer, or an answer that says "not now" (loading, read-only, disk full)
+    ├── Overloaded           the store is above 90 % of its memory
+    └── BrokerUnreachable    the message broker does not answer
+"""
+
+# ruff: noqa: N818 - the names say what is asked for or wrong; the root alone carries the suffix
+
+
+class SoftbounceError(Exception):
+    """Root of the tree; catch this to catch everything softbounce raises."""
+
+
+class RefuseToStart(SoftbounceError):
+    """A person must mend something before a worker may run."""
+
+
+class InvalidPolicy(RefuseToStart):
+    """The policy file is wrong; ``problems`` lists every mistake in line order."""
+
+    def __init__(self, problems: "list[str]") -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class UnsafeStore(RefuseToStart):
+    """The store may evict or lose what softbounce keeps in it."""
+
+
+class WrongKey(RefuseToStart):
+    """The hash key differs from the one the store was written with: every lookup would miss."""
+
+
+class InvalidSettings(RefuseToStart):
+    """A setting is missing or contradicts another."""
+
+
+class InvalidEvent(SoftbounceError):
+    """The input cannot be read; ``path`` names the field (``claim.communication.reference``), or is empty."""
+
+    def __init__(self, reason: str, path: str = "") -> None:
+        self.reason = reason
+        self.path = path
+        super().__init__(f"{path}: {reason}" if path else reason)
+
+
+class InvalidRecipient(SoftbounceError):
+    """A value that is no address on its channel; never holds the address itself."""
+
+
+class NotFound(SoftbounceError):
+    """The delivery, case, entry or dead letter that was named does not exist."""
+
+
+class TryAgain(SoftbounceError):
+    """Nothing is wrong with the input; the same call may succeed later."""
+
+
+class StoreUnreachable(TryAgain):
+    """The store gives no answer, or says that it cannot take a write now."""
+
+
+class Overloaded(TryAgain):
+    """The store is above 90 % of its memory; producers should slow down."""
+
+
+class BrokerUnreachable(TryAgain):
+    """The message broker does not answer."""

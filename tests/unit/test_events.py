@@ -1,0 +1,651 @@
+"""Events: strict where a guard depends on it, generous elsewhere, never anything but three answers."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from softbounce.core.events import Claim, Event, Ignored, content_hash, parse
+from softbounce.core.policy import Fault
+from softbounce.core.reasons import KNOWN, VETO_TYPES, built_in_fault, cause
+from softbounce.core.recipients import Channel
+from softbounce.errors import InvalidEvent
+
+NUMBER = "+4915112345678"
+OTHER = "+4915112345679"
+LINES = (
+    Path(__file__).parent.parent.joinpath("data", "events.ndjson").read_text(encoding="utf-8").splitlines()
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+    max_leaves=20,
+)
+
+
+def failed(code="SMS_EXPIRED", *, details=None, error=None, **communication):
+    """Return a report; ``communication`` replaces fields of ``claim.communication``, None leaves one out."""
+    given = {
+        "channel": "SMS",
+        "reference": "m-1",
+        "recipients": [NUMBER],
+        "error": error or {"type": "SEND_ERROR", "reasonCode": code, "details": details},
+    } | communication
+    sent = {name: value for name, value in given.items() if value is not None}
+    return {"type": "MESSAGE_NOT_DELIVERED", "eventId": "e-1", "claim": {"id": 1, "communication": sent}}
+
+
+def bare():
+    """Return a report in the old form."""
+    event = failed(recipients=None)
+    del event["claim"]["communication"]["error"]
+    return event
+
+
+def subject(event):
+    """Return the address of an event's subject."""
+    found = parse(event).subject
+    return found and found.address
+
+
+def refusal(raw):
+    """Return why, and where, an event is refused."""
+    with pytest.raises(InvalidEvent) as refused:
+        parse(raw)
+    return refused.value.reason, refused.value.path
+
+
+# --- the forms of an event
+
+
+def test_an_enriched_failure_is_read_in_full():
+    """Every field of the seed's enriched form, and every optional one of ours, arrives."""
+    event = failed(
+        details={"message": "no answer", "smtpCode": "200"},
+        notAfter="2026-11-23T18:00:00+01:00",
+        timezone="Europe/Paris",
+        provider="sms-a",
+        campaign="november",
+        operator="26201",
+        resendId="r-1",
+    ) | {
+        "date": "2026-11-20T15:32:23.5Z",
+        "source": "REMINDER",
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    }
+    event["claim"] |= {"merchantId": 7, "referenceNumber": "CASE-1", "customerNumber": "0012"}
+
+    read = parse(json.dumps(event))
+
+    assert (read.delivered, read.event_id, read.at, read.source) == (
+        False,
+        "e-1",
+        1_795_188_743_500,
+        "REMINDER",
+    )
+    assert read.claim == Claim(id=1, merchant_id=7, reference_number="CASE-1", customer_number="0012")
+    assert (read.reference, read.channel, read.recipients) == ("m-1", Channel.SMS, (NUMBER,))
+    assert read.subject.address == NUMBER
+    assert (read.failure.type, read.failure.code, read.failure.smtp) == ("SEND_ERROR", "SMS_EXPIRED", None)
+    assert read.failure.text == "no answer"
+    assert (read.not_after, read.timezone) == (1_795_453_200_000, "Europe/Paris")
+    assert (read.provider, read.campaign, read.operator, read.resend_id) == (
+        "sms-a",
+        "november",
+        "26201",
+        "r-1",
+    )
+    assert read.traceparent == event["traceparent"]
+    assert not read.is_bare
+
+
+def test_the_old_form_without_recipients_and_error_is_bare():
+    """Nothing is known about why, so nothing is guessed."""
+    event = parse(bare())
+
+    assert (event.is_bare, event.failure, event.recipients, event.subject) == (True, None, (), None)
+
+
+@pytest.mark.parametrize(
+    "error", [{"type": "SEND_ERROR"}, {"type": "SEND_ERROR", "reasonCode": ""}, {"note": 1}]
+)
+def test_an_error_without_a_code_has_the_empty_code(error):
+    """Policy treats it as unclassified, like the old form; it is no reason to lose the event."""
+    event = parse(failed(error=error))
+
+    assert (event.is_bare, event.failure.code) == (False, "")
+
+
+def test_delivered_has_no_failure_even_if_an_error_is_left_over():
+    """``MESSAGE_DELIVERED`` has the same shape; an error in it says nothing."""
+    event = parse(failed() | {"type": "MESSAGE_DELIVERED"})
+
+    assert (event.delivered, event.failure, event.is_bare) == (True, None, False)
+    assert event.subject.address == NUMBER
+
+
+@pytest.mark.parametrize("kind", ["MESSAGE_OPENED", "message_not_delivered", ""])
+def test_other_types_share_the_topic_and_are_ignored(kind):
+    """Whatever else they hold is not ours to judge."""
+    assert parse({"type": kind, "eventId": "e-9", "claim": 7}) == Ignored(type=kind, event_id="e-9")
+
+
+def test_unknown_fields_are_not_judged():
+    """Producers add fields; none of them makes an event unreadable."""
+    event = failed(colour=["red", {"deep": None}], details={"extra": 1.5}) | {"new": True}
+
+    assert parse(event).failure.code == "SMS_EXPIRED"
+
+
+@pytest.mark.parametrize("field", ["provider", "campaign", "operator", "resendId", "timezone"])
+@pytest.mark.parametrize("value", [{"a": 1}, [], True, 1.5, "x\x00y", "x" * 513, ""])
+def test_an_unreadable_label_is_left_out(field, value):
+    """A field that only describes is worth no dead letter; producers may use its name for something else."""
+    event = parse(failed(**{field: value}))
+
+    assert (event.provider, event.campaign, event.operator, event.resend_id, event.timezone) == (None,) * 5
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Argentina/Buenos_Aires", "UTC"])
+def test_a_real_zone_is_kept(zone):
+    """The event's own zone comes first for quiet hours."""
+    assert parse(failed(timezone=zone)).timezone == zone
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "Europe", "+01:00", "europe/berlin"])
+def test_an_invented_zone_is_left_out(zone):
+    """The recipient's region decides then."""
+    assert parse(failed(timezone=zone)).timezone is None
+
+
+@pytest.mark.parametrize(
+    "trace", ["00-" + "0" * 32 + "-00f067aa0ba902b7-01", "x", 7, "ff-" + "1" * 32 + "-" + "1" * 16 + "-01"]
+)
+def test_a_broken_traceparent_is_dropped(trace):
+    """A trace that cannot be joined is not passed on."""
+    assert parse(failed() | {"traceparent": trace}).traceparent is None
+
+
+# --- what is refused, and where
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"type": None}, "type"),
+        ({"type": 7}, "type"),
+        ({"eventId": {}}, "eventId"),
+        ({"eventId": "a\nb"}, "eventId"),
+        ({"claim": None}, "claim"),
+        ({"claim": []}, "claim"),
+        ({"claim": {"id": 1}}, "claim.communication"),
+        ({"claim": {"communication": "x"}}, "claim.communication"),
+        ({"claim": {"id": {}, "communication": {"reference": "m"}}}, "claim.id"),
+        ({"claim": {"merchantId": True, "communication": {"reference": "m"}}}, "claim.merchantId"),
+        ({"claim": {"customerNumber": 1.5, "communication": {"reference": "m"}}}, "claim.customerNumber"),
+        ({"claim": {"id": 1 << 63, "communication": {"reference": "m"}}}, "claim.id"),
+        ({"more": [{"a": 1}, {"b": [0, -(1 << 63) - 1]}]}, "more[1].b[1]"),
+    ],
+)
+def test_a_refusal_names_the_field(change, path):
+    """What cancels, caps or finds a delivery must be readable; the path says what was not."""
+    assert refusal(failed() | change)[1] == path
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"reference": None}, "reference"),
+        ({"reference": ""}, "reference"),
+        ({"reference": "  "}, "reference"),
+        ({"reference": 12}, "reference"),
+        ({"reference": "a\x00b"}, "reference"),
+        ({"reference": "a\nb"}, "reference"),
+        ({"reference": "x" * 513}, "reference"),
+        ({"recipients": NUMBER}, "recipients"),
+        ({"recipients": [NUMBER] * 101}, "recipients"),
+        ({"recipients": [NUMBER, None]}, "recipients[1]"),
+        ({"recipients": [4915112345678]}, "recipients[0]"),
+        ({"recipients": ["x" * 4097]}, "recipients[0]"),
+        ({"recipients": [{"phone": NUMBER, "note": "x" * 4096}]}, "recipients[0]"),
+        ({"notAfter": "tomorrow"}, "notAfter"),
+        ({"notAfter": 1_795_188_743}, "notAfter"),
+        ({"notAfter": ""}, "notAfter"),
+        ({"error": "broken"}, "error"),
+        ({"error": {"reasonCode": ["SMS_EXPIRED"]}}, "error.reasonCode"),
+        ({"error": {"type": {}}}, "error.type"),
+        ({"error": {"reasonCode": "SMS\u0000EXPIRED"}}, "error.reasonCode"),
+    ],
+)
+def test_a_refusal_inside_the_communication_names_the_field(change, path):
+    """A deadline that cannot be read is refused too: after it, nothing may go out."""
+    assert refusal(failed(**change))[1] == f"claim.communication.{path}"
+
+
+def test_a_reference_is_opaque_text():
+    """It is echoed as reported: case, blanks and anything printable stay."""
+    assert parse(failed(reference=" A6590eb9-xxxx é ")).reference == " A6590eb9-xxxx é "
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{} {}",
+        b'{"type": "X",}',
+        b'{"type": "X" /* why */}',
+        b"{'type': 'X'}",
+        b'{"type": NaN}',
+        b'{"type": Infinity}',
+        b'{"type": 1e999}',
+        b'{"type": "X", "type": "Y"}',
+        b'{"type" :"X", "type": "Y"}',
+        b'{"a": {"b": 1, "b": [2]}}',
+        b'{"a": "\\"", "b": 1, "b": 2}',
+        b'{"a": 1, "\\u0061": 2}',
+        b'{"type": "\\ud800"}',
+        b'{"type": "\xff"}',
+        b'{"type": "\xed\xa0\x80"}',
+        b'\xef\xbb\xbf{"type": "X"}',
+        '{"type": "X"}'.encode("utf-16"),
+        b'{"type": "a\nb"}',
+        b'{"n": ' + b"9" * 5000 + b"}",
+    ],
+)
+def test_what_is_not_strict_json_is_refused(raw):
+    """What one parser accepts and the next reads differently is a dead letter, not a guess."""
+    assert refusal(raw)[0]
+
+
+def test_text_with_lone_surrogates_is_refused():
+    """Python can hold such text; UTF-8 cannot."""
+    assert refusal('{"type": "\ud800"}')[0] == "cannot be written as JSON"
+
+
+def test_a_text_that_looks_like_a_key_is_no_duplicate():
+    """Quotes and colons inside text are text."""
+    event = failed(details={"message": '"type": "a", "type": "b"'})
+
+    assert parse(json.dumps(event)).failure.text == '"type": "a", "type": "b"'
+
+
+@pytest.mark.parametrize("depth", [62, 63, 64, 200, 1_000, 100_000])
+@pytest.mark.parametrize(("left", "right"), [("[", "]"), ('{"a":', "}")])
+def test_sixty_four_levels_are_read_and_no_more(depth, left, right):
+    """Any depth is answered, also one that would exhaust a stack."""
+    raw = '{"type":"X","deep":' + left * depth + "1" + right * depth + "}"
+    if depth < 64:
+        assert isinstance(parse(raw), Ignored)
+    else:
+        assert refusal(raw)[0]
+
+
+def test_a_quarter_of_a_megabyte_is_read_and_no_more():
+    """The bound is on bytes, before anything is read."""
+    head = '{"type":"X","pad":"'
+    fits = head + "a" * (256 * 1024 - len(head) - 2) + '"}'
+
+    assert isinstance(parse(fits), Ignored)
+    assert refusal(fits + " ")[0] == "is larger than 256 KiB"
+
+
+def test_a_long_reply_is_cut_not_refused():
+    """The text of a bounce is shown, never matched: its first 4096 characters are enough."""
+    assert len(parse(failed(details={"message": "x" * 70_000})).failure.text) == 4096
+
+
+def test_a_mapping_that_is_no_json_is_refused():
+    """Python callers get the same answer as bytes would."""
+    endless = failed()
+    endless["claim"]["self"] = endless
+
+    assert refusal(failed() | {"when": object()})[0] == "cannot be written as JSON"
+    assert refusal(failed() | {"x": float("nan")})[0] == "cannot be written as JSON"
+    assert refusal(endless)[0] == "cannot be written as JSON"
+
+
+# --- dates
+
+
+@pytest.mark.parametrize(
+    ("date", "at"),
+    [
+        ("2026-11-20T15:32:23Z", 1_795_188_743_000),
+        ("2026-11-20t15:32:23.123456789z", 1_795_188_743_123),
+        ("2026-11-20 16:32:23+01:00", 1_795_188_743_000),
+        ("2026-11-20T10:02:23-05:30", 1_795_188_743_000),
+    ],
+)
+def test_any_offset_is_the_same_moment(date, at):
+    """RFC 3339 in all its forms, in milliseconds."""
+    event = parse(failed() | {"date": date})
+
+    assert (event.at, event.dated_without_zone) == (at, False)
+
+
+def test_a_date_without_zone_is_utc_and_marked():
+    """Better than losing it, and the mark says that it was a guess."""
+    event = parse(failed(notAfter="2026-11-20T15:32:24") | {"date": "2026-11-20T15:32:23"})
+
+    assert (event.at, event.dated_without_zone, event.not_after) == (
+        1_795_188_743_000,
+        True,
+        1_795_188_744_000,
+    )
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        None,
+        "",
+        "yesterday",
+        "2026-11-20",
+        "20261120T153223Z",
+        "2026-13-20T15:32:23Z",
+        "2026-11-20T25:00:00Z",
+        1_795_188_743,
+        {},
+        "0001-01-01T00:00:00+23:59:59",
+    ],
+)
+def test_an_unusable_date_loses_no_event(date):
+    """The store's clock says when it came."""
+    assert parse(failed() | {"date": date}).at is None
+
+
+# --- channel
+
+
+@pytest.mark.parametrize(
+    ("channel", "code", "recipients", "expected"),
+    [
+        ("sms", "PROVIDER_ERROR", None, Channel.SMS),
+        (" Email ", "PROVIDER_ERROR", None, Channel.EMAIL),
+        ("LETTER", "SMS_EXPIRED", None, Channel.LETTER),
+        ("SMS/EMAIL", "SMS_EXPIRED", None, Channel.SMS),
+        ("SMS/EMAIL", "BOUNCE_TRANSIENT_NEW", None, Channel.EMAIL),
+        (None, "INVALID_MOBILE_NUMBER", None, Channel.SMS),
+        (None, "INVALID_EMAIL_ADDRESS", None, Channel.EMAIL),
+        (7, "INVALID_POSTAL_ADDRESS", None, Channel.LETTER),
+        ("PIGEON", "PROVIDER_ERROR", [NUMBER], Channel.SMS),
+        (None, "INVALID_CLAIM", ["a@example.com"], Channel.EMAIL),
+        (None, "INVALID_CLAIM", [{"street": "Weg 1", "zip": "1"}], Channel.LETTER),
+        (None, "PROVIDER_ERROR", [NUMBER, "a@example.com"], None),
+        (None, "PROVIDER_ERROR", None, None),
+    ],
+)
+def test_the_channel_is_named_or_told_by_code_or_recipient(channel, code, recipients, expected):
+    """In this order; where nothing tells, nobody guesses."""
+    assert parse(failed(code, channel=channel, recipients=recipients)).channel is expected
+
+
+# --- subject
+
+
+def test_a_single_recipient_is_the_subject():
+    """Also if it is listed twice, and whatever ``invalidValues`` holds."""
+    assert subject(failed()) == NUMBER
+    assert subject(failed(recipients=[NUMBER, NUMBER])) == NUMBER
+    assert (
+        subject(failed(recipients=[{"phone": NUMBER}], details={"invalidValues": {"phone": OTHER}})) == NUMBER
+    )
+
+
+def test_several_recipients_without_a_culprit_have_no_subject():
+    """One error for many recipients convicts nobody; all of them are kept for the resend."""
+    event = parse(
+        failed("BOUNCE_PERMANENT_GENERAL", channel="EMAIL", recipients=["a@example.com", "b@example.com"])
+    )
+
+    assert event.subject is None
+    assert event.recipients == ("a@example.com", "b@example.com")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"phone": OTHER}, OTHER),
+        ({"phone": "0049 151 12345679"}, OTHER),
+        ({"recipients[1].phoneNumber": OTHER}, OTHER),
+        ({"recipients[0].email": "a@example.com", "recipients[1].phone": OTHER}, OTHER),
+        ({"whatever": OTHER}, OTHER),
+        ({"phone": [OTHER, OTHER]}, OTHER),
+        ([OTHER], OTHER),
+        (OTHER, OTHER),
+        ({"phone": {"number": OTHER}}, OTHER),
+        ({"phone": OTHER, "email": "a@example.com", "name": ""}, OTHER),
+        ({"phone": " 0151-ABC "}, "0151-abc"),
+        ({"phone": [NUMBER, OTHER]}, None),
+        ({"phone": OTHER, "mobile": NUMBER}, None),
+        ({"phone": ["+1XXX5550100", OTHER]}, None),
+        ({"phone": "+1XXX5550100"}, None),
+        ({"phone": None}, None),
+        ({}, None),
+        (None, None),
+        (7, None),
+    ],
+)
+@pytest.mark.parametrize("recipients", [[NUMBER, OTHER], [], None])
+def test_the_only_invalid_value_names_the_subject(values, expected, recipients):
+    """Among several recipients or without any, one named value counts: as written if need be, not masked."""
+    assert (
+        subject(failed("SMS_REJECTED", recipients=recipients, details={"invalidValues": values})) == expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "expected"),
+    [
+        ("INVALID_MOBILE_NUMBER", "SEND_ERROR", "0151-12"),
+        ("NEW_CODE", "CONTACT_ERROR", "0151-12"),
+        ("SMS_EXPIRED", "SEND_ERROR", None),
+        ("INVALID_CLAIM", "SEND_ERROR", None),
+    ],
+)
+def test_an_invalid_recipient_is_known_as_written_if_that_is_the_complaint(code, kind, expected):
+    """Otherwise it is nobody in particular, and echoed all the same."""
+    event = parse(failed(recipients=["0151-12"], error={"type": kind, "reasonCode": code}))
+
+    assert (event.subject and event.subject.address) == expected
+    assert event.recipients == ("0151-12",)
+
+
+@pytest.mark.parametrize("masked", ["+1XXX5550100", "+49151•••78", {"phone": "+49151***78"}])
+def test_a_masked_number_is_never_a_subject(masked):
+    """It would be read as somebody else's number."""
+    assert subject(failed("INVALID_MOBILE_NUMBER", recipients=[masked])) is None
+
+
+def test_the_parts_of_one_postal_address_are_one_culprit():
+    """``invalidValues`` of a letter lists fields of an address, not several recipients."""
+    whole = {"street": "Weg 1", "postalCode": "10115", "name": "Kim"}
+    event = failed(
+        "INVALID_POSTAL_ADDRESS", channel="LETTER", recipients=None, details={"invalidValues": whole}
+    )
+
+    assert subject(event) == "|10115|weg 1|kim"
+
+
+def test_without_a_channel_there_is_no_subject():
+    """An address alone does not say which of its channels failed."""
+    assert subject(failed("PROVIDER_ERROR", channel=None, recipients=["10115 Berlin"])) is None
+
+
+# --- SMTP reply, detail, code
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "expected"),
+    [
+        (550, None, "550"),
+        ("550", None, "550"),
+        (" 5.1.1 ", None, "5.1.1"),
+        ("550 5.1.1 user unknown", None, "5.1.1"),
+        ("550-5.1.1 user unknown", None, "5.1.1"),
+        ("smtp; 550 5.7.13 disabled", None, "5.7.13"),
+        ("452 #4.2.2 full", None, "4.2.2"),
+        ("550 no such user", "5.1.1 later words", "5.1.1"),
+        (550, "550 5.1.1 user unknown", "5.1.1"),
+        (None, "550 5.1.1 user unknown", "5.1.1"),
+        (None, "550 user unknown", None),
+        (550, "see 5.1.1", "550"),
+        ("4.2.2", "550 5.1.1", "4.2.2"),
+        (200, None, None),
+        ("200", None, None),
+        ("250 2.1.5 ok", None, None),
+        (354, None, None),
+        (600, None, None),
+        (5500, None, None),
+        (-550, None, None),
+        ("5.1", None, None),
+        ("5.1.1.1", None, None),
+        ("", None, None),
+        (True, None, None),
+        (550.5, None, None),
+        ({}, {}, None),
+    ],
+    ids=repr,
+)
+def test_an_smtp_reply_is_its_enhanced_status_or_three_digits(code, text, expected):
+    """Number or text; 2xx, 3xx and what is out of range say nothing."""
+    details = {"smtpCode": code, "message": text}
+
+    assert (
+        parse(failed("BOUNCE_PERMANENT_GENERAL", channel="EMAIL", details=details)).failure.smtp == expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [
+        ({"snippets": ["greeting", "footer"]}, "greeting"),
+        ({"placeholders": ["dueDate"]}, "dueDate"),
+        ({"snippets": [], "placeholders": [None, "iban"]}, "iban"),
+        ({"snippets": "greeting"}, None),
+        ({}, None),
+        ("text", None),
+    ],
+)
+def test_the_first_snippet_or_placeholder_groups_a_case(details, expected):
+    """All messages with one broken text block are one case."""
+    error = {"type": "RENDER_ERROR", "reasonCode": "SNIPPET_ERROR", "details": details}
+
+    assert parse(failed(error=error)).failure.detail == expected
+
+
+def test_type_and_code_are_compared_in_upper_case():
+    """A veto must not be missed by a letter's case."""
+    failure = parse(failed(error={"type": " render_error ", "reasonCode": "sms_rejected"})).failure
+
+    assert (failure.type, failure.code) == ("RENDER_ERROR", "SMS_REJECTED")
+
+
+# --- identity
+
+
+def test_identity_is_the_event_id_where_there_is_one():
+    """So that the enriched form may supersede the bare one with the same id."""
+    assert parse(failed()).identity == parse(bare()).identity == content_hash(b"id:e-1")
+    assert len(content_hash(b"id:e-1")) == 16
+
+
+def test_identity_is_the_content_where_there_is_no_event_id():
+    """Spacing, order and escapes make no other event; another value does."""
+    event = failed(reference="é") | {"eventId": None}
+    turned = dict(reversed(event.items()))
+
+    assert parse(event).identity == parse(json.dumps(turned, indent=2)).identity
+    assert parse(event).identity != parse(event | {"date": "2026-11-20T15:32:23Z"}).identity
+
+
+@given(st.dictionaries(st.sampled_from(["channel", "recipients", "notAfter", "timezone", "more"]), JSON))
+def test_bytes_text_and_mapping_are_one_event(communication):
+    """The same report through the stream, Celery or Python means the same."""
+    event = failed(**communication)
+
+    assert (
+        outcome(event)
+        == outcome(json.dumps(event))
+        == outcome(json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    )
+
+
+def outcome(raw):
+    """Return the event, or where it was refused."""
+    try:
+        return parse(raw)
+    except InvalidEvent as refused:
+        return refused.path
+
+
+# --- nothing but three answers
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200) | JSON.map(json.dumps))
+def test_any_bytes_are_an_event_ignored_or_invalid(raw):
+    """Input may be anything; it never crashes a worker."""
+    assert isinstance(outcome(raw), Event | Ignored | str)
+
+
+@given(data=st.data(), line=st.sampled_from(LINES[:43]))
+def test_any_field_may_hold_anything(data, line):
+    """A known event with one value replaced is an event, ignored, or refused with a path."""
+    event = json.loads(line)
+    at = event
+    while True:
+        name = data.draw(st.sampled_from(sorted(at)))
+        if not isinstance(at[name], dict) or not at[name] or data.draw(st.booleans()):
+            break
+        at = at[name]
+    at[name] = data.draw(JSON)
+
+    assert isinstance(outcome(event), Event | Ignored | str)
+
+
+# --- the sample file and the reason codes
+
+
+def test_the_sample_has_every_known_code_and_every_answer():
+    """One line a code, and each of the three answers."""
+    answers = [outcome(line) for line in LINES]
+    codes = {answer.failure.code for answer in answers if isinstance(answer, Event) and answer.failure}
+
+    assert set(KNOWN) <= codes
+    assert {type(answer) for answer in answers} == {Event, Ignored, str}
+    assert "claim.communication.reference" in answers
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        ("BOUNCE_TRANSIENT_UNDETERMINED", Fault.RECIPIENT),
+        ("BOUNCE_TRANSIENT_CONTENT_REJECTED", Fault.MESSAGE),
+        ("BOUNCE_PERMANENT_ANYTHING", Fault.RECIPIENT),
+        ("BOUNCE_PERMANENT", None),
+        ("SMS_BLOCKED", None),
+        ("", None),
+    ],
+)
+def test_a_family_answers_for_its_unknown_siblings(code, fault):
+    """The exact name first, then its family, then nobody."""
+    assert built_in_fault(code) is fault
+
+
+def test_every_known_code_has_a_cause_in_plain_words():
+    """People read causes, not codes; an unknown one is named as it came."""
+    assert [code for code in KNOWN if code in cause(code)] == []
+    assert cause("SMS_BLOCKED") == "Unknown reason SMS_BLOCKED"
+    assert cause(None) == cause("") == "Failed, cause not reported"
+    assert cause("BOUNCE_TRANSIENT_NEW") == "Mailbox not accepting mail right now"
+
+
+def test_faults_that_no_recipient_causes_are_vetoed_by_type():
+    """Template and set-up errors never count against a recipient."""
+    assert sorted(VETO_TYPES) == ["CONFIGURATION_ERROR", "RENDER_ERROR"]
+    assert len(KNOWN) == 22 + 4
