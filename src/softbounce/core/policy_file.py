@@ -1,0 +1,200 @@
+"""The policy file: YAML text to a ``Policy``, or to every mistake in it with line, column and caret."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+from pydantic import BaseModel
+
+from softbounce.core import policy_schema as schema
+from softbounce.core.policy import (
+    Confirm,
+    Disposition,
+    Fault,
+    Limits,
+    Policy,
+    QuietHours,
+    Rate,
+    Retention,
+    Target,
+)
+from softbounce.core.policy_checks import errors, warnings
+from softbounce.core.policy_levels import Branch, CodeRules, Level, Rulebook, Value
+from softbounce.core.policy_reading import read
+from softbounce.core.policy_values import BUILT_IN
+from softbounce.core.recipients import Channel
+from softbounce.core.yaml_tree import Mistake, Path, Place, Tree
+from softbounce.errors import InvalidPolicy
+
+WIDEST = 160  # columns of a source line that are shown around a mistake
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One finding, as data and as the lines that people read."""
+
+    line: int
+    column: int
+    severity: str  # error | warning
+    message: str
+    rendered: str
+
+
+def load(text: str, *, file: str) -> Policy:
+    """Return the policy that ``text`` says; raise ``InvalidPolicy`` with every mistake, in line order."""
+    policy, problems = check(text, file=file)
+    if policy is None:
+        raise InvalidPolicy([problem.rendered for problem in problems if problem.severity == "error"])
+    return policy
+
+
+def check(text: str, *, file: str) -> tuple[Policy | None, list[Problem]]:
+    """Return the policy, or None where there is an error; and all errors and warnings, in line order."""
+    tree = Tree(text)
+    model, raw, wrong = read(tree)
+    found = {("error", mistake) for mistake in (*tree.mistakes, *wrong)}
+    policy = None
+    if model:
+        rulebook = _rulebook(model, raw, tree)
+        found |= {("error", mistake) for mistake in errors(model, tree, rulebook)}
+        found |= {("warning", mistake) for mistake in warnings(tree, rulebook)}
+        if all(severity == "warning" for severity, _ in found):
+            policy = _policy(model, rulebook, text, file)
+    lines = text.splitlines()
+    problems = [_problem(severity, mistake, file, lines) for severity, mistake in found]
+    return policy, sorted(problems, key=lambda problem: (problem.line, problem.column, problem.message))
+
+
+def _problem(severity: str, mistake: Mistake, file: str, lines: list[str]) -> Problem:
+    place, message = mistake.place, mistake.message
+    head = f"{file}:{place.line}:{place.column}: {severity}: {message}"
+    return Problem(
+        line=place.line,
+        column=place.column,
+        severity=severity,
+        message=message,
+        rendered="\n".join([head, *_excerpt(place, lines)]),
+    )
+
+
+def _excerpt(place: Place, lines: list[str]) -> list[str]:
+    """Return the line and a caret below the place; of a very long line the part around it."""
+    if place.line > len(lines):
+        return []
+    first = 0 if len(lines[place.line - 1]) <= WIDEST else max(0, place.column - 1 - WIDEST // 2)
+    line = "".join(c if c.isprintable() else " " for c in lines[place.line - 1][first : first + WIDEST])
+    indent = place.column - 1 - first
+    width = max(1, min(place.end - place.column, len(line) - indent))
+    return [f"  {place.line} | {line}", f"  {' ' * len(str(place.line))} | {' ' * indent}{'^' * width}"]
+
+
+def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Policy:
+    retention = _complete(schema.Retention, "retention", model.retention)
+    targets = {"log": Target(name="log", type="log")}
+    for name, target in (model.escalation.targets or {}).items():
+        targets[name] = Target(name=name, **target.model_dump())
+    notify = ["log"] if model.escalation.notify is None else model.escalation.notify
+    return Policy(
+        revision=sha256(text.encode()).hexdigest()[:8],
+        name=model.name,
+        file=file,
+        limits=rulebook.limits,
+        retention=Retention(**retention),
+        feedback=model.feedback,
+        ignore_failures_before=model.ignore_failures_before,
+        codes=tuple(rulebook.codes.levels),
+        merchants=frozenset(model.merchants),
+        targets=targets,
+        notify=tuple(targets[name] for name in notify),
+        resolve=rulebook.resolve,
+    )
+
+
+def _complete(kind: type[BaseModel], name: str, said: BaseModel) -> dict[str, Any]:
+    """Return a block's values, the built-in ones where the file is silent."""
+    built_in = dict(kind.model_validate(BUILT_IN[name]))
+    return built_in | {key: getattr(said, key) for key in said.model_fields_set}
+
+
+def _rulebook(model: schema.File, raw: dict[str, Any], tree: Tree) -> Rulebook:
+    def level(block: BaseModel, *path: str) -> Level:
+        written: Any = raw
+        for step in path:
+            written = written.get(step, {})
+        values = _values(block, written, path=path, tree=tree)
+        return Level(name=".".join(path), line=tree.line(path), path=path, values=values)
+
+    def codes(rules: Mapping[str, BaseModel], *path: str) -> CodeRules:
+        return CodeRules({code: level(rule, *path, code) for code, rule in rules.items()})
+
+    built_in = schema.Layer.model_validate(BUILT_IN["defaults"])
+    values = _values(built_in, BUILT_IN["defaults"], path=("defaults",), tree=None)
+    defaults = level(model.defaults, "defaults")
+    channels = {Channel(name): block for name, block in model.channels if block}
+    limits = _complete(schema.Limits, "limits", model.limits)
+    rates = {key: Rate(count=said[0], per=said[1]) for key, said in limits.items() if isinstance(said, tuple)}
+    return Rulebook(
+        base=replace(defaults, values={**values, **defaults.values}),
+        channels={channel: level(block, "channels", channel) for channel, block in channels.items()},
+        merchants={name: level(block, "merchants", name) for name, block in model.merchants.items()},
+        codes=codes(model.codes, "codes"),
+        merchant_codes={
+            name: codes(block.codes, "merchants", name, "codes")
+            for name, block in model.merchants.items()
+            if block.codes
+        },
+        limits=Limits(**{**limits, **rates}),
+        limits_line=tree.line(("limits", "max_attempts")),
+    )
+
+
+def _values(block: BaseModel, written: dict[str, Any], *, path: Path, tree: Tree | None) -> dict[str, Value]:
+    """Return what a block says, by dotted key; what it leaves open comes from a more general level."""
+    values: dict[str, Value] = {}
+    for key in block.model_fields_set - {"codes", "smtp"}:
+        said, here = getattr(block, key), (*path, key)
+        line = tree.line(here) if tree else 0
+        if isinstance(said, schema.Retry | schema.Backoff | schema.SoftBounce | schema.Suppression):
+            inner = _values(said, written[key], path=here, tree=tree)
+            values |= {f"{key}.{name}": value for name, value in inner.items()}
+        elif key == "when":
+            branches = tuple(
+                _branch(when, written[key][n], path=(*here, n), tree=tree) for n, when in enumerate(said)
+            )
+            values[key] = Value(value=branches, text="when", line=line)
+        else:
+            values[key] = Value(value=_typed(key, said), text=_written(written[key]), line=line)
+    if "delays" in values and "max_attempts" not in values:  # a list of delays says how many tries there are
+        tries = len(values["delays"].value)
+        values["max_attempts"] = replace(values["delays"], value=tries, text=str(tries))
+    return values
+
+
+def _branch(when: schema.When, written: dict[str, Any], *, path: Path, tree: Tree | None) -> Branch:
+    name = ".".join(str(step) for step in path[:-1])
+    values = _values(when, written, path=path, tree=tree)
+    return tuple(when.smtp), Level(name=name, line=values["do"].line, path=tuple(path), values=values)
+
+
+def _typed(key: str, said: Any) -> Any:  # noqa: ANN401 - one of many types, by key
+    if isinstance(said, schema.Quiet):
+        return QuietHours(**dict(said))
+    if isinstance(said, schema.Confirm):
+        return Confirm(**{**dict(said), "meanwhile": Disposition(said.meanwhile)})
+    if key in {"quiet_hours", "confirm"}:
+        return None  # off
+    return {"do": Disposition, "fault": Fault}.get(key, lambda value: value)(said)
+
+
+def _written(value: Any) -> str:  # noqa: ANN401 - whatever the file says
+    """Return a value as an operator wrote it, on one line: ``90m 4h 12h``, ``20:00-08:00``."""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    if isinstance(value, dict):
+        return (
+            "{from}-{to}".format(**value)
+            if "from" in value
+            else "{reports} reports in {within}".format(**value)
+        )
+    return str(value)

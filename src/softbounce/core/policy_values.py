@@ -1,0 +1,162 @@
+"""The single values of a policy file, each with its check and its JSON schema.
+
+A ``ValueError`` says in the operator's words what to write instead.
+"""
+
+import re
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
+
+from softbounce.core.durations import (
+    CLOCK,
+    DURATION,
+    RATE,
+    SHARE,
+    parse_clock,
+    parse_duration,
+    parse_rate,
+    parse_share,
+    shown,
+)
+
+CODE = r"^(\*|[A-Z][A-Z0-9_]*\*?)$"
+REPLY = r"^([245][0-9]{0,2}\*?|[245]\.[0-9.]{0,7}\*?)$"
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _never(value: object) -> int | None:
+    return None if value == "never" else parse_duration(value)
+
+
+def _jitter(value: object) -> float | None:
+    return None if value == "full" else parse_share(value)
+
+
+def _moment(value: object) -> int | None:
+    if value == "never":
+        return None
+    try:
+        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        message = f"{shown(value)} is no date; write never, 2026-11-20 or 2026-11-20T08:00:00+01:00"
+        raise ValueError(message) from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round((moment - datetime.fromtimestamp(0, UTC)).total_seconds()) * 1000
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (OSError, ValueError, LookupError):  # a folder, an absolute path, no such zone
+        near = get_close_matches(value[:60], available_timezones(), n=1)
+        hint = f"did you mean '{near[0]}'?" if near else "use a name such as Europe/Berlin"
+        message = f"no time zone {shown(value)}; {hint}"
+        raise ValueError(message) from None
+    return value
+
+
+def _zone_or_recipient(value: str) -> str:
+    return value if value == "recipient" else _zone(value)
+
+
+def _code(value: str) -> str:
+    if not re.match(CODE, value):
+        message = f"{shown(value)} is no reason code; use capitals, digits and _, and * at the end only"
+        raise ValueError(message)
+    return value
+
+
+def _reply(value: str) -> str:
+    if not re.match(REPLY, value):
+        message = f"{shown(value)} is no SMTP reply; write for example 552, 5.2.2, 5.4.* or 4*, in quotes"
+        raise ValueError(message)
+    return value
+
+
+def _days(value: object) -> frozenset[int]:
+    names = list(DAYS) if value == "all" else value
+    if not isinstance(names, list) or not names or any(name not in DAYS for name in names):
+        message = f"days are all, or a list of {', '.join(DAYS)}"
+        raise ValueError(message)
+    return frozenset(DAYS.index(name) for name in names)
+
+
+def _is_off(value: object) -> str:
+    return "block" if isinstance(value, dict | BaseModel) else "off"
+
+
+def _text(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern})
+
+
+Duration = Annotated[int, BeforeValidator(parse_duration), _text(DURATION)]
+Positive = Annotated[int, Field(gt=0), BeforeValidator(parse_duration), _text(DURATION)]
+Never = Annotated[int | None, BeforeValidator(_never), _text(f"^never$|{DURATION}")]
+Rate = Annotated[tuple[int, int], BeforeValidator(parse_rate), _text(RATE)]
+Jitter = Annotated[float | None, BeforeValidator(_jitter), _text(f"^full$|{SHARE}")]
+Clock = Annotated[int, BeforeValidator(parse_clock), _text(CLOCK)]
+Moment = Annotated[int | None, BeforeValidator(_moment), WithJsonSchema({"type": "string"})]
+Zone = Annotated[str, AfterValidator(_zone)]
+ZoneOrRecipient = Annotated[str, AfterValidator(_zone_or_recipient)]
+CodeName = Annotated[str, AfterValidator(_code), _text(CODE)]
+Reply = Annotated[str, AfterValidator(_reply), _text(REPLY)]
+Days = Annotated[
+    frozenset[int],
+    BeforeValidator(_days),
+    WithJsonSchema(
+        {"anyOf": [{"const": "all"}, {"type": "array", "items": {"enum": [*DAYS]}, "minItems": 1}]}
+    ),
+]
+Tries = Annotated[int, Field(ge=0, le=100)]
+Verdict = Literal["retry", "suppress", "hold", "drop", "ignore"]
+Blame = Literal["recipient", "message", "provider", "config"]
+
+OrOff = Discriminator(_is_off)
+Off = Annotated[Literal["off"], Tag("off")]
+
+BUILT_IN: dict[str, Any] = {
+    "limits": {
+        "max_attempts": 12,
+        "min_delay": "30s",
+        "resends_per_recipient": "6/1d",
+        "resends_per_claim": "12/7d",
+        "handover_rate": "50/s",
+    },
+    "retention": {
+        "dedupe": "14d",
+        "history": "90d",
+        "cancelled": "400d",
+        "dead_letters": "30d",
+        "audit": "400d",
+        "closed_cases": "90d",
+    },
+    "defaults": {
+        "timezone": "Europe/Berlin",
+        "several_recipients": "retry",
+        "retry": {
+            "backoff": {"base": "1h", "factor": 2, "cap": "12h"},
+            "jitter": "20%",
+            "max_attempts": 6,
+            "give_up_after": "72h",
+            "settle": "0s",
+            "then": "review",
+        },
+        "quiet_hours": "off",
+        "soft_bounce": {
+            "count": "messages",
+            "escalate_at": 3,
+            "within": "30d",
+            "apart": "24h",
+            "reset_on": "delivered",
+            "then": "notify",
+            "hold_for": "14d",
+        },
+        "suppression": {"expires": "365d", "scope": "all"},
+        "unknown_code": "hold",
+    },
+}
+"""What holds where a file says nothing: the limits, retention and defaults of the shipped file."""
