@@ -1,0 +1,199 @@
+"""What an event means under a policy: a plan. What did happen is the store's to say."""
+
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from softbounce.core.events import Event, Ignored, content_hash, parse
+from softbounce.core.policy import Confirm, Disposition, Fault, Policy, Rule
+from softbounce.core.reasons import VETO_TYPES, built_in_fault
+from softbounce.core.recipients import Recipient
+from softbounce.core.schedule import Due, due_times
+from softbounce.errors import InvalidEvent
+
+_KEPT_BYTES = 64 * 1024  # of a dead letter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What policy wants for one failure; times in ms."""
+
+    event: Event
+    do: Disposition  # after the vetoes
+    fault: Fault
+    rule: Rule
+    why: tuple[str, ...]  # how ``do`` came to differ from the rule, in sentences
+    hold: str  # a held delivery's kind of case: held, unknown_code, unclassified, ambiguous_recipient
+    dues: tuple[Due, ...]  # one for each try of the rule
+    at: int  # when it failed: as dated, but never later than it was received
+    confirm: Confirm | None
+    counts: bool  # may count as a soft bounce
+    subject: Recipient | None
+    suppress_until: int | None  # None with ``do`` suppress: never ends
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """A message was delivered."""
+
+    event: Event
+    resets_count: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """Input that could not be read; the first 64 KiB are kept."""
+
+    identity: str
+    reason: str
+    path: str
+    raw: bytes
+    length: int
+    sha256: str
+
+
+Decision = Plan | Arrived | Ignored | DeadLetter
+
+
+def decide(raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int) -> Decision:
+    """Return what to do about one report. Never raises: what cannot be read is a dead letter."""
+    try:
+        event = parse(raw)
+    except InvalidEvent as error:
+        return dead_letter(raw, error)
+    if isinstance(event, Ignored):
+        return event
+    if event.delivered:
+        merchant = _text(event.claim.merchant_id)
+        rule = policy.rule_for(code=None, channel=event.channel, merchant=merchant, smtp=None)
+        return Arrived(event=event, resets_count=rule.soft_bounce.reset_on == "delivered")
+    return plan(event, policy=policy, now=now)
+
+
+def dead_letter(raw: bytes | str | Mapping[str, Any], error: InvalidEvent) -> DeadLetter:
+    """Return the dead letter for input that ``error`` says cannot be read."""
+    if isinstance(raw, Mapping):
+        raw = json.dumps(raw, default=repr)
+    data = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
+    return DeadLetter(
+        identity=content_hash(data),
+        reason=error.reason,
+        path=error.path,
+        raw=data[:_KEPT_BYTES],
+        length=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+
+
+def dead_letter_entry(letter: DeadLetter) -> dict[str, Any]:
+    """Return a dead letter as the store keeps it."""
+    return {
+        "reason": letter.reason,
+        "path": letter.path,
+        "length": letter.length,
+        "sha256": letter.sha256,
+        "bytes": b64encode(letter.raw).decode(),
+    }
+
+
+def plan(event: Event, *, policy: Policy, now: int) -> Plan:
+    """Return what ``policy`` wants for one failure that is received ``now``."""
+    failure = event.failure
+    code = failure.code if failure and failure.code else None
+    rule = policy.rule_for(
+        code=code,
+        channel=event.channel,
+        merchant=_text(event.claim.merchant_id),
+        smtp=failure.smtp if failure else None,
+    )
+    at = min(event.at, now) if event.at is not None else now
+    do, hold, why = _verdict(event, rule, policy=policy, code=code)
+    confirm = rule.confirm if do is Disposition.SUPPRESS else None
+    if confirm and confirm.meanwhile is Disposition.RETRY and rule.off:
+        confirm = Confirm(
+            reports=confirm.reports, within=confirm.within, apart=confirm.apart, meanwhile=Disposition.HOLD
+        )
+    is_vetoed = failure is not None and failure.type in VETO_TYPES
+    can_count = rule.fault is Fault.RECIPIENT and event.subject is not None and not is_vetoed
+    retries = do is Disposition.RETRY or (confirm is not None and confirm.meanwhile is Disposition.RETRY)
+    give_up = at + rule.give_up_after
+    return Plan(
+        event=event,
+        do=do,
+        fault=rule.fault,
+        rule=rule,
+        why=why,
+        hold=hold,
+        dues=due_times(
+            rule,
+            at=at,
+            now=now,
+            min_delay=policy.limits.min_delay,
+            seed=f"{event.reference}|{event.channel or ''}",
+            subject=event.subject,
+            timezone=event.timezone,
+        )
+        if retries
+        else (),
+        at=at,
+        confirm=confirm,
+        counts=can_count and (do in (Disposition.RETRY, Disposition.DROP) or confirm is not None),
+        subject=event.subject,
+        suppress_until=None if rule.suppression.expires is None else now + rule.suppression.expires,
+        deadline=give_up if event.not_after is None else min(give_up, event.not_after),
+    )
+
+
+def _verdict(
+    event: Event, rule: Rule, *, policy: Policy, code: str | None
+) -> tuple[Disposition, str, tuple[str, ...]]:
+    """Return the disposition after the vetoes, the kind of case a hold joins, the reasons for a change."""
+    hold = "held"
+    if code is None:
+        hold = "unclassified"
+    elif rule.name.endswith("unknown_code"):
+        hold = "unknown_code"
+    since = policy.ignore_failures_before
+    if since is not None and event.at is not None and event.at < since:
+        return Disposition.IGNORE, hold, ("dated before ignore_failures_before",)
+    if rule.do in (Disposition.DROP, Disposition.IGNORE, Disposition.HOLD):
+        return rule.do, hold, ()
+    if event.channel is None:
+        return Disposition.HOLD, "unclassified", ("the channel cannot be told: held",)
+    if rule.do is Disposition.SUPPRESS:
+        veto = _suppress_veto(event, rule, code=code, hold=hold)
+    else:
+        veto = _retry_veto(event, rule, hold=hold)
+    if veto is None:
+        return rule.do, hold, ()
+    kind, why = veto
+    return Disposition.HOLD, kind, (why,)
+
+
+def _suppress_veto(event: Event, rule: Rule, *, code: str | None, hold: str) -> tuple[str, str] | None:
+    """Return the kind of case and the reason where the event may not suppress anybody."""
+    failure = event.failure
+    if failure is not None and failure.type in VETO_TYPES:
+        return hold, f"type {failure.type} never suppresses: held"
+    if rule.fault is not Fault.RECIPIENT or built_in_fault(code or "") not in (None, Fault.RECIPIENT):
+        return hold, f"fault {rule.fault} never suppresses: held"
+    if event.subject is None:
+        return "ambiguous_recipient", "no single recipient is named: nobody is suppressed, held"
+    return None
+
+
+def _retry_veto(event: Event, rule: Rule, *, hold: str) -> tuple[str, str] | None:
+    """Return the kind of case and the reason where the event may not be retried."""
+    if rule.off:
+        return hold, "retry: off for this channel, merchant or code: held"
+    if event.subject is None and len(event.recipients) > 1 and rule.several_recipients is Disposition.HOLD:
+        return "ambiguous_recipient", "several recipients and no culprit: held"
+    return None
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

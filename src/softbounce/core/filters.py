@@ -1,0 +1,88 @@
+"""The filter words that every list understands: ``channel:sms code:BOUNCE_* due:<2h -merchant:42``."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+from softbounce.core.durations import parse_duration
+from softbounce.errors import InvalidSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Term:
+    key: str
+    values: tuple[str, ...]
+    is_negated: bool
+
+    def matches(self, facts: Mapping[str, Any]) -> bool:
+        """Whether the facts have one of the values; numbers are compared as durations in ms."""
+        have = facts.get(self.key)
+        found = any(_matches(have, value) for value in self.values)
+        return found is not self.is_negated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """A conjunction of terms; an empty one matches everything."""
+
+    text: str
+    terms: tuple[_Term, ...]
+
+    def matches(self, facts: Mapping[str, Any]) -> bool:
+        """Whether every term matches. Durations in ``facts`` are ms; everything else is compared as text."""
+        return all(term.matches(facts) for term in self.terms)
+
+    def only(self, key: str) -> str | None:
+        """Return the value if the filter is exactly ``key:value``, else None."""
+        if len(self.terms) != 1:
+            return None
+        term = self.terms[0]
+        is_plain = term.key == key and not term.is_negated and len(term.values) == 1
+        return term.values[0] if is_plain and "*" not in term.values[0] else None
+
+
+def parse_filter(words: str | Collection[str], *, keys: Collection[str], bare: str = "reference") -> Filter:
+    """Return the filter that ``words`` spell: blank is and, comma or, ``-`` not; a keyless word is ``bare``.
+
+    Raises ``InvalidSettings`` for an unknown key, naming the nearest.
+    """
+    text = words if isinstance(words, str) else " ".join(words)
+    terms = []
+    for word in text.split():
+        is_negated = word.startswith("-")
+        key, colon, value = word.removeprefix("-").partition(":")
+        if not colon:
+            key, value = bare, key
+        if key not in keys:
+            close = get_close_matches(key, keys, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            msg = f"unknown filter key '{key}'{hint} Known: {', '.join(sorted(keys))}"
+            raise InvalidSettings(msg)
+        if not value:
+            msg = f"'{word}' has no value; write for example {key}:value"
+            raise InvalidSettings(msg)
+        terms.append(_Term(key=key, values=tuple(value.split(",")), is_negated=is_negated))
+    return Filter(text=text, terms=tuple(terms))
+
+
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "<": lambda have, want: have < want,
+    ">": lambda have, want: have > want,
+}
+
+
+def _matches(have: Any, value: str) -> bool:  # noqa: ANN401 - a fact is a text or a number
+    if have is None:
+        return False
+    if value[0] in _COMPARE:
+        if not isinstance(have, int | float):
+            return False
+        try:
+            want = parse_duration(value[1:])
+        except ValueError as error:
+            msg = f"'{value}': {error}"
+            raise InvalidSettings(msg) from error
+        return _COMPARE[value[0]](have, want)
+    return fnmatchcase(str(have).casefold(), value.casefold())

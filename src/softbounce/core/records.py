@@ -1,0 +1,184 @@
+"""A delivery as the store keeps it: identity, record (Lua's head, our payload), resend command."""
+
+import hashlib
+import json
+import uuid
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from softbounce.core.events import Claim, Event
+from softbounce.core.policy import Rule
+from softbounce.core.reasons import cause
+
+# the namespace of command ids; changing it breaks every dedupe
+_COMMANDS = uuid.UUID("5b6f0a3e-6f0e-5c0a-9a55-1d3c6a1b7f10")
+_EXTRA = 10  # the place of a payload's optional facts, after those that every one has
+
+Json = dict[str, Any]
+
+
+def digest(text: str) -> str:
+    """Return 12 characters that stand for ``text``: 72 bits, enough for a billion references."""
+    return urlsafe_b64encode(hashlib.blake2b(text.encode(), digest_size=9).digest()).decode()
+
+
+def command_id(delivery: str, attempt: int) -> str:
+    """Return the id of one resend, the same for ever for one (delivery, attempt)."""
+    return str(uuid.uuid5(_COMMANDS, f"{delivery}/{attempt}"))
+
+
+def payload(event: Event, rule: Rule, *, revision: str, channel: str) -> str:
+    """Return what the store keeps of an event for its resend, without the recipients, as compact JSON."""
+    failure = event.failure
+    claim = event.claim
+    row: list[Any] = [
+        event.reference,
+        channel,
+        _kept(claim.id),
+        _kept(claim.merchant_id),
+        _kept(claim.reference_number),
+        _kept(claim.customer_number),
+        failure.type if failure else "",
+        failure.code if failure else "",
+        revision,
+        rule.line,
+    ]
+    extra = {
+        "rule": None if failure and rule.name == f"codes.{failure.code}" else rule.name,
+        "traceparent": event.traceparent,
+        "timezone": event.timezone,
+        "provider": event.provider,
+    }
+    if extra := {name: value for name, value in extra.items() if value}:
+        row.append(extra)
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One delivery as read from the store; times are ms. ``head`` has the rest, named in ``record.lua``."""
+
+    id: str
+    state: str  # waiting | leased | out | held | ended
+    outcome: str | None  # how it ended
+    attempt: int
+    max_attempts: int
+    token: int
+    due: int | None
+    deadline: int
+    first_failed: int
+    waits_for: str | None
+    reference: str
+    channel: str
+    recipients: tuple[Any, ...]
+    claim: Claim
+    error_type: str
+    code: str
+    revision: str
+    rule: str
+    line: int
+    extra: Json = field(default_factory=dict)
+    head: Json = field(default_factory=dict)
+
+    @property
+    def rid(self) -> str:
+        """The recipient's hash; it starts with ``*`` where nobody in particular is meant."""
+        return self.id[12:]
+
+    @property
+    def merchant(self) -> str:
+        """The merchant as text, empty where none was reported."""
+        return "" if self.claim.merchant_id is None else str(self.claim.merchant_id)
+
+
+def decode(delivery: str, raw: bytes | str) -> Delivery:
+    """Return the delivery that the store keeps as ``raw``."""
+    text = raw.decode() if isinstance(raw, bytes) else raw
+    first, second, third = text.split("\n", 2)
+    head = json.loads(first)
+    row = json.loads(second) or ["", "", "", "", "", "", "", "", "", 0]
+    extra = row[_EXTRA] if len(row) > _EXTRA else {}
+    code = row[7]
+    return Delivery(
+        id=delivery,
+        state=head.get("s", "waiting"),
+        outcome=head.get("e"),
+        attempt=head.get("a", 0),
+        max_attempts=head.get("n", head.get("a", 0)),
+        token=head.get("t", 0),
+        due=head["d"] * 1000 if "d" in head else None,
+        deadline=head.get("x", 0) * 1000,
+        first_failed=head.get("f", 0) * 1000,
+        waits_for=head.get("w"),
+        reference=row[0],
+        channel=row[1],
+        recipients=tuple(json.loads(third)) if third else (),
+        claim=Claim(
+            id=_given(row[2]),
+            merchant_id=_given(row[3]),
+            reference_number=_given(row[4]),
+            customer_number=_given(row[5]),
+        ),
+        error_type=row[6],
+        code=code,
+        revision=row[8],
+        rule=extra.get("rule", f"codes.{code}"),
+        line=row[9],
+        extra=extra,
+        head=head,
+    )
+
+
+def _kept(value: str | int | None) -> str | int:
+    """Return an id as the payload keeps it: a number past 2**53 as text, because Lua's numbers end there."""
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) and abs(value) > 2**53 else value
+
+
+def _given(value: Any) -> Any:  # noqa: ANN401 - JSON
+    return None if value == "" else value
+
+
+def iso(moment: int | None) -> str | None:
+    """Return a time as RFC 3339 in UTC, to the second, or None."""
+    if moment is None:
+        return None
+    return datetime.fromtimestamp(moment / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def claim_json(claim: Claim) -> Json:
+    """Return the claim under the producers' names, without what was not reported."""
+    named = {
+        "id": claim.id,
+        "merchantId": claim.merchant_id,
+        "referenceNumber": claim.reference_number,
+        "customerNumber": claim.customer_number,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def resend_command(delivery: Delivery, *, file: str) -> Json:
+    """Return what the pipeline receives when this delivery's try is due; ``file`` is the policy's path."""
+    command: Json = {
+        "type": "softbounce.resend",
+        "version": 1,
+        "id": command_id(delivery.id, delivery.attempt),
+        "reference": delivery.reference,
+        "channel": delivery.channel.upper(),
+        "recipients": list(delivery.recipients),
+        "claim": claim_json(delivery.claim),
+        "attempt": delivery.attempt,
+        "maxAttempts": delivery.max_attempts,
+        "lastAttempt": delivery.attempt >= delivery.max_attempts,
+        "reason": {"type": delivery.error_type, "reasonCode": delivery.code, "text": cause(delivery.code)},
+        "firstFailedAt": iso(delivery.first_failed),
+        "dueAt": iso(delivery.due),
+        "notAfter": iso(delivery.deadline),
+        "policy": {"revision": delivery.revision, "rule": delivery.rule, "ruleAt": f"{file}:{delivery.line}"},
+    }
+    if traceparent := delivery.extra.get("traceparent"):
+        command["traceparent"] = traceparent
+    return command

@@ -1,0 +1,176 @@
+"""When each try of a rule may leave: delay, jitter, settle, and out of the recipient's night.
+
+Everything here is an integer of milliseconds since the epoch, and follows from the arguments alone: chance
+comes from a hash of the seed, so that explain, replay and a second worker compute the same moment.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from hashlib import blake2b
+from struct import Struct
+from zoneinfo import ZoneInfo
+
+from softbounce.core.durations import DAY, MINUTE
+from softbounce.core.policy import Fault, QuietHours, Rule
+from softbounce.core.recipients import Recipient
+
+HORIZON = 8 * DAY  # quiet hours repeat weekly: what is quiet for 8 days is quiet for ever
+MOST_ZONES = 4  # a number that may be in more zones than this is as good as unknown
+LAST_SECOND = 16_725_225_600  # 2500-01-01: a date of the year 9999 in an event must not overflow a clock
+TWO_NUMBERS = Struct("<II")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """One try: when it may leave, and when it would have left without quiet hours."""
+
+    at: int
+    planned: int
+    quiet: bool  # whether quiet hours moved it
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """One quiet time of a day, and how much sendable time follows it, up to the spread."""
+
+    start: int
+    end: int
+    room: int
+
+
+def due_times(
+    rule: Rule,
+    *,
+    at: int,
+    now: int,
+    min_delay: int,
+    seed: str,
+    subject: Recipient | None,
+    timezone: str | None,
+) -> tuple[Due, ...]:
+    """Return one due time for each try that ``rule`` allows, each as if ``at`` were the failure before it.
+
+    None is earlier than ``now + min_delay``; the first try also waits for late receipts (``settle``) where
+    the recipient is at fault. ``seed`` names the delivery.
+    """
+    dues = []
+    earliest = now + min_delay
+    quiet = rule.quiet_hours
+    zones = zones_for(rule, subject, timezone)[0] if quiet else ()
+    for attempt, delay in enumerate(rule.delays, 1):
+        jitter, spread = chances(seed, attempt)
+        factor = jitter if rule.jitter is None else 1 + rule.jitter * (2 * jitter - 1)
+        planned = max(at + round(delay * factor), earliest)
+        if attempt == 1 and rule.fault is Fault.RECIPIENT:
+            planned = max(planned, at + rule.settle)
+        moment = out_of_quiet(planned, quiet, zones, spread) if quiet else planned
+        dues.append(Due(at=moment, planned=planned, quiet=moment != planned))
+    return tuple(dues)
+
+
+def zones_for(rule: Rule, subject: Recipient | None, timezone: str | None) -> tuple[tuple[str, ...], str]:
+    """Return the zones whose night counts, and who named them: policy, event, country, merchant or default.
+
+    ``policy`` is a fixed zone in the quiet hours themselves; else the event's own ``timezone`` comes first,
+    then the zones of the number's region where there are at most four, then the rule's.
+    """
+    if rule.quiet_hours and rule.quiet_hours.zone != "recipient":
+        return (rule.quiet_hours.zone,), "policy"
+    if timezone is not None:
+        return (timezone,), "event"
+    if subject and 1 <= len(subject.zones) <= MOST_ZONES:
+        return subject.zones, "country"
+    source = rule.sources.get("timezone")
+    return (rule.timezone,), "merchant" if source and source.layer.startswith("merchants.") else "default"
+
+
+def out_of_quiet(moment: int, quiet: QuietHours, zones: tuple[str, ...], spread: float) -> int:
+    """Return ``moment``, or where it is quiet in any of ``zones`` a sendable moment after that quiet time.
+
+    ``spread`` in [0, 1) is the place in the spread after the end; the spread ends early where it gets quiet
+    again. With no sendable minute in 8 days the moment moves by those 8 days and is quiet still: the try
+    then runs into its deadline and becomes a case, rather than a text in the night or a silence for ever.
+    """
+    for night in _nights(quiet, zones, moment // DAY):
+        if night.start <= moment < night.end:
+            return night.end + int(spread * night.room) if night.room else moment + HORIZON
+    return moment
+
+
+def chances(seed: str, attempt: int) -> tuple[float, float]:
+    """Return two independent fractions in [0, 1) for one try: of its jitter, and of its spread."""
+    jitter, spread = TWO_NUMBERS.unpack(blake2b(f"{seed}|{attempt}".encode(), digest_size=8).digest())
+    return jitter / 2**32, spread / 2**32
+
+
+@lru_cache(maxsize=8192)  # a rule's quiet hours x the zones in use x the days ahead; a miss costs 30 us
+def _nights(quiet: QuietHours, zones: tuple[str, ...], day: int) -> tuple[Quiet, ...]:
+    """Return the quiet times that touch one UTC day, in order, each to its real end."""
+    nights = []
+    moment, midnight = day * DAY, (day + 1) * DAY
+    while moment < midnight:
+        is_quiet, until = _run(moment, quiet, zones, moment + HORIZON)
+        if is_quiet:
+            room = _run(until, quiet, zones, until + max(quiet.spread, 1))[1] - until
+            nights.append(Quiet(moment, until, room if until < moment + HORIZON else 0))
+        moment = until
+    return tuple(nights)
+
+
+def _run(moment: int, quiet: QuietHours, zones: tuple[str, ...], limit: int) -> tuple[bool, int]:
+    """Return whether it is quiet at ``moment``, and when that changes, at most ``limit``."""
+    first, until = _reading(moment, quiet, zones)
+    while until < limit:
+        is_quiet, next_until = _reading(until, quiet, zones)
+        if is_quiet != first:
+            break
+        until = next_until
+    return first, min(until, limit)
+
+
+def _reading(moment: int, quiet: QuietHours, zones: tuple[str, ...]) -> tuple[bool, int]:
+    """Return whether it is quiet in any zone, and until when that holds for certain."""
+    readings = [_reading_in(moment, quiet, zone) for zone in zones]
+    return any(is_quiet for is_quiet, _ in readings), min(until for _, until in readings)
+
+
+def _reading_in(moment: int, quiet: QuietHours, zone: str) -> tuple[bool, int]:
+    """Read the wall clock of one zone, and say until when the answer holds for certain.
+
+    It holds to the next edge of the quiet hours, to local midnight (the weekday), or to the next change of
+    the zone's offset, whichever comes first: between those, local time runs as evenly as UTC.
+    """
+    offset, until = _offset(zone, moment)
+    day, time = divmod(moment + offset, DAY)
+    weekday = (day + 3) % 7  # the epoch was a Thursday
+    start, end = quiet.start * MINUTE, quiet.end * MINUTE
+    begun = time >= start and weekday in quiet.days
+    if start < end:
+        is_quiet = begun and time < end
+    else:
+        is_quiet = begun or (time < end and (weekday - 1) % 7 in quiet.days)
+    edge = min(edge for edge in (start, end, DAY) if edge > time)
+    return is_quiet, min(until, moment + edge - time)
+
+
+@lru_cache(maxsize=8192)
+def _offset(zone: str, moment: int) -> tuple[int, int]:
+    """Return the zone's offset from UTC at ``moment`` and until when it holds, looking one day ahead."""
+    offset, until = _offset_at(zone, moment), moment + DAY
+    if _offset_at(zone, until) == offset:
+        return offset, until
+    before = moment  # the change lies in (before, until]: halve down to the second
+    while until - before > 1000:  # noqa: PLR2004
+        middle = (before + until) // 2
+        if _offset_at(zone, middle) == offset:
+            before = middle
+        else:
+            until = middle
+    return offset, until // 1000 * 1000
+
+
+def _offset_at(zone: str, moment: int) -> int:
+    seconds = min(max(moment // 1000, 0), LAST_SECOND)
+    utcoffset = datetime.fromtimestamp(seconds, ZoneInfo(zone)).utcoffset()
+    return int(utcoffset.total_seconds() * 1000) if utcoffset else 0

@@ -1,0 +1,241 @@
+"""The one catalogue of what softbounce says to people: labels of outcomes, small words, and times.
+
+A label is cause + what happens next + when. CLI, exports and notices all take theirs from here, so that one
+thing has one name. A second language is a second ``Language`` in ``LANGUAGES``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from string import Formatter
+from zoneinfo import ZoneInfo
+
+from softbounce.core.durations import DAY, HOUR, MINUTE, SECOND
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST, LAST = (
+    -62_000_000_000_000,
+    253_000_000_000_000,
+)  # about the years 5 and 9987: beyond, no calendar holds
+FAR = 300 * DAY  # a date further away than this carries its year
+
+Sentences = tuple[
+    tuple[str, ...], ...
+]  # each sentence in its alternatives, the one with the most facts first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Language:
+    """Everything that is said in one language."""
+
+    labels: Mapping[str, Sentences]
+    words: Mapping[str, str]
+    plurals: Mapping[str, tuple[str, str]]
+    weekdays: tuple[str, ...]
+    months: tuple[str, ...]
+    days: Mapping[int, str]  # distance in days -> its own word
+
+
+ENGLISH = Language(
+    labels={
+        # outcomes
+        "scheduled": (
+            ("{cause}.",),
+            ("Next try {time}, {n} of {m}.", "Next try {time}."),
+            (
+                "Ready, waits for {waits_for} until {until}; this costs no try.",
+                "Ready, waits for {waits_for}; this costs no try.",
+            ),
+        ),
+        "suppressed": (
+            ("{cause}.",),
+            (
+                "Not tried again; sends to this recipient are refused until {date}.",
+                "Not tried again; sends to this recipient are refused.",
+            ),
+        ),
+        "held": (
+            ("{cause}.",),
+            (
+                "Waits for a fix in {fix}, case {case}.",
+                "Waits for a fix in {fix}.",
+                "Waits for a person, case {case}.",
+                "Waits for a person.",
+            ),
+            ("Nothing is sent until released; deadline {deadline}.", "Nothing is sent until released."),
+        ),
+        "given_up": (
+            ("{cause}.",),
+            ("{n:tries} in {hours} h did not help.",),
+            ("No further try.",),
+            ("Case {case}.",),
+        ),
+        "delivered": (
+            ("Arrived {time}, on try {n}, {hours} h after the first failure.", "Arrived {time}.", "Arrived."),
+        ),
+        "cancelled": (
+            (
+                "Stopped by {who} {time}: {reason}.",
+                "Stopped by {who}: {reason}.",
+                "Stopped: {reason}.",
+                "Stopped.",
+            ),
+            ("Nothing more is sent.",),
+        ),
+        "duplicate": (("Seen before, nothing new.",),),
+        "coalesced": (("A try is waiting already: {time}.", "A try is waiting already."),),
+        "superseded": (
+            ("Speaks of an earlier send; try {n} is out since {time}.", "Speaks of an earlier send."),
+        ),
+        "ended": (
+            (
+                "This message had ended: {outcome}, {time}.",
+                "This message had ended: {outcome}.",
+                "This message had ended.",
+            ),
+        ),
+        "ignored": (("Not a failure for us ({why}).", "Not a failure for us."), ("Nothing happens.",)),
+        "dead_lettered": (
+            ("Could not be read: {reason}.", "Could not be read."),
+            ("Kept; replay it after a fix: {command}.", "Kept; it can be replayed after a fix."),
+        ),
+        # the mark beside an outcome
+        "escalated": (
+            ("{n:messages} failed within {days:days}.",),
+            ("Case {case}.",),
+            ("Sends pause until {pause_until}.",),
+            ("Sends are refused until {refused_until}.",),
+        ),
+        # notices that are no outcome
+        "recovered": (
+            ("Arrived {time}, on try {n}, {hours} h after the first failure.", "Arrived {time}.", "Arrived."),
+        ),
+        "case_resolved": (("Case {case} resolved by {who}: {reason}.", "Case {case} resolved."),),
+        # may_send
+        "allowed": (("Sends are allowed.",),),
+        "refused": (("{cause}.",), ("Sends are refused until {date}.", "Sends are refused.")),
+        "paused": (("{cause}.",), ("Sends pause until {date}.", "Sends pause.")),
+    },
+    words={
+        "state.waiting": "its time",
+        "state.quiet": "quiet hours",
+        "state.rate": "the rate limit",
+        "state.paused": "a pause to end",
+        "state.leased": "its hand-over",
+        "case.soft_bounces": "Repeated soft bounces",
+        "case.exhausted": "Retries used up",
+        "case.held": "Held for a fix",
+        "case.unknown_code": "Unknown code",
+        "case.unclassified": "Cause or channel not reported",
+        "case.ambiguous_recipient": "Recipient not clear",
+        "case.crash_loop": "Could not be handed over three times",
+        "case.also_retried": "Somebody else retries it too",
+        "case.incident": "Incident",
+        "fix.message": "the template or the data",
+        "fix.config": "the set-up",
+        "zone.policy": "fixed by the policy",
+        "zone.event": "from the event",
+        "zone.country": "from the number's country",
+        "zone.merchant": "the merchant's",
+        "zone.default": "the default",
+        "then.review": "opens a case",
+        "then.suppress": "suppresses the recipient",
+        "then.drop": "nothing follows",
+        "escalate.notify": "a case and a notice",
+        "escalate.hold": "a case, a notice, and sends pause",
+        "escalate.suppress": "a case, a notice, and sends are refused",
+    },
+    plurals={
+        "tries": ("try", "tries"),
+        "messages": ("message", "messages"),
+        "events": ("event", "events"),
+        "days": ("day", "days"),
+        "cases": ("case", "cases"),
+        "retries": ("waiting retry", "waiting retries"),
+    },
+    weekdays=("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
+    months=("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+    days={-1: "yesterday", 0: "today", 1: "tomorrow"},
+)
+LANGUAGES = {"en": ENGLISH}
+
+
+def label(outcome: str, /, *, language: str = "en", **facts: object) -> str:
+    """Return the sentences for an outcome, notice or verdict, without those whose facts are not given.
+
+    Facts are words already (``time="tomorrow 08:12 Berlin"``) or counts; None counts as not given.
+    """
+    spoken = LANGUAGES[language]
+    known = {name: fact for name, fact in facts.items() if fact is not None}
+    phrases = (_first_complete(choices, known, spoken) for choices in spoken.labels[outcome])
+    return " ".join(phrase for phrase in phrases if phrase)
+
+
+def word(kind: str, key: str, *, language: str = "en") -> str:
+    """Return the plain word of a state, case kind, fix, zone source and the like; an unknown key as it is."""
+    return LANGUAGES[language].words.get(f"{kind}.{key}", key)
+
+
+def count(number: int, noun: str, *, language: str = "en") -> str:
+    """Return ``1 try`` or ``4 tries``."""
+    return f"{number:,} {LANGUAGES[language].plurals[noun][number != 1]}"
+
+
+def when(moment: int, zone: str, now: int | None = None, *, language: str = "en") -> str:
+    """Return ``tomorrow 08:12 Berlin``, or without ``now`` or further away ``Sat 21 Nov 08:12 Berlin``."""
+    local = _local(moment, zone)
+    near = (
+        None if now is None else LANGUAGES[language].days.get((local.date() - _local(now, zone).date()).days)
+    )
+    day = near or date(moment, zone, now, language=language)
+    return f"{day} {local:%H:%M} {place(zone)}"
+
+
+def stamp(moment: int, zone: str, now: int | None = None, *, language: str = "en") -> str:
+    """Return ``Sat 21 Nov 08:12`` for a column whose head names the zone."""
+    return f"{date(moment, zone, now, language=language)} {_local(moment, zone):%H:%M}"
+
+
+def date(moment: int, zone: str, now: int | None = None, *, language: str = "en") -> str:
+    """Return ``Tue 12 Jan``, with its year where that is far from ``now``."""
+    local, spoken = _local(moment, zone), LANGUAGES[language]
+    year = f" {local.year}" if now is not None and abs(moment - now) > FAR else ""
+    return f"{spoken.weekdays[local.weekday()]} {local.day} {spoken.months[local.month - 1]}{year}"
+
+
+def clock(moment: int, zone: str) -> str:
+    """Return ``08:12``."""
+    return f"{_local(moment, zone):%H:%M}"
+
+
+def place(zone: str) -> str:
+    """Return the short name of a zone: ``Europe/Berlin`` is ``Berlin``."""
+    return zone.rpartition("/")[2].replace("_", " ")
+
+
+def span(milliseconds: int) -> str:
+    """Return about how long something is, in the largest unit that fits twice: ``40 min``, ``2 d``."""
+    for unit, name in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
+        if milliseconds >= 2 * unit:
+            return f"{milliseconds // unit} {name}"
+    return f"{max(milliseconds, 0) // SECOND} s"
+
+
+def _local(moment: int, zone: str) -> datetime:
+    return (EPOCH + timedelta(milliseconds=min(max(moment, FIRST), LAST))).astimezone(ZoneInfo(zone))
+
+
+def _first_complete(choices: tuple[str, ...], facts: Mapping[str, object], spoken: Language) -> str:
+    for choice in choices:
+        parts = list(Formatter().parse(choice))
+        if all(name in facts for _, name, _, _ in parts if name is not None):
+            return "".join(text + _fact(name, noun, facts, spoken) for text, name, noun, _ in parts)
+    return ""
+
+
+def _fact(name: str | None, noun: str | None, facts: Mapping[str, object], spoken: Language) -> str:
+    """Return one fact; with a noun behind the colon, counted in singular or plural."""
+    if name is None:
+        return ""
+    fact = facts[name]
+    return f"{fact} {spoken.plurals[noun][fact != 1]}" if noun else str(fact)

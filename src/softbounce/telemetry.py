@@ -1,0 +1,85 @@
+"""Logs: one chain for our events and the libraries', whose last step lets no address and no password out."""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import TextIO, cast
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from softbounce.core.recipients import scrub
+
+_CREDENTIALS = re.compile(r"(\b[A-Za-z][\w+.-]*://)[^\s\"'<>]*@")  # to the last @: a password may hold one
+_PASSWORD = re.compile(r"([?&]password=)[^&\s\"'<>]+", re.IGNORECASE)
+
+
+def configure(*, stream: TextIO | None = None, json: bool | None = None, level: str = "INFO") -> None:
+    """Send all logs of this process to ``stream`` (default stdout), as JSON unless it is a terminal.
+
+    Takes over the root logger, so that Celery, kombu and redis speak through the same chain.
+    May be called again.
+    """
+    stream = stream or sys.stdout
+    terminal = stream.isatty()
+    render: Processor = structlog.dev.ConsoleRenderer(
+        colors=terminal and "NO_COLOR" not in os.environ, timestamp_key="ts", sort_keys=False
+    )
+    if json if json is not None else not terminal:
+        render = structlog.processors.JSONRenderer(ensure_ascii=False)
+    common: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+    ]
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*common, structlog.stdlib.add_logger_name],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                redact,
+                render,
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    structlog.configure(
+        processors=[*common, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+
+
+def get_logger() -> FilteringBoundLogger:
+    """Return a logger: ``log.info("retry.scheduled", attempt=2)``; events are named ``noun.verb``."""
+    return cast("FilteringBoundLogger", structlog.get_logger("softbounce"))
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Mask addresses and URL passwords in every field, however deep; a library's message is one."""
+    return {key: value if key in {"level", "ts"} else _redacted(value) for key, value in event.items()}
+
+
+def mask_url(text: str) -> str:
+    """Return ``text`` without the user names and passwords of the URLs in it; host and path stay."""
+    return _PASSWORD.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", text))
+
+
+def _redacted(value: object) -> object:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case str():
+            return scrub(mask_url(value))
+        case Mapping():
+            return {_redacted(key): _redacted(inner) for key, inner in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_redacted(inner) for inner in value]
+        case bytes():
+            return _redacted(value.decode(errors="replace"))
+        case _:
+            return _redacted(str(value))
