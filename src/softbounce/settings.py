@@ -1,0 +1,181 @@
+"""What a process is told, in this order: flags, ``SOFTBOUNCE_*`` variables, secret files."""
+
+import os
+from dataclasses import dataclass
+from importlib.resources import files
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from softbounce.core.durations import parse_duration, words
+from softbounce.errors import InvalidSettings
+from softbounce.telemetry import mask_url
+
+LEASE = 30_000  # ms; how long a claimed retry belongs to the worker that claimed it
+PLAIN = {"redis": "rediss", "amqp": "amqps", "pyamqp": "amqps"}  # scheme -> the same over TLS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSink:
+    """Resends are entries of a Redis stream."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CelerySink:
+    """Resends are calls of the pipeline's own Celery task."""
+
+    task: str
+    queue: str
+
+
+Sink = StreamSink | CelerySink
+
+
+def parse_sink(text: str) -> Sink:
+    """Read ``stream:KEY`` or ``celery:TASK@QUEUE``; a ``ValueError`` says what is wrong."""
+    kind, _, rest = text.partition(":")
+    task, _, queue = rest.partition("@")
+    if kind == "stream" and rest:
+        return StreamSink(key=rest)
+    if kind == "celery" and task and queue:
+        return CelerySink(task=task, queue=queue)
+    message = f"'{mask_url(text)}' is neither stream:KEY nor celery:TASK@QUEUE"
+    if kind == "https":
+        message = "hand-over by signed HTTP arrives with a later release; use stream:KEY or celery:TASK@QUEUE"
+    raise ValueError(message)
+
+
+def _sink(text: str) -> str:
+    parse_sink(text)
+    return text
+
+
+def _store_url(url: SecretStr | None) -> SecretStr | None:
+    if url and urlsplit(url.get_secret_value()).scheme not in {"redis", "rediss", "unix"}:
+        message = "write redis://HOST:PORT/DB (Valkey too), rediss://HOST:PORT/DB for TLS, or unix:///PATH"
+        raise ValueError(message)
+    return url
+
+
+def _timeout(value: object) -> object:
+    milliseconds = parse_duration(value) if isinstance(value, str) else value
+    if isinstance(milliseconds, int) and not 0 < milliseconds <= LEASE // 2:
+        message = f"a hand-over takes at most {words(LEASE // 2)}, half of its lease"
+        raise ValueError(message)
+    return milliseconds
+
+
+def _pii_key(key: SecretStr | None) -> SecretStr | None:
+    if key and not 16 <= len(key.get_secret_value().encode()) <= 64:  # noqa: PLR2004 - blake2b takes 64 bytes
+        message = "a key has 16 to 64 bytes"
+        raise ValueError(message)
+    return key
+
+
+class Settings(BaseSettings):
+    """All settings of one process. Secrets show as stars, in ``repr`` and in errors."""
+
+    model_config = SettingsConfigDict(env_prefix="SOFTBOUNCE_", env_ignore_empty=True, frozen=True)
+
+    redis_url: Annotated[SecretStr | None, AfterValidator(_store_url)] = None
+    data: Path = Path("data")
+    policy: Path | None = None
+    broker_url: SecretStr | None = None
+    resend_to: Annotated[str, AfterValidator(_sink)] = "stream:softbounce:resend"
+    pii_key: Annotated[SecretStr | None, AfterValidator(_pii_key)] = None
+    namespace: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "default"
+    keep_addresses: bool = True
+    handover_timeout: Annotated[int, BeforeValidator(_timeout)] = 10_000  # ms; "10s" in the environment
+    allow_plaintext: bool = False
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """Read the settings; ``overrides`` are a command's flags, and None means that a flag was not given.
+
+        Secret files are named ``softbounce_redis_url`` and so on, in ``/run/secrets`` or in the folder that
+        ``SOFTBOUNCE_SECRETS`` names. Raises ``InvalidSettings`` with every problem, by the variable's name.
+        """
+        folder = os.environ.get("SOFTBOUNCE_SECRETS", "/run/secrets")
+        given = {name: value for name, value in overrides.items() if value is not None}
+        try:
+            return cls(_secrets_dir=folder if Path(folder).is_dir() else None, **given)  # type: ignore[arg-type]
+        except ValidationError as error:
+            raise InvalidSettings("\n".join(map(_said, error.errors(include_input=False)))) from None
+
+    @property
+    def sink(self) -> Sink:
+        """Where due retries go; a namespace beside the default has a stream of its own."""
+        if self.namespace != "default" and "resend_to" not in self.model_fields_set:
+            return StreamSink(key=f"softbounce:{self.namespace}:resend")
+        return parse_sink(self.resend_to)
+
+    @model_validator(mode="after")
+    def _nothing_travels_in_clear(self) -> Self:
+        for name, url in (("REDIS_URL", self.redis_url), ("BROKER_URL", self.broker_url)):
+            parts = urlsplit(url.get_secret_value() if url else "")
+            if parts.scheme in PLAIN and not self.allow_plaintext and not _is_this_machine(parts.hostname):
+                message = (
+                    f"SOFTBOUNCE_{name}: {parts.scheme}://{parts.hostname} is plain TCP off this machine: "
+                    f"addresses and passwords would travel in clear. Write {PLAIN[parts.scheme]}://, or set "
+                    "SOFTBOUNCE_ALLOW_PLAINTEXT=1 where you trust the network"
+                )
+                raise ValueError(message)
+        return self
+
+
+def celery_url(store_url: str) -> str:
+    """Return the store's URL as Celery spells it: a socket is ``redis+socket:///PATH`` there."""
+    return store_url.replace("unix://", "redis+socket://", 1)
+
+
+def policy_text(path: Path | None = None) -> tuple[str, str]:
+    """Return the policy file's text, and its name as messages show it (``config/policy.yaml:39``).
+
+    The first of: ``path``, ``SOFTBOUNCE_POLICY``, ./config/policy.yaml, the packaged default.
+    """
+    named = path or os.environ.get("SOFTBOUNCE_POLICY")
+    local = Path("config/policy.yaml")
+    if named is None and not local.is_file():
+        return packaged_policy(), "softbounce/policy.yaml"
+    try:
+        return Path(named or local).read_text(encoding="utf-8"), str(named or local)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        message = f"cannot read the policy {named or local}: {reason}"
+        raise InvalidSettings(message) from None
+
+
+def packaged_policy() -> str:
+    """Return the text of the policy that ships."""
+    packaged = files("softbounce") / "policy.yaml"
+    if not packaged.is_file():  # a checkout: the wheel alone holds the copy
+        packaged = Path(__file__).parents[2] / "config" / "policy.yaml"
+    return packaged.read_text(encoding="utf-8")
+
+
+def _is_this_machine(host: str | None) -> bool:
+    if host in {None, "", "localhost"}:
+        return True
+    try:
+        return ip_address(str(host)).is_loopback
+    except ValueError:
+        return False
+
+
+def _said(problem: ErrorDetails) -> str:
+    where = "".join(f"SOFTBOUNCE_{str(part).upper()}: " for part in problem["loc"][:1])
+    return where + problem["msg"].removeprefix("Value error, ")

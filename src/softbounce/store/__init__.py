@@ -1,0 +1,232 @@
+"""The only room that knows Redis: everything softbounce remembers, and every step that changes it."""
+
+import hashlib
+import json
+import secrets
+from functools import cached_property
+from typing import cast
+
+import redis
+
+from softbounce.core.policy import Policy
+from softbounce.errors import UnsafeStore, WrongKey
+from softbounce.store.cases import Cases
+from softbounce.store.connection import StoreFacts, connect, facts, reaching
+from softbounce.store.control import Control
+from softbounce.store.dead_letters import DeadLetters
+from softbounce.store.keys import SWEPT, Keys
+from softbounce.store.ledger import Accepted, Claimed, Ended, Finish, Lease, Ledger
+from softbounce.store.notices import Notice, Notices
+from softbounce.store.receipts import Receipts
+from softbounce.store.retries import Retries
+from softbounce.store.scripts import Script
+from softbounce.store.streams import Entry, EventStream, OutStream
+from softbounce.store.suppressions import Suppressions, Verdict
+
+__all__ = [
+    "Accepted",
+    "Claimed",
+    "Ended",
+    "Entry",
+    "Finish",
+    "Lease",
+    "Notice",
+    "Store",
+    "StoreFacts",
+    "Verdict",
+]
+
+_SILENCE = 24 * 3600 * 1000  # after a hand-over, where nobody reports deliveries
+
+
+class Store:
+    """One namespace of one Redis or Valkey. Cheap to make; it connects at the first call."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        namespace: str = "default",
+        pii_key: bytes | None = None,
+        keep_addresses: bool = True,
+    ) -> None:
+        """Use ``client``. ``pii_key`` replaces the store's own hash key; all clients then need the same."""
+        self._client = client
+        self._given_key = pii_key
+        self._keep_addresses = keep_addresses
+        self.keys = Keys(namespace)
+        self._sweep = Script("sweep")
+        self._swept = 0
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        namespace: str = "default",
+        pii_key: bytes | None = None,
+        keep_addresses: bool = True,
+    ) -> "Store":
+        """Return the store at ``redis://``, ``rediss://`` or ``unix://``."""
+        return cls(connect(url), namespace=namespace, pii_key=pii_key, keep_addresses=keep_addresses)
+
+    @cached_property
+    def key(self) -> bytes:
+        """The recipients' hash key, made once for a store. Raises ``WrongKey``, ``StoreUnreachable``."""
+        meta = self.keys.fixed("meta")
+        with reaching():
+            if self._given_key is not None:
+                fingerprint = _fingerprint(self._given_key)
+                self._client.hsetnx(meta, "key_fingerprint", fingerprint)
+                known = cast("bytes", self._client.hget(meta, "key_fingerprint"))
+                if known.decode() != fingerprint or self._client.hexists(meta, "key"):
+                    msg = (
+                        "SOFTBOUNCE_PII_KEY is not the key this store was written with: "
+                        "every suppression would be missed"
+                    )
+                    raise WrongKey(msg)
+                return self._given_key
+            if self._client.hexists(meta, "key_fingerprint"):
+                msg = "this store was written with a key of its own: set SOFTBOUNCE_PII_KEY to it"
+                raise WrongKey(msg)
+            self._client.hsetnx(meta, "key", secrets.token_bytes(32))
+            return cast("bytes", self._client.hget(meta, "key"))
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Accept, claim, finish."""
+        return Ledger(self._client, self.keys, key=self.key, keep_addresses=self._keep_addresses)
+
+    @cached_property
+    def retries(self) -> Retries:
+        """What waits, what became of a message, and a person's word on it."""
+        return Retries(self._client, self.keys, key=self.key)
+
+    @cached_property
+    def suppressions(self) -> Suppressions:
+        """Who may be sent to."""
+        return Suppressions(self._client, self.keys, key=self.key, keep_addresses=self._keep_addresses)
+
+    @cached_property
+    def cases(self) -> Cases:
+        """What a person must look at."""
+        return Cases(self._client, self.keys)
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        """Input that could not be read."""
+        return DeadLetters(self._client, self.keys)
+
+    @cached_property
+    def control(self) -> Control:
+        """Mode, pauses, cancel, audit, workers."""
+        return Control(self._client, self.keys, key=self.key)
+
+    @cached_property
+    def notices(self) -> Notices:
+        """What the pipeline or a person is to be told."""
+        return Notices(self._client, self.keys)
+
+    @cached_property
+    def events(self) -> EventStream:
+        """What producers report."""
+        return EventStream(self._client, self.keys)
+
+    @cached_property
+    def receipts(self) -> Receipts:
+        """What a receiver has acted on."""
+        return Receipts(self._client, self.keys)
+
+    def stream(self, key: str) -> OutStream:
+        """Return a stream for the pipeline by its key."""
+        return OutStream(self._client, key)
+
+    def facts(self) -> StoreFacts:
+        """Return what the server says of itself."""
+        return facts(self._client)
+
+    def require_safe(self) -> None:
+        """Raise ``UnsafeStore`` where the server may evict what we keep."""
+        if faults := self.facts().faults:
+            raise UnsafeStore("; ".join(faults))
+
+    def epoch(self) -> str:
+        """Return the store's birth mark, made once; a worker that finds another later knows of lost state."""
+        meta = self.keys.fixed("meta")
+        with reaching():
+            self._client.hsetnx(meta, "epoch", secrets.token_hex(8))
+            return cast("bytes", self._client.hget(meta, "epoch")).decode()
+
+    def now(self) -> int:
+        """Return the store's time in ms: the server's, or the virtual one."""
+        return self.clock()[0]
+
+    def clock(self) -> tuple[int, bool]:
+        """Return the store's time in ms, and whether it is virtual."""
+        with reaching():
+            pipe = self._client.pipeline(transaction=False)
+            pipe.hget(self.keys.fixed("meta"), "now")
+            pipe.time()
+            virtual, (seconds, micros) = pipe.execute()
+        return (int(virtual), True) if virtual else (seconds * 1000 + micros // 1000, False)
+
+    def set_now(self, moment: int | None) -> None:
+        """Set the virtual time for every script and worker (demo, tests), or go back to the server's."""
+        with reaching():
+            if moment is None:
+                self._client.hdel(self.keys.fixed("meta"), "now")
+            else:
+                self._client.hset(self.keys.fixed("meta"), "now", moment)
+
+    def idle_at(self) -> int:
+        """Return the store's time at which a claim last found nothing due, 0 if never."""
+        with reaching():
+            found = cast("bytes | None", self._client.hget(self.keys.fixed("meta"), "idle"))
+        return int(found or 0)
+
+    def sweep(self, *, policy: Policy, count: int = 100) -> int:
+        """Look at some ``count`` fields of the next swept hash, delete the ended ones; returns how many."""
+        name = SWEPT[self._swept % len(SWEPT)]
+        self._swept += 1
+        silence = _SILENCE if policy.feedback == "none" else 0
+        options = json.dumps({"name": name, "count": count, "silence": silence})
+        with reaching():
+            return cast("int", self._sweep(self._client, self.keys, [options], target=name))
+
+    def counters(self) -> dict[str, int]:
+        """Return how many events had each outcome and retries were handed over, since the store began."""
+        with reaching():
+            found = cast("dict[bytes, bytes]", self._client.hgetall(self.keys.fixed("counters")))
+        return {name.decode(): int(value) for name, value in sorted(found.items())}
+
+    def sizes(self) -> dict[str, int]:
+        """Count the scheduled (leased too), due, ready, notices, suppressions, open cases, dead letters."""
+        with reaching():
+            pipe = self._client.pipeline(transaction=False)
+            now = self.now()
+            pipe.zcard(self.keys.fixed("schedule"))
+            pipe.zcount(self.keys.fixed("schedule"), "-inf", now)
+            pipe.zcard(self.keys.fixed("ready"))
+            pipe.zcard(self.keys.fixed("notices"))
+            pipe.hlen(self.keys.fixed("suppressions"))
+            pipe.hlen(self.keys.fixed("open_cases"))
+            pipe.hlen(self.keys.fixed("dead_letters"))
+            names = ("scheduled", "due", "ready", "notices", "suppressions", "open_cases", "dead_letters")
+            return dict(zip(names, pipe.execute(), strict=True))
+
+    def overdue(self) -> int:
+        """Return by how many ms the oldest due retry is late, 0 if none is."""
+        with reaching():
+            oldest = cast(
+                "list[tuple[bytes, float]]",
+                self._client.zrange(self.keys.fixed("schedule"), 0, 0, withscores=True),
+            )
+        return max(0, self.now() - int(oldest[0][1])) if oldest else 0
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+def _fingerprint(key: bytes) -> str:
+    return hashlib.blake2b(key, digest_size=8, person=b"softbounce-key").hexdigest()

@@ -1,0 +1,167 @@
+"""What a person must look at: grouped, with its members, until somebody resolves it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import redis
+
+from softbounce.core.filters import Filter
+from softbounce.core.policy import Policy
+from softbounce.core.records import Delivery, decode
+from softbounce.errors import NotFound
+from softbounce.store.connection import reaching
+from softbounce.store.control import AUDIT_KEPT
+from softbounce.store.keys import Keys
+from softbounce.store.scripts import Script
+
+FILTER_KEYS = ("case", "state", "kind", "merchant", "channel", "code", "age")
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One case; ``count`` is how many deliveries it holds or shows now."""
+
+    id: str
+    # held unknown_code unclassified ambiguous_recipient exhausted soft_bounces also_retried
+    # crash_loop incident
+    kind: str
+    state: str  # open | acknowledged | resolved
+    count: int
+    entry: dict[str, Any]
+
+    def facts(self, now: int) -> dict[str, Any]:
+        """Return what filters are matched against."""
+        names = ("merchant", "channel", "code")
+        return {
+            "case": self.id,
+            "state": self.state,
+            "kind": self.kind,
+            "age": now - int(self.entry["opened"]),
+            **{name: self.entry.get(name) for name in names},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What resolving a case did to its deliveries."""
+
+    released: int
+    skipped: int
+    ended: int
+
+
+class Cases:
+    """List, show, acknowledge, resolve."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._mark = Script("mark")
+        self._resolve = Script("resolve")
+
+    def select(self, wanted: Filter, *, now: int) -> Iterator[Case]:
+        """Yield the cases that match, oldest first."""
+        with reaching():
+            found = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.fixed("cases")))
+        entries = sorted(
+            ((ident.decode(), json.loads(raw)) for ident, raw in found.items()),
+            key=lambda pair: pair[1]["opened"],
+        )
+        for case in self._counted(entries):
+            if wanted.matches(case.facts(now)):
+                yield case
+
+    def show(self, ident: str, *, limit: int = 20) -> tuple[Case, list[Delivery]]:
+        """Return a case and its first members. Raises ``NotFound``."""
+        with reaching():
+            raw = cast("bytes | None", self._client.hget(self._keys.fixed("cases"), ident))
+            if raw is None:
+                msg = f"no case {ident}; see: softbounce cases list"
+                raise NotFound(msg)
+            (case,) = self._counted([(ident, json.loads(raw))])
+            prefix = case.entry["group"] + "\n\n"
+            members = cast(
+                "list[bytes]",
+                self._client.zrangebylex(
+                    self._keys.fixed("members"), f"[{prefix}", f"[{prefix}\xff".encode("latin-1"), 0, limit
+                ),
+            )
+            idents = [member.decode()[len(prefix) :] for member in members]
+            raws = (
+                cast("list[bytes | None]", self._client.hmget(self._keys.fixed("deliveries"), idents))
+                if idents
+                else []
+            )
+        return case, [
+            decode(name, record) for name, record in zip(idents, raws, strict=True) if record is not None
+        ]
+
+    def ack(self, ident: str, *, reason: str, actor: str) -> None:
+        """Say that somebody looks at it. Raises ``NotFound``."""
+        case, _ = self.show(ident, limit=0)
+        entry = {**case.entry, "state": "acknowledged", "by": actor}
+        audit = {"actor": actor, "action": "acknowledge", "what": ident, "reason": reason}
+        with reaching():
+            self._mark(
+                self._client,
+                self._keys,
+                [json.dumps(audit), AUDIT_KEPT, ident, json.dumps(entry)],
+                target="cases",
+            )
+
+    def resolve(
+        self,
+        ident: str,
+        *,
+        how: str,
+        reason: str,
+        actor: str,
+        policy: Policy,
+        first: int,
+        step: int,
+        even_stale: bool = False,
+    ) -> Resolved:
+        """Close a case. ``how``: release (resend from ``first``, one a ``step`` ms), suppress, drop, fixed.
+
+        ``release`` skips what is past its deadline, unless ``even_stale``, and what used up
+        ``limits.max_attempts``. Suppressing the recipients is the caller's step before. Raises ``NotFound``.
+        """
+        audit = {"actor": actor, "action": f"resolve {how}", "what": ident, "reason": reason}
+        released = skipped = ended = 0
+        answer = b"more"
+        while answer == b"more":
+            options = {
+                "how": how,
+                "even_stale": even_stale,
+                "first": first + released * step,
+                "step": step,
+                "limit": _BATCH,
+                "max_attempts": policy.limits.max_attempts,
+                "history": policy.retention.history,
+                "closed_cases": policy.retention.closed_cases,
+                "audit": policy.retention.audit,
+            }
+            with reaching():
+                answer, more_released, more_skipped, more_ended = self._resolve(
+                    self._client, self._keys, [json.dumps(audit), json.dumps(options)]
+                )
+            released, skipped, ended = released + more_released, skipped + more_skipped, ended + more_ended
+        if answer == b"gone":
+            msg = f"no open case {ident}; see: softbounce cases list"
+            raise NotFound(msg)
+        return Resolved(released=released, skipped=skipped, ended=ended)
+
+    def _counted(self, entries: list[tuple[str, dict[str, Any]]]) -> list[Case]:
+        with reaching():
+            pipe = self._client.pipeline(transaction=False)
+            for _, entry in entries:
+                prefix = entry["group"] + "\n\n"
+                pipe.zlexcount(self._keys.fixed("members"), f"[{prefix}", f"[{prefix}\xff".encode("latin-1"))
+            counts = pipe.execute()
+        return [
+            Case(id=ident, kind=entry["kind"], state=entry["state"], count=count, entry=entry)
+            for (ident, entry), count in zip(entries, counts, strict=True)
+        ]

@@ -1,0 +1,184 @@
+"""A person's word: mode, pause, cancel, with the audit of it; and which workers there are."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import redis
+
+from softbounce.core.recipients import Channel, hashed, listed
+from softbounce.core.records import digest
+from softbounce.errors import InvalidSettings
+from softbounce.store.connection import reaching
+from softbounce.store.keys import Keys
+from softbounce.store.scripts import Script
+
+DAY = 24 * 3600 * 1000
+AUDIT_KEPT = 400 * DAY
+CANCEL_KEPT = 400 * DAY
+_WORKER_KEPT = 60_000
+_POLICY_KEPT = 120 * DAY
+KINDS = ("reference", "claim", "customer", "merchant", "recipient")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """Whether retries leave: ``on``, ``off`` or ``observe`` (recorded, not handed over)."""
+
+    mode: str
+    merchant: str  # "*": all
+    reason: str = ""
+    by: str = ""
+    at: int = 0
+
+
+class Control:
+    """Each call is one Lua call that also writes the audit entry."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, *, key: bytes) -> None:
+        self._client = client
+        self._keys = keys
+        self._key = key
+        self._mark = Script("mark")
+
+    def mark(
+        self, target: str, fields: Mapping[str, object], *, action: str, what: str, reason: str, actor: str
+    ) -> list[str]:
+        """Write a hash's fields (None deletes), one audit entry; returns the values before (``""``: none)."""
+        if not reason.strip():
+            msg = "a reason is obligatory: it is what the audit shows"
+            raise InvalidSettings(msg)
+        entry = {"actor": actor, "action": action, "what": what, "reason": reason}
+        pairs = [
+            part for name, value in fields.items() for part in (name, "" if value is None else _json(value))
+        ]
+        with reaching():
+            answer = self._mark(self._client, self._keys, [_json(entry), AUDIT_KEPT, *pairs], target=target)
+        return [cast("bytes", value).decode() for value in answer]
+
+    def set_mode(self, mode: str, *, reason: str, actor: str, now: int, merchant: str = "*") -> None:
+        """Switch hand-overs on, off, or to observe; workers obey with their next claim."""
+        entry = {"mode": mode, "reason": reason, "by": actor, "at": now}
+        self.mark(
+            "modes",
+            {merchant: None if mode == "on" else entry},
+            action=f"mode {mode}",
+            what=merchant,
+            reason=reason,
+            actor=actor,
+        )
+        if merchant == "*" and mode == "on":
+            self._resolve_quarantine()
+
+    def _resolve_quarantine(self) -> None:
+        group = "incident\n\n\nquarantine\n"
+        with reaching():
+            case = cast("bytes | None", self._client.hget(self._keys.fixed("open_cases"), group))
+            if case is not None:
+                self._client.hdel(self._keys.fixed("open_cases"), group)
+                self._client.hdel(self._keys.fixed("cases"), case.decode())
+
+    def modes(self) -> list[Mode]:
+        """Return the mode of all, then those of merchants that differ."""
+        with reaching():
+            found = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.fixed("modes")))
+        entries = {name.decode(): json.loads(value) for name, value in found.items()}
+        entries.setdefault("*", {"mode": "on"})
+        return [
+            Mode(merchant=name, **{k: v for k, v in entry.items() if k in ("mode", "reason", "by", "at")})
+            for name, entry in sorted(entries.items())
+        ]
+
+    def cancel(
+        self, kind: str, value: object, *, reason: str, actor: str, now: int, channel: str | None = None
+    ) -> str:
+        """Cancel what waits for a reference, claim, customer, merchant or recipient, from the next claim on.
+
+        ``reference`` and ``claim`` also cover later reports, for 400 days. Returns the marker's field.
+        """
+        field = self.field(kind, value, channel=channel)
+        entry = {"a": now, "z": now + CANCEL_KEPT, "by": actor, "reason": reason}
+        self.mark("cancels", {field: entry}, action="cancel", what=field, reason=reason, actor=actor)
+        return field
+
+    def pause(
+        self, kind: str, value: object, *, until: int, reason: str, actor: str, channel: str | None = None
+    ) -> str:
+        """Put aside what becomes due for a kind:value (also channel, code) until then (ms); costs no try."""
+        field = self.field(kind, value, channel=channel)
+        entry = {"z": until, "by": actor, "reason": reason}
+        self.mark("pauses", {field: entry}, action="pause", what=field, reason=reason, actor=actor)
+        return field
+
+    def resume(
+        self, kind: str, value: object, *, reason: str, actor: str, channel: str | None = None
+    ) -> bool:
+        """End a pause; returns whether there was one."""
+        field = self.field(kind, value, channel=channel)
+        before = self.mark("pauses", {field: None}, action="resume", what=field, reason=reason, actor=actor)
+        return before != [""]
+
+    def pauses(self) -> dict[str, dict[str, Any]]:
+        """Return every pause by its field."""
+        with reaching():
+            found = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.fixed("pauses")))
+        return {name.decode(): json.loads(value) for name, value in found.items()}
+
+    def field(self, kind: str, value: object, *, channel: str | None = None) -> str:
+        """Return the field under which the scripts look for one kind:value."""
+        if kind == "reference":
+            return f"reference:{digest(str(value))}"
+        if kind == "recipient":
+            text = str(value)
+            if text.startswith("r_"):
+                return f"recipient:{text[2:]}"
+            if channel is None:
+                msg = "a recipient needs its channel: sms, email or letter"
+                raise InvalidSettings(msg)
+            return f"recipient:{hashed(listed(value, Channel(channel)), self._key)}"
+        return f"{kind}:{value}"
+
+    def audit(self, *, count: int = 100) -> Iterator[dict[str, Any]]:
+        """Yield audit entries, newest first."""
+        with reaching():
+            found = cast("list[Any]", self._client.xrevrange(self._keys.fixed("audit"), count=count))
+        for _, fields in found:
+            yield json.loads(fields[b"entry"])
+
+    def note(self, *, action: str, what: str, reason: str, actor: str) -> None:
+        """Write an audit entry that goes with no change, such as a look at addresses."""
+        self.mark("counters", {}, action=action, what=what, reason=reason, actor=actor)
+
+    def beat(self, worker: str, facts: Mapping[str, Any], *, now: int) -> None:
+        """Say that a worker lives, and what it runs; forgotten after a minute of silence."""
+        with reaching():
+            self._client.hset(
+                self._keys.fixed("workers"), worker, _json({**facts, "at": now, "z": now + _WORKER_KEPT})
+            )
+
+    def workers(self, *, now: int) -> dict[str, dict[str, Any]]:
+        """Return the workers that were heard of within the last minute."""
+        with reaching():
+            found = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.fixed("workers")))
+        entries = {name.decode(): json.loads(value) for name, value in found.items()}
+        return {name: entry for name, entry in sorted(entries.items()) if entry["z"] > now}
+
+    def name_policy(self, revision: str, *, file: str, name: str, now: int) -> None:
+        """Remember which file a revision came from; records keep the revision and a line only."""
+        with reaching():
+            self._client.hset(
+                self._keys.fixed("policies"),
+                revision,
+                _json({"file": file, "name": name, "z": now + _POLICY_KEPT}),
+            )
+
+    def policy_file(self, revision: str) -> str:
+        """Return the file that a revision came from, or its usual name where that is not known."""
+        with reaching():
+            found = cast("bytes | None", self._client.hget(self._keys.fixed("policies"), revision))
+        return str(json.loads(found)["file"]) if found else "config/policy.yaml"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

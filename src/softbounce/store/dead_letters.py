@@ -1,0 +1,90 @@
+"""Input that could not be read: kept with its reason, listed, replayed, dropped."""
+
+import json
+from base64 import b64decode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import redis
+
+from softbounce.core.filters import Filter
+from softbounce.errors import NotFound
+from softbounce.store.connection import reaching
+from softbounce.store.control import AUDIT_KEPT
+from softbounce.store.keys import Keys
+from softbounce.store.scripts import Script
+
+FILTER_KEYS = ("id", "reason", "path", "age")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptInput:
+    """One dead letter. ``raw``: its first 64 KiB; ``is_whole``: that is all of it, so it can be replayed."""
+
+    id: str
+    reason: str
+    path: str
+    at: int
+    length: int
+    raw: bytes
+    is_whole: bool
+
+    def facts(self, now: int) -> dict[str, Any]:
+        """Return what filters are matched against."""
+        return {"id": self.id, "reason": self.reason, "path": self.path, "age": now - self.at}
+
+
+class DeadLetters:
+    """Their id is the hash of their bytes, so the same input is kept once."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._mark = Script("mark")
+
+    def select(self, wanted: Filter, *, now: int) -> Iterator[KeptInput]:
+        """Yield the dead letters that match, in no order."""
+        with reaching():
+            for ident, raw in self._client.hscan_iter(self._keys.fixed("dead_letters"), count=100):
+                letter = _letter(ident.decode(), raw)
+                if wanted.matches(letter.facts(now)):
+                    yield letter
+
+    def show(self, ident: str) -> KeptInput:
+        """Return one dead letter. Raises ``NotFound``."""
+        with reaching():
+            raw = cast("bytes | None", self._client.hget(self._keys.fixed("dead_letters"), ident))
+        if raw is None:
+            msg = f"no dead letter {ident}; see: softbounce dead-letters list"
+            raise NotFound(msg)
+        return _letter(ident, raw)
+
+    def drop(self, idents: Sequence[str], *, reason: str, actor: str) -> int:
+        """Delete dead letters; returns how many there were."""
+        entry = {
+            "actor": actor,
+            "action": "drop dead letters",
+            "what": " ".join(idents)[:200],
+            "reason": reason,
+        }
+        pairs = [part for ident in idents for part in (ident, "")]
+        with reaching():
+            before = self._mark(
+                self._client, self._keys, [json.dumps(entry), AUDIT_KEPT, *pairs], target="dead_letters"
+            )
+        return sum(value != b"" for value in before)
+
+
+def _letter(ident: str, raw: bytes) -> KeptInput:
+    entry = json.loads(raw)
+    data = b64decode(entry["bytes"])
+    return KeptInput(
+        id=ident,
+        reason=entry["reason"],
+        path=entry["path"],
+        at=int(entry["at"]),
+        length=int(entry["length"]),
+        raw=data,
+        is_whole=len(data) == int(entry["length"]),
+    )

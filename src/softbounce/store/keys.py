@@ -1,0 +1,70 @@
+"""Where everything lies in Redis: one hash tag, a few fixed keys, one kind of key for each event."""
+
+from dataclasses import dataclass
+
+FIXED = (
+    "schedule",  # zset    delivery -> due, or end of lease (ms)
+    "ready",  # zset    merchant, deadline, delivery, by name: what is due and stands in line
+    "turns",  # zset    merchant -> its turn
+    "deliveries",  # hash    delivery -> record; ended ones carry their own end and are swept
+    "history",  # hash    reference -> lines; goes with the newest delivery of the reference
+    "standing",  # hash    recipient -> soft bounces and reports; swept
+    "suppressions",  # hash    recipient[@merchant] -> entry; swept
+    "pauses",  # hash    kind:value -> entry; swept
+    "cancels",  # hash    kind:value -> entry; swept
+    "sent",  # hash    kind:value -> times of resends; swept
+    "cases",  # hash    case -> entry; closed ones are swept
+    "open_cases",  # hash    group -> case
+    "members",  # zset    group, delivery, by name; goes with its delivery or its case
+    "notices",  # zset    notice -> due, or end of lease (ms)
+    "notice_bodies",  # hash    notice -> body
+    "dead_letters",  # hash    id -> entry; swept
+    "counters",  # hash    outcome -> count
+    "modes",  # hash    merchant or "*" -> entry
+    "workers",  # hash    worker -> what it last said; swept
+    "policies",  # hash    revision -> file and name; swept
+    "audit",  # stream  entries, trimmed by age on each write
+    "meta",  # hash    key, epoch, now, swept, rate_left, rate_at, idle, case, cursors
+)
+"""Permanent keys. Whatever else is under the tag has a TTL (dedupe markers)."""
+
+SWEPT = (
+    "deliveries",
+    "standing",
+    "suppressions",
+    "pauses",
+    "cancels",
+    "sent",
+    "cases",
+    "dead_letters",
+    "workers",
+    "policies",
+)
+"""Hashes whose values carry ``"z": forget at (ms)`` and are swept by a slow scan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one namespace."""
+
+    namespace: str = "default"
+
+    def fixed(self, name: str) -> str:
+        """Return the key of one of ``FIXED``."""
+        return f"{{sb:{self.namespace}}}:{name}"
+
+    def marker(self, identity: str) -> str:
+        """Return the key of one event's dedupe marker; it has a TTL."""
+        return f"{{sb:{self.namespace}}}:e:{identity}"
+
+    def receipt(self, ident: str) -> str:
+        """Return the key by which a receiver knows that it has acted on a command; it has a TTL."""
+        return f"{{sb:{self.namespace}}}:r:{ident}"
+
+    def stream(self, name: str) -> str:
+        """Return a public stream: ``softbounce:events``; off default, ``softbounce:<namespace>:events``."""
+        return f"softbounce:{name}" if self.namespace == "default" else f"softbounce:{self.namespace}:{name}"
+
+    def reply(self, token: str) -> str:
+        """Return the list on which the outcomes of one ``events report --wait`` arrive; it has a TTL."""
+        return f"{self.stream('reply')}:{token}"

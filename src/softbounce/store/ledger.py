@@ -1,0 +1,189 @@
+"""The ledger: what becomes of each event and each retry. Every method is one Lua call for a whole batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, cast
+
+import redis
+
+from softbounce.core.decide import Arrived, Decision, Plan
+from softbounce.core.policy import Policy
+from softbounce.core.records import Delivery, decode
+from softbounce.store.connection import reaching
+from softbounce.store.encoding import Encoder, Row, as_json
+from softbounce.store.keys import Keys
+from softbounce.store.scripts import Script
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What the store says became of one event."""
+
+    outcome: str
+    event_id: str | None
+    reference: str
+    delivery: str
+    code: str
+    attempt: int
+    due: int | None  # ms; of the try that waits
+    case: str | None
+    escalated: bool
+    first: str | None  # the outcome of the event that this one repeats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """One retry to hand over before ``ends`` (ms by the store's clock)."""
+
+    token: int
+    delivery: Delivery
+    ends: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A retry that left the schedule without a hand-over, and why."""
+
+    delivery: str
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """The answer of ``claim``. ``idle``: nothing was due."""
+
+    leases: tuple[Lease, ...]
+    ended: tuple[Ended, ...]
+    mode: str
+    idle: bool
+    now: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """How one hand-over ended: ``handed_over``, ``later`` (after ``delay`` ms) or ``gone``."""
+
+    delivery: str
+    token: int
+    result: str
+    delay: int = 0
+    note: str = ""  # the sink, or what it waits for
+
+
+class Ledger:
+    """Accept, claim, finish, release."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, *, key: bytes, keep_addresses: bool) -> None:
+        self._client = client
+        self._keys = keys
+        self._key = key
+        self._keep_addresses = keep_addresses
+        self._accept = Script("accept")
+        self._claim = Script("claim")
+        self._finish = Script("finish")
+
+    def accept(self, decisions: Sequence[Decision], *, policy: Policy) -> list[Accepted]:
+        """Give each event its outcome, in order. Repeating is harmless: it is then a ``duplicate``."""
+        if not decisions:
+            return []
+        retention = policy.retention
+        limits = {
+            "revision": policy.revision,
+            "min_delay": policy.limits.min_delay,
+            "max_attempts": policy.limits.max_attempts,
+            "dedupe": retention.dedupe,
+            "history": retention.history,
+            "dead_letters": retention.dead_letters,
+            "audit": retention.audit,
+        }
+        encoder = Encoder(key=self._key, revision=policy.revision, keep_addresses=self._keep_addresses)
+        rows = [encoder.row(decision) for decision in decisions]
+        with reaching():
+            answers = self._accept(
+                self._client,
+                self._keys,
+                [
+                    as_json(limits),
+                    as_json(encoder.rules),
+                    *chain.from_iterable(row.arguments for row in rows),
+                ],
+                more=tuple(self._keys.marker(row.identity) for row in rows),
+            )
+        return [
+            _accepted(row, decision, answer)
+            for row, decision, answer in zip(rows, decisions, answers, strict=True)
+        ]
+
+    def claim(self, *, policy: Policy, limit: int, lease: int) -> Claimed:
+        """Lease at most ``limit`` due retries for ``lease`` ms; a lost reply costs each a lease, a strike."""
+        limits = policy.limits
+        options = {
+            "limit": limit,
+            "lease": lease,
+            "rate": {"count": limits.handover_rate.count, "per": limits.handover_rate.per},
+            "per_recipient": {
+                "count": limits.resends_per_recipient.count,
+                "per": limits.resends_per_recipient.per,
+            },
+            "per_claim": {"count": limits.resends_per_claim.count, "per": limits.resends_per_claim.per},
+            "history": policy.retention.history,
+        }
+        with reaching():
+            mode, idle, now, leases, ended = self._claim(self._client, self._keys, [as_json(options)])
+        return Claimed(
+            leases=tuple(
+                Lease(token=token, delivery=decode(delivery.decode(), raw), ends=now + lease)
+                for delivery, token, raw in leases
+            ),
+            ended=tuple(
+                Ended(delivery=d.decode(), outcome=o.decode(), reason=r.decode()) for d, o, r in ended
+            ),
+            mode=mode.decode(),
+            idle=bool(idle),
+            now=now,
+        )
+
+    def finish(self, results: Sequence[Finish], *, policy: Policy) -> list[str]:
+        """Record how hand-overs ended; each answer is ``done``, or ``stale`` where the lease passed on."""
+        if not results:
+            return []
+        rows = [
+            as_json(
+                {
+                    "d": result.delivery,
+                    "t": result.token,
+                    "r": result.result,
+                    "delay": result.delay,
+                    "n": result.note,
+                }
+            )
+            for result in results
+        ]
+        with reaching():
+            answers = self._finish(self._client, self._keys, [policy.retention.history, *rows])
+        return [cast("bytes", answer).decode() for answer in answers]
+
+    def release(self, leases: Sequence[Lease], *, policy: Policy) -> list[str]:
+        """Give leases back that were not begun: due again at once, the strike taken back."""
+        back = [Finish(delivery=lease.delivery.id, token=lease.token, result="later") for lease in leases]
+        return self.finish(back, policy=policy)
+
+
+def _accepted(row: Row, decision: Decision, answer: list[Any]) -> Accepted:
+    outcome, attempt, due, case, escalated, first = answer
+    event = decision.event if isinstance(decision, Plan | Arrived) else None
+    failure = event.failure if event else None
+    return Accepted(
+        outcome=outcome.decode(),
+        event_id=event.event_id if event else getattr(decision, "event_id", None),
+        reference=event.reference if event else "",
+        delivery=row.delivery,
+        code=failure.code if failure else "",
+        attempt=attempt,
+        due=due or None,
+        case=case.decode() or None,
+        escalated=bool(escalated),
+        first=first.decode() or None,
+    )

@@ -1,0 +1,128 @@
+"""An entry of the suppression list, and the list as a file: CSV or NDJSON, out and in again."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import IO, Any, cast
+
+from softbounce.core.records import iso
+from softbounce.errors import InvalidEvent
+
+COLUMNS = (
+    "recipient",
+    "address",
+    "channel",
+    "merchant",
+    "code",
+    "origin",
+    "reason",
+    "since",
+    "until",
+    "evidence",
+)
+# what starts a formula; the full-width forms do too
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - meant as they are
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppression:
+    """One entry of the list; ``address`` is None where only the hash is kept."""
+
+    field: str
+    rid: str
+    merchant: str | None
+    entry: Mapping[str, Any]
+
+    @property
+    def address(self) -> str | None:
+        """The address in clear, where it is kept."""
+        return cast("str | None", self.entry.get("address"))
+
+    def facts(self, now: int) -> dict[str, Any]:
+        """Return what filters are matched against."""
+        until = self.entry.get("z")
+        return {
+            "recipient": f"r_{self.rid}",
+            "channel": self.entry.get("channel"),
+            "code": self.entry.get("code"),
+            "origin": self.entry.get("origin"),
+            "merchant": self.merchant,
+            "expires": until - now if until else None,
+            "age": now - int(self.entry["at"]),
+        }
+
+    def row(self, *, reveal: bool) -> dict[str, Any]:
+        """Return the entry for an export, masked unless ``reveal``."""
+        entry = self.entry
+        return {
+            "recipient": f"r_{self.rid}",
+            "address": (self.address if reveal else None) or entry.get("mask") or "",
+            "channel": entry.get("channel", ""),
+            "merchant": self.merchant or "",
+            "code": entry.get("code", ""),
+            "origin": entry.get("origin", ""),
+            "reason": entry.get("reason", ""),
+            "since": iso(int(entry["at"])),
+            "until": iso(entry.get("z")) or "never",
+            "evidence": list(entry.get("evidence") or ()),
+        }
+
+
+def write_rows(rows: Iterable[Mapping[str, Any]], file: IO[str], *, form: str) -> int:
+    """Write an export as ``csv`` (no cell starts a formula) or ``ndjson``; returns the number of rows."""
+    count = 0
+    if form == "ndjson":
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+        return count
+    writer = csv.DictWriter(file, COLUMNS)
+    writer.writeheader()
+    for row in rows:
+        cells = {
+            name: " ".join(value) if isinstance(value, list) else str(value) for name, value in row.items()
+        }
+        writer.writerow(
+            {name: f"'{cell}" if cell.startswith(_FORMULA) else cell for name, cell in cells.items()}
+        )
+        count += 1
+    return count
+
+
+def read_rows(file: IO[str], *, form: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows that ``write_rows`` wrote; CSV needs ``channel`` and ``address`` or ``recipient``."""
+    if form == "ndjson":
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                try:
+                    value = json.loads(line)
+                except ValueError as error:
+                    message = f"not JSON: {error}"
+                    raise InvalidEvent(message, f"line {number}") from error
+                yield value if isinstance(value, dict) else {"address": value}
+        return
+    for cells in csv.DictReader(file):
+        row: dict[str, Any] = {
+            name: _unquoted(cell) for name, cell in cells.items() if name and isinstance(cell, str)
+        }
+        if "evidence" in row:
+            row["evidence"] = row["evidence"].split()
+        yield row
+
+
+def _unquoted(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+
+
+def moment(value: object, path: str) -> int | None:
+    """Return a cell's date as ms, None for never. Raises ``InvalidEvent`` that names ``path``."""
+    if value in (None, "", "never"):
+        return None
+    try:
+        date = datetime.fromisoformat(str(value))
+    except ValueError as error:
+        message = "must be a date such as 2027-01-31 or 2027-01-31T12:00:00Z, or never"
+        raise InvalidEvent(message, path) from error
+    return int((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -1,0 +1,99 @@
+-- accept: give each event of a batch its outcome, once.
+-- effects  attempt count, schedule, soft-bounce count, suppression, hold, case, notice, history; the dedupe marker last
+-- returns  for each event {outcome, attempt, due (ms or 0), case or "", escalated (0 or 1), first outcome of a duplicate or ""}
+local schedule = KEYS[1] -- zset  delivery -> due, or end of lease (ms)
+local deliveries = KEYS[2] -- hash  delivery -> record
+local standing = KEYS[3] -- hash  recipient -> {m: soft bounces, c: reports by rule, x: escalated at, z: forget at}
+local suppressions = KEYS[4] -- hash  recipient[@merchant] -> entry
+local pauses = KEYS[5] -- hash  kind:value -> {z: until, ...}
+local cancels = KEYS[6] -- hash  kind:value -> {a: made at, z: forget at, ...}
+local history = KEYS[7] -- hash  reference -> lines
+local cases = KEYS[8] -- hash  case -> entry
+local open_cases = KEYS[9] -- hash  group -> case
+local members = KEYS[10] -- zset  group, delivery (by name)
+local notices = KEYS[11] -- zset  notice -> due, or end of lease (ms)
+local notice_bodies = KEYS[12] -- hash  notice -> body
+local dead_letters = KEYS[13] -- hash  id -> entry
+local counters = KEYS[14] -- hash  outcome -> count
+local audit = KEYS[15] -- stream
+local meta = KEYS[16] -- hash  now, case, ...
+local FIXED = 16 -- KEYS[FIXED + n] -- string  dedupe marker of event n: outcome, bare flag, delivery
+
+local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, and the retention periods (ms)
+local rules = cjson.decode(ARGV[2]) -- each rule of the batch once: what policy says, whatever the event
+local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history; the last three are kept as they are
+
+redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its end when memory is full
+-- include: clock
+-- include: record
+-- include: history
+-- include: notice
+-- include: case
+-- include: suppress
+-- include: active
+-- include: evidence
+
+local LATE = 5 * 60 * 1000 -- a report dated this much before the newest claim still answers it
+
+-- One event on its way through; every step below reads and writes these.
+local event, rule, payload, to, said, id, record, old_payload, old_recipients, outcome, case, escalated, due
+
+-- include: outcomes
+-- include: judge
+-- include: failure
+-- include: arrived
+
+local function keep_dead_letter()
+  local entry = string.format('{"at":%d,"z":%d,', now, now + limits.dead_letters) .. string.sub(payload, 2)
+  redis.call("HSETNX", dead_letters, event.i, entry)
+  outcome = "dead_lettered"
+end
+
+local results = {}
+local totals = {}
+for n = 1, (#ARGV - 2) / PER_EVENT do
+  local first_arg = 2 + (n - 1) * PER_EVENT
+  event = cjson.decode(ARGV[first_arg + 1])
+  payload, to, said = ARGV[first_arg + 2], ARGV[first_arg + 3], ARGV[first_arg + 4]
+  rule = rules[event.rule]
+  id = event.d
+  outcome, case, escalated, due = nil, "", nil, nil
+  local attempt, first = 0, ""
+  local marker = KEYS[FIXED + n]
+  if event.y == "failure" then
+    local seen = redis.call("GET", marker)
+    local bare = seen and string.match(seen, "^%S+ 1 (.*)$")
+    if seen and (event.bare or not bare) then
+      outcome, first = "duplicate", string.match(seen, "^%S+")
+    else
+      if bare and bare ~= id then -- the enriched form names the recipient: the bare one's delivery gives way
+        local twin, twin_payload = read_record(bare)
+        if twin and twin.s == "held" then
+          redis.call("ZREM", members, twin.g .. "\n\n" .. bare)
+          twin.s, twin.e, twin.z = "ended", "superseded", now + limits.dedupe
+          write_record(bare, twin, twin_payload, "")
+        end
+      end
+      accept_failure(bare ~= nil and bare ~= false)
+      attempt = record and record.a or 0
+      redis.call("SET", marker, outcome .. (event.bare and " 1 " or " 0 ") .. id, "PX", limits.dedupe)
+    end
+  elseif event.y == "delivered" then
+    accept_delivery()
+    attempt = record and record.a or 0
+    first = outcome == "duplicate" and "delivered" or ""
+  elseif event.y == "dead_letter" then
+    keep_dead_letter()
+  else
+    outcome = "ignored"
+  end
+  totals[outcome] = (totals[outcome] or 0) + 1
+  if escalated then
+    totals.escalated = (totals.escalated or 0) + 1
+  end
+  results[n] = { outcome, attempt, due or 0, case, escalated and 1 or 0, first }
+end
+for name, count in pairs(totals) do
+  redis.call("HINCRBY", counters, name, count)
+end
+return results

@@ -1,0 +1,46 @@
+-- arrived: one MESSAGE_DELIVERED. Ends what waits, lifts the pause, clears the count. Needs: outcomes, the event in hand.
+local function accept_delivery()
+  record, old_payload, old_recipients = read_record(id)
+  if event.whole then -- no recipient is named: every delivery of this message on this channel has ended
+    local field = "delivered:" .. string.sub(id, 1, 12) .. ":" .. event.ch
+    redis.call("HSET", cancels, field, string.format('{"a":%d,"z":%d}', now, now + limits.history))
+  else
+    if event.reset then
+      local raw = redis.call("HGET", standing, event.rid)
+      if raw then
+        local known = cjson.decode(raw)
+        known.m = nil
+        redis.call("HSET", standing, event.rid, cjson.encode(known))
+      end
+      local pause = redis.call("HGET", pauses, "recipient:" .. event.rid)
+      if pause and cjson.decode(pause).by == "policy" then
+        redis.call("HDEL", pauses, "recipient:" .. event.rid)
+      end
+    end
+    -- a bare report names nobody: its delivery is this one
+    local bare_id = string.sub(id, 1, 12) .. "*" .. event.ch
+    local bare, bare_payload, bare_recipients = read_record(bare_id)
+    if bare and bare.s ~= "ended" and bare_recipients == "[]" then
+      bare.s, bare.e, bare.z = "ended", "delivered", now + limits.history
+      redis.call("ZREM", schedule, bare_id)
+      write_record(bare_id, bare, bare_payload, "")
+    end
+  end
+  if record and record.e == "delivered" then
+    outcome = record.i == event.i and "duplicate" or "ended"
+    return
+  end
+  outcome = "delivered"
+  if not record then
+    local fresh = '{"s":"ended","e":"delivered","i":"%s","f":%d,"z":%d}\n[]\n'
+    redis.call("HSET", deliveries, id, string.format(fresh, event.i, math.floor(now / 1000), now + limits.dedupe))
+    return
+  end
+  local old_state = record.s
+  finish_record("ended", "delivered")
+  record.i = event.i
+  local tries = old_state == "waiting" and record.a - 1 or record.a
+  notify("recovered", id, "0", { tries = tries, after = now - record.f * 1000 }, old_payload, old_recipients ~= "" and old_recipients or to)
+  remember(id, string.format('"k":"delivered","a":%d,"was":"%s","id":', record.a, old_state) .. cjson.encode(event.id) .. "}")
+  write_record(id, record, old_payload, "")
+end

@@ -1,0 +1,106 @@
+-- failure: one MESSAGE_NOT_DELIVERED. Which send it answers, what its verdict is, and what becomes of the delivery.
+-- Needs: outcomes, judge, the event in hand.
+local function accept_failure(may_replace)
+  record, old_payload, old_recipients = read_record(id)
+  local state = record and record.s or "new"
+  if may_replace and state == "held" then
+    redis.call("ZREM", members, record.g .. "\n\n" .. id)
+    state = "new"
+    record = nil
+  end
+  if event["do"] == "ignore" then
+    outcome = "ignored"
+    return
+  end
+  if state == "new" then
+    local seconds = math.floor(event.at / 1000)
+    record = { s = "new", a = 0, t = 0, f = seconds }
+  end
+  if event.not_after then
+    record.y = math.min(record.y or math.huge, math.floor(event.not_after / 1000))
+  end
+  local ended_well = state == "ended" and record.e == "delivered"
+  local reference = string.sub(id, 1, 12)
+  local cancelled = is_active(cancels, "reference:" .. reference) or (event.cl ~= "" and is_active(cancels, "claim:" .. event.cl))
+  local arrived = is_active(cancels, "delivered:" .. reference .. ":" .. event.ch)
+  if ended_well or arrived then -- a bounce after the delivery is recorded, not counted; a permanent verdict still speaks of the recipient
+    event.counts = false
+  end
+  local confirmed = judge_recipient()
+  local verdict = event["do"]
+  if verdict == "suppress" and rule.confirm and not confirmed then
+    verdict = rule.confirm.meanwhile
+  end
+  local newest = math.floor(event.at / 1000)
+  local is_answer = false
+  if state == "leased" or state == "out" then
+    is_answer = event.answers == record.a or (event.answers == 0 and event.at >= record.c - LATE)
+  end
+  if state == "new" or is_answer then -- the newest rule sets the deadline; what waits keeps the one it got
+    record.x = math.min(record.f + math.floor(rule.give_up / 1000), record.y or math.huge)
+  end
+  if is_answer then
+    if state == "leased" then -- the failure outran finish: the hand-over did happen, and its late finish is stale
+      remember(id, string.format('"k":"resent","a":%d,"n":"its failure came before the confirmation"}', record.a))
+      record.t = record.t + 1
+    end
+    record[rule.kind] = (record[rule.kind] or 0) + 1
+  end
+
+  if verdict == "suppress" then
+    if ended_well or arrived then
+      suppress_recipient()
+      record.s, record.e, record.z = "ended", "delivered", now + limits.history
+      outcome = "suppressed"
+    else
+      end_suppressed()
+    end
+  elseif state == "ended" then
+    outcome = "ended"
+  elseif cancelled or arrived then
+    finish_record("ended", cancelled and "cancelled" or "delivered")
+    outcome = cancelled and "cancelled" or "ended"
+  elseif state == "held" then
+    outcome = "held"
+    case = record.g and redis.call("HGET", open_cases, record.g) or ""
+  elseif event.rid ~= "" and (is_active(suppressions, event.rid) or is_active(suppressions, event.rid .. "@" .. event.m)) then
+    finish_record("ended", "suppressed")
+    outcome = "suppressed"
+  elseif verdict == "hold" then
+    record.j = state == "waiting" and 1 or nil
+    hold(event.hold)
+  elseif state == "waiting" then
+    look_for_other_retrier()
+    outcome = "coalesced"
+    due = record.d * 1000
+  elseif state ~= "new" and not is_answer then
+    outcome = "superseded"
+  elseif verdict == "drop" then
+    give_up("dropped", false)
+  else
+    schedule_next()
+  end
+  if newest > (record.l or record.f) then
+    record.l = newest
+  end
+  if escalated then
+    escalate()
+  end
+  local keeps_address = record.s == "waiting" or record.s == "held" or record.s == "leased"
+  if outcome == "coalesced" or outcome == "superseded" or outcome == "ended" and old_payload or outcome == "held" and state == "held" then
+    write_record(id, record, old_payload, keeps_address and old_recipients or "")
+  else
+    write_record(id, record, payload, keeps_address and to or "")
+  end
+  local line = string.format('"k":"failed","o":"%s","a":%d,', outcome, record.a)
+  if due then
+    line = line .. string.format('"d":%d,', math.floor(due / 1000))
+  end
+  if case ~= "" then
+    line = line .. '"c":"' .. case .. '",'
+  end
+  if escalated then
+    line = line .. '"x":1,'
+  end
+  remember(id, line .. string.sub(said, 2))
+end

@@ -1,0 +1,89 @@
+-- outcomes: the ways in which a failure ends or goes on. Needs: what accept binds, and the event in hand.
+local function group_of(kind)
+  return kind .. "\n" .. event.m .. "\n" .. event.ch .. "\n" .. event.code .. "\n" .. event.detail
+end
+
+local function case_facts(kind)
+  return {
+    kind = kind, merchant = event.m, channel = event.ch, code = event.code, detail = event.detail,
+    rule = rule.name, sample = event.ref, revision = limits.revision,
+  }
+end
+
+local function finish_record(state, ended)
+  redis.call("ZREM", schedule, id)
+  if record.g then
+    redis.call("ZREM", members, record.g .. "\n\n" .. id)
+    record.g = nil
+  end
+  record.s = state
+  record.e = ended
+  record.w = nil
+  record.z = now + limits.history
+end
+
+local function suppress_recipient()
+  local term = rule.suppression
+  local field = event.rid
+  if term.scope == "merchant" then
+    field = field .. "@" .. event.m
+  end
+  suppress(field, {
+    at = now, z = term.expires and now + term.expires or nil, code = event.code, origin = term.origin, evidence = { event.id },
+    revision = limits.revision, rule = rule.name, line = rule.line, channel = event.ch, mask = event.mask, address = event.address,
+  }, limits.audit)
+  return term.expires and now + term.expires or 0
+end
+
+local function end_suppressed()
+  local ends = suppress_recipient()
+  finish_record("ended", "suppressed")
+  outcome = "suppressed"
+  notify("suppressed", id, event.i, { code = event.code, ["until"] = ends }, payload, to)
+end
+
+local function hold(kind)
+  finish_record("held", nil)
+  record.g = group_of(kind)
+  case = open_case(record.g, id, case_facts(kind))
+  outcome = "held"
+  notify("held", id, event.i, { code = event.code, case = case, deadline = record.x * 1000 }, payload, to)
+end
+
+local function give_up(why, with_case)
+  finish_record("ended", "given_up")
+  outcome = "given_up"
+  if with_case then
+    record.g = group_of("exhausted")
+    case = open_case(record.g, id, case_facts("exhausted"))
+  end
+  notify("given_up", id, record.a, { code = event.code, why = why, case = case, tries = record.a }, payload, to)
+end
+
+local function exhaust(why)
+  if rule["then"] == "suppress" and event.counts then
+    end_suppressed()
+  else
+    give_up(why, rule["then"] ~= "drop") -- nobody in particular is never suppressed: a person looks
+  end
+end
+
+local function schedule_next()
+  local done = record[rule.kind] or 0 -- tries answered with a fault of the same kind
+  if record.a >= limits.max_attempts or done >= #event.dues then
+    return exhaust("retries_used_up")
+  end
+  local next_due = math.max(event.dues[done + 1], now + limits.min_delay)
+  if next_due > record.x * 1000 then
+    return exhaust("too_late")
+  end
+  due = next_due
+  record.s = "waiting"
+  record.a = record.a + 1
+  record.n = math.min(record.a + #event.dues - done - 1, limits.max_attempts)
+  record.d = math.floor(due / 1000)
+  record.w = event.quiet[done + 1] == 1 and "quiet" or nil
+  record.e, record.z, record.g, record.k, record.kt, record.q, record.u, record.j = nil, nil, nil, nil, nil, nil, nil, nil
+  redis.call("ZADD", schedule, due, id)
+  outcome = "scheduled"
+end

@@ -1,0 +1,36 @@
+-- record: one delivery as three lines: head, payload, recipients. Needs: deliveries.
+-- head      JSON; an absent field means its default. Read and written here only:
+--   v  version, 1            s  waiting (default) | leased | out | held | ended
+--   a  number of the try that waits or went out, 0 before the first    n  last try the rule allows
+--   p, o  tries answered with a provider's fault, with any other       t  token of the newest lease, 0
+--   k, kt  strikes, time of the first (s)    c  newest claim (ms)      g  the case that holds it
+--   d  due (s)   x  deadline (s)   f, l  first and newest failure (s)  e  how it ended   z  forget at (ms)
+--   w  what it waits for     q  sent by a person's word: 1 quiet hours and pauses do not bind, 2 nor the deadline
+--   u  1: presumed delivered
+--   r  1: somebody else retries too, said once     i  event that ended it     j  1: this try was never handed over
+--   b  the try that was counted for the caps       y  the message's own deadline (s)
+-- payload   JSON array, see core/records.py; never written here      recipients  JSON array, only while needed
+local function read_record(id)
+  local raw = redis.call("HGET", deliveries, id)
+  if not raw then
+    return nil
+  end
+  local head, payload, recipients = string.match(raw, "^([^\n]*)\n([^\n]*)\n(.*)$")
+  local record = cjson.decode(head)
+  record.s = record.s or "waiting"
+  record.a = record.a or 0
+  record.t = record.t or 0
+  return record, payload, recipients
+end
+
+local function write_record(id, record, payload, recipients)
+  if record.s == "waiting" then
+    record.s = nil
+  end
+  if record.t == 0 then
+    record.t = nil
+  end
+  redis.call("HSET", deliveries, id, cjson.encode(record) .. "\n" .. payload .. "\n" .. recipients)
+  record.s = record.s or "waiting"
+  record.t = record.t or 0
+end

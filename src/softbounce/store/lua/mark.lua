@@ -1,0 +1,28 @@
+-- mark: write or delete fields of one hash by a person's word, with the audit entry, or change nothing.
+-- effects  a field given "" is deleted; cancels, pauses, modes, suppressions and acknowledged cases are such fields
+-- returns  the values before, "" for none
+local hash = KEYS[1] -- hash  any of the above
+local audit = KEYS[2] -- stream
+local meta = KEYS[3] -- hash  now
+
+local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then field, value pairs
+local retention = tonumber(ARGV[2])
+
+redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its end when memory is full
+-- include: clock
+
+local before = {}
+for n = 3, #ARGV, 2 do
+  table.insert(before, redis.call("HGET", hash, ARGV[n]) or "")
+  if ARGV[n + 1] == "" then
+    redis.call("HDEL", hash, ARGV[n])
+  else
+    redis.call("HSET", hash, ARGV[n], ARGV[n + 1])
+  end
+end
+entry.at = now
+if #before == 1 then
+  entry.before, entry.after = before[1], ARGV[4]
+end
+redis.call("XADD", audit, "MINID", "~", string.format("%d", now - retention), "*", "entry", cjson.encode(entry))
+return before

@@ -1,0 +1,36 @@
+-- reschedule: move waiting retries to another time by a person's word.
+-- effects  urgent: due now, and quiet hours and pauses do not bind; else: due at its own time again (after a pause)
+-- returns  for each delivery "done", or "gone" where nothing waits
+local schedule = KEYS[1] -- zset  delivery -> due (ms)
+local deliveries = KEYS[2] -- hash  delivery -> record
+local history = KEYS[3] -- hash  reference -> lines
+local audit = KEYS[4] -- stream
+local meta = KEYS[5] -- hash  now
+
+local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then deliveries
+local retention, is_urgent = tonumber(ARGV[2]), ARGV[3] == "urgent"
+
+-- include: clock
+-- include: record
+-- include: history
+
+local answers = {}
+for n = 4, #ARGV do
+  local id = ARGV[n]
+  local record, payload, recipients = read_record(id)
+  if record and record.s == "waiting" then
+    if is_urgent then
+      record.q, record.d = 1, math.floor(now / 1000)
+      remember(id, string.format('"k":"hurried","a":%d,"n":%s}', record.a, cjson.encode(entry.actor .. ": " .. entry.reason)))
+    end
+    record.w = nil
+    redis.call("ZADD", schedule, math.max(now, record.d * 1000), id)
+    write_record(id, record, payload, recipients)
+    answers[n - 3] = "done"
+  else
+    answers[n - 3] = "gone"
+  end
+end
+entry.at = now
+redis.call("XADD", audit, "MINID", "~", string.format("%d", now - retention), "*", "entry", cjson.encode(entry))
+return answers

@@ -1,0 +1,67 @@
+-- resolve: close a case, and decide what becomes of the deliveries that it holds.
+-- effects  release: each waits for its time, one try on; drop: each has ended; fixed: exhausted ones stay ended, held ones end
+--          one notice "case_resolved". More members than the limit: answers "more", the case stays open, and the caller calls again
+-- returns  {"done" | "more" | "gone", released, skipped (past the deadline or the last try), ended}
+local schedule = KEYS[1] -- zset  delivery -> due (ms)
+local deliveries = KEYS[2] -- hash  delivery -> record
+local history = KEYS[3] -- hash  reference -> lines
+local cases = KEYS[4] -- hash  case -> entry
+local open_cases = KEYS[5] -- hash  group -> case
+local members = KEYS[6] -- zset  group, delivery (by name)
+local notices = KEYS[7] -- zset  notice -> due, or end of lease (ms)
+local notice_bodies = KEYS[8] -- hash  notice -> body
+local audit = KEYS[9] -- stream
+local meta = KEYS[10] -- hash  now
+
+local entry = cjson.decode(ARGV[1]) -- actor, action, what (the case), reason
+local options = cjson.decode(ARGV[2]) -- how, even_stale, first (ms), step (ms), limit, max_attempts, and retention periods
+
+-- include: clock
+-- include: record
+-- include: history
+-- include: notice
+
+local raw = redis.call("HGET", cases, entry.what)
+local case = raw and cjson.decode(raw)
+if not case or case.state == "resolved" then
+  return { "gone", 0, 0, 0 }
+end
+local prefix = case.group .. "\n\n"
+local due = options.first
+local released, skipped, ended = 0, 0, 0
+local batch = redis.call("ZRANGEBYLEX", members, "[" .. prefix, "[" .. prefix .. "\255", "LIMIT", 0, options.limit)
+for _, member in ipairs(batch) do
+  local id = string.sub(member, #prefix + 1)
+  local record, payload, recipients = read_record(id)
+  redis.call("ZREM", members, member)
+  if record and record.s == "held" then
+    local try = record.j == 1 and record.a or record.a + 1
+    if options.how == "release" and try <= options.max_attempts and (options.even_stale or due <= record.x * 1000) then
+      record.s, record.a, record.n, record.d = "waiting", try, math.max(record.n or 0, try), math.floor(due / 1000)
+      record.g, record.z, record.k, record.kt, record.j = nil, nil, nil, nil, nil
+      record.q = options.even_stale and 2 or nil
+      redis.call("ZADD", schedule, due, id)
+      write_record(id, record, payload, recipients)
+      remember(id, string.format('"k":"released","a":%d,"d":%d,"c":"%s"}', record.a, record.d, entry.what))
+      due = due + options.step
+      released = released + 1
+    else
+      local outcome = options.how == "suppress" and "suppressed" or "given_up"
+      record.s, record.e, record.z, record.g = "ended", outcome, now + options.history, nil
+      write_record(id, record, payload, "")
+      remember(id, string.format('"k":"%s","a":%d,"n":"case %s: %s"}', outcome, record.a, entry.what, options.how))
+      skipped = skipped + (options.how == "release" and 1 or 0)
+      ended = ended + (options.how == "release" and 0 or 1)
+    end
+  end
+end
+if #batch == options.limit then
+  return { "more", released, skipped, ended }
+end
+case.state, case.resolved, case.how, case.by, case.z = "resolved", now, options.how, entry.actor, now + options.closed_cases
+redis.call("HDEL", open_cases, case.group)
+redis.call("HSET", cases, entry.what, cjson.encode(case))
+notify("case_resolved", entry.what, "0", { case = entry.what, how = options.how, kind = case.kind, code = case.code }, "[]", "")
+entry.at = now
+redis.call("XADD", audit, "MINID", "~", string.format("%d", now - options.audit), "*", "entry", cjson.encode(entry))
+return { "done", released, skipped, ended }

@@ -1,0 +1,16 @@
+"""A store that forgets: for users' tests, and for nothing else."""
+
+from importlib import import_module
+
+from softbounce.store import Store
+
+
+def in_memory() -> Store:
+    """Return an empty store in the memory of this process. Needs ``fakeredis[lua]``."""
+    try:
+        fakeredis = import_module("fakeredis")  # no dependency of ours
+        import_module("lupa")  # runs scripts; where it is missing, fakeredis says little
+    except ImportError as error:
+        message = "softbounce.testing keeps its state in fakeredis: pip install 'fakeredis[lua]'"
+        raise ImportError(message) from error
+    return Store(fakeredis.FakeRedis(server=fakeredis.FakeServer()))

@@ -1,0 +1,199 @@
+"""What waits, what became of a message, and a person's word on a single retry."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import redis
+
+from softbounce.core.filters import Filter
+from softbounce.core.recipients import mask
+from softbounce.core.records import Delivery, Json, decode, digest
+from softbounce.store.connection import reaching
+from softbounce.store.control import AUDIT_KEPT
+from softbounce.store.keys import Keys
+from softbounce.store.scripts import Script
+
+FILTER_KEYS = (
+    "reference",
+    "claim",
+    "customer",
+    "merchant",
+    "recipient",
+    "channel",
+    "code",
+    "due",
+    "age",
+    "state",
+    "try",
+    "rule",
+)
+_PAGE = 500
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """One retry that waits, and what for: waiting, quiet, rate, paused, or leased (being handed over)."""
+
+    delivery: Delivery
+    due: int
+    state: str
+    shown: str  # the masked recipient
+
+    def facts(self, now: int) -> Json:
+        """Return what filters are matched against."""
+        delivery = self.delivery
+        return {
+            "reference": delivery.reference,
+            "claim": delivery.claim.id,
+            "customer": delivery.claim.customer_number,
+            "merchant": delivery.merchant,
+            "recipient": f"r_{delivery.rid}",
+            "channel": delivery.channel,
+            "code": delivery.code,
+            "due": self.due - now,
+            "age": now - delivery.first_failed,
+            "state": self.state,
+            "try": delivery.attempt,
+            "rule": delivery.rule,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """One delivery with everything that happened to it, oldest first."""
+
+    delivery: Delivery
+    history: tuple[Json, ...]
+
+
+class Retries:
+    """Reads page by page; every write is one Lua call with its audit entry."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, *, key: bytes) -> None:
+        self._client = client
+        self._keys = keys
+        self._key = key
+        self._reschedule = Script("reschedule")
+        self._forget = Script("forget")
+
+    def select(self, wanted: Filter, *, now: int) -> Iterator[Waiting]:
+        """Yield waiting retries that match, in the order of their time."""
+        for page in self._pages():
+            with reaching():
+                raws = cast(
+                    "list[bytes | None]",
+                    self._client.hmget(self._keys.fixed("deliveries"), [ident for ident, _ in page]),
+                )
+            for (ident, score), raw in zip(page, raws, strict=True):
+                if raw is None:
+                    continue
+                waiting = _waiting(decode(ident, raw), int(score))
+                if wanted.matches(waiting.facts(now)):
+                    yield waiting
+
+    def _pages(self) -> Iterator[list[tuple[str, float]]]:
+        with reaching():
+            ready = cast("list[bytes]", self._client.zrange(self._keys.fixed("ready"), 0, -1))
+        for members in _chunks(ready):
+            yield [(member.decode().rsplit("\n", 1)[1], 0) for member in members]
+        start = 0
+        while True:
+            with reaching():
+                page = cast(
+                    "list[tuple[bytes, float]]",
+                    self._client.zrange(
+                        self._keys.fixed("schedule"), start, start + _PAGE - 1, withscores=True
+                    ),
+                )
+            if not page:
+                return
+            yield [(ident.decode(), score) for ident, score in page]
+            start += _PAGE
+
+    def find(self, reference: str) -> list[Story]:
+        """Return every delivery of a message with its history; empty where the store knows none."""
+        with reaching():
+            lines = cast("bytes | None", self._client.hget(self._keys.fixed("history"), digest(reference)))
+            if lines is None:
+                return []
+            entries = [json.loads(line) for line in lines.decode().split("\n")]
+            idents = list(dict.fromkeys(digest(reference) + entry["y"] for entry in entries))
+            raws = cast("list[bytes | None]", self._client.hmget(self._keys.fixed("deliveries"), idents))
+        return [
+            Story(
+                delivery=decode(ident, raw),
+                history=tuple(entry for entry in entries if entry["y"] == ident[12:]),
+            )
+            for ident, raw in zip(idents, raws, strict=True)
+            if raw is not None
+        ]
+
+    def standing(self, rid: str) -> Json:
+        """Return a recipient's soft bounces as (message, time), reports by code, time of escalation."""
+        with reaching():
+            raw = cast("bytes | None", self._client.hget(self._keys.fixed("standing"), rid))
+        known = json.loads(raw) if raw else {}
+        return {
+            "soft_bounces": list(known.get("m") or ()),
+            "reports": {code: list(reports) for code, reports in (known.get("c") or {}).items()},
+            "escalated": known.get("x"),
+        }
+
+    def run_now(self, idents: Sequence[str], *, reason: str, actor: str) -> int:
+        """Make waiting retries due now, despite quiet hours and pauses; returns how many still waited."""
+        return self._move(idents, "urgent", action="run-now", reason=reason, actor=actor)
+
+    def resume(self, idents: Sequence[str], *, reason: str, actor: str) -> int:
+        """Give waiting retries their own time back after a pause. Returns how many still waited."""
+        return self._move(idents, "own", action="resume", reason=reason, actor=actor)
+
+    def _move(self, idents: Sequence[str], how: str, *, action: str, reason: str, actor: str) -> int:
+        moved = 0
+        for chunk in _chunks(idents):
+            entry = {"actor": actor, "action": action, "what": f"{len(chunk)} retries", "reason": reason}
+            with reaching():
+                answers = self._reschedule(
+                    self._client, self._keys, [json.dumps(entry), AUDIT_KEPT, how, *chunk]
+                )
+            moved += sum(answer == b"done" for answer in answers)
+        return moved
+
+    def forget(self, rid: str, *, reason: str, actor: str, history_kept: int) -> int:
+        """Erase a recipient's address everywhere, keep hash and block; returns in how many places."""
+        with reaching():
+            suppressions = [
+                name.decode()
+                for name, _ in self._client.hscan_iter(
+                    self._keys.fixed("suppressions"), match=f"{rid}*", count=_PAGE
+                )
+            ]
+            records = self._client.hscan_iter(self._keys.fixed("deliveries"), match=f"*{rid}", count=_PAGE)
+            deliveries = [name.decode() for name, _ in records]
+            bodies = self._client.hscan_iter(
+                self._keys.fixed("notice_bodies"), match=f"*{rid}:*", count=_PAGE
+            )
+            notices = [name.decode() for name, _ in bodies]
+            entry = {"actor": actor, "action": "forget", "what": f"r_{rid}", "reason": reason}
+            options = {"history_period": history_kept, "audit": AUDIT_KEPT}
+            lists = {"suppressions": suppressions, "deliveries": deliveries, "notices": notices}
+            return cast(
+                "int",
+                self._forget(self._client, self._keys, [json.dumps(entry), json.dumps(options | lists)]),
+            )
+
+
+def _waiting(delivery: Delivery, score: int) -> Waiting:
+    state = "leased" if delivery.state == "leased" else delivery.waits_for or "waiting"
+    first = delivery.recipients[0] if delivery.recipients else ""
+    shown = mask(first) if isinstance(first, str) else ""
+    if len(delivery.recipients) > 1:
+        shown += f" and {len(delivery.recipients) - 1} more"
+    return Waiting(delivery=delivery, due=delivery.due or score, state=state, shown=shown)
+
+
+def _chunks(items: Sequence[_T]) -> Iterator[list[_T]]:
+    for start in range(0, len(items), _PAGE):
+        yield list(items[start : start + _PAGE])

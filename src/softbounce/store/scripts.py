@@ -1,0 +1,75 @@
+"""Loads Lua scripts by name; ``python -m softbounce.store.scripts DIR`` writes them out for the linter."""
+
+import hashlib
+import re
+import sys
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.exceptions import NoScriptError
+
+from softbounce.store.keys import FIXED, Keys
+
+_LUA = files("softbounce.store") / "lua"
+_BINDING = re.compile(r"^local (\w+) = KEYS\[(\d+)\]", re.MULTILINE)
+_INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
+
+
+def assemble(name: str) -> str:
+    """Return the text of one script with its ``-- include: x`` lines replaced by ``include/x.lua``."""
+    text = (_LUA / f"{name}.lua").read_text(encoding="utf-8")
+    return _INCLUDE.sub(
+        lambda found: (_LUA / "include" / f"{found[1]}.lua").read_text(encoding="utf-8").rstrip(), text
+    )
+
+
+@cache
+def _bindings(name: str) -> tuple[str, tuple[str, ...]]:
+    text = assemble(name)
+    bound = _BINDING.findall(text)
+    if [int(number) for _, number in bound] != list(range(1, len(bound) + 1)):
+        msg = f"{name}.lua: KEYS are not numbered 1 to {len(bound)} without a gap"
+        raise TypeError(msg)
+    return text, tuple(key for key, _ in bound)
+
+
+class Script:
+    """One transition. Call it with client, keys, arguments; the script's names say which keys."""
+
+    def __init__(self, name: str) -> None:
+        self._text, self._names = _bindings(name)
+        self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+        if unknown := [key for key in self._names if key not in FIXED and key != "hash"]:
+            msg = f"{name}.lua binds unknown keys: {unknown}"
+            raise TypeError(msg)
+
+    def __call__(
+        self,
+        client: redis.Redis,
+        keys: Keys,
+        args: list[Any],
+        *,
+        target: str = "",
+        more: tuple[str, ...] = (),
+    ) -> Any:  # noqa: ANN401 - a script's reply has the shape its header says
+        """Run it. ``target`` names the key that the script calls ``hash``; ``more`` follow the fixed keys."""
+        names = [keys.fixed(target if name == "hash" else name) for name in self._names]
+        numkeys = len(names) + len(more)
+        try:
+            return client.evalsha(self._sha, numkeys, *names, *more, *args)
+        except NoScriptError:  # a new or restarted server
+            client.script_load(self._text)
+            return client.evalsha(self._sha, numkeys, *names, *more, *args)
+
+
+def main(directory: str) -> None:
+    """Write every assembled script into ``directory``."""
+    for name in sorted(path.name for path in _LUA.iterdir() if path.name.endswith(".lua")):
+        Path(directory, name).write_text(assemble(name.removesuffix(".lua")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

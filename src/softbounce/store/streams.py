@@ -1,0 +1,252 @@
+"""Redis streams: the events that producers report, and what leaves for the pipeline."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import redis
+from redis import exceptions
+
+from softbounce.errors import Overloaded
+from softbounce.store.connection import reaching
+from softbounce.store.keys import Keys
+
+GROUP = "softbounce"
+BLOCK_MS = 1000  # a blocking read; shorter than the socket's timeout, see connection
+_FULL = 0.9  # of maxmemory: producers are told, intake goes on
+_REPLY_TTL = 600  # seconds
+_PROBE_EVERY = 5000  # events between two looks at the store's memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One unread event: its bytes as the producer gave them, and how often it was delivered to a worker."""
+
+    id: str
+    raw: bytes
+    reply: str | None
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """What waits in front of the workers."""
+
+    unread: int
+    pending: int
+
+
+class EventStream:
+    """The intake: ``XADD softbounce:events * event JSON``, read by one consumer group that starts at 0."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self.key = keys.stream("events")
+        self._since_probe = _PROBE_EVERY
+
+    def publish(self, raws: Sequence[bytes], *, reply: str | None = None) -> list[str]:
+        """Append events, in order, and return their entry ids. Never trims: MAXLEN would drop unread ones.
+
+        Raises ``StoreUnreachable``; ``Overloaded`` above 90 % of its memory (looked at every 5,000 events).
+        """
+        with reaching():
+            self._since_probe += len(raws)
+            if self._since_probe >= _PROBE_EVERY:
+                self._since_probe = 0
+                self._refuse_when_full()
+            pipe = self._client.pipeline(transaction=False)
+            for raw in raws:
+                fields: dict[Any, Any] = {"event": raw}
+                if reply:
+                    fields["reply"] = reply
+                pipe.xadd(self.key, fields)
+            return [cast("bytes", entry).decode() for entry in pipe.execute()]
+
+    def _refuse_when_full(self) -> None:
+        try:
+            info = self._client.info("memory")
+        except exceptions.ResponseError:  # fakeredis, or INFO is forbidden
+            return
+        limit = int(info.get("maxmemory", 0))
+        if limit and int(info["used_memory"]) > _FULL * limit:
+            msg = "the store is above 90 % of maxmemory: let the workers drain it, or raise maxmemory"
+            raise Overloaded(msg)
+
+    def read(self, consumer: str, *, count: int, block_ms: int = BLOCK_MS) -> tuple[list[Entry], int]:
+        """Return at most ``count`` new events and the store's time (ms), in one round trip.
+
+        ``block_ms`` 0 does not wait. A missing group is made, from 0: reports before the first worker count.
+        """
+        with reaching():
+            try:
+                return self._read(consumer, count=count, block_ms=block_ms)
+            except exceptions.ResponseError as error:
+                if not str(error).startswith("NOGROUP"):
+                    raise
+            self.make_group()
+            return self._read(consumer, count=count, block_ms=block_ms)
+
+    def make_group(self) -> None:
+        """Make the consumer group and the stream unless they exist."""
+        try:
+            with reaching():
+                self._client.xgroup_create(self.key, GROUP, id="0", mkstream=True)
+        except exceptions.ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    def _read(self, consumer: str, *, count: int, block_ms: int) -> tuple[list[Entry], int]:
+        pipe = self._client.pipeline(transaction=False)
+        pipe.xreadgroup(GROUP, consumer, {self.key: ">"}, count=count, block=block_ms or None)
+        pipe.hget(self._keys.fixed("meta"), "now")
+        pipe.time()
+        streams, virtual, (seconds, micros) = pipe.execute()
+        now = int(virtual) if virtual else seconds * 1000 + micros // 1000
+        found = streams.items() if isinstance(streams, Mapping) else streams or []
+        entries = [
+            _entry(entry_id, fields, deliveries=1)
+            for _, messages in found
+            for entry_id, fields in _flat(messages)
+        ]
+        return entries, now
+
+    def reclaim(self, consumer: str, *, idle_ms: int, count: int) -> list[Entry]:
+        """Take over events that another worker read ``idle_ms`` ago and never acknowledged."""
+        with reaching():
+            try:
+                answer = cast(
+                    "Any", self._client.xautoclaim(self.key, GROUP, consumer, idle_ms, "0-0", count=count)
+                )
+            except exceptions.ResponseError as error:
+                if str(error).startswith("NOGROUP"):
+                    return []
+                raise
+            entries = [(entry_id, fields) for entry_id, fields in answer[1] if fields is not None]
+            if not entries:
+                return []
+            pending = cast(
+                "list[dict[str, Any]]",
+                self._client.xpending_range(
+                    self.key, GROUP, entries[0][0], entries[-1][0], count, consumername=consumer
+                ),
+            )
+        strikes = {row["message_id"]: int(row["times_delivered"]) for row in pending}
+        return [_entry(entry_id, fields, deliveries=strikes.get(entry_id, 1)) for entry_id, fields in entries]
+
+    def ack(
+        self, entries: Sequence[Entry], *, replies: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        """Delete and acknowledge, in one MULTI: a crash between two calls would leave an entry for ever.
+
+        ``replies``: outcomes by entry id, for producers that wait; they go out first, so that none is lost.
+        """
+        if not entries:
+            return
+        ids = [entry.id for entry in entries]
+        with reaching():
+            waiting = [
+                (entry.reply, (replies or {})[entry.id])
+                for entry in entries
+                if entry.reply and entry.id in (replies or {})
+            ]
+            if waiting:
+                pipe = self._client.pipeline(transaction=False)
+                for token, reply in waiting:
+                    pipe.rpush(self._keys.reply(token), json.dumps(reply, ensure_ascii=False))
+                    pipe.expire(self._keys.reply(token), _REPLY_TTL)
+                pipe.execute()
+            pipe = self._client.pipeline(transaction=True)
+            pipe.xdel(self.key, *ids)
+            pipe.xack(self.key, GROUP, *ids)
+            pipe.execute()
+
+    def lag(self) -> Lag:
+        """Return how many events are unread, and how many were read and are not yet acknowledged."""
+        with reaching():
+            length = self._client.xlen(self.key)
+            try:
+                pending = self._client.xpending(self.key, GROUP)
+            except exceptions.ResponseError:
+                return Lag(unread=length, pending=0)
+        held = int(pending["pending"])
+        return Lag(unread=max(0, length - held), pending=held)
+
+    def wait_replies(self, token: str, *, count: int, seconds: float) -> Iterator[dict[str, Any]]:
+        """Yield at most ``count`` outcomes as they arrive; ends after ``seconds`` without one."""
+        key = self._keys.reply(token)
+        for _ in range(count):
+            with reaching():
+                found = cast(
+                    "tuple[bytes, bytes] | None", self._client.blpop([key], timeout=min(seconds, 9.0))
+                )
+            if found is None:
+                return
+            yield json.loads(found[1])
+
+
+class OutStream:
+    """Resend commands or notices for the pipeline; trimmed up to what every group has acknowledged."""
+
+    def __init__(self, client: redis.Redis, key: str) -> None:
+        self._client = client
+        self.key = key
+
+    def add(self, rows: Sequence[tuple[str, str, str]]) -> None:
+        """Append (id, field, JSON) rows in one MULTI: all of them, or none."""
+        with reaching():
+            pipe = self._client.pipeline(transaction=True)
+            for ident, name, body in rows:
+                pipe.xadd(self.key, {"id": ident, name: body})
+            pipe.execute()
+
+    def trim(self, *, before: int) -> int:
+        """Delete what every group has acknowledged, and what is older than ``before`` (ms); returns how many.
+
+        A stream that nobody reads with a group is trimmed by age alone.
+        """
+        with reaching():
+            if not self._client.exists(self.key):
+                return 0
+            oldest = _ms(before)
+            groups = self._client.xinfo_groups(self.key)
+            safe = min((self._unread_from(group) for group in groups), default=oldest, key=_order)
+            return self._client.xtrim(self.key, minid=max(safe, oldest, key=_order), approximate=False)
+
+    def _unread_from(self, group: dict[str, Any]) -> str:
+        pending = self._client.xpending(self.key, group["name"])
+        if pending["pending"]:
+            return cast("bytes", pending["min"]).decode()
+        milliseconds, _, number = group["last-delivered-id"].decode().partition("-")
+        return f"{milliseconds}-{int(number) + 1}"
+
+
+def _ms(moment: int) -> str:
+    return f"{max(moment, 0)}-0"
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number or 0)
+
+
+def _flat(messages: Any) -> list[Any]:  # noqa: ANN401 - RESP3 nests the list once more
+    return (
+        messages[0]
+        if messages
+        and isinstance(messages[0], list)
+        and messages[0]
+        and isinstance(messages[0][0], (list, tuple))
+        else messages
+    )
+
+
+def _entry(entry_id: bytes, fields: dict[bytes, bytes], *, deliveries: int) -> Entry:
+    reply = fields.get(b"reply")
+    return Entry(
+        id=entry_id.decode(),
+        raw=fields.get(b"event", b""),
+        reply=reply.decode("ascii", "replace") if reply else None,
+        deliveries=deliveries,
+    )

@@ -1,0 +1,275 @@
+"""Who may be sent to: the list of recipients that refuse, its evidence, and the doors in and out of it."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, cast
+
+import redis
+
+from softbounce.core.filters import Filter
+from softbounce.core.recipients import Channel, hashed, listed, mask, recipient
+from softbounce.errors import InvalidEvent, InvalidRecipient
+from softbounce.store.connection import reaching
+from softbounce.store.control import AUDIT_KEPT
+from softbounce.store.keys import Keys
+from softbounce.store.listing import Suppression, moment
+from softbounce.store.scripts import Script
+
+__all__ = ["BLOCK", "FILTER_KEYS", "Suppression", "Suppressions", "Verdict"]
+
+BLOCK = 5_000  # recipients a round trip
+FILTER_KEYS = ("recipient", "channel", "code", "origin", "merchant", "expires", "age")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether (true or false) a recipient may be sent to, and why. ``until``: ms; None: ever or never."""
+
+    allowed: bool
+    recipient: str  # r_ and the hash, or "" where the value is no address
+    reason: str = ""  # the code, "paused", or what is wrong with the value
+    until: int | None = None
+    because: str = ""  # the rule, or who and why
+    evidence: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+
+class Suppressions:
+    """The list. A read of 5,000 is one round trip; a change and its audit entry are one Lua call."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, *, key: bytes, keep_addresses: bool) -> None:
+        self._client = client
+        self._keys = keys
+        self._key = key
+        self._keep_addresses = keep_addresses
+        self._mark = Script("mark")
+
+    def rid(self, value: object, channel: Channel | str) -> str:
+        """Return the hash of a recipient; ``r_...`` is taken as one already. Raises ``InvalidRecipient``."""
+        if isinstance(value, str) and value.startswith("r_"):
+            return value[2:]
+        return hashed(listed(value, Channel(channel)), self._key)
+
+    def check(self, value: object, channel: Channel | str, *, merchant: object = None) -> Verdict:
+        """Return whether one recipient may be sent to."""
+        return next(self.check_many([value], channel, merchant=merchant))
+
+    def check_many(
+        self, values: Iterable[object], channel: Channel | str, *, merchant: object = None
+    ) -> Iterator[Verdict]:
+        """Yield a verdict for each value, in order, any number; what is no address may not be sent to."""
+        source = iter(values)
+        while block := list(islice(source, BLOCK)):
+            yield from self._check_block(block, channel, merchant)
+
+    def _check_block(
+        self, block: list[object], channel: Channel | str, merchant: object
+    ) -> Iterator[Verdict]:
+        rids: list[str | InvalidRecipient] = []
+        for value in block:
+            try:
+                rids.append(_hash_of(value, channel, self._key))
+            except InvalidRecipient as error:
+                rids.append(error)
+        known = [rid for rid in rids if isinstance(rid, str)]
+        refusals = self._refusals(known, merchant) if known else {}
+        for rid in rids:
+            if isinstance(rid, InvalidRecipient):
+                yield Verdict(
+                    allowed=False, recipient="", reason=str(rid), because="not an address on this channel"
+                )
+            elif rid in refusals:
+                yield _refused(rid, refusals[rid])
+            else:
+                yield Verdict(allowed=True, recipient=f"r_{rid}")
+
+    def _refusals(self, rids: list[str], merchant: object) -> dict[str, dict[str, Any]]:
+        """Return by recipient what forbids to send to it now; an entry of the list goes before a pause."""
+        fields = rids if merchant is None else rids + [f"{rid}@{merchant}" for rid in rids]
+        with reaching():
+            pipe = self._client.pipeline(transaction=False)
+            pipe.hmget(self._keys.fixed("suppressions"), fields)
+            pipe.hmget(self._keys.fixed("pauses"), [f"recipient:{rid}" for rid in rids])
+            pipe.hget(self._keys.fixed("meta"), "now")
+            pipe.time()
+            listed, paused, virtual, (seconds, micros) = pipe.execute()
+        now = int(virtual) if virtual else seconds * 1000 + micros // 1000
+        found: dict[str, dict[str, Any]] = {}
+        for rid, raw in zip(rids, paused, strict=True):
+            if raw is not None and _is_active(entry := json.loads(raw), now):
+                found[rid] = {**entry, "code": "paused"}
+        for field, raw in zip(fields, listed, strict=True):
+            if raw is not None and _is_active(entry := json.loads(raw), now):
+                found[field.partition("@")[0]] = entry
+        return found
+
+    def add(
+        self,
+        value: object,
+        channel: Channel | str,
+        *,
+        reason: str,
+        actor: str,
+        now: int,
+        expires: int | None = None,
+        merchant: object = None,
+        code: str = "MANUAL",
+    ) -> str:
+        """List a recipient by a person's word, for ``expires`` ms or for ever; returns its hash."""
+        target = recipient(value, Channel(channel))
+        rid = hashed(target, self._key)
+        entry: dict[str, Any] = {
+            "at": now,
+            "code": code,
+            "origin": "person",
+            "by": actor,
+            "reason": reason,
+            "channel": str(channel),
+            "mask": mask(target.address),
+            "evidence": [],
+        }
+        if expires is not None:
+            entry["z"] = now + expires
+        if self._keep_addresses:
+            entry["address"] = target.address
+        self._write(
+            {_field(rid, merchant): entry}, action="suppress", what=f"r_{rid}", reason=reason, actor=actor
+        )
+        return rid
+
+    def remove(self, fields: Iterable[str], *, reason: str, actor: str) -> int:
+        """Take entries off the list, by the fields that ``list`` shows; returns how many there were."""
+        removed = 0
+        source = iter(fields)
+        while block := list(islice(source, 500)):
+            what = f"r_{block[0]}" if len(block) == 1 else f"{len(block)} recipients"
+            before = self._write(
+                dict.fromkeys(block), action="unsuppress", what=what, reason=reason, actor=actor
+            )
+            removed += sum(value != b"" for value in before)
+        return removed
+
+    def find(self, value: object, channel: Channel | str) -> list[Suppression]:
+        """Return the entries of one recipient, of all scopes."""
+        rid = self.rid(value, channel)
+        with reaching():
+            found = self._client.hscan_iter(self._keys.fixed("suppressions"), match=f"{rid}*", count=1000)
+            return [_suppression(field, raw) for field, raw in found]
+
+    def select(self, wanted: Filter, *, now: int) -> Iterator[Suppression]:
+        """Yield the entries that match, in no order."""
+        with reaching():
+            for field, raw in self._client.hscan_iter(self._keys.fixed("suppressions"), count=1000):
+                suppression = _suppression(field, raw)
+                if _is_active(suppression.entry, now) and wanted.matches(suppression.facts(now)):
+                    yield suppression
+
+    def load(
+        self, rows: Iterable[Mapping[str, Any]], *, reason: str, actor: str, now: int
+    ) -> Iterator[InvalidEvent | None]:
+        """Take in rows of ``read_rows``, 500 a call; yields None for each taken, else what is wrong."""
+        source = iter(rows)
+        while block := list(islice(source, 500)):
+            entries: dict[str, dict[str, Any]] = {}
+            results: list[InvalidEvent | None] = []
+            for row in block:
+                try:
+                    field, entry = self._imported(row, reason=reason, actor=actor, now=now)
+                    entries[field] = entry
+                    results.append(None)
+                except (InvalidRecipient, InvalidEvent) as error:
+                    results.append(
+                        error if isinstance(error, InvalidEvent) else InvalidEvent(str(error), "address")
+                    )
+            if entries:
+                self._write(
+                    entries, action="import", what=f"{len(entries)} recipients", reason=reason, actor=actor
+                )
+            yield from results
+
+    def _imported(
+        self, row: Mapping[str, Any], *, reason: str, actor: str, now: int
+    ) -> tuple[str, dict[str, Any]]:
+        channel = str(row.get("channel") or "").lower()
+        if channel not in tuple(Channel):
+            message = "must be sms, email or letter"
+            raise InvalidEvent(message, "channel")
+        address = str(row.get("address") or "")
+        entry: dict[str, Any] = {
+            "at": moment(row.get("since"), "since") or now,
+            "code": row.get("code") or "IMPORTED",
+            "origin": row.get("origin") or "person",
+            "by": actor,
+            "reason": row.get("reason") or reason,
+            "channel": channel,
+            "evidence": list(row.get("evidence") or ()),
+        }
+        known = str(row.get("recipient") or "")
+        if address and "•" not in address and "…" not in address:
+            target = recipient(address, Channel(channel))
+            rid = hashed(target, self._key)
+            entry["mask"] = mask(target.address)
+            if self._keep_addresses:
+                entry["address"] = target.address
+        elif known.startswith("r_"):
+            rid = known[2:]
+            entry["mask"] = address
+        else:
+            message = "needs an address, or a recipient r_... of the same key"
+            raise InvalidEvent(message, "address")
+        if (until := moment(row.get("until"), "until")) is not None:
+            entry["z"] = until
+        return _field(rid, row.get("merchant") or None), entry
+
+    def _write(
+        self, fields: Mapping[str, object], *, action: str, what: str, reason: str, actor: str
+    ) -> list[bytes]:
+        entry = {"actor": actor, "action": action, "what": what, "reason": reason}
+        pairs = [
+            part
+            for name, value in fields.items()
+            for part in (name, "" if value is None else json.dumps(value, ensure_ascii=False))
+        ]
+        with reaching():
+            return cast(
+                "list[bytes]",
+                self._mark(
+                    self._client, self._keys, [json.dumps(entry), AUDIT_KEPT, *pairs], target="suppressions"
+                ),
+            )
+
+
+def _field(rid: str, merchant: object) -> str:
+    return rid if merchant is None else f"{rid}@{merchant}"
+
+
+def _suppression(field: bytes, raw: bytes) -> Suppression:
+    name = field.decode()
+    rid, at, merchant = name.partition("@")
+    return Suppression(field=name, rid=rid, merchant=merchant if at else None, entry=json.loads(raw))
+
+
+def _is_active(entry: Mapping[str, Any], now: int) -> bool:
+    return entry.get("z") is None or int(entry["z"]) > now
+
+
+def _refused(rid: str, entry: Mapping[str, Any]) -> Verdict:
+    because = entry.get("rule") or f"{entry.get('by', 'policy')}: {entry.get('reason', '')}"
+    return Verdict(
+        allowed=False,
+        recipient=f"r_{rid}",
+        reason=str(entry.get("code", "")),
+        until=entry.get("z"),
+        because=str(because),
+        evidence=tuple(entry.get("evidence") or ()),
+    )
+
+
+def _hash_of(value: object, channel: Channel | str, key: bytes) -> str:
+    if isinstance(value, str) and value.startswith("r_"):
+        return value[2:]
+    return hashed(recipient(value, Channel(channel)), key)

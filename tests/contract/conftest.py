@@ -1,0 +1,53 @@
+"""One suite for the store's rules, on every server that can keep our state; keys left are accounted for."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import fakeredis
+import pytest
+import redis
+
+from softbounce.core.policy_file import load
+from softbounce.store import Store
+from softbounce.store.keys import FIXED
+
+from .book import START, Book
+
+POLICY = Path(__file__).parents[2] / "config" / "policy.yaml"
+
+
+@pytest.fixture(scope="session")
+def policy():
+    """The policy that ships."""
+    return load(POLICY.read_text(encoding="utf-8"), file="config/policy.yaml")
+
+
+@pytest.fixture(params=["fakeredis", "valkey", "redis"])
+def client(request) -> Iterator[redis.Redis]:
+    """An empty database on fakeredis, the packaged Valkey, an external Redis where a variable names one."""
+    match request.param:
+        case "fakeredis":
+            client = fakeredis.FakeRedis()
+        case "valkey":
+            client = redis.Redis.from_url(request.getfixturevalue("valkey"))
+        case _:
+            client = redis.Redis.from_url(request.getfixturevalue("redis_url"))
+    client.flushdb()
+    yield client
+    leaked = [key for key in client.scan_iter() if not _is_accounted_for(client, key.decode())]
+    client.flushdb()
+    client.close()
+    assert not leaked, f"keys without an end that are not on the list of permanent ones: {leaked}"
+
+
+def _is_accounted_for(client: redis.Redis, key: str) -> bool:
+    name = key.rpartition(":")[2]
+    return name in FIXED or name in ("events", "resend", "notices") or client.ttl(key) > 0
+
+
+@pytest.fixture
+def book(client, policy) -> Book:
+    """A ledger in virtual time with the shipped policy, and short words for what tests do to it."""
+    store = Store(client)
+    store.set_now(START)
+    return Book(store, policy, client=client)

@@ -1,0 +1,413 @@
+"""What becomes of one event."""
+
+import json
+
+from .book import ANYTHING, DAY, HOUR, MINUTE, NUMBER, SECOND
+
+OTHER = "+4915187654321"
+
+
+def test_a_passing_failure_is_scheduled_once(book):
+    """A retry rule schedules the first try, and the same event again changes nothing."""
+    event = book.failed(event="e1")
+
+    assert book.accept(event, event) == ["scheduled", "duplicate"]
+    assert book.accept_all(event)[0].first == "scheduled"
+    assert len(book.waiting()) == 1
+
+
+def test_the_same_content_without_event_id_is_a_duplicate(book):
+    """Without an eventId the content is the identity."""
+    event = json.loads(book.failed())
+    del event["eventId"]
+    raw = json.dumps(event).encode()
+
+    assert book.accept(raw, raw) == ["scheduled", "duplicate"]
+
+
+def test_a_failure_while_its_retry_waits_is_coalesced(book):
+    """One delivery has one waiting retry, however many reports speak of it."""
+    first = book.fail()
+    book.wait(MINUTE)
+
+    answer = book.fail()
+
+    assert (answer.outcome, answer.attempt) == ("coalesced", 1)
+    assert abs(answer.due - first.due) < SECOND
+    assert len(book.waiting()) == 1
+
+
+def test_an_answer_to_a_resend_schedules_the_next_try(book):
+    """The failure of a resend counts a try and takes the next delay."""
+    book.fail()
+    assert book.resend() == [("m1", 1)]
+    book.wait(HOUR)
+
+    answer = book.fail()
+
+    assert (answer.outcome, answer.attempt) == ("scheduled", 2)
+
+
+def test_a_late_report_of_an_earlier_send_is_superseded(book):
+    """A failure dated well before the newest hand-over speaks of the send before it: no try changes."""
+    book.fail()
+    book.resend()
+    book.wait(HOUR)
+
+    answer = book.fail(at=book.now - 2 * HOUR)
+
+    assert (answer.outcome, answer.attempt) == ("superseded", 1)
+    assert book.waiting() == []
+
+
+def test_the_resend_id_beats_the_date(book):
+    """A report that names the resend answers it, whatever its date says."""
+    book.fail()
+    book.resend()
+    book.wait(HOUR)
+
+    answer = book.fail(at=book.now - 5 * HOUR, resendId=book.resend_id(attempt=1))
+
+    assert (answer.outcome, answer.attempt) == ("scheduled", 2)
+
+
+def test_a_failure_that_outruns_finish_still_gets_its_next_try(book):
+    """While the lease is open a failure ends it as handed over; the late finish is stale, changes nothing."""
+    book.fail()
+    book.until_due()
+    (lease,) = book.claim()
+
+    answer = book.fail()
+
+    assert (answer.outcome, answer.attempt) == ("scheduled", 2)
+    assert book.finish(lease) == ["stale"]
+    assert [w.delivery.attempt for w in book.waiting()] == [2]
+    assert [entry["k"] for entry in book.story().history] == ["failed", "resent", "failed"]
+
+
+def test_tries_end_with_the_rule_and_open_a_case(book):
+    """After max_attempts resends the delivery is given up and a person is asked (then: review)."""
+    outcomes = [book.fail().outcome]
+    for _ in range(4):
+        book.resend()
+        book.wait(MINUTE)
+        outcomes.append(book.fail().outcome)
+
+    assert outcomes == ["scheduled"] * 4 + ["given_up"]
+    assert [case.kind for case in book.cases()] == ["exhausted"]
+    assert book.notices() == ["given_up"]
+
+
+def test_tries_answered_by_the_provider_do_not_use_up_the_recipients(book):
+    """max_attempts and the place in delays count tries with the same kind of fault; the number counts all."""
+    book.fail(code="PROVIDER_ERROR")
+    book.resend()
+    for attempt in (2, 3):
+        assert book.fail(code="PROVIDER_ERROR").attempt == attempt
+        book.resend()
+
+    answer = book.fail(code="SMS_EXPIRED")
+
+    assert (answer.outcome, answer.attempt) == ("scheduled", 4)
+    assert (
+        190 * MINUTE < answer.due - book.now < 290 * MINUTE
+    )  # 4h, its second delay: one try was answered with its kind
+
+
+def test_nothing_is_scheduled_past_the_messages_own_deadline(book):
+    """NotAfter beats every delay: what cannot go out in time is given up at once."""
+    answer = book.fail(notAfter="2026-11-23T09:30:00Z")
+
+    assert answer.outcome == "given_up"
+    assert book.waiting() == []
+
+
+def test_an_old_failure_is_given_up(book):
+    """give_up_after runs from the first failure as dated; a stale message is not resent."""
+    answer = book.fail(at=book.now - 5 * DAY)
+
+    assert answer.outcome == "given_up"
+
+
+def test_a_permanent_failure_suppresses_the_recipient_for_its_term(book):
+    """A suppressing rule ends the delivery, refuses the recipient, tells the pipeline, and ends by itself."""
+    answer = book.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR")
+
+    assert answer.outcome == "suppressed"
+    verdict = book.store.suppressions.check(NUMBER, "sms")
+    assert (bool(verdict), verdict.reason, verdict.because) == (
+        False,
+        "INVALID_MOBILE_NUMBER",
+        "codes.INVALID_MOBILE_NUMBER",
+    )
+    assert verdict.until == book.now + 90 * DAY
+    assert book.notices() == ["suppressed"]
+    book.wait(90 * DAY + SECOND)
+    assert not book.is_suppressed()
+
+
+def test_a_retry_for_a_suppressed_recipient_is_not_scheduled(book):
+    """A suppressed recipient gets no new retry, whatever the code."""
+    book.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR")
+
+    assert book.fail("m2").outcome == "suppressed"
+    assert book.waiting() == []
+
+
+def test_one_report_of_a_dead_number_is_not_believed(book):
+    """confirm: the first SMS_NOT_DELIVERED schedules the confirming resend; one well after it suppresses."""
+    assert book.fail(code="SMS_NOT_DELIVERED").outcome == "scheduled"
+    assert not book.is_suppressed()
+    book.resend()
+    book.wait(MINUTE)
+
+    assert book.fail(code="SMS_NOT_DELIVERED").outcome == "suppressed"
+    assert book.is_suppressed()
+
+
+def test_two_reports_within_one_bad_hour_convict_nobody(book):
+    """confirm.apart: reports less than 12 hours apart count once."""
+    book.fail("m1", code="SMS_NOT_DELIVERED")
+    book.wait(HOUR)
+
+    assert book.fail("m2", code="SMS_NOT_DELIVERED").outcome == "scheduled"
+    assert not book.is_suppressed()
+
+
+def test_reports_convict_in_any_order_of_arrival(book):
+    """The window ends at the newest report, so a late older one convicts as well."""
+    book.fail("m1", code="SMS_REJECTED")
+    book.fail("m2", code="SMS_REJECTED", at=book.now - 13 * HOUR)
+
+    assert book.is_suppressed()
+
+
+def test_a_verdict_to_suppress_ends_the_waiting_retry(book):
+    """A permanent failure acts at once, also while a retry of the delivery waits."""
+    book.fail()
+
+    assert book.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR").outcome == "suppressed"
+    assert book.waiting() == []
+
+
+def test_a_fault_of_the_message_holds_and_groups(book):
+    """Broken templates are held; all deliveries with the same cause are one case."""
+    details = {"placeholders": ["dueDate"]}
+    answers = [
+        book.fail(f"m{n}", code="PLACEHOLDER_ERROR", type="RENDER_ERROR", details=details) for n in range(3)
+    ]
+
+    assert {answer.outcome for answer in answers} == {"held"}
+    (case,) = book.cases()
+    assert (case.kind, case.count, case.entry["detail"]) == ("held", 3, "dueDate")
+    assert not book.is_suppressed()
+
+
+def test_a_veto_type_never_suppresses(book):
+    """RENDER_ERROR vetoes suppressing, whatever the code says: the delivery is held."""
+    assert book.fail(code="INVALID_MOBILE_NUMBER", type="RENDER_ERROR").outcome == "held"
+    assert not book.is_suppressed()
+
+
+def test_an_unknown_code_is_held(book):
+    """A code that no rule names waits for a person; it never suppresses and never crashes."""
+    assert book.fail(code="SMS_BLOCKED").outcome == "held"
+    assert [case.kind for case in book.cases()] == ["unknown_code"]
+
+
+def test_a_bare_report_gives_way_to_its_enriched_form_once(book):
+    """An event with an error supersedes a bare one of its eventId; any other repetition is a duplicate."""
+    bare = json.loads(book.failed(event="e1"))
+    del bare["claim"]["communication"]["error"], bare["claim"]["communication"]["recipients"]
+    enriched = book.failed(event="e1")
+
+    assert book.accept(json.dumps(bare).encode()) == ["held"]
+    assert book.accept(enriched, enriched) == ["scheduled", "duplicate"]
+    assert [case.count for case in book.cases()] == [0]
+
+
+def test_a_bare_report_about_the_same_recipient_gives_way_too(book):
+    """The same holds where the bare form had a recipient already."""
+    bare = json.loads(book.failed(event="e1"))
+    del bare["claim"]["communication"]["error"]
+
+    assert book.accept(json.dumps(bare).encode(), book.failed(event="e1")) == ["held", "scheduled"]
+
+
+def test_several_recipients_without_a_culprit_retry_and_convict_nobody(book):
+    """One error for many recipients is one delivery without subject: retried, never suppressed or counted."""
+    everyone = [NUMBER, OTHER]
+
+    assert book.fail(to=everyone).outcome == "scheduled"
+    assert book.fail("m2", code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR", to=everyone).outcome == "held"
+    assert [case.kind for case in book.cases()] == ["ambiguous_recipient"]
+    assert not book.is_suppressed()
+
+
+def test_three_messages_on_three_days_are_escalated_once(book):
+    """Escalation counts distinct messages at least a day apart, and opens one case for a window."""
+    escalated = []
+    for n in range(5):
+        escalated.append(book.fail(f"m{n}").escalated)
+        book.wait(25 * HOUR)
+
+    assert escalated == [False, False, True, False, False]
+    assert [case.kind for case in book.cases() if case.kind == "soft_bounces"] == ["soft_bounces"]
+    assert book.notices().count("escalated") == 1
+
+
+def test_six_tries_of_one_message_are_one_soft_bounce(book):
+    """Escalation counts messages, not events, unless policy says otherwise."""
+    book.fail()
+    for _ in range(3):
+        book.resend()
+        book.fail()
+
+    standing = book.store.retries.standing(book.store.suppressions.rid(NUMBER, "sms"))
+    assert len(standing["soft_bounces"]) == 1
+
+
+def test_a_provider_failure_is_no_soft_bounce(book):
+    """Only a fault of the recipient counts against one."""
+    book.fail(code="PROVIDER_ERROR")
+
+    assert book.store.retries.standing(book.store.suppressions.rid(NUMBER, "sms"))["soft_bounces"] == []
+
+
+def test_a_delivery_resets_the_count(book):
+    """A recipient that receives starts anew."""
+    for n in range(2):
+        book.fail(f"m{n}")
+        book.wait(25 * HOUR)
+    book.deliver("m9")
+
+    assert not book.fail("m3").escalated
+
+
+def test_a_delivery_ends_what_waits(book):
+    """MESSAGE_DELIVERED ends the waiting retry and tells the pipeline."""
+    book.fail()
+
+    assert book.deliver().outcome == "delivered"
+    book.wait(5 * HOUR)
+    assert book.hand_over() == []
+    assert book.notices() == ["recovered"]
+
+
+def test_a_failure_after_the_delivery_starts_nothing(book):
+    """The end of a delivery is remembered, also where the failure arrives after it."""
+    book.deliver()
+
+    assert book.fail().outcome == "ended"
+    assert book.waiting() == []
+
+
+def test_a_permanent_verdict_after_the_delivery_still_suppresses(book):
+    """An asynchronous bounce speaks of the recipient; the delivery stays ended."""
+    book.deliver()
+
+    assert book.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR").outcome == "suppressed"
+    assert book.is_suppressed()
+
+
+def test_a_delivery_without_recipient_ends_every_open_delivery_of_the_message(book):
+    """Where nobody is named, the reference and the channel are; no count is reset."""
+    book.fail(to=[NUMBER])
+    book.fail(to=[OTHER])
+    book.deliver(to=[])
+    book.wait(5 * HOUR)
+
+    assert book.hand_over() == []
+    assert book.fail(to=[NUMBER]).outcome == "ended"
+
+
+def test_the_same_delivery_event_twice_is_a_duplicate(book):
+    """A delivery event is taken once."""
+    event = book.delivered()
+
+    assert book.accept(event, event) == ["delivered", "duplicate"]
+    assert book.deliver().outcome == "ended"
+
+
+def test_other_types_are_acknowledged_and_ignored(book):
+    """The topic carries other events; they are no dead letters."""
+    assert book.accept(b'{"type":"CLAIM_CREATED","claim":{}}') == ["ignored"]
+
+
+def test_what_cannot_be_read_is_kept_with_its_bytes(book):
+    """Unreadable input becomes a dead letter with reason and path; the same bytes are kept once."""
+    assert book.accept(b"{nonsense", b"{nonsense") == ["dead_lettered", "dead_lettered"]
+
+    (letter,) = book.store.dead_letters.select(ANYTHING, now=book.now)
+    assert (letter.raw, letter.is_whole) == (b"{nonsense", True)
+    assert letter.reason
+
+
+def test_somebody_else_who_retries_too_is_a_case_once(book):
+    """Two failures well apart with no hand-over between them: another system resends this message as well."""
+    book.fail()
+    for _ in range(3):
+        book.wait(100 * MINUTE)
+        book.fail(at=book.now)
+
+    assert [case.kind for case in book.cases()] == ["also_retried"]
+
+
+def test_a_hold_while_a_retry_waits_keeps_the_number_of_the_try(book):
+    """A held try that never went out keeps its number when it is released."""
+    book.fail()
+    book.fail(code="PLACEHOLDER_ERROR", type="RENDER_ERROR")
+    (case,) = book.cases()
+    book.store.cases.resolve(
+        case.id, how="release", reason="mended", actor="me", policy=book.policy, first=book.now, step=1
+    )
+
+    assert book.hand_over() == [("m1", 1)]
+
+
+def test_each_event_of_a_batch_has_its_own_outcome(book):
+    """A batch is many events, not one: neighbours do not share a fate."""
+    outcomes = book.accept(
+        book.failed("a"),
+        b"\xff\xfe",
+        book.failed("b", code="INVALID_MOBILE_NUMBER", to=[OTHER]),
+        book.delivered("c"),
+    )
+
+    assert outcomes == ["scheduled", "dead_lettered", "suppressed", "delivered"]
+    assert book.store.counters() == {"dead_lettered": 1, "delivered": 1, "scheduled": 1, "suppressed": 1}
+
+
+def test_letters_wait_for_a_person(book):
+    """retry: off for a channel wins over a code's delays: the delivery is held."""
+    address = {"country": "DE", "postalCode": "10115", "street": "Teststr. 1", "name": "A. Person"}
+
+    assert book.fail(code="PROVIDER_ERROR", channel="LETTER", to=[address]).outcome == "held"
+
+
+def test_an_invalid_value_is_found_again_under_its_spelling(book):
+    """A number that cannot be normalised is keyed as written; a person can look it up and lift it."""
+    details = {"invalidValues": {"phone": "0151-12"}}
+    book.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR", details=details, to=["0151-12"])
+
+    (entry,) = book.store.suppressions.find("0151-12", "sms")
+    assert book.store.suppressions.remove([entry.field], reason="corrected", actor="me") == 1
+    assert book.store.suppressions.find("0151-12", "sms") == []
+
+
+def test_a_suppression_ends_a_held_delivery_and_leaves_its_case(book):
+    """A verdict about the recipient acts on a held delivery too, which then is no member of the case any more."""
+    book.fail(code="PLACEHOLDER_ERROR", type="RENDER_ERROR")
+
+    assert book.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR").outcome == "suppressed"
+    assert [case.count for case in book.cases()] == [0]
+
+
+def test_a_cancel_does_not_rewrite_how_a_delivery_ended(book):
+    """What had ended stays ended as it did."""
+    book.fail()
+    book.deliver()
+    book.store.control.cancel("claim", 54321, reason="paid", actor="me", now=book.now)
+
+    assert book.fail().outcome == "ended"
+    assert book.story().delivery.outcome == "delivered"

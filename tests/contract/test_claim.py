@@ -1,0 +1,401 @@
+"""When a retry leaves, and what stops it."""
+
+from pathlib import Path
+
+from softbounce.store import Store
+
+from .book import DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, Book
+
+
+def test_nothing_leaves_before_its_time(book):
+    """A retry is claimed when it is due, not before, and only once."""
+    book.fail()
+
+    assert book.hand_over() == []
+    assert book.resend() == [("m1", 1)]
+    assert book.hand_over() == []
+
+
+def test_a_lease_that_runs_out_comes_back_under_the_same_id(book):
+    """A worker that dies costs a lease and a strike; the try and its id stay."""
+    book.fail()
+    book.until_due()
+    (first,) = book.claim()
+    assert book.claim() == []
+    book.wait(LEASE + SECOND)
+
+    (second,) = book.claim()
+
+    assert (second.delivery.attempt, second.token) == (first.delivery.attempt, first.token + 1)
+
+
+def test_a_stale_token_changes_nothing(book):
+    """A zombie's late finish is stale, whatever it says."""
+    book.fail()
+    book.until_due()
+    (zombie,) = book.claim()
+    book.wait(LEASE + SECOND)
+    (living,) = book.claim()
+
+    assert book.finish(zombie) == ["stale"]
+    assert book.finish(zombie, result="gone") == ["stale"]
+    assert book.finish(living) == ["done"]
+
+
+def test_finish_answers_the_same_when_its_reply_was_lost(book):
+    """Repeating a finish is harmless and gives the same answer."""
+    book.fail()
+    book.until_due()
+    (lease,) = book.claim()
+
+    assert book.finish(lease) == ["done"]
+    assert book.finish(lease) == ["done"]
+    assert [entry["k"] for entry in book.story().history] == ["failed", "resent"]
+
+
+def test_later_costs_no_try_and_no_strike(book):
+    """A sink that refuses gets the same try under the same id after the delay."""
+    book.fail()
+    book.until_due()
+    for _ in range(5):
+        (lease,) = book.claim()
+        book.finish(lease, result="later", delay=MINUTE)
+        assert book.claim() == []
+        book.wait(MINUTE)
+
+    (lease,) = book.claim()
+
+    assert lease.delivery.attempt == 1
+    assert lease.delivery.head["k"] == 1
+
+
+def test_a_released_lease_is_due_at_once(book):
+    """What a stopping worker did not begin goes back without a strike."""
+    book.fail()
+    book.until_due()
+    leases = book.claim()
+
+    assert book.store.ledger.release(leases, policy=book.policy) == ["done"]
+    assert book.hand_over() == [("m1", 1)]
+
+
+def test_gone_cancels(book):
+    """A receiver that says the message is gone ends the delivery."""
+    book.fail()
+    book.until_due()
+    book.finish(*book.claim(), result="gone")
+
+    assert book.story().delivery.outcome == "cancelled"
+    assert book.fail().outcome == "ended"
+
+
+def test_three_strikes_hold_the_delivery(book):
+    """What kills its worker three times is held as a crash loop, not tried for ever."""
+    book.fail()
+    book.until_due()
+    for _ in range(3):
+        assert len(book.claim()) == 1
+        book.wait(LEASE + SECOND)
+
+    assert book.claim() == []
+    assert [case.kind for case in book.cases()] == ["crash_loop"]
+    assert book.story().delivery.state == "held"
+
+
+def test_what_has_a_strike_is_claimed_alone(book):
+    """A poisonous item cannot convict its neighbours."""
+    for n in range(3):
+        book.fail(f"m{n}", to=[f"+4915112345{n}11"], claim=n + 1)
+    book.until_due("m2")
+    book.wait(HOUR)
+    (struck, *_) = book.claim(limit=1)
+    book.wait(LEASE + SECOND)
+
+    batches = [[lease.delivery.reference for lease in book.claim()] for _ in range(3)]
+
+    alone = [batch for batch in batches if struck.delivery.reference in batch]
+    assert alone == [[struck.delivery.reference]]
+    assert sorted(reference for batch in batches for reference in batch) == ["m0", "m1", "m2"]
+
+
+def test_a_cancelled_message_does_not_leave(book):
+    """Cancel is obeyed by the next claim, and covers a failure that arrives later."""
+    book.fail()
+    book.store.control.cancel("claim", 54321, reason="paid", actor="me", now=book.now)
+    book.until_due()
+
+    assert book.hand_over() == []
+    assert book.story().delivery.outcome == "cancelled"
+    assert book.fail("m2").outcome == "cancelled"
+
+
+def test_cancelling_a_customer_covers_what_waits_and_not_what_comes(book):
+    """Customer, merchant and recipient name people who go on getting messages."""
+    book.fail("m1")
+    book.store.control.cancel("customer", "C1", reason="settled", actor="me", now=book.now)
+    book.wait(MINUTE)
+    book.fail("m2", to=["+4915199999999"], claim=2)
+    book.wait(5 * HOUR)
+
+    assert book.hand_over() == [("m2", 1)]
+
+
+def test_a_suppressed_recipient_gets_no_retry(book):
+    """A suppression by a person stops what waits already."""
+    book.fail()
+    book.store.suppressions.add(NUMBER, "sms", reason="asked us to", actor="me", now=book.now)
+    book.until_due()
+
+    claimed = book.claimed()
+
+    assert claimed.leases == ()
+    assert [ended.outcome for ended in claimed.ended] == ["suppressed"]
+
+
+def test_a_suppression_for_one_merchant_stops_that_merchant_only(book):
+    """scope: merchant. A complaint about one sender says nothing about another."""
+    book.fail("m1", merchant=1, claim=1)
+    book.fail("m2", merchant=2, claim=2)
+    book.fail("m0", code="OPT_OUT", merchant=1)
+    book.wait(5 * HOUR)
+
+    assert book.hand_over() == [("m2", 1)]
+    assert book.is_suppressed(merchant=1)
+    assert not book.is_suppressed(merchant=2)
+
+
+def test_nothing_leaves_past_its_deadline(book):
+    """A retry that was late past give_up_after is given up, with a case."""
+    book.fail()
+    book.wait(4 * DAY)
+
+    assert book.hand_over() == []
+    assert book.story().delivery.outcome == "given_up"
+    assert [case.kind for case in book.cases()] == ["exhausted"]
+
+
+def test_a_paused_recipient_waits_without_losing_a_try(book):
+    """A pause puts the retry aside; after it the same try leaves."""
+    book.fail()
+    book.store.control.pause(
+        "recipient", NUMBER, until=book.now + 6 * HOUR, reason="angry", actor="me", channel="sms"
+    )
+    book.wait(3 * HOUR)
+    assert book.hand_over() == []
+    assert [w.state for w in book.waiting()] == ["paused"]
+    book.wait(3 * HOUR + SECOND)
+
+    assert book.hand_over() == [("m1", 1)]
+
+
+def test_resume_gives_waiting_retries_their_own_time_back(book):
+    """After a resume nothing waits for the end of the pause."""
+    book.fail()
+    book.store.control.pause("channel", "sms", until=book.now + 20 * HOUR, reason="carrier", actor="me")
+    book.wait(3 * HOUR)
+    book.hand_over()
+    assert book.store.control.resume("channel", "sms", reason="mended", actor="me")
+    book.store.retries.resume([w.delivery.id for w in book.waiting()], reason="mended", actor="me")
+
+    assert book.hand_over() == [("m1", 1)]
+
+
+def test_off_keeps_everything_and_loses_nothing(book):
+    """Mode off: intake goes on, nothing leaves, and afterwards everything does."""
+    book.store.control.set_mode("off", reason="wrong template", actor="me", now=book.now)
+    assert book.fail().outcome == "scheduled"
+    book.until_due()
+    assert book.claimed().mode == "off"
+    book.store.control.set_mode("on", reason="mended", actor="me", now=book.now)
+
+    assert book.hand_over() == [("m1", 1)]
+
+
+def test_off_for_one_merchant_lets_the_others_go(book):
+    """A merchant's switch stops that merchant alone."""
+    book.fail("m1", merchant=1, claim=1)
+    book.fail("m2", merchant=2, claim=2, to=["+4915199999999"])
+    book.store.control.set_mode("off", reason="complaint", actor="me", now=book.now, merchant="1")
+    book.wait(3 * HOUR)
+
+    assert book.hand_over() == [("m2", 1)]
+
+
+def test_observe_records_what_would_have_left(book):
+    """Mode observe: nothing is handed over, and the history says what would have been."""
+    book.store.control.set_mode("observe", reason="cut-over", actor="me", now=book.now)
+    book.fail()
+    book.until_due()
+
+    assert book.claim() == []
+    assert [entry["k"] for entry in book.story().history] == ["failed", "observed"]
+
+
+def test_after_a_long_gap_hand_overs_wait_for_a_person(book):
+    """Nobody swept for over six hours: an old backup, a weekend off. Quarantine until somebody says on."""
+    book.fail()
+    book.claim()
+    book.store.set_now(book.now + 7 * HOUR)
+
+    assert book.claimed().mode == "off"
+    assert [case.kind for case in book.cases()] == ["incident"]
+    book.store.control.set_mode("on", reason="looked at it", actor="me", now=book.now)
+    assert book.hand_over() == [("m1", 1)]
+
+
+def test_a_recipient_gets_at_most_six_resends_a_day(book):
+    """resends_per_recipient counts what left, over all messages; what is over it waits and keeps its try."""
+    for n in range(8):
+        book.fail(f"m{n}", code="PROVIDER_ERROR", claim=n)
+    book.wait(10 * MINUTE)
+
+    assert len(book.hand_over()) == 6
+    assert {w.state for w in book.waiting()} == {"rate"}
+    book.wait(DAY)
+    late = book.claimed()
+    assert len(late.leases) + len(late.ended) == 2
+
+
+def test_a_claim_gets_at_most_twelve_resends_a_week(book):
+    """resends_per_claim bounds what one claim may set off, over all its recipients."""
+    for n in range(14):
+        book.fail(f"m{n}", code="PROVIDER_ERROR", to=[f"+49151123450{n:02}"])
+    book.wait(10 * MINUTE)
+
+    assert len(book.hand_over()) == 12
+
+
+def test_a_second_claim_of_one_try_counts_once(book):
+    """A lease that ran out is not another resend."""
+    for n in range(6):
+        book.fail(f"m{n}", code="PROVIDER_ERROR", claim=n)
+    book.wait(10 * MINUTE)
+    book.claim()
+    book.wait(LEASE + SECOND)
+
+    again = [lease for _ in range(6) for lease in book.claim()]
+
+    assert len(again) == 6
+
+
+def test_the_hand_over_rate_is_kept(book):
+    """50/s: a burst leaves in seconds, not at once."""
+    for n in range(120):
+        book.fail(f"m{n}", code="PROVIDER_ERROR", claim=n, to=[f"+4915112{n:05}"])
+    book.wait(10 * MINUTE)
+    counts = []
+    for _ in range(4):
+        counts.append(len(book.hand_over()))
+        book.wait(SECOND)
+
+    assert counts == [50, 50, 20, 0]
+
+
+def test_merchants_take_turns(book):
+    """A merchant with much to send does not keep another waiting."""
+    for n in range(60):
+        book.fail(f"a{n}", code="PROVIDER_ERROR", claim=n, to=[f"+4915112{n:05}"], merchant="big")
+    for n in range(3):
+        book.fail(f"b{n}", code="PROVIDER_ERROR", claim=100 + n, to=[f"+4915113{n:05}"], merchant="small")
+    book.wait(10 * MINUTE)
+
+    first = book.claim(limit=8)
+
+    assert sum(lease.delivery.merchant == "small" for lease in first) == 3
+
+
+def test_the_nearest_deadline_goes_first(book):
+    """Among what is due, the message that ends soonest leaves first."""
+    ends = [f"2026-11-23T{hour}:00:00Z" for hour in (18, 12, 15)]
+    for n, end in enumerate(ends):
+        book.fail(f"m{n}", code="PROVIDER_ERROR", claim=n, notAfter=end, to=[f"+4915112{n:05}"])
+    book.wait(10 * MINUTE)
+
+    assert [lease.delivery.reference for lease in book.claim()] == ["m1", "m2", "m0"]
+
+
+def test_run_now_is_due_at_once(book):
+    """A person's word moves a retry to now, with an audit entry."""
+    book.fail()
+    (waiting,) = book.waiting()
+
+    assert book.store.retries.run_now([waiting.delivery.id], reason="customer waits", actor="me") == 1
+    assert book.hand_over() == [("m1", 1)]
+    assert next(book.store.control.audit())["action"] == "run-now"
+
+
+def test_a_newer_release_s_record_is_left_alone(book):
+    """A record of a version we do not know is neither handed over nor lost."""
+    book.fail()
+    (waiting,) = book.waiting()
+    key = book.store.keys.fixed("deliveries")
+    raw = book.client.hget(key, waiting.delivery.id).decode()
+    book.client.hset(key, waiting.delivery.id, raw.replace("{", '{"v":2,', 1))
+    book.wait(5 * HOUR)
+
+    assert book.claim() == []
+    assert book.store.sizes()["scheduled"] == 1
+
+
+def test_state_is_gone_after_retention(book):
+    """After its retention nothing of a message is left: records, history, counts."""
+    for n in range(20):
+        book.fail(f"m{n}", claim=n)
+        book.deliver(f"m{n}")
+    book.notices()
+    for _ in range(200):
+        book.wait(DAY)
+        for _ in range(12):
+            book.store.sweep(policy=book.policy, count=1000)
+    left = {
+        name: book.client.hlen(book.store.keys.fixed(name))
+        for name in ("deliveries", "history", "standing", "cancels", "sent")
+    }
+
+    assert set(left.values()) == {0}
+
+
+def test_silence_after_a_resend_counts_as_delivered_where_nobody_reports_it(book):
+    """feedback: none. A silent day clears the soft-bounce count; a later failure still answers the resend."""
+    quiet = book.with_policy(_shipped().replace("feedback: delivered", "feedback: none"))
+    quiet.fail()
+    quiet.resend()
+    quiet.wait(25 * HOUR)
+    for _ in range(12):
+        quiet.store.sweep(policy=quiet.policy, count=1000)
+
+    assert quiet.story().history[-1]["k"] == "presumed"
+    assert quiet.store.retries.standing(quiet.store.suppressions.rid(NUMBER, "sms"))["soft_bounces"] == []
+    assert quiet.fail().attempt == 2
+
+
+def test_then_hold_pauses_the_recipient(book):
+    """soft_bounce.then: hold stops sends to the recipient for a time; a delivery ends the pause."""
+    strict = book.with_policy(_shipped().replace("then: notify", "then: hold"))
+    for n in range(3):
+        strict.fail(f"m{n}")
+        strict.wait(25 * HOUR)
+    verdict = strict.store.suppressions.check(NUMBER, "sms")
+
+    assert (bool(verdict), verdict.reason) == (False, "paused")
+    strict.deliver("m9")
+    assert strict.store.suppressions.check(NUMBER, "sms")
+
+
+def _shipped():
+    return (Path(__file__).parents[2] / "config" / "policy.yaml").read_text(encoding="utf-8")
+
+
+def test_two_workers_never_lease_the_same_retry(book, client):
+    """Any number of workers side by side: each item has one lease."""
+    for n in range(40):
+        book.fail(f"m{n}", code="PROVIDER_ERROR", claim=n, to=[f"+4915112{n:05}"])
+    book.wait(10 * MINUTE)
+    other = Book(Store(client), book.policy, client=client)
+
+    leases = [*book.claim(limit=10), *other.claim(limit=10), *book.claim(limit=10), *other.claim(limit=10)]
+
+    assert sorted(lease.delivery.reference for lease in leases) == sorted(
+        {lease.delivery.reference for lease in leases}
+    )
+    assert len(leases) == 40

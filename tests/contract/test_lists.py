@@ -1,0 +1,311 @@
+"""What people read and change: suppressions, cases, dead letters, pauses, audit, erasure."""
+
+import io
+
+import pytest
+
+from softbounce.core.filters import parse_filter
+from softbounce.errors import InvalidSettings, NotFound, WrongKey
+from softbounce.store import Store
+from softbounce.store.listing import read_rows, write_rows
+
+from .book import ANYTHING, DAY, HOUR, MINUTE, NUMBER, SECOND
+
+MAIL = "j.doe@example.com"
+
+
+def test_check_many_answers_in_order_across_blocks(book):
+    """Any number of recipients, in order, a block of 5,000 in one round trip."""
+    book.store.suppressions.add("+4915100001234", "sms", reason="asked", actor="me", now=book.now)
+    numbers = [f"+491510000{n:04}" for n in range(6000)]
+
+    verdicts = list(book.store.suppressions.check_many(numbers, "sms"))
+
+    assert [n for n, verdict in enumerate(verdicts) if not verdict] == [1234]
+
+
+def test_what_is_no_address_may_not_be_sent_to(book):
+    """A value that is no address gets a refusal with its reason, not an error."""
+    verdict = book.store.suppressions.check("+1XXX5550100", "sms")
+
+    assert not verdict
+    assert verdict.recipient == ""
+    assert verdict.reason
+
+
+def test_a_person_s_entry_is_not_shortened_by_a_report(book):
+    """What a person put on the list for ever stays for ever, and gains the evidence."""
+    book.store.suppressions.add(NUMBER, "sms", reason="asked", actor="me", now=book.now)
+    book.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR", event="proof")
+
+    verdict = book.store.suppressions.check(NUMBER, "sms")
+
+    assert (verdict.reason, verdict.until, verdict.evidence) == ("MANUAL", None, ("proof",))
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_an_export_imports_again(book, form):
+    """The list survives a round trip through a file, with expiry, reason, origin and scope."""
+    suppressions = book.store.suppressions
+    suppressions.add(NUMBER, "sms", reason="=cmd()", actor="me", now=book.now, expires=DAY)
+    suppressions.add(MAIL, "email", reason="asked", actor="me", now=book.now, merchant=7)
+    rows = [entry.row(reveal=True) for entry in suppressions.select(ANYTHING, now=book.now)]
+    file = io.StringIO()
+    assert write_rows(rows, file, form=form) == 2
+    suppressions.remove(
+        [entry.field for entry in suppressions.select(ANYTHING, now=book.now)], reason="test", actor="me"
+    )
+    file.seek(0)
+
+    assert list(suppressions.load(read_rows(file, form=form), reason="import", actor="me", now=book.now)) == [
+        None,
+        None,
+    ]
+    again = [entry.row(reveal=True) for entry in suppressions.select(ANYTHING, now=book.now)]
+    assert sorted(row["address"] for row in again) == sorted([NUMBER, MAIL])
+    assert {row["reason"] for row in again} == {"=cmd()", "asked"}
+    assert not suppressions.check(MAIL, "email", merchant=7)
+    assert suppressions.check(MAIL, "email")
+
+
+def test_no_cell_of_an_export_starts_a_formula(book):
+    """A spreadsheet must not run what a reason says."""
+    book.store.suppressions.add(NUMBER, "sms", reason="=1+1", actor="me", now=book.now)
+    file = io.StringIO()
+    write_rows(
+        [entry.row(reveal=True) for entry in book.store.suppressions.select(ANYTHING, now=book.now)],
+        file,
+        form="csv",
+    )
+
+    cells = file.getvalue().splitlines()[1].split(",")
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+
+
+def test_a_row_that_cannot_be_read_does_not_stop_an_import(book):
+    """Each row of an import has its own result."""
+    rows = [
+        {"channel": "sms", "address": "12"},
+        {"channel": "fax", "address": NUMBER},
+        {"channel": "sms", "address": NUMBER},
+    ]
+
+    results = list(book.store.suppressions.load(rows, reason="import", actor="me", now=book.now))
+
+    assert [result and result.path for result in results] == ["address", "channel", None]
+    assert book.is_suppressed()
+
+
+def test_every_change_has_a_reason_and_an_audit_entry(book):
+    """Who, what, why, before and after; without a reason nothing changes."""
+    with pytest.raises(InvalidSettings):
+        book.store.control.cancel("claim", 1, reason=" ", actor="me", now=book.now)
+    book.store.suppressions.add(NUMBER, "sms", reason="asked us", actor="ann", now=book.now)
+    book.store.control.set_mode("off", reason="wrong text", actor="bob", now=book.now)
+
+    entries = list(book.store.control.audit())
+
+    assert [(entry["actor"], entry["action"], entry["reason"]) for entry in entries] == [
+        ("bob", "mode off", "wrong text"),
+        ("ann", "suppress", "asked us"),
+    ]
+
+
+def test_filters_choose_retries(book):
+    """One language for every list: and, or, not, wildcards, durations."""
+    book.fail("m1", claim=1)
+    book.fail("m2", code="BOUNCE_TRANSIENT_MBX_FULL", channel="EMAIL", to=[MAIL], merchant=2, claim=2)
+    keys = ("code", "channel", "due", "merchant", "reference")
+
+    def found(words):
+        return [
+            w.delivery.reference
+            for w in book.store.retries.select(parse_filter(words, keys=keys), now=book.now)
+        ]
+
+    assert found("code:BOUNCE_*") == ["m2"]
+    assert found("channel:sms,email due:<2h") == ["m1"]
+    assert found("-merchant:2") == ["m1"]
+    assert found("m2 channel:sms") == []
+    with pytest.raises(InvalidSettings, match="did you mean 'merchant'"):
+        found("merchnt:2")
+
+
+def test_releasing_a_case_resends_its_group_at_a_pace(book):
+    """One action mends a whole group; each delivery waits for its own moment."""
+    for n in range(3):
+        book.fail(f"m{n}", code="PLACEHOLDER_ERROR", type="RENDER_ERROR", claim=n, to=[f"+4915112345{n}11"])
+    (case,) = book.cases()
+    book.store.cases.ack(case.id, reason="on it", actor="me")
+    assert book.cases()[0].state == "acknowledged"
+
+    done = book.store.cases.resolve(
+        case.id, how="release", reason="mended", actor="me", policy=book.policy, first=book.now, step=MINUTE
+    )
+
+    assert (done.released, done.skipped, done.ended) == (3, 0, 0)
+    assert len(book.hand_over()) == 1
+    book.wait(2 * MINUTE)
+    assert len(book.hand_over()) == 2
+    assert book.notices().count("case_resolved") == 1
+    with pytest.raises(NotFound):
+        book.store.cases.resolve(
+            case.id, how="drop", reason="x", actor="me", policy=book.policy, first=0, step=0
+        )
+
+
+def test_a_stale_delivery_is_released_by_a_person_s_word_only(book):
+    """Past its deadline a held message is skipped, unless --even-stale says otherwise."""
+    book.fail("m1", code="PLACEHOLDER_ERROR", type="RENDER_ERROR")
+    book.wait(5 * DAY)
+    (case,) = book.cases()
+
+    done = book.store.cases.resolve(
+        case.id, how="release", reason="late", actor="me", policy=book.policy, first=book.now, step=0
+    )
+    assert (done.released, done.skipped) == (0, 1)
+    book.fail("m2", code="PLACEHOLDER_ERROR", type="RENDER_ERROR")
+    book.wait(5 * DAY)
+    (case,) = [case for case in book.cases() if case.state == "open"]
+    book.store.cases.resolve(
+        case.id,
+        how="release",
+        reason="still",
+        actor="me",
+        policy=book.policy,
+        first=book.now,
+        step=0,
+        even_stale=True,
+    )
+    assert book.hand_over() == [("m2", 1)]
+
+
+def test_a_released_message_is_not_resent_beyond_the_limit(book):
+    """limits.max_attempts binds a person's release too."""
+    tight = book.with_policy(_shipped().replace("max_attempts: 12", "max_attempts: 1"))
+    tight.fail(code="PROVIDER_ERROR")
+    tight.resend()
+    tight.fail(code="PLACEHOLDER_ERROR", type="RENDER_ERROR")
+    (case,) = tight.cases()
+
+    done = tight.store.cases.resolve(
+        case.id, how="release", reason="mended", actor="me", policy=tight.policy, first=tight.now, step=0
+    )
+    assert (done.released, done.skipped) == (0, 1)
+
+
+def test_forgetting_erases_the_address_and_keeps_the_block(book):
+    """Recipients forget: no address is left anywhere, and the recipient stays suppressed."""
+    book.fail("m1")
+    book.fail("m2", code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR")
+    rid = book.store.suppressions.rid(NUMBER, "sms")
+
+    erased = book.store.retries.forget(
+        rid, reason="GDPR 17", actor="me", history_kept=book.policy.retention.history
+    )
+
+    assert erased >= 2
+    assert book.is_suppressed()
+    assert not _found_anywhere(book.client, NUMBER)
+    assert book.waiting() == []
+
+
+def test_nothing_but_waiting_things_holds_an_address(book):
+    """After a hand-over and its notices no address is left in the clear, except on the suppression list."""
+    book.fail("m1")
+    book.resend("m1")
+    book.notices()
+
+    assert not _found_anywhere(book.client, NUMBER)
+
+
+def test_no_key_or_field_names_an_address(book):
+    """Addresses stand under keyed hashes."""
+    book.fail("m1")
+    book.fail("m2", code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR")
+    names = list(book.client.keys())
+    for name in book.client.keys():  # noqa: SIM118
+        if book.client.type(name) == b"hash":
+            names += book.client.hkeys(name)
+
+    assert not [name for name in names if NUMBER.encode() in name or NUMBER[1:].encode() in name]
+
+
+def test_another_hash_key_is_refused(client, book):
+    """With another key every lookup would miss, so it is refused."""
+    book.fail()
+
+    with pytest.raises(WrongKey):
+        _ = Store(client, pii_key=b"x" * 32).key
+
+
+def test_a_given_hash_key_must_be_the_same_everywhere(client):
+    """SOFTBOUNCE_PII_KEY is compared by its fingerprint; the store never holds it."""
+    assert Store(client, pii_key=b"a" * 32).key == b"a" * 32
+    with pytest.raises(WrongKey):
+        _ = Store(client, pii_key=b"b" * 32).key
+    with pytest.raises(WrongKey):
+        _ = Store(client).key
+    assert b"a" * 32 not in client.hgetall("{sb:default}:meta").values()
+
+
+def test_dead_letters_are_shown_and_dropped(book):
+    """An operator sees the bytes and can let go of them."""
+    book.accept(b'{"type": "MESSAGE_NOT_DELIVERED"}')
+    (letter,) = book.store.dead_letters.select(ANYTHING, now=book.now)
+
+    assert book.store.dead_letters.show(letter.id).path == "claim"
+    assert book.store.dead_letters.drop([letter.id], reason="test data", actor="me") == 1
+    with pytest.raises(NotFound):
+        book.store.dead_letters.show(letter.id)
+
+
+def test_a_large_dead_letter_is_bounded(book):
+    """64 KiB are kept, with the length and the hash of the whole."""
+    book.accept(b"x" * 300_000)
+    (letter,) = book.store.dead_letters.select(ANYTHING, now=book.now)
+
+    assert (len(letter.raw), letter.length, letter.is_whole) == (64 * 1024, 300_000, False)
+
+
+def test_a_notice_that_is_not_finished_comes_again_under_the_same_id(book):
+    """Notices leave at least once, with one id."""
+    book.fail(code="SMS_BLOCKED")
+    (first,) = book.store.notices.claim(limit=10, lease=30_000)
+    assert book.store.notices.claim(limit=10, lease=30_000) == []
+    book.wait(31 * SECOND)
+
+    (second,) = book.store.notices.claim(limit=10, lease=30_000)
+
+    assert first.id == second.id
+    assert second.body["type"] == "softbounce.held"
+    assert second.body["recipients"] == [NUMBER]
+
+
+def test_workers_are_forgotten_after_a_minute(book):
+    """Doctor shows who lives."""
+    book.store.control.beat("w1", {"revision": "abc"}, now=book.now)
+
+    assert list(book.store.control.workers(now=book.now)) == ["w1"]
+    assert list(book.store.control.workers(now=book.now + HOUR)) == []
+
+
+def _found_anywhere(client, text):
+    needle = text.encode()
+    for key in client.keys():  # noqa: SIM118
+        kind = client.type(key)
+        values = {
+            b"hash": lambda key: [*client.hgetall(key).items()],
+            b"zset": lambda key: client.zrange(key, 0, -1),
+            b"stream": client.xrange,
+            b"string": lambda key: [client.get(key)],
+        }[kind](key)
+        if needle in repr(values).encode():
+            return key
+    return None
+
+
+def _shipped():
+    from pathlib import Path
+
+    return (Path(__file__).parents[2] / "config" / "policy.yaml").read_text(encoding="utf-8")
