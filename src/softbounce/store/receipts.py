@@ -29,18 +29,18 @@ class Receipts:
         self._keys = keys
         self._give_back = Script("give_back")
 
-    def take(self, ident: str, *, token: str, lease: int) -> tuple[Taken, int]:
+    def take(self, ident: str, *, holder: str, lease: int) -> tuple[Taken, int]:
         """Take an id for ``lease`` ms unless somebody has it; returns whose it is, and the store's time."""
         key = self._keys.receipt(ident)
         with reaching():
             pipe = self._client.pipeline(transaction=True)
-            pipe.set(key, token, nx=True, px=lease)
+            pipe.set(key, holder, nx=True, px=lease)
             pipe.get(key)
             pipe.hget(self._keys.fixed("meta"), "now")
             pipe.time()
             _, found, virtual, (seconds, micros) = pipe.execute()
         now = int(virtual) if virtual else seconds * 1000 + micros // 1000
-        if found == token.encode():
+        if found == holder.encode():
             return Taken.OURS, now
         return (Taken.DONE if found == _DONE else Taken.THEIRS), now
 
@@ -49,8 +49,8 @@ class Receipts:
         with reaching():
             self._client.set(self._keys.receipt(ident), _DONE, px=KEPT)
 
-    def give_back(self, ident: str, *, token: str) -> bool:
+    def give_back(self, ident: str, *, holder: str) -> bool:
         """Let the next delivery of the id act; false where the lease had passed on: nothing was changed."""
         with reaching():
-            answer = self._give_back(self._client, self._keys, [token], more=(self._keys.receipt(ident),))
+            answer = self._give_back(self._client, self._keys, [holder], more=(self._keys.receipt(ident),))
         return bool(cast("int", answer))

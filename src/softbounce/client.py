@@ -1,0 +1,284 @@
+"""What producers import: report what failed and what arrived, ask who may be sent to, cancel what waits."""
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from time import monotonic
+from typing import Any, Literal, Self
+
+import tenacity
+
+from softbounce.core.events import Event, parse
+from softbounce.core.recipients import Channel, recipient
+from softbounce.core.records import iso
+from softbounce.embedded import find_store
+from softbounce.errors import InvalidEvent, InvalidRecipient, InvalidSettings, StoreUnreachable, TryAgain
+from softbounce.settings import Settings
+from softbounce.store import Store, Verdict
+from softbounce.store.suppressions import BLOCK
+
+log = logging.getLogger(__name__)  # the producer's process is not ours: its own logging decides
+
+EVENTS_BLOCK = 500  # events a round trip
+REST = 1.0  # s without another question after the store did not answer: a campaign must not wait each time
+
+Report = Mapping[str, Any] | bytes | str
+IfUnreachable = Literal["allow", "deny"]
+
+patiently = tenacity.Retrying(  # for calls whose repeat is harmless
+    retry=tenacity.retry_if_exception_type(StoreUnreachable),
+    wait=tenacity.wait_random_exponential(multiplier=0.1, max=0.5),
+    stop=tenacity.stop_after_attempt(3) | tenacity.stop_after_delay(2),
+    reraise=True,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """Stored in the stream, as safe as the store's AOF setting. It is no outcome: a worker decides."""
+
+    event_id: str | None
+    entry_id: str
+
+
+class Softbounce:
+    """A producer's door to softbounce. Safe to share between threads; connects at the first call.
+
+    An unreachable store raises ``StoreUnreachable`` after three tries within about two seconds, a full one
+    ``Overloaded``, another hash key than the store's ``WrongKey``.
+    """
+
+    def __init__(self, store: str | Store) -> None:
+        """Use the store at ``redis://``, ``rediss://`` or ``unix://``; ``SOFTBOUNCE_*`` set the rest."""
+        self.unreachable = 0  # verdicts given without the store, since this object was made
+        self._store = open_store(store)
+        self._ask_again_at = 0.0
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Use ``SOFTBOUNCE_REDIS_URL``, else the store that ``softbounce run`` keeps in ./data."""
+        return cls(open_store())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._store.close()
+
+    def report(self, event: Report) -> Receipt:
+        """Report one event, unchanged. Repeating it is harmless. ``InvalidEvent`` names the field."""
+        return next(self.report_many([event]))
+
+    def report_many(self, events: Iterable[Report]) -> Iterator[Receipt]:
+        """Report events in blocks of 500 and yield their receipts, in order.
+
+        Lazy: an event is reported when its receipt is asked for, so consume it to the end. Events before an
+        invalid one have been reported and have given their receipts when ``InvalidEvent`` is raised.
+        """
+        source = iter(events)
+        while block := list(islice(source, EVENTS_BLOCK)):
+            raws: list[bytes] = []
+            ids: list[str | None] = []
+            invalid: InvalidEvent | None = None
+            for event in block:
+                try:
+                    raw = as_bytes(event)
+                    ids.append(parse(raw).event_id)
+                except InvalidEvent as error:
+                    invalid = error
+                    break
+                raws.append(raw)
+            entries = patiently(self._store.events.publish, raws) if raws else []
+            for event_id, entry_id in zip(ids, entries, strict=True):
+                yield Receipt(event_id=event_id, entry_id=entry_id)
+            if invalid is not None:
+                raise invalid
+
+    def delivered(
+        self,
+        event: Report | None = None,
+        *,
+        reference: str | None = None,
+        channel: Channel | str | None = None,
+    ) -> Receipt:
+        """Say that a message arrived: what waits of it is not sent again.
+
+        By ``reference`` and ``channel``, or by a whole ``MESSAGE_DELIVERED``; only that, with a recipient,
+        also clears the recipient's soft bounces.
+        """
+        if (event is None) == (reference is None) or (reference is None) != (channel is None):
+            message = "delivered(event), or delivered(reference=, channel=)"
+            raise TypeError(message)
+        if event is None:
+            message_sent = {"reference": reference, "channel": _channel(channel or "").upper()}
+            date = iso(patiently(self._store.now))
+            event = {"type": "MESSAGE_DELIVERED", "date": date, "claim": {"communication": message_sent}}
+        found = parse(as_bytes(event))
+        if not isinstance(found, Event) or not found.delivered:
+            reason = "must be MESSAGE_DELIVERED; report() takes the others"
+            raise InvalidEvent(reason, "type")
+        return self.report(event)
+
+    def cancel(
+        self,
+        *,
+        reason: str,
+        claim: int | str | None = None,
+        reference: str | None = None,
+        customer: int | str | None = None,
+        merchant: int | str | None = None,
+        recipient: object = None,
+        channel: Channel | str | None = None,
+        actor: str = "pipeline",
+    ) -> None:
+        """Cancel what waits for exactly one of these, from now on; ``reason`` goes to the audit.
+
+        ``claim`` and ``reference`` also cover later events: a failure after the payment starts nothing.
+        A recipient needs its ``channel``. What was handed over before cannot be called back.
+        """
+        given = {
+            "claim": claim,
+            "reference": reference,
+            "customer": customer,
+            "merchant": merchant,
+            "recipient": recipient,
+        }
+        named = [(kind, value) for kind, value in given.items() if value is not None]
+        if len(named) != 1:
+            message = f"name exactly one of {', '.join(given)}"
+            raise TypeError(message)
+        ((kind, value),) = named
+        if not str(value).strip():  # it would mean: whatever has none
+            blank = "is empty"
+            raise InvalidEvent(blank, kind)
+        now = patiently(self._store.now)
+        on = None if channel is None else _channel(channel)
+        patiently(
+            lambda: self._store.control.cancel(kind, value, reason=reason, actor=actor, now=now, channel=on)
+        )
+
+    def may_send(
+        self,
+        recipient: object,
+        *,
+        channel: Channel | str,
+        merchant: object = None,
+        if_unreachable: IfUnreachable = "allow",
+    ) -> Verdict:
+        """Return whether ``recipient`` may be sent to: true or false, with ``.reason .until .because``.
+
+        What is no address on ``channel`` is false. An unreachable store gives what ``if_unreachable`` says,
+        counted in ``unreachable`` and logged: a suppression list must not stop invoices. Legal opt-outs deny.
+        """
+        return next(
+            self.may_send_many([recipient], channel=channel, merchant=merchant, if_unreachable=if_unreachable)
+        )
+
+    def may_send_many(
+        self,
+        recipients: Iterable[object],
+        *,
+        channel: Channel | str,
+        merchant: object = None,
+        if_unreachable: IfUnreachable = "allow",
+    ) -> Iterator[Verdict]:
+        """Return a verdict for each recipient, in order, any number of them; 5,000 a round trip."""
+        asked = self._asked(recipients, _channel(channel), merchant=merchant, allows=_allows(if_unreachable))
+        return (verdict for _, verdict in asked)
+
+    def split(
+        self,
+        recipients: Iterable[object],
+        *,
+        channel: Channel | str,
+        merchant: object = None,
+        if_unreachable: IfUnreachable = "allow",
+    ) -> tuple[list[object], list[object]]:
+        """Return the recipients that may be sent to and those that may not, each in order."""
+        allowed: list[object] = []
+        blocked: list[object] = []
+        asked = self._asked(recipients, _channel(channel), merchant=merchant, allows=_allows(if_unreachable))
+        for value, verdict in asked:
+            (allowed if verdict else blocked).append(value)
+        return allowed, blocked
+
+    def _asked(
+        self, recipients: Iterable[object], channel: Channel, *, merchant: object, allows: bool
+    ) -> Iterator[tuple[object, Verdict]]:
+        source = iter(recipients)
+        while block := list(islice(source, BLOCK)):
+            verdicts = self._verdicts(block, channel, merchant=merchant, allows=allows)
+            yield from zip(block, verdicts, strict=True)
+
+    def _verdicts(
+        self, block: list[object], channel: Channel, *, merchant: object, allows: bool
+    ) -> list[Verdict]:
+        if monotonic() >= self._ask_again_at:
+            try:
+                return patiently(
+                    lambda: list(self._store.suppressions.check_many(block, channel, merchant=merchant))
+                )
+            except TryAgain as error:
+                self._ask_again_at = monotonic() + REST
+                said = "allowed" if allows else "denied"
+                log.warning("store.unreachable: may_send is %s unasked for %g s: %s", said, REST, error)
+        self.unreachable += len(block)
+        return [_unasked(value, channel, allows=allows) for value in block]
+
+
+def open_store(store: str | Store | None = None) -> Store:
+    """Return the store at a URL, by default the one that the settings name; other settings apply to both."""
+    if isinstance(store, Store):
+        return store
+    settings = Settings.load(redis_url=store)
+    url = find_store(settings)
+    if url is None:
+        message = f"no store: set SOFTBOUNCE_REDIS_URL, or start one on {settings.data} by `softbounce run`"
+        raise InvalidSettings(message)
+    key = settings.pii_key.get_secret_value().encode() if settings.pii_key else None
+    return Store.open(url, namespace=settings.namespace, pii_key=key, keep_addresses=settings.keep_addresses)
+
+
+def as_bytes(event: Report) -> bytes:
+    """Return an event as a stream entry holds it. Raises ``InvalidEvent`` where it is no JSON."""
+    if isinstance(event, bytes):
+        return event
+    try:
+        text = event if isinstance(event, str) else json.dumps(event, allow_nan=False, ensure_ascii=False)
+        return text.encode()
+    except (TypeError, ValueError, RecursionError):
+        reason = "cannot be written as JSON"
+        raise InvalidEvent(reason) from None
+
+
+def _channel(name: Channel | str) -> Channel:
+    try:
+        return Channel(name.lower())
+    except ValueError:
+        message = "a channel is sms, email or letter"
+        raise InvalidRecipient(message) from None
+
+
+def _allows(if_unreachable: IfUnreachable) -> bool:
+    if if_unreachable not in ("allow", "deny"):
+        message = "if_unreachable is allow or deny"
+        raise ValueError(message)
+    return if_unreachable == "allow"
+
+
+def _unasked(value: object, channel: Channel, *, allows: bool) -> Verdict:
+    """Return the verdict on one recipient without the store; what is no address is refused all the same."""
+    try:
+        recipient(value, channel)
+    except InvalidRecipient as error:
+        reason, because, allows = str(error), "not an address on this channel", False
+    else:
+        reason = "unreachable"
+        because = f"the store does not answer, and if_unreachable is {'allow' if allows else 'deny'}"
+    return Verdict(allowed=allows, recipient="", reason=reason, because=because)

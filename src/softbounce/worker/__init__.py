@@ -1,0 +1,1 @@
+"""The only room that knows Celery: reports in, due retries out, around one store."""

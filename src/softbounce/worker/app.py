@@ -1,0 +1,159 @@
+"""The composition root: a Celery app is a function of the settings; ``celery -A softbounce`` takes it."""
+
+import json
+import logging
+import random
+from collections.abc import Callable
+from datetime import date, time
+from functools import cache, cached_property
+
+from celery import Celery, signals
+from celery.exceptions import Reject
+
+from softbounce.embedded import find_store
+from softbounce.errors import InvalidSettings, RefuseToStart
+from softbounce.settings import Settings, celery_url
+from softbounce.telemetry import configure
+from softbounce.worker.patience import patience
+from softbounce.worker.runtime import Runtime
+from softbounce.worker.steps import Loops, ReportConsumer
+
+QUEUE = "softbounce"  # where reports wait
+TASK = "softbounce.report"  # one name for ever; the version is in the payload
+HOLD = 60.0  # s that a report waits here for the store before the broker gets it back; RabbitMQ allows 30 min
+
+CONFIG: dict[str, object] = {
+    "task_default_queue": QUEUE,
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    "task_acks_on_failure": True,  # by then every error is a dead letter, or was given back
+    "task_acks_on_timeout": False,
+    "task_ignore_result": True,
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "worker_pool": "threads",
+    "worker_concurrency": 4,  # a report is one call of the store: more threads would only wait for each other
+    "worker_prefetch_multiplier": 1,
+    "worker_eta_task_limit": 100,  # time passes in the store; a producer's countdown must not fill our memory
+    "worker_cancel_long_running_tasks_on_connection_loss": True,
+    "worker_soft_shutdown_timeout": 10,
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+    "worker_consumer": ReportConsumer,
+    "control_queue_exclusive": False,  # RabbitMQ frees an exclusive one too late for a quick restart
+    "control_queue_durable": True,  # newer ones refuse what is neither; it expires 10 s after its worker
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+}
+ON_REDIS: dict[str, object] = {  # seconds
+    "visibility_timeout": 60,  # kombu's own is an hour
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,  # of intervals; kombu's own two make 100 s
+    "socket_timeout": 10,  # above kombu's blocking read of 1 s
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+}
+ON_AMQP: dict[str, object] = {"confirm_publish": True}
+
+
+class App(Celery):
+    """A Celery app that carries the worker's own parts."""
+
+    settings: Settings
+    store_url: str
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """The worker's parts, connected at first use."""
+        return Runtime(self.settings, url=self.store_url, app=self, rng=random.Random())
+
+
+def make_app(settings: Settings) -> App:
+    """Return the Celery app for ``settings``; it connects to nothing yet."""
+    store_url = find_store(settings)
+    if store_url is None:
+        msg = f"no store: set SOFTBOUNCE_REDIS_URL, or start one on {settings.data} by `softbounce run`"
+        raise InvalidSettings(msg)
+    broker = settings.broker_url.get_secret_value() if settings.broker_url else celery_url(store_url)
+    app = App("softbounce", broker=broker, set_as_current=False)
+    app.settings, app.store_url = settings, store_url
+    options = ON_AMQP if "amqp" in broker.partition(":")[0] else ON_REDIS
+    app.conf.update(CONFIG, broker_transport_options=options)
+    app.steps["worker"].add(Loops)
+    signals.setup_logging.connect(_logging, dispatch_uid="softbounce")
+
+    @app.task(name=TASK, typing=False)
+    def report(*events: object, **named: object) -> None:
+        """Take in one report, or a list of them."""
+        runtime = app.runtime
+        patiently = patience(runtime.stopping, errors=Exception, limit=HOLD)
+        try:
+            patiently(runtime.intake.take, _raws(events, named))
+        except Exception as error:
+            raise Reject(str(error), requeue=True) from error
+
+    return app
+
+
+def run_worker(
+    settings: Settings,
+    *,
+    hostname: str | None = None,
+    loglevel: str = "INFO",
+    keep: Callable[[], object] | None = None,
+) -> int:
+    """Run one worker in this process until SIGTERM and return its exit code, 0 after a drain.
+
+    ``keep`` is called about once a second, also while the store is away (to start it again). Raises what
+    refuses to start, and ``StoreUnreachable``.
+    """
+    app = make_app(settings)
+    app.runtime.keep = keep
+    worker = app.Worker(hostname=hostname, loglevel=loglevel, quiet=True)
+    worker.start()
+    app.runtime.store.close()
+    return worker.exitcode or 0
+
+
+def _raws(events: tuple[object, ...], named: dict[str, object]) -> list[bytes]:
+    """Return each report as a stream entry would hold it; odd arguments stay whole, for the dead letter."""
+    match events:
+        case (list() as several,) if not named:
+            return [_raw(event) for event in several]
+        case (event,) if not named:
+            return [_raw(event)]
+        case _:
+            return [_raw({"args": events, **named})]
+
+
+def _raw(event: object) -> bytes:
+    """Return the report's bytes. Never raises: kombu reads bytes, times and lone surrogates out of JSON."""
+    if isinstance(event, bytes):
+        return event
+    text = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False, default=_written)
+    return text.encode(errors="surrogatepass")
+
+
+def _written(value: object) -> str:
+    return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+def _logging(loglevel: int = logging.INFO, **_: object) -> None:
+    configure(level=logging.getLevelName(loglevel))
+    for name in ("celery.worker.strategy", "celery.app.trace"):  # two lines a report, which say nothing of it
+        logging.getLogger(name).setLevel(max(loglevel, logging.WARNING))
+
+
+@cache
+def _app() -> App:
+    try:
+        return make_app(Settings.load())
+    except RefuseToStart as error:  # Celery's own command asks: a sentence serves better than its traceback
+        msg = f"softbounce: {error}"
+        raise SystemExit(msg) from None
+
+
+def __getattr__(name: str) -> App:
+    if name == "app":
+        return _app()
+    raise AttributeError(name)

@@ -1,0 +1,181 @@
+"""Reports come in, from the stream in batches or from Celery one by one, and get their outcome."""
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import monotonic
+
+from softbounce.core.decide import DeadLetter, Decision, Plan, dead_letter, decide
+from softbounce.core.policy import Policy
+from softbounce.core.records import iso
+from softbounce.errors import InvalidEvent, TryAgain
+from softbounce.store import Accepted, Entry, Store
+from softbounce.telemetry import get_logger
+from softbounce.worker.patience import patience
+from softbounce.worker.reload import PolicyInForce
+
+log = get_logger()
+
+BATCH = 500  # one call of the store takes about 5 ms for so many
+WAIT = 100  # ms a read waits for the first entry
+RECLAIM_EVERY = 30.0  # s
+RECLAIM_IDLE = 60_000  # ms without an acknowledgement before we take over what another worker has read
+RECLAIM_IDLE_VIRTUAL = 1_000  # ms; the server's idle time stays real in virtual time
+LOGGED_SINGLY = 100  # events of a batch; a line each costs as much as all else, so a larger one has one line
+STRIKES = 3  # deliveries of one entry that ended without an acknowledgement, before it is buried
+
+NAMES = {  # outcome -> event name, where it differs from "event.accepted"
+    "scheduled": "retry.scheduled",
+    "suppressed": "recipient.suppressed",
+    "given_up": "retry.given_up",
+    "held": "delivery.held",
+    "delivered": "delivery.recovered",
+    "cancelled": "retry.cancelled",
+}
+
+
+class Intake:
+    """Gives each report its outcome. Safe to call from several threads."""
+
+    def __init__(
+        self, store: Store, policies: PolicyInForce, *, worker: str, stopping: threading.Event
+    ) -> None:
+        self.taken: Counter[str] = Counter()  # by outcome, since this worker started
+        self._store, self._policies, self._worker = store, policies, worker
+        self._ledger = store.ledger  # another hash key than ours refuses here
+        self._accepting = ThreadPoolExecutor(max_workers=1, thread_name_prefix="accept")
+        self._under_way: Future[None] | None = None
+        self._reclaim_at = 0.0
+        self._patiently = patience(stopping)
+
+    def take(self, raws: Sequence[bytes]) -> list[Accepted]:
+        """Take in reports that did not come by the stream; return when the store has their outcomes."""
+        policy = self._policies.current
+        try:
+            return self._accept(self._decide(raws, policy=policy, now=self._store.now()), policy=policy)
+        except TryAgain:
+            raise
+        except Exception:  # the worker's edge: a mistake of ours must not lose a report
+            if len(raws) > 1:
+                return [answer for raw in raws for answer in self.take([raw])]
+            log.exception("event.crashed", worker=self._worker)
+            return self._accept(
+                [dead_letter(raws[0], InvalidEvent("we failed on it; the log says how"))], policy=policy
+            )
+
+    def bury(self, raw: bytes, reason: str) -> None:
+        """Keep input that is no report as a dead letter."""
+        self._accept([dead_letter(raw, InvalidEvent(reason))], policy=self._policies.current)
+
+    def turn(self) -> bool:
+        """Read a batch and decide while the store still accepts the batch before it; then let it be accepted.
+
+        Returns true: the read has waited already. What fails stays unacknowledged.
+        """
+        self._reclaim()
+        entries, now = self._store.events.read(self._worker, count=BATCH, block_ms=WAIT)
+        policy = self._policies.current
+        decisions = self._decide([entry.raw for entry in entries], policy=policy, now=now)
+        self.settle()
+        if entries:
+            self._under_way = self._accepting.submit(self._keep, entries, decisions, policy)
+        return True
+
+    def settle(self) -> None:
+        """Wait until the batch under way, if any, is accepted and acknowledged."""
+        if self._under_way is not None:
+            under_way, self._under_way = self._under_way, None
+            under_way.result()
+
+    def _reclaim(self) -> None:
+        """Take over what nobody acknowledged, one by one: strikes must not convict the neighbours."""
+        if monotonic() < self._reclaim_at:
+            return
+        self.settle()
+        now, is_virtual = self._store.clock()
+        idle = RECLAIM_IDLE_VIRTUAL if is_virtual else RECLAIM_IDLE
+        while entries := self._store.events.reclaim(self._worker, idle_ms=idle, count=1):
+            policy = self._policies.current
+            entry = entries[0]
+            if entry.deliveries > STRIKES:
+                reason = f"read {STRIKES} times, and each time the worker died before it was acknowledged"
+                decisions: list[Decision] = [dead_letter(entry.raw, InvalidEvent(reason))]
+            else:
+                decisions = self._decide([entry.raw], policy=policy, now=now)
+            self._keep(entries, decisions, policy)
+        self._reclaim_at = monotonic() + (RECLAIM_IDLE_VIRTUAL / 1000 if is_virtual else RECLAIM_EVERY)
+
+    def _keep(self, entries: Sequence[Entry], decisions: Sequence[Decision], policy: Policy) -> None:
+        accepted = self._patiently(self._accept, decisions, policy=policy)
+        replies = {
+            entry.id: _reply(decision, answer, policy=policy)
+            for entry, decision, answer in zip(entries, decisions, accepted, strict=True)
+            if entry.reply
+        }
+        self._patiently(self._store.events.ack, entries, replies=replies)
+
+    def _decide(self, raws: Sequence[bytes], *, policy: Policy, now: int) -> list[Decision]:
+        return [decide(raw, policy=policy, now=now) for raw in raws]
+
+    def _accept(self, decisions: Sequence[Decision], *, policy: Policy) -> list[Accepted]:
+        accepted = self._ledger.accept(decisions, policy=policy)
+        outcomes = Counter(answer.outcome for answer in accepted)
+        self.taken += outcomes
+        if outcomes["dead_lettered"] or log.is_enabled_for(logging.INFO):
+            if len(accepted) > LOGGED_SINGLY:
+                log.info("event.accepted", worker=self._worker, count=len(accepted), **outcomes)
+            for decision, answer in zip(decisions, accepted, strict=True):
+                if isinstance(decision, DeadLetter):
+                    facts = {"identity": decision.identity, "reason": decision.reason, "path": decision.path}
+                    log.warning("event.dead_lettered", worker=self._worker, **facts)
+                elif len(accepted) <= LOGGED_SINGLY:
+                    name = NAMES.get(answer.outcome, "event.accepted")
+                    log.info(name, worker=self._worker, **_facts(decision, answer, policy=policy))
+        return accepted
+
+
+def _facts(decision: Decision, answer: Accepted, *, policy: Policy) -> dict[str, object]:
+    facts: dict[str, object] = {
+        "event_id": answer.event_id,
+        "reference": answer.reference,
+        "outcome": answer.outcome,
+        "attempt": answer.attempt,
+        "code": answer.code,
+        "policy_revision": policy.revision,
+    }
+    if isinstance(decision, Plan):
+        event, rule = decision.event, decision.rule
+        facts |= {
+            "channel": event.channel,
+            "fault": decision.fault,
+            "merchant": event.claim.merchant_id,
+            "rule": rule.name,
+            "rule_at": policy.at(rule.line),
+            "rid": f"r_{answer.delivery[12:]}",
+            "trace_id": event.traceparent,
+            "due_at": iso(answer.due),
+            "case": answer.case,
+            "escalated": answer.escalated,
+        }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def _reply(decision: Decision, answer: Accepted, *, policy: Policy) -> dict[str, object]:
+    """Return what a producer that waits is told about one report."""
+    reply = {
+        "eventId": answer.event_id,
+        "reference": answer.reference or None,
+        "outcome": answer.outcome,
+        "first": answer.first,
+        "nextTry": iso(answer.due),
+        "attempt": answer.attempt or None,
+        "case": answer.case,
+        "escalated": answer.escalated or None,
+    }
+    if isinstance(decision, Plan):
+        reply["because"] = f"{decision.rule.name} ({policy.at(decision.rule.line)})"
+    if isinstance(decision, DeadLetter):
+        reply |= {"reason": decision.reason, "path": decision.path}
+    return {name: value for name, value in reply.items() if value is not None}

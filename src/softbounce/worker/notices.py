@@ -1,0 +1,115 @@
+"""What the pipeline and people are told: each notice to the pipeline, escalations to people's targets too."""
+
+import random
+from dataclasses import dataclass, field
+
+from celery import Celery
+
+from softbounce import settings
+from softbounce.core.policy import Policy, Target
+from softbounce.settings import LEASE, Settings
+from softbounce.store import Notice, Store
+from softbounce.telemetry import get_logger
+from softbounce.worker.reload import PolicyInForce
+from softbounce.worker.sinks import Rest, Sink, open_sink, trim
+
+log = get_logger()
+
+BATCH = 100
+FOR_PEOPLE = {"escalated": "recipient.escalated", "case_resolved": "case.resolved"}  # type -> name in the log
+
+
+@dataclass(slots=True, kw_only=True)
+class Receiver:
+    """One place that notices go to; it rests after a failure, and is not told again what it knows."""
+
+    sink: Sink
+    rest: Rest
+    told: set[str] = field(default_factory=set)  # ids that wait for other receivers still
+
+
+class Notices:
+    """Tells what is to be told, each notice under one id; what a receiver does not take waits. One thread."""
+
+    def __init__(
+        self, store: Store, policies: PolicyInForce, *, config: Settings, app: Celery, rng: random.Random
+    ) -> None:
+        self._store, self._policies, self._config, self._app, self._rng = store, policies, config, app, rng
+        self._receivers: dict[settings.Sink, Receiver] = {}
+
+    def turn(self) -> bool:
+        """Claim a batch and tell it; false if there was none, or the pipeline's sink rests."""
+        pipeline = self._receiver(notice_sink(self._config.sink, stream=self._store.keys.stream("notices")))
+        if not pipeline.rest.is_over:
+            return False
+        notices = self._store.notices.claim(limit=BATCH, lease=LEASE)
+        policy = self._policies.current
+        missed = self._tell(pipeline, notices)
+        for target in policy.notify:
+            missed |= self._tell_people(
+                target, [notice for notice in notices if notice.type in FOR_PEOPLE], policy
+            )
+        done = [notice for notice in notices if notice.id not in missed]
+        self._store.notices.finish(done)
+        for receiver in self._receivers.values():
+            receiver.told.difference_update(notice.id for notice in done)
+        return bool(notices)
+
+    def trim(self, *, before: int) -> None:
+        """Let go of notices that every reader has acknowledged, or that are older than ``before`` (ms)."""
+        for receiver in tuple(self._receivers.values()):
+            trim(receiver.sink, before=before)
+
+    def _tell_people(self, target: Target, notices: list[Notice], policy: Policy) -> set[str]:
+        if target.type == "stream" and target.stream:
+            return self._tell(self._receiver(settings.StreamSink(key=target.stream)), notices)
+        if target.type == "celery" and target.task:
+            return self._tell(
+                self._receiver(settings.CelerySink(task=target.task, queue=target.queue or "celery")), notices
+            )
+        for notice in notices:
+            facts = {name: value for name, value in notice.body.items() if name not in ("type", "recipients")}
+            log.warning(FOR_PEOPLE[notice.type], policy_revision=policy.revision, **facts)
+        return set()
+
+    def _tell(self, receiver: Receiver, notices: list[Notice]) -> set[str]:
+        """Return the ids that ``receiver`` has not taken."""
+        news = [notice for notice in notices if notice.id not in receiver.told]
+        if not news or not receiver.rest.is_over:
+            return {notice.id for notice in news}
+        handed = receiver.sink.deliver([(notice.id, notice.body) for notice in news], lambda: True)
+        receiver.told.update(notice.id for notice in news[: handed.count])
+        if handed.failure:
+            delay = receiver.rest.failed()
+            log.error(
+                "handover.failed",
+                sink=receiver.sink.name,
+                reason=handed.failure,
+                delay_s=delay / 1000,
+                count=len(news),
+            )
+        else:
+            receiver.rest.succeeded()
+        return {notice.id for notice in news[handed.count :]}
+
+    def _receiver(self, target: settings.Sink) -> Receiver:
+        if target not in self._receivers:
+            sink = open_sink(
+                target,
+                store=self._store,
+                app=self._app,
+                field="notice",
+                timeout=self._config.handover_timeout,
+            )
+            self._receivers[target] = Receiver(sink=sink, rest=Rest(self._rng))
+        return self._receivers[target]
+
+
+def notice_sink(resend: settings.Sink, *, stream: str) -> settings.Sink:
+    """Return where the pipeline hears of notices: ``stream``, or task ``x.notice`` beside ``x.resend``."""
+    match resend:
+        case settings.StreamSink():
+            return settings.StreamSink(key=stream)
+        case settings.CelerySink(task=task, queue=queue):
+            module, dot, _ = task.rpartition(".")
+            return settings.CelerySink(task=f"{module}{dot}notice", queue=queue)

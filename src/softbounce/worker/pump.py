@@ -1,0 +1,163 @@
+"""What is due goes out: claim, quiet hours once more, hand over, finish."""
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+from softbounce.core.policy import Policy
+from softbounce.core.recipients import Channel, Recipient, recipient
+from softbounce.core.records import Delivery, resend_command
+from softbounce.core.schedule import chances, out_of_quiet, zones_for
+from softbounce.errors import InvalidRecipient
+from softbounce.settings import LEASE
+from softbounce.store import Claimed, Finish, Lease, Store
+from softbounce.telemetry import get_logger
+from softbounce.worker.patience import patience
+from softbounce.worker.reload import PolicyInForce
+from softbounce.worker.sinks import Rest, Sink, trim
+
+log = get_logger()
+
+BATCH = 500
+ENDED = {  # outcome -> event name, where it differs from "retry.cancelled"
+    "given_up": "retry.given_up",
+    "held": "delivery.held",
+    "delivered": "delivery.recovered",
+    "observed": "retry.observed",
+}
+LOGGED_SINGLY = 100  # hand-overs of a batch; a larger one has one line in the log
+LAST_START = 0.8 * LEASE / 1000  # s after a claim; no hand-over begins later, by our own monotonic clock
+
+
+class Pump:
+    """Hands over what is due. One thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        policies: PolicyInForce,
+        sink: Sink,
+        *,
+        worker: str,
+        rng: random.Random,
+        stopping: threading.Event,
+    ) -> None:
+        self.handed_over = 0  # since this worker started
+        self.leased = 0  # claimed and not yet finished
+        self.mode = "on"
+        self._store, self._policies, self._sink, self._worker = store, policies, sink, worker
+        self._rest = Rest(rng)
+        self._stopping = stopping
+        self._patiently = patience(stopping, limit=LEASE / 1000)  # later it is `stale` anyway
+
+    def turn(self) -> bool:
+        """Claim a batch and hand it over; false if nothing was due or the sink rests."""
+        if not self._rest.is_over:
+            return False
+        policy = self._policies.current
+        last_start = monotonic() + LAST_START
+        claimed = self._store.ledger.claim(policy=policy, limit=BATCH, lease=LEASE)
+        self._log(claimed)
+        if claimed.leases:
+            self.leased = len(claimed.leases)
+            try:
+                results = self._hand_over(
+                    claimed, policy, lambda: monotonic() < last_start and not self._stopping.is_set()
+                )
+                self._patiently(self._store.ledger.finish, results, policy=policy)
+            finally:
+                self.leased = 0
+        return not claimed.idle
+
+    def trim(self, *, before: int) -> None:
+        """Let go of commands that every reader has acknowledged, or that are older than ``before`` (ms)."""
+        trim(self._sink, before=before)
+
+    def _hand_over(self, claimed: Claimed, policy: Policy, may_begin: Callable[[], bool]) -> list[Finish]:
+        """Return how each lease ended. What did not begin goes back and is due at once."""
+        results, going = [], []
+        for lease in claimed.leases:
+            delay = quiet_for(lease.delivery, policy=policy, now=claimed.now)
+            if delay:
+                self._say("retry.deferred", lease.delivery, delay_s=delay // 1000, deferred_by="quiet hours")
+                results.append(_later(lease, delay=delay, note="quiet"))
+            else:
+                going.append(lease)
+        if not going:
+            return results
+        commands = [resend_command(lease.delivery, file=policy.file) for lease in going]
+        messages = [(str(command["id"]), command) for command in commands]
+        handed = self._patiently(self._sink.deliver, messages, may_begin)
+        self.handed_over += handed.count
+        if handed.count:
+            self._rest.succeeded()
+        if handed.count > LOGGED_SINGLY:
+            log.info("retry.handed_over", worker=self._worker, count=handed.count, sink=self._sink.name)
+        for lease in going[: handed.count]:
+            if handed.count <= LOGGED_SINGLY:
+                self._say("retry.handed_over", lease.delivery, sink=self._sink.name)
+            results.append(
+                Finish(
+                    delivery=lease.delivery.id, token=lease.token, result="handed_over", note=self._sink.name
+                )
+            )
+        back = going[handed.count :]
+        if handed.failure:
+            delay = self._rest.failed()
+            log.error("handover.failed", sink=self._sink.name, reason=handed.failure, delay_s=delay / 1000)
+            results.append(_later(back[0], delay=delay, note="sink"))  # the others go before it the next time
+            back = back[1:]
+        return results + [_later(lease) for lease in back]
+
+    def _log(self, claimed: Claimed) -> None:
+        if claimed.mode != self.mode:
+            log.warning("mode.changed", worker=self._worker, mode=claimed.mode, before=self.mode)
+            self.mode = claimed.mode
+        for ended in claimed.ended:
+            name = ENDED.get(ended.outcome, "retry.cancelled")
+            facts = {"delivery": ended.delivery, "outcome": ended.outcome, "reason": ended.reason}
+            log.info(name, worker=self._worker, **facts)
+
+    def _say(self, name: str, delivery: Delivery, **facts: object) -> None:
+        if log.is_enabled_for(logging.INFO):
+            log.info(
+                name,
+                worker=self._worker,
+                reference=delivery.reference,
+                attempt=delivery.attempt,
+                channel=delivery.channel,
+                code=delivery.code,
+                merchant=delivery.merchant,
+                rid=f"r_{delivery.rid}",
+                policy_revision=delivery.revision,
+                rule=delivery.rule,
+                **facts,
+            )
+
+
+def quiet_for(delivery: Delivery, *, policy: Policy, now: int) -> int:
+    """Return for how many ms it is quiet where the recipient is; 0 if not, or if a person says so."""
+    channel = Channel(delivery.channel) if delivery.channel else None
+    rule = policy.rule_for(
+        code=delivery.code or None, channel=channel, merchant=delivery.merchant or None, smtp=None
+    )
+    if rule.quiet_hours is None or delivery.head.get("q"):
+        return 0
+    zones, _ = zones_for(rule, _subject(delivery.recipients, channel), delivery.extra.get("timezone"))
+    _, spread = chances(f"{delivery.reference}|{delivery.channel}", delivery.attempt)
+    return out_of_quiet(now, rule.quiet_hours, zones, spread) - now
+
+
+def _subject(recipients: Sequence[object], channel: Channel | None) -> Recipient | None:
+    if channel is None or len(recipients) != 1:
+        return None
+    try:
+        return recipient(recipients[0], channel)
+    except InvalidRecipient:
+        return None
+
+
+def _later(lease: Lease, *, delay: int = 0, note: str = "") -> Finish:
+    return Finish(delivery=lease.delivery.id, token=lease.token, result="later", delay=delay, note=note)

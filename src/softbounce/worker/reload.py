@@ -1,0 +1,37 @@
+"""The policy in force: read at start, and again whenever the file's content changes."""
+
+from pathlib import Path
+
+from softbounce.core import policy_file
+from softbounce.core.policy import Policy
+from softbounce.errors import InvalidPolicy, InvalidSettings
+from softbounce.settings import policy_text
+from softbounce.telemetry import get_logger
+
+log = get_logger()
+
+
+class PolicyInForce:
+    """The last valid policy. A file that becomes invalid later changes nothing, and says so loudly, once."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._seen = policy_text(path)
+        self.current: Policy = policy_file.load(self._seen[0], file=self._seen[1])
+
+    def refresh(self, *, asked: bool = False) -> None:
+        """Swap the policy if the file's content has changed; ``asked`` reads and reports it in any case."""
+        try:
+            seen = policy_text(self._path)
+        except InvalidSettings as error:
+            seen = ("", str(error))
+        if seen == self._seen and not asked:
+            return
+        self._seen = seen
+        text, file = seen
+        try:
+            self.current = policy_file.load(text, file=file)
+        except InvalidPolicy as error:
+            log.error("policy.reload_failed", problems=error.problems, kept=self.current.revision)  # noqa: TRY400
+        else:
+            log.info("policy.loaded", policy_revision=self.current.revision, file=file)

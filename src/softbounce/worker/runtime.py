@@ -1,0 +1,175 @@
+"""The parts of one worker around one store, and the threads that keep them going."""
+
+import os
+import random
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+
+import tenacity
+from celery import Celery
+
+from softbounce.errors import StoreUnreachable, TryAgain
+from softbounce.settings import Settings
+from softbounce.store import Store
+from softbounce.telemetry import get_logger
+from softbounce.worker.intake import Intake
+from softbounce.worker.notices import Notices
+from softbounce.worker.patience import patience
+from softbounce.worker.pump import Pump
+from softbounce.worker.reload import PolicyInForce
+from softbounce.worker.sinks import open_sink
+
+log = get_logger()
+
+DRAIN = 25.0  # s for what has begun, after the word to stop
+IDLE = 0.1  # s between two looks at a store with nothing to do: precise enough for retries of hours
+IDLE_VIRTUAL = 0.002  # s; in virtual time somebody waits for us
+
+
+class Runtime:
+    """One worker's parts. Celery starts, closes and stops it as a boot step; others may do so too."""
+
+    def __init__(self, settings: Settings, *, url: str, app: Celery, rng: random.Random) -> None:
+        """Connect; raise what refuses to start, or ``StoreUnreachable``."""
+        self.worker = f"{socket.gethostname()}/{os.getpid()}"
+        self.stopping = threading.Event()
+        self.keep: Callable[[], object] | None = None
+        key = settings.pii_key.get_secret_value().encode() if settings.pii_key else None
+        self.store = Store.open(
+            url, namespace=settings.namespace, pii_key=key, keep_addresses=settings.keep_addresses
+        )
+        self.store.require_safe()
+        self.store.events.make_group()
+        self.policies = PolicyInForce(settings.policy)
+        sink = open_sink(
+            settings.sink, store=self.store, app=app, field="command", timeout=settings.handover_timeout
+        )
+        self.intake = Intake(self.store, self.policies, worker=self.worker, stopping=self.stopping)
+        self.pump = Pump(self.store, self.policies, sink, worker=self.worker, rng=rng, stopping=self.stopping)
+        self.notices = Notices(self.store, self.policies, config=settings, app=app, rng=rng)
+        self._epoch = self.store.epoch()
+        self._virtual = self.store.clock()[1]
+        self._reload_asked = threading.Event()
+        self._every_second, self._every_5_seconds, self._every_minute = Every(1), Every(5), Every(60)
+        self._away = False
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Begin to read, to hand over and to tell."""
+        for name, turn in (
+            ("intake", self.intake.turn),
+            ("pump", self.pump.turn),
+            ("notices", self.notices.turn),
+            ("chores", self._chores),
+        ):
+            thread = threading.Thread(target=self._keep_going, args=(name, turn), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        log.info("worker.started", worker=self.worker, policy_revision=self.policies.current.revision)
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self.stopping.set()
+
+    def stop(self) -> None:
+        """Wait for what has begun, at most 25 s; what takes longer is safe by its lease."""
+        self.stopping.set()
+        end = monotonic() + DRAIN
+        for thread in self._threads:
+            thread.join(max(0.0, end - monotonic()))
+        with suppress(TryAgain):  # the batch stays unacknowledged, another worker takes it over
+            self.intake.settle()
+        late = [thread.name for thread in self._threads if thread.is_alive()]
+        log.info("worker.drained", worker=self.worker, unfinished=late)
+
+    terminate = stop
+
+    def reload(self) -> None:
+        """Read the policy again soon; safe to call from a signal handler."""
+        self._reload_asked.set()
+
+    def figures(self) -> dict[str, object]:
+        """Return what ``celery inspect softbounce`` shows of this worker and its store."""
+        lag, sizes = self.store.events.lag(), self.store.sizes()
+        return {
+            "worker": self.worker,
+            "intake": {"taken": dict(self.intake.taken), "unread": lag.unread, "pending": lag.pending},
+            "due": sizes["due"] + sizes["ready"],
+            "scheduled": sizes["scheduled"],
+            "leased": self.pump.leased,
+            "handed_over": self.pump.handed_over,
+            "policy": self.policies.current.revision,
+            "mode": self.pump.mode,
+        }
+
+    def _chores(self) -> bool:
+        """Do what is due of the small things that a running worker owes its store; false: no hurry."""
+        if self._every_second.is_due():
+            if self.keep is not None:
+                self.keep()
+            self._virtual = self.store.clock()[1]
+            self.store.sweep(policy=self.policies.current)
+        if self._reload_asked.is_set():
+            self._reload_asked.clear()
+            self.policies.refresh(asked=True)
+        if self._every_5_seconds.is_due():
+            self.policies.refresh()
+            now = self.store.now()
+            self.store.control.beat(self.worker, {"revision": self.policies.current.revision}, now=now)
+            epoch = self.store.epoch()
+            if epoch != self._epoch:
+                self._epoch = epoch
+                log.error("store.lost", worker=self.worker, reason="it came back empty, or is another one")
+        if self._every_minute.is_due():
+            policy = self.policies.current
+            now = self.store.now()
+            self.store.control.name_policy(policy.revision, file=policy.file, name=policy.name, now=now)
+            before = 0 if self._virtual else now - policy.retention.dedupe  # longer than any retry may take
+            self.pump.trim(before=before)
+            self.notices.trim(before=before)
+        return False
+
+    def _keep_going(self, name: str, turn: Callable[[], bool]) -> None:
+        """Take turns until the word to stop: at once after a busy one, else after a pause.
+
+        A loop never dies. Any error is logged, and the turn taken again after 0.1 s doubling to 5 s: what it
+        had read is not acknowledged, what it had claimed comes back by its lease.
+        """
+
+        def failed(state: tenacity.RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            if not isinstance(error, StoreUnreachable):
+                log.error("loop.failed", loop=name, worker=self.worker, exc_info=error)
+            elif not self._away:
+                self._away = True
+                log.error("store.unreachable", worker=self.worker, reason=str(error))
+
+        patiently = patience(self.stopping, errors=Exception, say=failed)
+        while not self.stopping.is_set():
+            try:
+                busy = patiently(turn)
+            except Exception:  # noqa: BLE001 - the worker's edge; `failed` has said it, and the word to stop came
+                return
+            if self._away:
+                self._away = False
+                log.info("store.back", worker=self.worker)
+            if not busy:
+                self.stopping.wait(IDLE_VIRTUAL if self._virtual else IDLE)
+
+
+class Every:
+    """Says once in so many seconds that something is due, at once for the first time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._next = seconds, 0.0
+
+    def is_due(self) -> bool:
+        """Whether it is due; if so, not again before the time has passed."""
+        now = monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True

@@ -1,0 +1,140 @@
+"""Where resend commands and notices go: a Redis stream, or a Celery task of the pipeline."""
+
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Protocol
+
+import tenacity
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from softbounce import settings
+from softbounce.errors import Overloaded
+from softbounce.store import Store
+
+Message = tuple[str, Mapping[str, object]]  # id, body
+MayBegin = Callable[[], bool]  # false once the lease is nearly over, or the worker stops
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """How many messages, from the first on, a sink has taken, and why it refused the next one, if it did."""
+
+    count: int
+    failure: str = ""
+
+
+class Sink(Protocol):
+    """Takes messages in order, each with an id to dedupe on, and stops at the first that it cannot place."""
+
+    name: str  # as history shows it: "celery:messaging.resend"
+
+    def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
+        """Place ``messages`` one after the other while ``may_begin``."""
+        ...
+
+
+class ToStream:
+    """Entries of a stream in the store, the whole batch in one transaction."""
+
+    def __init__(self, store: Store, key: str, *, field: str) -> None:
+        self.name = f"stream:{key}"
+        self.stream, self._field = store.stream(key), field
+
+    def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
+        """Add one entry ``id, command`` (or ``id, notice``) a message; the store's errors pass through."""
+        if not may_begin():
+            return Handed(count=0)
+        rows = [(name, self._field, _json(body)) for name, body in messages]
+        try:
+            self.stream.add(rows)
+        except Overloaded as error:  # claim and finish run when memory is full, XADD does not
+            return Handed(count=0, failure=str(error))
+        return Handed(count=len(messages))
+
+
+class ToTask:
+    """Calls of one Celery task, with the message's id as the task's id."""
+
+    def __init__(self, app: Celery, task: str, queue: str, *, argument: str, timeout: float) -> None:
+        self.name = f"celery:{task}"
+        self._app, self._task, self._queue, self._argument = app, task, queue, argument
+        self._timeout = timeout
+        self._patiently = tenacity.Retrying(  # a pooled connection may have died since its last use
+            retry=tenacity.retry_if_exception_type((OperationalError, OSError)),
+            stop=tenacity.stop_after_attempt(3) | tenacity.stop_after_delay(timeout / 2),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=1),
+            reraise=True,
+        )
+
+    def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
+        """Send one call a message; counted when the broker has taken it (RabbitMQ: has confirmed it)."""
+        for count, (name, body) in enumerate(messages):
+            if not may_begin():
+                return Handed(count=count)
+            try:
+                self._patiently(self._send, name, body)
+            except (OperationalError, OSError) as error:
+                return Handed(count=count, failure=f"{type(error).__name__}: {error}")
+        return Handed(count=len(messages))
+
+    def _send(self, name: str, body: Mapping[str, object]) -> None:
+        self._app.send_task(
+            self._task,
+            kwargs={self._argument: body},
+            task_id=name,
+            queue=self._queue,
+            ignore_result=True,
+            retry=False,
+            timeout=self._timeout,
+            confirm_timeout=self._timeout,
+            argsrepr="()",  # headers reach logs and monitors: no addresses there
+            kwargsrepr="{}",
+        )
+
+
+def open_sink(target: settings.Sink, *, store: Store, app: Celery, field: str, timeout: int) -> Sink:
+    """Return the sink for one target; ``field`` is ``command`` or ``notice``; ``timeout`` in ms."""
+    match target:
+        case settings.StreamSink(key=key):
+            return ToStream(store, key, field=field)
+        case settings.CelerySink(task=task, queue=queue):
+            return ToTask(app, task, queue, argument=field, timeout=timeout / 1000)
+
+
+def trim(sink: Sink, *, before: int) -> None:
+    """Let go of what the readers of a stream have acknowledged, and of what is older than ``before`` (ms)."""
+    if isinstance(sink, ToStream):
+        sink.stream.trim(before=before)
+
+
+class Rest:
+    """How long to leave a failing target alone: 1 s doubling to 60 s, jittered; over after one success."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._failures = 0
+        self._until = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the target may be tried again."""
+        return monotonic() >= self._until
+
+    def failed(self) -> int:
+        """Rest for longer than the last time and return for how long, in milliseconds."""
+        seconds = min(60.0, 2.0**self._failures) * self._rng.uniform(0.5, 1)
+        self._failures = min(self._failures + 1, 6)
+        self._until = monotonic() + seconds
+        return round(seconds * 1000)
+
+    def succeeded(self) -> None:
+        """Forget the failures."""
+        self._failures = 0
+
+
+def _json(body: Mapping[str, object]) -> str:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,95 @@
+"""What we add to Celery's worker: our threads, a dead letter for what it cannot read, an inspect command."""
+
+import signal
+import threading
+from typing import Any, cast
+
+import tenacity
+from celery.bootsteps import StartStopStep
+from celery.worker import WorkController
+from celery.worker.consumer import Consumer
+from celery.worker.control import inspect_command
+from kombu import Message
+from typing_extensions import override
+
+from softbounce.errors import SoftbounceError, StoreUnreachable, TryAgain
+from softbounce.telemetry import get_logger
+from softbounce.worker.patience import patience
+from softbounce.worker.runtime import Runtime
+
+log = get_logger()
+
+
+class Loops(StartStopStep):
+    """Runs the stream intake, the pump and the notices beside Celery's consumer; stops before its pool."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    @override
+    def create(self, worker: WorkController) -> Runtime:  # type: ignore[override]  # the stubs know no result
+        """Connect, waiting up to half a minute for the store; what refuses to start ends the process."""
+        patiently = patience(threading.Event(), errors=StoreUnreachable, limit=30, say=_say_once)
+        try:
+            return patiently(_runtime, worker.app)
+        except SoftbounceError as error:
+            msg = f"softbounce: {error}"
+            raise SystemExit(msg) from None
+
+    @override
+    def start(self, worker: WorkController) -> None:
+        """Start the threads; from now on SIGHUP reads the policy again (Celery would restart the process)."""
+        runtime = _runtime(worker.app)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGHUP, lambda *_: runtime.reload())
+        super().start(worker)
+
+
+class ReportConsumer(Consumer):
+    """Celery's consumer; keeps as a dead letter what Celery would drop, and is ready a second sooner."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - Celery's own
+        super().__init__(*args, **{**options, "without_mingle": True, "without_gossip": True})
+
+    @override
+    def on_decode_error(self, message: Message, exc: Exception) -> None:
+        """Keep what is no JSON."""
+        self._keep(message, f"the body of a Celery message: {type(exc).__name__}")
+
+    @override
+    def on_unknown_message(self, body: object, message: Message) -> None:
+        """Keep what is no Celery message."""
+        self._keep(message, "no Celery message")
+
+    @override
+    def on_unknown_task(self, body: object, message: Message, exc: Exception) -> None:
+        """Keep what calls a task that is not ours."""
+        self._keep(message, "a call of another task than softbounce.report")
+
+    @override
+    def on_invalid_task(self, body: object, message: Message, exc: Exception) -> None:
+        """Keep a call that Celery cannot read."""
+        self._keep(message, f"an invalid Celery message: {type(exc).__name__}")
+
+    def _keep(self, message: Message, reason: str) -> None:
+        body = message.body or b""
+        try:
+            _runtime(self.app).intake.bury(body.encode() if isinstance(body, str) else bytes(body), reason)
+        except TryAgain:
+            message.requeue()
+        else:
+            message.ack()
+
+
+@inspect_command(name="softbounce")
+def inspect(state: Any, **_: object) -> dict[str, object]:  # noqa: ANN401 - Celery's own, without a type
+    """Show intake, due, leased and handed over, the policy and the mode."""
+    return _runtime(state.app).figures()
+
+
+def _say_once(state: tenacity.RetryCallState) -> None:
+    if state.attempt_number == 1 and state.outcome:
+        log.error("store.unreachable", reason=str(state.outcome.exception()))
+
+
+def _runtime(app: Any) -> Runtime:  # noqa: ANN401 - the App of worker.app, which imports this module
+    return cast("Runtime", app.runtime)

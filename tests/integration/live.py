@@ -1,0 +1,71 @@
+"""What the tests of a running worker share: a worker process, reports, and waiting."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+START = 1_795_341_600_000  # 2026-11-22 10:00 UTC, a Sunday morning in Berlin
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+
+
+def failed(reference: str, code: str = "SMS_EXPIRED", **fields: Any) -> dict[str, Any]:
+    """Return a report that ``reference`` failed at ``START``; ``fields`` are of the communication."""
+    number = int.from_bytes(reference.encode()) % 10**8
+    communication = {
+        "reference": reference,
+        "channel": "SMS",
+        "recipients": [f"+4917{number:08}"],
+        "error": {"type": "SEND_ERROR", "reasonCode": code, "details": {"message": "as the operator says"}},
+    }
+    claim = {"id": f"claim-{reference}", "merchantId": 1, "referenceNumber": "R-1", "customerNumber": "C-1"}
+    return {
+        "type": "MESSAGE_NOT_DELIVERED",
+        "date": "2026-11-22T10:00:00Z",
+        "eventId": f"event-{reference}-{code}",
+        "source": "ESCALATION",
+        "claim": {**claim, "communication": {**communication, **fields}},
+    }
+
+
+def until(claim: Callable[[], Any], *, seconds: float = 20) -> Any:
+    """Poll until ``claim`` holds and return what it says; fail after so many seconds."""
+    end = time.monotonic() + seconds
+    while not (said := claim()):
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.01)
+    return said
+
+
+@dataclass
+class WorkerProcess:
+    """One worker of its own process; ``log`` holds what it has said."""
+
+    process: "subprocess.Popen[bytes]"
+    path: Path
+
+    @property
+    def log(self) -> str:
+        """Return all it has said so far."""
+        return self.path.read_text(errors="replace")
+
+    def logged(self, name: str) -> list[dict[str, Any]]:
+        """Return the log lines of one event name."""
+        lines = re.findall(r"^\{.*\}$", self.log, re.MULTILINE)
+        return [entry for entry in map(json.loads, lines) if entry["event"] == name]
+
+    def stop(self) -> int:
+        """End it by SIGTERM and return its exit code."""
+        self.process.terminate()
+        return self.process.wait(30)
+
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
