@@ -250,9 +250,10 @@ def as_bytes(event: Report) -> bytes:
     if isinstance(event, bytes):
         return event
     try:
-        text = event if isinstance(event, str) else json.dumps(event, allow_nan=False, ensure_ascii=False)
-        return text.encode()
-    except (TypeError, ValueError, RecursionError):
+        if isinstance(event, Mapping):
+            event = json.dumps(dict(event), allow_nan=False, ensure_ascii=False)
+        return event.encode()
+    except (AttributeError, TypeError, ValueError, RecursionError):
         reason = "cannot be written as JSON"
         raise InvalidEvent(reason) from None
 

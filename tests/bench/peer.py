@@ -4,21 +4,25 @@
 """
 
 import os
+import random
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Literal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import phonenumbers
 import redis
 from celery import Celery
 from email_validator import validate_email
+from phonenumbers.timezone import time_zones_for_number
 from pydantic import BaseModel, Field, ValidationError
 
 QUEUE = "events"
 TASK = "bench.handle"
 DAY = 86_400
+MORNING, EVENING = 8, 20
 URL = os.environ.get("BENCH_STORE", "unix:///nowhere")
 DELAYS = {"SMS_EXPIRED": 5_400, "PROVIDER_ERROR": 120}  # seconds
 HELD = ("PLACEHOLDER_ERROR", "SNIPPET_ERROR", "INVALID_CLAIM", "INVALID_SENDER_ERROR")
@@ -83,40 +87,57 @@ class Report(BaseModel):
 
 @app.task(name=TASK)
 def handle(raw: str) -> None:
-    """Validate one event, know its recipient, and schedule, suppress or hold, once."""
+    """Validate one event, know its recipient, and schedule, suppress or hold, once: a read and a write."""
     try:
         report = Report.model_validate_json(raw)
     except ValidationError:
         store.hset("dead_letters", blake2b(raw.encode(), digest_size=12).hexdigest(), raw)
         return
     sent = report.claim.communication
-    rid = _hash(f"{sent.channel}:{_normalised(sent.recipients[0], sent.channel)}")
     code = sent.error.reasonCode
-    first = store.pipeline(transaction=False)
-    first.set(f"seen:{report.eventId}", code, nx=True, ex=14 * DAY)
-    first.hexists("suppressed", rid)
-    first.hexists("cancelled", sent.reference)
-    is_new, is_suppressed, is_cancelled = first.execute()
+    address, zone = _normalised(sent.recipients[0], sent.channel)
+    rid = blake2b(f"{sent.channel}:{address}".encode(), key=b"bench", digest_size=9).hexdigest()
+    read = store.pipeline(transaction=False)
+    read.set(f"seen:{report.eventId}", code, nx=True, ex=14 * DAY)
+    read.hexists("suppressed", rid)
+    read.hexists("cancelled", sent.reference)
+    read.hget("tries", sent.reference)
+    read.hget("soft_bounces", rid)
+    is_new, is_suppressed, is_cancelled, tries, soft_bounces = read.execute()
     if not is_new:
         return
-    then = store.pipeline(transaction=True)
+    now = time.time()
+    write = store.pipeline(transaction=True)
     if code.startswith(("BOUNCE_PERMANENT_", "INVALID_EMAIL", "INVALID_MOBILE")):
-        then.hset("suppressed", rid, f"{time.time():.0f} {code} {report.eventId}")
+        write.hset("suppressed", rid, f"{now:.0f} {code} {report.eventId}")
+        write.xadd("notices", {"notice": f"suppressed {sent.reference}"})
     elif code in HELD:
-        then.hset("held", sent.reference, raw)
+        write.hset("held", sent.reference, raw)
+        write.xadd("notices", {"notice": f"held {sent.reference}"})
     elif not is_suppressed and not is_cancelled:
-        then.zadd("schedule", {sent.reference: time.time() + DELAYS.get(code, 7_200)})
-        then.hset("deliveries", sent.reference, raw)
-    then.hset("history", sent.reference, f"{time.time():.0f} {code} {sent.error.type} {report.eventId}")
-    then.execute()
+        write.zadd("schedule", {sent.reference: _due(code, now, zone)})
+        write.hset("deliveries", sent.reference, raw)
+        write.hset("tries", sent.reference, int(tries or 0) + 1)
+        if code != "PROVIDER_ERROR":
+            write.hset("soft_bounces", rid, f"{(soft_bounces or b'').decode()} {now:.0f}")
+    write.hset("history", sent.reference, f"{now:.0f} {code} {sent.error.type} {report.eventId}")
+    write.execute()
 
 
-def _normalised(address: str, channel: str) -> str:
+def _normalised(address: str, channel: str) -> tuple[str, str]:
+    """Return the address in its one form, and the zone whose night counts (none for e-mail)."""
     if channel == "EMAIL":
-        return validate_email(address, check_deliverability=False).normalized.lower()
+        return validate_email(address, check_deliverability=False).normalized.lower(), ""
     number = phonenumbers.parse(address)
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return e164, time_zones_for_number(number)[0]
 
 
-def _hash(recipient: str) -> str:
-    return blake2b(recipient.encode(), key=b"bench", digest_size=9).hexdigest()
+def _due(code: str, now: float, zone: str) -> float:
+    """Return when the next try leaves: the code's delay, jittered, and out of the recipient's night."""
+    due = now + DELAYS.get(code, 7_200) * random.uniform(0.8, 1.2)
+    local = datetime.fromtimestamp(due, ZoneInfo(zone)) if zone else None
+    if local is None or MORNING <= local.hour < EVENING:
+        return due
+    night_ends = local.replace(hour=MORNING, minute=0) + timedelta(days=local.hour >= EVENING)
+    return night_ends.timestamp()

@@ -62,7 +62,7 @@ def test_an_invalid_event_names_its_field_in_the_producer(nobody, event, path):
 
 
 @pytest.mark.parametrize(
-    "event", [b"{torn", "[]", {"when": object()}, {"x": float("nan")}, {1: {"a": "\ud800"}}]
+    "event", [b"{torn", "[]", [failed()], None, {"when": object()}, {"x": float("nan")}, {1: {"a": "\ud800"}}]
 )
 def test_what_is_no_json_object_is_an_invalid_event(nobody, event):
     """Whatever a producer passes, it hears ``InvalidEvent`` and nothing else."""

@@ -8,15 +8,26 @@ import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
-from softbounce.cli.console import UNREACHABLE, explained
-from softbounce.errors import SoftbounceError
+from softbounce.cli.console import IN_PART, MISUSED, REFUSED, UNREACHABLE
+from softbounce.errors import (
+    InvalidEvent,
+    InvalidPolicy,
+    InvalidRecipient,
+    InvalidSettings,
+    NotFound,
+    RefuseToStart,
+    SoftbounceError,
+    TryAgain,
+    UnsafeStore,
+    WrongKey,
+)
 
 COMMANDS = {  # name -> module and attribute, and what it does
     "run": ("run_worker:run", "The service: a worker, and a durable store of its own in ./data."),
     "worker": ("run_worker:worker", "One more worker beside a store that runs already."),
     "demo": ("run_worker:demo", "Four simulated days on the real worker."),
     "doctor": ("doctor:app", "Look for what is wrong: store, policy, workers, delays."),
-    "explain": ("explain:app", "Say why: for an event in a file, a message, or a recipient."),
+    "explain": ("explain:app", "Say why: for an event, a message or a recipient."),
     "mode": ("mode:app", "Show or switch whether retries leave: on, off, observe."),
     "events": ("events:app", "Report failures and deliveries."),
     "retries": ("retries:app", "What waits to be sent again."),
@@ -27,39 +38,50 @@ COMMANDS = {  # name -> module and attribute, and what it does
     "audit": ("audit:app", "Who changed what, and why."),
     "policy": ("policy:app", "The file that says what each failure means."),
 }
+CODES: tuple[tuple[type[SoftbounceError], int], ...] = (  # the first that fits
+    (InvalidPolicy, REFUSED),
+    (UnsafeStore, REFUSED),
+    (WrongKey, REFUSED),
+    (NotFound, REFUSED),
+    (InvalidSettings, MISUSED),
+    (InvalidEvent, MISUSED),
+    (InvalidRecipient, MISUSED),
+    (TryAgain, UNREACHABLE),
+    (RefuseToStart, UNREACHABLE),  # the embedded server does not start
+)
 
 
 class Commands(TyperGroup):
-    """Lists the commands without loading them, and turns our errors into a sentence and an exit code."""
+    """Lists the commands without loading them; an error of ours is a sentence and an exit code."""
 
     @override
-    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:  # Typer's own
         name, command, rest = super().resolve_command(ctx, args)
         if name in COMMANDS:
             module, _, attribute = COMMANDS[name][0].partition(":")
-            loaded = getattr(import_module(f"softbounce.cli.{module}"), attribute)
-            command = typer.main.get_command(loaded)
+            command = typer.main.get_command(getattr(import_module(f"softbounce.cli.{module}"), attribute))
         return name, command, rest
 
     @override
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Any) -> object:
         try:
             return super().invoke(ctx)
         except SoftbounceError as error:
-            sentence, code = explained(error)
-            typer.echo(sentence, err=True)
+            typer.echo(str(error), err=True)
+            code = next((code for kind, code in CODES if isinstance(error, kind)), REFUSED)
             raise typer.Exit(code) from None
 
 
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    pretty_exceptions_enable=False,  # they show values, and a value may be an address
-    epilog=f"Exit codes: 0 done, 1 the answer is no, 2 wrong usage, {UNREACHABLE} unreachable, 5 done in part.",
+    pretty_exceptions_enable=False,  # they may show values, and a value may be an address
+    epilog=f"Exit codes: 0 done or allowed, {REFUSED} the answer is no, {MISUSED} wrong usage, "
+    f"{UNREACHABLE} store or broker unreachable, {IN_PART} done in part.",
 )
 
 
-def _version(*, wanted: bool) -> None:
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it
     if wanted:
         typer.echo(f"softbounce {version('softbounce')}")
         raise typer.Exit
@@ -68,16 +90,15 @@ def _version(*, wanted: bool) -> None:
 @app.callback()
 def _options(
     *,
-    _version: Annotated[
-        bool,
-        typer.Option("--version", callback=lambda wanted: _version(wanted=wanted), is_eager=True, help="Show it."),
+    version: Annotated[  # noqa: ARG001 - its callback acts
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it and exit.")
     ] = False,
 ) -> None:
     """Bring back messages that bounced for a passing reason; stop sends that will never arrive."""
 
 
 def _listed() -> None:
-    """Stand in the list of commands; the command itself is loaded when it is called."""
+    """Stand in the list of commands; ``resolve_command`` loads the one that is called."""
 
 
 for _name, (_, _help) in COMMANDS.items():

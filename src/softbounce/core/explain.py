@@ -32,7 +32,9 @@ class Facts:
     now: int
     zone: str  # of the reader
     outcome: str | None = None
+    headline: str | None = None  # for a file, what the plan says
     rid: str | None = None
+    shown: str | None = None  # the masked recipient, where the address is not kept any more
     attempt: int = 1  # the number of the next try
     place: int = 1  # and its place among the rule's delays
     due: int | None = None  # when it is due, and when all trying ends, where the store knows
@@ -60,7 +62,7 @@ def explain(raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int | 
         return {"outcome": "delivered"}
     received = event.at if now is None else now
     decision = plan(event, policy=policy, now=min(received or 0, LAST))
-    return _as_json(decision, policy=policy, is_dated=received is not None)
+    return as_json(decision, policy=policy, is_dated=received is not None)
 
 
 def explain_text(facts: Facts) -> list[str]:
@@ -72,20 +74,21 @@ def explain_text(facts: Facts) -> list[str]:
         (event.failure and event.failure.code) or "no reason code",
         event.channel or "channel unknown",
         f"merchant {merchant}" if merchant is not None else "",
-        mask(facts.plan.subject.address) if facts.plan.subject else "nobody in particular",
+        mask(facts.plan.subject.address) if facts.plan.subject else facts.shown or "nobody in particular",
         f"r_{facts.rid}" if facts.rid else "",
         f'policy {policy.revision} "{policy.name}"',
     )
     past = [(stamp(was["at"], facts.zone, facts.now), was["what"], was["text"]) for was in facts.history]
     return [
-        f"{_headline(facts, tries)}   outcome: {outcome}",
+        f"{facts.headline or _headline(facts, tries)}   outcome: {outcome}",
         f"  {'   '.join(part for part in identity if part)}",
         *_columns(list(_settings(facts))),
         *_columns([*past, *_coming(facts, tries), *_notes(facts, tries)]),
     ]
 
 
-def _as_json(decision: Plan, *, policy: Policy, is_dated: bool) -> Json:
+def as_json(decision: Plan, *, policy: Policy, is_dated: bool = True) -> Json:
+    """Return a decision in its JSON form; without a date it has no times."""
     event, rule, dues = decision.event, decision.rule, decision.dues
     is_suppressed = decision.do is Disposition.SUPPRESS and not decision.confirm
     until = decision.suppress_until if is_dated else None

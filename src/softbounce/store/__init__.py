@@ -89,6 +89,8 @@ class Store:
             if self._client.hexists(meta, "key_fingerprint"):
                 msg = "this store was written with a key of its own: set SOFTBOUNCE_PII_KEY to it"
                 raise WrongKey(msg)
+            if (kept := cast("bytes | None", self._client.hget(meta, "key"))) is not None:
+                return kept  # read first: a full store takes no write, and may_send needs none
             self._client.hsetnx(meta, "key", secrets.token_bytes(32))
             return cast("bytes", self._client.hget(meta, "key"))
 
@@ -214,14 +216,17 @@ class Store:
             names = ("scheduled", "due", "ready", "notices", "suppressions", "open_cases", "dead_letters")
             return dict(zip(names, pipe.execute(), strict=True))
 
+    def next_due(self) -> int | None:
+        """Return when the next retry is due (ms), or a lease ends; None where nothing waits."""
+        with reaching():
+            schedule = self.keys.fixed("schedule")
+            oldest = cast("list[tuple[bytes, float]]", self._client.zrange(schedule, 0, 0, withscores=True))
+        return int(oldest[0][1]) if oldest else None
+
     def overdue(self) -> int:
         """Return by how many ms the oldest due retry is late, 0 if none is."""
-        with reaching():
-            oldest = cast(
-                "list[tuple[bytes, float]]",
-                self._client.zrange(self.keys.fixed("schedule"), 0, 0, withscores=True),
-            )
-        return max(0, self.now() - int(oldest[0][1])) if oldest else 0
+        due = self.next_due()
+        return 0 if due is None else max(0, self.now() - due)
 
     def close(self) -> None:
         """Close the connections."""

@@ -127,6 +127,9 @@ class Control:
 
     def field(self, kind: str, value: object, *, channel: str | None = None) -> str:
         """Return the field under which the scripts look for one kind:value."""
+        if not str(value).strip():
+            msg = f"{kind} needs a value: an empty one would match everything that has none"
+            raise InvalidSettings(msg)
         if kind == "reference":
             return f"reference:{digest(str(value))}"
         if kind == "recipient":

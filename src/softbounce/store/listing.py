@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Any, cast
@@ -70,7 +70,9 @@ class Suppression:
         }
 
 
-def write_rows(rows: Iterable[Mapping[str, Any]], file: IO[str], *, form: str) -> int:
+def write_rows(
+    rows: Iterable[Mapping[str, Any]], file: IO[str], *, form: str, columns: Sequence[str] = COLUMNS
+) -> int:
     """Write an export as ``csv`` (no cell starts a formula) or ``ndjson``; returns the number of rows."""
     count = 0
     if form == "ndjson":
@@ -78,11 +80,12 @@ def write_rows(rows: Iterable[Mapping[str, Any]], file: IO[str], *, form: str) -
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
         return count
-    writer = csv.DictWriter(file, COLUMNS)
+    writer = csv.DictWriter(file, columns)
     writer.writeheader()
     for row in rows:
         cells = {
-            name: " ".join(value) if isinstance(value, list) else str(value) for name, value in row.items()
+            name: " ".join(value) if isinstance(value, list) else "" if value is None else str(value)
+            for name, value in row.items()
         }
         writer.writerow(
             {name: f"'{cell}" if cell.startswith(_FORMULA) else cell for name, cell in cells.items()}

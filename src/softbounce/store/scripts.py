@@ -67,6 +67,7 @@ class Script:
 
 def main(directory: str) -> None:
     """Write every assembled script into ``directory``."""
+    Path(directory).mkdir(parents=True, exist_ok=True)
     for name in sorted(path.name for path in _LUA.iterdir() if path.name.endswith(".lua")):
         Path(directory, name).write_text(assemble(name.removesuffix(".lua")), encoding="utf-8")
 

@@ -140,14 +140,15 @@ class EventStream:
     ) -> None:
         """Delete and acknowledge, in one MULTI: a crash between two calls would leave an entry for ever.
 
-        ``replies``: outcomes by entry id, for producers that wait; they go out first, so that none is lost.
+        ``replies``: outcomes by entry id, for producers that wait; they go out first, so that none is lost,
+        and each says as ``entry`` which entry it answers: several workers answer in no order.
         """
         if not entries:
             return
         ids = [entry.id for entry in entries]
         with reaching():
             waiting = [
-                (entry.reply, (replies or {})[entry.id])
+                (entry.reply, {"entry": entry.id, **(replies or {})[entry.id]})
                 for entry in entries
                 if entry.reply and entry.id in (replies or {})
             ]
@@ -200,6 +201,15 @@ class OutStream:
             for ident, name, body in rows:
                 pipe.xadd(self.key, {"id": ident, name: body})
             pipe.execute()
+
+    def read(self, *, after: str = "0") -> list[tuple[str, dict[str, str]]]:
+        """Return (entry id, fields) of everything that came after an entry; joins no group."""
+        with reaching():
+            found = cast("list[Any]", self._client.xrange(self.key, min=f"({after}" if after != "0" else "-"))
+        return [
+            (entry.decode(), {name.decode(): value.decode() for name, value in fields.items()})
+            for entry, fields in found
+        ]
 
     def trim(self, *, before: int) -> int:
         """Delete what every group has acknowledged, and what is older than ``before`` (ms); returns how many.

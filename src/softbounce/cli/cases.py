@@ -1,0 +1,272 @@
+"""``softbounce cases``: what a person must look at, and what becomes of it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import typer
+
+from softbounce.cli import story
+from softbounce.cli.console import (
+    Actor,
+    DryRun,
+    Filtered,
+    Json,
+    Output,
+    OutputOption,
+    Reason,
+    Reveal,
+    Row,
+    Words,
+    Yes,
+    columns,
+    plain,
+    say,
+    show,
+    tell,
+    time_of,
+)
+from softbounce.cli.desk import agreed, note_reveal, opened, policy_of, who
+from softbounce.core.filters import parse_filter
+from softbounce.core.policy import Policy
+from softbounce.core.reasons import cause
+from softbounce.core.recipients import Channel, mask
+from softbounce.core.records import Delivery, iso
+from softbounce.core.texts import count, span, word
+from softbounce.errors import InvalidSettings, NotFound
+from softbounce.store import Store
+from softbounce.store.cases import FILTER_KEYS, Case
+
+app = typer.Typer(no_args_is_help=True, help="What a person must look at.")
+
+HEAD = ("CASE", "STATE", "WHAT", "MERCHANT", "COUNT", "OLDEST", "SUGGESTION")
+SUGGESTIONS = {
+    "held": "mend it, then: cases resolve {id} --release",
+    "unknown_code": "add a rule, then: cases resolve {id} --release",
+    "unclassified": "ask the pipeline for code and channel, then --release or --drop",
+    "ambiguous_recipient": "find out whom it is about, then --release or --drop",
+    "exhausted": "try another channel; cases resolve {id} --drop, or --suppress",
+    "soft_bounces": "ask for another address; cases resolve {id} --suppress, or --fixed",
+    "also_retried": "let one system alone send it again, then --fixed",
+    "crash_loop": "see the worker's log, then --release or --drop",
+    "incident": "look at retries list, then: mode on --reason ...",
+}
+CaseId = Annotated[str, typer.Argument(metavar="CASE", help="k_19, as cases list shows it")]
+
+
+@app.command("list", cls=Filtered)
+def list_(words: Words = None, *, output: OutputOption = Output.TABLE) -> None:
+    """List cases that are not resolved, the oldest first; ``state:resolved`` lists those that are.
+
+    Keys: case (needs no key), state, kind, merchant, channel, code, age.
+    """
+    with opened() as store:
+        now = store.now()
+        wanted = parse_filter(list(words or ()), keys=FILTER_KEYS, bare="case")
+        if not any(term.key in ("state", "case") for term in wanted.terms):
+            wanted = parse_filter([*(words or ()), "-state:resolved"], keys=FILTER_KEYS, bare="case")
+        show(HEAD, (_row(case, now) for case in store.cases.select(wanted, now=now)), output)
+
+
+@app.command("show")
+def show_(
+    case: CaseId,
+    *,
+    limit: Annotated[int, typer.Option(min=0, help="At most so many of its messages")] = 20,
+    reveal: Reveal = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show a case, its evidence, and the messages in it."""
+    with opened() as store:
+        now = store.now()
+        found, members = store.cases.show(case, limit=limit)
+        if reveal:
+            note_reveal(store, f"case {case}")
+        facts = _as_json(found) | {"messages": [_member(member, reveal=reveal) for member in members]}
+        if output is not Output.TABLE:
+            tell("", facts, output)
+            return
+        typer.echo(f"{found.id}   {found.state}   {plain(_what(found))}")
+        names = ("merchant", "channel", "reasonCode", "rule", "recipient", "address", "openedAt", "by", "how")
+        rows = [(name, plain(facts[name])) for name in names if facts.get(name)]
+        rows.append(("suggestion", _suggestion(found)))
+        lines = [(m["reference"], m["address"], m["state"], f"try {m['attempt']}") for m in facts["messages"]]
+        typer.echo("\n".join(f"  {line}" for line in columns(rows)))
+        typer.echo(f"  {count(found.count, 'messages')}{', of them:' if lines else ''}")
+        for line in columns([[plain(cell) for cell in row] for row in lines]) if lines else ():
+            typer.echo(f"    {line}")
+        if found.state != "resolved":
+            say(f"\nopened {span(now - int(found.entry['opened']))} ago; why one of them: softbounce explain REFERENCE")
+
+
+@app.command()
+def ack(case: CaseId, *, reason: Reason, actor: Actor = None, output: OutputOption = Output.TABLE) -> None:
+    """Say that you look at it."""
+    with opened() as store:
+        store.cases.ack(case, reason=reason, actor=who(actor))
+        tell(f"{case} acknowledged.", {"action": "ack", "case": case, "state": "acknowledged"}, output)
+
+
+@app.command()
+def resolve(
+    case: CaseId,
+    *,
+    reason: Reason,
+    release: Annotated[bool, typer.Option("--release", help="Send what it holds")] = False,
+    suppress: Annotated[bool, typer.Option("--suppress", help="Refuse its recipients from now on")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Give up what it holds")] = False,
+    fixed: Annotated[bool, typer.Option("--fixed", help="Close it; what it holds ends")] = False,
+    even_stale: Annotated[
+        bool, typer.Option("--even-stale", help="With --release: also what is past its deadline")
+    ] = False,
+    actor: Actor = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Close a case in one of four ways. What is released leaves at the policy's hand-over rate."""
+    choices = {"release": release, "suppress": suppress, "drop": drop, "fixed": fixed}
+    chosen = [name for name, is_chosen in choices.items() if is_chosen]
+    if len(chosen) != 1 or (even_stale and not release):
+        message = "choose one of --release, --suppress, --drop, --fixed; --even-stale goes with --release"
+        raise InvalidSettings(message)
+    (how,) = chosen
+    policy = policy_of()
+    with opened() as store:
+        found, _ = store.cases.show(case, limit=0)
+        if found.state == "resolved":
+            message = f"{case} is resolved already, by {plain(found.entry.get('by', 'somebody'))}"
+            raise NotFound(message)
+        _, members = store.cases.show(case, limit=max(found.count, 1))
+        agreed(
+            members,
+            describe=_described,
+            nouns=("message", "messages"),
+            yes=yes,
+            dry_run=dry_run,
+            may_be_none=True,
+            always_typed=even_stale,
+        )
+        now, actor = store.now(), who(actor)
+        refused = _suppress(found, members, store, policy=policy, reason=reason, actor=actor) if suppress else 0
+        rate = policy.limits.handover_rate
+        result = store.cases.resolve(
+            case,
+            how=how,
+            reason=reason,
+            actor=actor,
+            policy=policy,
+            first=now,
+            step=rate.per // rate.count,
+            even_stale=even_stale,
+        )
+        facts = {"action": f"resolve {how}", "case": case, "released": result.released, "skipped": result.skipped}
+        facts |= {"ended": result.ended, "suppressed": refused}
+        parts = [
+            f"{result.released:,} released" if release else "",
+            f"{result.skipped:,} past their deadline or last try, given up" if result.skipped else "",
+            f"{result.ended:,} ended" if result.ended else "",
+            f"{refused:,} {'recipient' if refused == 1 else 'recipients'} suppressed" if suppress else "",
+        ]
+        tell(f"{case} resolved: {', '.join(filter(None, parts)) or how}.", facts, output)
+
+
+def _suppress(
+    case: Case, members: Sequence[Delivery], store: Store, *, policy: Policy, reason: str, actor: str
+) -> int:
+    """List the recipients that a case is about; return how many."""
+    now = store.now()
+    rows = {row["recipient"]: row for row in _refusals(case, members, policy=policy, reason=reason, now=now)}
+    results = store.suppressions.load(rows.values(), reason=reason, actor=actor, now=now)
+    return sum(problem is None for problem in results)
+
+
+def _refusals(
+    case: Case, members: Sequence[Delivery], *, policy: Policy, reason: str, now: int
+) -> Iterator[Json]:
+    about = [(str(case.entry["recipient"]), case.entry.get("mask", ""), case.entry.get("channel", ""))]
+    for rid, address, channel in about if case.entry.get("recipient") else map(_whom, members):
+        if rid.startswith("*") or not channel:
+            continue
+        code = case.entry.get("code") or None
+        rule = policy.rule_for(code=code, channel=Channel(channel), merchant=case.entry.get("merchant"), smtp=None)
+        expires = rule.suppression.expires
+        yield {
+            "recipient": f"r_{rid}",
+            "address": address,
+            "channel": channel,
+            "code": "MANUAL",
+            "reason": reason,
+            "until": "never" if expires is None else iso(now + expires),
+        }
+
+
+def _whom(delivery: Delivery) -> tuple[str, str, str]:
+    alone = delivery.recipients[0] if len(delivery.recipients) == 1 else ""
+    return delivery.rid, alone if isinstance(alone, str) else "", delivery.channel
+
+
+def _what(case: Case) -> str:
+    entry = case.entry
+    code, detail = entry.get("code") or "", entry.get("detail") or ""
+    match case.kind:
+        case "held":
+            text = f"Held: {cause(code)}"
+        case "unknown_code":
+            text = f"Unknown code {code}"
+        case "soft_bounces":
+            text = f"{word('case', case.kind)} {entry.get('mask', '')}"
+        case "incident":
+            text = f"Incident: {code}"
+        case kind:
+            text = f"{word('case', kind)}: {cause(code)}"
+    return f"{text}, {detail}" if detail else text
+
+
+def _suggestion(case: Case) -> str:
+    return "" if case.state == "resolved" else SUGGESTIONS.get(case.kind, "").format(id=case.id)
+
+
+def _row(case: Case, now: int) -> Row:
+    merchant = str(case.entry.get("merchant") or "-")
+    age = span(now - int(case.entry["opened"]))
+    cells = (case.id, case.state, _what(case), merchant, f"{case.count:,}", age, _suggestion(case))
+    return _as_json(case), cells
+
+
+def _as_json(case: Case) -> Json:
+    entry = case.entry
+    recipient = entry.get("recipient")
+    return {
+        "case": case.id,
+        "kind": case.kind,
+        "state": case.state,
+        "what": _what(case),
+        "count": case.count,
+        "openedAt": iso(int(entry["opened"])),
+        "merchant": entry.get("merchant") or None,
+        "channel": entry.get("channel") or None,
+        "reasonCode": entry.get("code") or None,
+        "rule": entry.get("rule") or None,
+        "recipient": f"r_{recipient}" if recipient else None,
+        "address": entry.get("mask") or None,
+        "sample": entry.get("sample") or None,
+        "by": entry.get("by"),
+        "how": entry.get("how"),
+    }
+
+
+def _member(delivery: Delivery, *, reveal: bool) -> Json:
+    known = story.addresses(delivery) if reveal else ", ".join(mask(to) for to in delivery.recipients if isinstance(to, str))
+    return {
+        "reference": delivery.reference,
+        "recipient": story.recipient_of(delivery),
+        "address": known,
+        "state": delivery.outcome or delivery.state,
+        "attempt": delivery.attempt,
+        "firstFailedAt": iso(delivery.first_failed),
+        "notAfter": iso(delivery.deadline),
+    }
+
+
+def _described(delivery: Delivery) -> str:
+    return f"{delivery.reference} {_member(delivery, reveal=False)['address']} {delivery.outcome or delivery.state}"

@@ -1,0 +1,135 @@
+"""``softbounce dead-letters``: input that could not be read."""
+
+from collections.abc import Collection
+from typing import Annotated
+
+import typer
+
+from softbounce.cli.console import (
+    Actor,
+    DryRun,
+    Filtered,
+    NeededWords,
+    Output,
+    OutputOption,
+    Reason,
+    Reveal,
+    Row,
+    Words,
+    Yes,
+    plain,
+    show,
+    tell,
+    time_of,
+    zoned,
+)
+from softbounce.cli.desk import agreed, fail_in_part, note_reveal, opened, who
+from softbounce.core.filters import Filter, parse_filter
+from softbounce.core.recipients import scrub
+from softbounce.core.records import iso
+from softbounce.store import Store
+from softbounce.store.dead_letters import FILTER_KEYS, KeptInput
+
+app = typer.Typer(no_args_is_help=True, help="Input that could not be read.")
+
+HEAD = ("ID", "REASON", "FIELD", "BYTES")
+NOUNS = ("dead letter", "dead letters")
+
+
+@app.command("list", cls=Filtered)
+def list_(words: Words = None, *, output: OutputOption = Output.TABLE) -> None:
+    """List what could not be read, the newest first. Keys: id (needs no key), reason, path, age."""
+    with opened() as store:
+        now = store.now()
+        letters = sorted(store.dead_letters.select(_filter(words), now=now), key=lambda letter: -letter.at)
+        show((zoned("SINCE"), *HEAD), (_row(letter, now) for letter in letters), output)
+
+
+@app.command("show")
+def show_(
+    ident: Annotated[str, typer.Argument(metavar="ID")],
+    *,
+    reveal: Reveal = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show one with its text; addresses in it are masked unless ``--reveal``."""
+    with opened() as store:
+        now, letter = store.now(), store.dead_letters.show(ident)
+        if reveal:
+            note_reveal(store, f"dead letter {ident}")
+        text = letter.raw.decode(errors="backslashreplace")
+        text = text if reveal else scrub(text)
+        facts = _row(letter, now)[0] | {"text": text, "whole": letter.is_whole}
+        if output is not Output.TABLE:
+            tell("", facts, output)
+            return
+        field = f"{letter.path}: " if letter.path else ""
+        typer.echo(f"{letter.id}   {time_of(letter.at, now)}   {plain(field + letter.reason)}")
+        typer.echo("\n".join(f"  {plain(line)}" for line in text.splitlines()))
+        if not letter.is_whole:
+            typer.echo(f"  ... {letter.length:,} bytes in all; too long to be kept whole, so it cannot be replayed")
+
+
+@app.command(cls=Filtered)
+def replay(
+    words: NeededWords,
+    *,
+    reason: Reason,
+    actor: Actor = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Report them again, after a fix. What still cannot be read is kept again."""
+    with opened() as store:
+        matching = _agreed(words, store, yes=yes, dry_run=dry_run)
+        whole = [letter for letter in matching if letter.is_whole]
+        store.dead_letters.replay(whole, events=store.events, reason=reason, actor=who(actor))
+        facts = {"action": "replay", "matched": len(matching), "done": len(whole)}
+        tell(f"Replayed: {len(whole):,}. What they become: softbounce dead-letters list", facts, output)
+        too_long = [letter for letter in matching if not letter.is_whole]
+        fail_in_part(
+            [{"id": letter.id, "reason": f"{letter.length} bytes are not kept whole"} for letter in too_long],
+            of=len(matching),
+        )
+
+
+@app.command(cls=Filtered)
+def drop(
+    words: NeededWords,
+    *,
+    reason: Reason,
+    actor: Actor = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Delete them for good."""
+    with opened() as store:
+        matching = _agreed(words, store, yes=yes, dry_run=dry_run)
+        dropped = store.dead_letters.drop([letter.id for letter in matching], reason=reason, actor=who(actor))
+        tell(f"Dropped: {dropped:,}.", {"action": "drop", "matched": len(matching), "done": dropped}, output)
+
+
+def _filter(words: Collection[str] | None) -> Filter:
+    return parse_filter(list(words or ()), keys=FILTER_KEYS, bare="id")
+
+
+def _agreed(words: Collection[str], store: Store, *, yes: bool, dry_run: bool) -> list[KeptInput]:
+    found = store.dead_letters.select(_filter(words), now=store.now())
+    return agreed(found, describe=_described, nouns=NOUNS, yes=yes, dry_run=dry_run)
+
+
+def _described(letter: KeptInput) -> str:
+    return f"{letter.id} {letter.path} {letter.reason}"
+
+
+def _row(letter: KeptInput, now: int) -> Row:
+    facts = {
+        "id": letter.id,
+        "at": iso(letter.at),
+        "reason": letter.reason,
+        "path": letter.path,
+        "length": letter.length,
+    }
+    return facts, (time_of(letter.at, now), letter.id, letter.reason, letter.path, f"{letter.length:,}")

@@ -1,0 +1,160 @@
+"""What commands share towards the store: opening it, who acts, which recipients, and the question before a change."""
+
+import getpass
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from softbounce.cli.console import IN_PART, REFUSED, Json, as_line, plain, say
+from softbounce.core import policy_file
+from softbounce.core.policy import Policy
+from softbounce.core.recipients import Channel, form
+from softbounce.embedded import find_store
+from softbounce.errors import InvalidSettings, StoreUnreachable
+from softbounce.settings import Settings, policy_text
+from softbounce.store import Store
+from softbounce.telemetry import mask_url
+
+SAMPLES = 5
+TYPED_ABOVE = 100  # matches: from there on a person types the count
+T = TypeVar("T")
+
+
+@contextmanager
+def opened() -> Iterator[Store]:
+    """Open the store that the settings name; where it is away, say which one, without its password."""
+    settings = Settings.load()
+    url = store_url(settings)
+    key = settings.pii_key.get_secret_value().encode() if settings.pii_key else None
+    store = Store.open(url, namespace=settings.namespace, pii_key=key, keep_addresses=settings.keep_addresses)
+    try:
+        yield store
+    except StoreUnreachable as error:
+        message = f"{mask_url(url)}: {error}"
+        raise StoreUnreachable(message) from error
+    finally:
+        store.close()
+
+
+def store_url(settings: Settings) -> str:
+    """Return the URL of the store that is set or runs on the data folder. Raises ``StoreUnreachable``."""
+    if url := find_store(settings):
+        return url
+    message = (
+        f"no store: SOFTBOUNCE_REDIS_URL is not set, and nothing runs on {settings.data} (SOFTBOUNCE_DATA). "
+        "Start one there: softbounce run"
+    )
+    raise StoreUnreachable(message)
+
+
+def policy_of(path: Path | None = None) -> Policy:
+    """Return the policy at ``path``, else the one that the settings name. Raises ``InvalidPolicy``."""
+    text, file = policy_text(path)
+    return policy_file.load(text, file=file)
+
+
+def who(given: str | None) -> str:
+    """Return who acts, for the audit."""
+    try:
+        return given or getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"
+
+
+def note_reveal(store: Store, what: str) -> None:
+    """Write down that somebody looks at addresses in full."""
+    store.control.note(action="reveal", what=what, reason="--reveal", actor=who(None))
+
+
+def channel_of(value: str, given: str | None) -> Channel:
+    """Return the channel that is given, or that the address belongs to by its looks."""
+    if given is not None:
+        try:
+            return Channel(given.lower())
+        except ValueError:
+            message = f"unknown channel '{plain(given)}': it is sms, email or letter"
+            raise InvalidSettings(message) from None
+    if value.startswith("r_"):
+        return Channel.SMS  # the hash says it all
+    if channel := form(value):
+        return channel
+    message = "the address does not say what it is: add --channel sms, email or letter"
+    raise InvalidSettings(message)
+
+
+def hashed_words(words: Sequence[str], store: Store, *, channel: str | None = None, bare: str = "") -> list[str]:
+    """Return filter words with each recipient's address replaced by its hash, under which it is known."""
+
+    def known(value: str) -> str:
+        is_hash = value.startswith("r_") or "*" in value
+        return value if is_hash else f"r_{store.suppressions.rid(value, channel_of(value, channel))}"
+
+    found = []
+    for word in words:
+        key, colon, values = word.partition(":")
+        if not colon and bare == "recipient":
+            key, values = bare, word
+        is_recipient = key.removeprefix("-") == "recipient" and values
+        found.append(f"{key}:{','.join(map(known, values.split(',')))}" if is_recipient else word)
+    return found
+
+
+def agreed(
+    items: Iterable[T],
+    *,
+    describe: Callable[[T], str],
+    nouns: tuple[str, str],
+    yes: bool,
+    dry_run: bool,
+    may_be_none: bool = False,
+    always_typed: bool = False,
+) -> list[T]:
+    """Show how many match, and five of them; return them all, or exit where the person does not agree.
+
+    Above 100 matches the count must be typed, unless ``yes``. No match is a refusal, unless ``may_be_none``.
+    """
+    found = list(tracked(items, f"looking for {nouns[1]}"))
+    count = f"{len(found):,} {nouns[len(found) != 1]} {'matches' if len(found) == 1 else 'match'}"
+    samples = [plain(describe(item)) for item in found[:SAMPLES]]
+    say("\n  ".join([f"{count}, for example:", *samples]) if len(found) > 1 else ": ".join([count, *samples]))
+    if dry_run:
+        say("Dry run: nothing changed.")
+        raise typer.Exit
+    if not found and not may_be_none:
+        raise typer.Exit(REFUSED)
+    if not yes and found and (always_typed or len(found) > TYPED_ABOVE):
+        _ask_for(len(found))
+    return found
+
+
+def _ask_for(count: int) -> None:
+    try:
+        answer = typer.prompt(f"Type the count, {count}, to go on", err=True)
+    except typer.Abort:  # nobody is there to answer
+        answer = ""
+    if answer.strip().replace(",", "") != str(count):
+        say("\nNot confirmed: nothing changed. In a script: --yes")
+        raise typer.Exit(REFUSED)
+
+
+def fail_in_part(failures: Sequence[Json], *, of: int) -> None:
+    """Print what failed to stderr as NDJSON and exit 5, if anything did."""
+    for failure in failures:
+        say(as_line(failure))
+    if failures:
+        say(f"{len(failures):,} of {of:,} failed")
+        raise typer.Exit(IN_PART)
+
+
+def tracked(items: Iterable[T], title: str, *, total: int | None = None) -> Iterable[T]:
+    """Return the items; while they are taken, a terminal shows on stderr how many were."""
+    if not sys.stderr.isatty():
+        return items
+    return track(items, title, total=total, console=Console(stderr=True), transient=True)

@@ -1,0 +1,105 @@
+"""``softbounce events``: report failures and deliveries by hand or from a file."""
+
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from pathlib import Path
+from time import monotonic
+from typing import IO, Annotated
+
+import typer
+
+from softbounce.cli.console import Json, Output, OutputOption, Row, duration, moment, plain, say, show, time_of, zoned
+from softbounce.cli.desk import fail_in_part, opened, tracked
+from softbounce.cli.reports import event_id, read_reports
+from softbounce.core.durations import SECOND, words
+from softbounce.errors import InvalidSettings
+from softbounce.store import Store
+
+app = typer.Typer(no_args_is_help=True, help="Report failures and deliveries.")
+
+BLOCK = 500  # events a round trip
+
+
+@app.callback()
+def _group() -> None:
+    """Report failures and deliveries."""
+
+
+@app.command()
+def report(
+    file: Annotated[str, typer.Argument(metavar="FILE | -", help="NDJSON, one JSON object, or an array of them")],
+    *,
+    wait: Annotated[
+        int | None, typer.Option(parser=duration, metavar="TIME", help="Wait so long for the outcomes: 20s")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Report events, unchanged; repeating it is harmless. What cannot be read becomes a dead letter.
+
+    With ``--wait``: the outcome of each, in their order; exit code 5 if some were not decided in time.
+    """
+    with opened() as store, _source(file) as source:
+        token = secrets.token_hex(8) if wait is not None else None
+        sent = list(_publish(read_reports(source), store, token=token))
+        if token is None or wait is None:
+            say(f"{len(sent):,} reported to {store.events.key}; a worker decides. To see how: --wait 20s")
+            if output is not Output.TABLE:
+                show((), ((facts, ()) for facts in sent), output)
+            return
+        missing: list[Json] = []
+        now = store.now()
+        head = ("OUTCOME", zoned("NEXT TRY"), "TRY", "CASE", "REFERENCE", "BECAUSE")
+        show(head, (_row(reply, now) for reply in _outcomes(sent, token, store, wait, missing)), output)
+        if missing:
+            say(f"Not decided within {words(wait)}, but safe in {store.events.key}. Why? softbounce doctor")
+        fail_in_part(missing, of=len(sent))
+
+
+def _source(file: str) -> AbstractContextManager[IO[bytes]]:
+    if file == "-":
+        return nullcontext(sys.stdin.buffer)
+    try:
+        return Path(file).open("rb")
+    except OSError as error:
+        message = f"cannot read {plain(file)}: {error.strerror}"
+        raise InvalidSettings(message) from None
+
+
+def _publish(events: Iterator[bytes], store: Store, *, token: str | None) -> Iterator[Json]:
+    source = iter(tracked(events, "reporting"))
+    while block := list(islice(source, BLOCK)):
+        for raw, entry in zip(block, store.events.publish(block, reply=token), strict=True):
+            yield {"eventId": event_id(raw), "entryId": entry}
+
+
+def _outcomes(sent: list[Json], token: str, store: Store, wait: int, missing: list[Json]) -> Iterator[Json]:
+    """Yield the workers' answers in the order of ``sent``; what has none in time goes to ``missing``."""
+    answers: dict[str, Json] = {}
+    end = monotonic() + wait / SECOND
+    for facts in sent:
+        while facts["entryId"] not in answers and not (missing and monotonic() > end):
+            left = max(end - monotonic(), 0.001)  # 0 would wait for ever
+            answer = next(store.events.wait_replies(token, count=1, seconds=left), None)
+            if answer is not None:
+                answers[answer.pop("entry")] = answer
+            elif monotonic() >= end:
+                break
+        if answer := answers.pop(facts["entryId"], None):
+            yield answer
+        else:
+            missing.append(facts | {"reason": "not decided in time"})
+
+
+def _row(answer: Json, now: int) -> Row:
+    due = answer.get("nextTry")
+    return answer, (
+        answer["outcome"],
+        time_of(moment(due), now) if due else "",
+        str(answer.get("attempt") or ""),
+        answer.get("case") or "",
+        answer.get("reference") or "",
+        answer.get("because") or answer.get("reason") or "",
+    )

@@ -1,0 +1,174 @@
+"""``softbounce explain``: why. For events in a file, for a message, or for a recipient."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Annotated
+
+import typer
+
+from softbounce.cli import story
+from softbounce.cli.console import (
+    ChannelOption,
+    Json,
+    Output,
+    OutputOption,
+    PolicyOption,
+    moment,
+    now,
+    plain,
+    show,
+    tell,
+    zone,
+)
+from softbounce.cli.desk import opened, policy_of
+from softbounce.cli.reports import read_lines, read_reports
+from softbounce.cli.standing import explain_recipient, pauses_of, soft_bounces
+from softbounce.core import explain as core
+from softbounce.core.decide import Plan, plan
+from softbounce.core.events import Ignored, parse
+from softbounce.core.policy import Policy
+from softbounce.core.records import Delivery, digest, iso
+from softbounce.core.texts import LAST, label, when, word
+from softbounce.errors import InvalidEvent, InvalidSettings, NotFound
+from softbounce.store import Store
+from softbounce.store.retries import Story
+
+app = typer.Typer()
+
+
+@app.command()
+def explain(
+    what: Annotated[
+        str, typer.Argument(metavar="EVENT.json | - | REFERENCE | RECIPIENT", help="-: stdin, one event a line")
+    ],
+    *,
+    channel: ChannelOption = None,
+    at: Annotated[
+        int | None,
+        typer.Option(parser=moment, metavar="TIME", help="As if received then; else as if when it was dated"),
+    ] = None,
+    policy: PolicyOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Say why. Events in a file or on stdin need no store: nothing is reported, nothing changes."""
+    rules = policy_of(policy)
+    if what == "-":
+        events = (read_lines if output is Output.NDJSON else read_reports)(sys.stdin.buffer)
+        _explain_events(events, rules, at=at, output=output)
+    elif Path(what).is_file():
+        with Path(what).open("rb") as file:
+            _explain_events(read_reports(file), rules, at=at, output=output)
+    elif what.endswith((".json", ".ndjson")):
+        message = f"there is no file {plain(what)}"
+        raise InvalidSettings(message)
+    else:
+        with opened() as store:
+            if channel or what.startswith(("+", "r_")) or "@" in what:
+                explain_recipient(what, channel, store=store, output=output)
+            else:
+                _explain_message(what, rules, store=store, output=output)
+
+
+def _explain_events(events: Iterator[bytes], policy: Policy, *, at: int | None, output: Output) -> None:
+    if output is Output.TABLE:
+        for number, raw in enumerate(events):
+            typer.echo("\n".join(["", *_event_text(raw, policy, at=at)][number == 0 :]))
+        return
+    decisions = (core.explain(raw, policy=policy, now=at) for raw in events)
+    if output is Output.NDJSON:
+        show((), ((decision, ()) for decision in decisions), output)
+        return
+    found = list(decisions)
+    if len(found) == 1:
+        tell("", found[0], output)
+    else:
+        show((), ((decision, ()) for decision in found), output)
+
+
+def _event_text(raw: bytes, policy: Policy, *, at: int | None) -> list[str]:
+    try:
+        event = parse(raw)
+    except InvalidEvent as error:
+        return [f"{label('dead_lettered', reason=plain(error))}   outcome: dead_lettered"]
+    if isinstance(event, Ignored):
+        return [f"{label('ignored', why=f'type {plain(event.type)}')}   outcome: ignored"]
+    if event.delivered:
+        return [f"{label('delivered')}   outcome: delivered"]
+    seen = now() if at is None else at
+    received = next(moment for moment in (at, event.at, seen) if moment is not None)
+    planned = plan(event, policy=policy, now=min(received, LAST))
+    return core.explain_text(core.Facts(plan=planned, policy=policy, now=seen, zone=zone()))
+
+
+def _explain_message(reference: str, policy: Policy, *, store: Store, output: Output) -> None:
+    stories = store.retries.find(reference)
+    if not stories:
+        raise NotFound(story.unknown(reference))
+    if output is not Output.TABLE:
+        show((), ((_message_json(found, policy, store), ()) for found in stories), output)
+        return
+    for number, found in enumerate(stories):
+        typer.echo("\n".join(["", *_message_text(found, policy, store)][number == 0 :]))
+
+
+def _message_json(found: Story, policy: Policy, store: Store) -> Json:
+    told = story.as_json(found, reveal=False)
+    if (report := story.last_report(found, policy)) is None:
+        return told
+    planned, _ = report
+    decision = core.as_json(planned, policy=policy)
+    if decision["escalate"]:
+        decision["escalate"]["count"] = soft_bounces(store, found.delivery.rid, planned.rule.soft_bounce)
+    if found.delivery.outcome == "suppressed":
+        until = store.suppressions.check(f"r_{found.delivery.rid}", "sms", merchant=found.delivery.merchant).until
+        origin = planned.rule.suppression.origin
+        decision["suppress"] = {"recipient": told["recipient"], "until": iso(until), "origin": origin}
+    return told | decision | {"nextTry": told["nextTry"]}
+
+
+def _message_text(found: Story, policy: Policy, store: Store) -> list[str]:
+    delivery, now = found.delivery, store.now()
+    if (report := story.last_report(found, policy)) is None:
+        return story.as_text(found, store, now)
+    planned, _ = report
+    place, due = story.place(planned, delivery), delivery.due
+    is_waiting = delivery.state == "waiting" and place <= len(planned.dues)
+    if is_waiting and planned.dues[place - 1].at // 1000 * 1000 == due:
+        due = planned.dues[place - 1].at  # the store keeps seconds
+    outcome = {"waiting": "scheduled", "ended": delivery.outcome, "held": "held"}.get(delivery.state, "handed over")
+    facts = core.Facts(
+        plan=planned,
+        policy=policy,
+        now=now,
+        zone=zone(),
+        outcome=outcome,
+        headline=None if is_waiting or outcome == "held" else story.headline(found, store, now),
+        rid=None if delivery.rid.startswith("*") else delivery.rid,
+        shown=story.shown(found),
+        attempt=delivery.attempt,
+        place=place,
+        due=due,
+        deadline=delivery.deadline,
+        soft_bounces=soft_bounces(store, delivery.rid, planned.rule.soft_bounce),
+        case=story.case_of(found),
+        history=tuple(story.told(found)),
+    )
+    return [*core.explain_text(facts), *_brakes(delivery, policy, store, now)]
+
+
+def _brakes(delivery: Delivery, policy: Policy, store: Store, now: int) -> Iterator[str]:
+    """Yield what only the store knows of: why a try does not leave though its time has come."""
+    if delivery.revision != policy.revision:
+        yield f"  decided under policy {delivery.revision}; the lines are of {policy.file} as it is now"
+    if delivery.state != "waiting":
+        return
+    for mode in store.control.modes():
+        if mode.mode != "on" and mode.merchant in ("*", delivery.merchant):
+            at = "*" if mode.merchant == "*" else f"merchant {mode.merchant}"
+            yield f"  mode {mode.mode}{'' if at == '*' else f' for {at}'} since {when(mode.at, zone(), now)}, by {plain(mode.by)}: {plain(mode.reason)}"
+    for field, entry in pauses_of(delivery, store, now):
+        until = when(int(entry["z"]), zone(), now)
+        yield f"  paused by {field.partition(':')[0]} until {until}, by {plain(entry.get('by', ''))}: {plain(entry.get('reason', ''))}"
+    if delivery.waits_for and delivery.waits_for not in ("quiet", "paused"):
+        yield f"  waits for {word('state', delivery.waits_for)}"

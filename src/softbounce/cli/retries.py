@@ -1,0 +1,285 @@
+"""``softbounce retries``: what waits to be sent again, and a person's word on it."""
+
+import sys
+from collections.abc import Collection, Sequence
+from typing import Annotated
+
+import typer
+
+from softbounce.cli import story
+from softbounce.cli.console import (
+    Actor,
+    DryRun,
+    Filtered,
+    Form,
+    FormOption,
+    Json,
+    NeededWords,
+    Output,
+    OutputOption,
+    Reason,
+    Reveal,
+    Row,
+    Words,
+    Yes,
+    duration,
+    say,
+    show,
+    tell,
+    time_of,
+    zone,
+    zoned,
+)
+from softbounce.cli.desk import agreed, hashed_words, note_reveal, opened, tracked, who
+from softbounce.core.durations import HOUR
+from softbounce.core.filters import Filter, parse_filter
+from softbounce.core.reasons import cause
+from softbounce.core.records import iso
+from softbounce.core.texts import count, when, word
+from softbounce.errors import NotFound
+from softbounce.store import Store
+from softbounce.store.control import KINDS
+from softbounce.store.listing import write_rows
+from softbounce.store.retries import FILTER_KEYS, Waiting
+
+app = typer.Typer(no_args_is_help=True, help="What waits to be sent again.")
+
+PAUSABLE = ("reference", "claim", "merchant", "recipient", "channel", "code")
+NOUNS = ("waiting retry", "waiting retries")
+HEAD = ("TRY", "RECIPIENT", "CAUSE", "MERCHANT", "WAITS FOR", "REFERENCE")
+COLUMNS = (
+    "reference", "recipient", "address", "channel", "claim", "customer", "merchant", "reasonCode", "cause", "state",
+    "attempt", "maxAttempts", "nextTry", "firstFailedAt", "notAfter", "rule", "policy",
+)  # fmt: skip
+Mark = tuple[str, str]  # kind and value, as cancel markers and pauses know them
+
+
+@app.command("list", cls=Filtered)
+def list_(words: Words = None, *, reveal: Reveal = False, output: OutputOption = Output.TABLE) -> None:
+    """List waiting retries, the next one first: ``retries list channel:sms 'due:<2h'``.
+
+    Keys: reference (needs no key), claim, customer, merchant, recipient, channel, code, due, age, try, rule and
+    state (waiting quiet rate paused leased).
+    """
+    with opened() as store:
+        now = store.now()
+        found = store.retries.select(_filter(words, store), now=now)
+        if reveal:
+            _note_reveal(store, words)
+        show((zoned("NEXT TRY"), *HEAD), (_row(waiting, now, reveal=reveal) for waiting in found), output)
+
+
+@app.command("show")
+def show_(
+    reference: Annotated[str, typer.Argument(help="The message's reference")],
+    *,
+    reveal: Reveal = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show all that is known of one message: its deliveries, and what happened to each."""
+    with opened() as store:
+        stories = store.retries.find(reference)
+        if not stories:
+            raise NotFound(story.unknown(reference))
+        if reveal:
+            _note_reveal(store, [reference])
+        now = store.now()
+        if output is not Output.TABLE:
+            show((), ((story.as_json(found, reveal=reveal), ()) for found in stories), output)
+            return
+        for found in stories:
+            typer.echo("\n".join(story.as_text(found, store, now, reveal=reveal)))
+
+
+@app.command(cls=Filtered)
+def export(words: Words = None, *, form: FormOption = Form.NDJSON, reveal: Reveal = False) -> None:
+    """Write waiting retries to stdout."""
+    with opened() as store:
+        if reveal:
+            _note_reveal(store, words)
+        found = store.retries.select(_filter(words, store), now=store.now())
+        rows = (_as_json(waiting, reveal=reveal) for waiting in tracked(found, "retries"))
+        written = write_rows(rows, sys.stdout, form=form, columns=COLUMNS)
+        say(f"{written:,} exported")
+
+
+@app.command("run-now", cls=Filtered)
+def run_now(
+    words: NeededWords,
+    *,
+    reason: Reason,
+    actor: Actor = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Send waiting retries now: quiet hours and pauses do not bind them, their deadline does."""
+    with opened() as store:
+        matching = _agreed(_filter(words, store), store, yes=yes, dry_run=dry_run)
+        idents = [waiting.delivery.id for waiting in matching]
+        moved = store.retries.run_now(idents, reason=reason, actor=who(actor))
+        sentence = f"{moved:,} of {count(len(idents), 'retries')} now due; they leave within the hand-over rate."
+        tell(sentence, {"action": "run-now", "matched": len(idents), "done": moved}, output)
+        mode = store.control.modes()[0]
+        if mode.mode != "on":
+            say(f"Mode is {mode.mode} ({mode.reason}): nothing leaves until: softbounce mode on --reason ...")
+
+
+@app.command(cls=Filtered)
+def cancel(
+    words: NeededWords,
+    *,
+    reason: Reason,
+    actor: Actor = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Stop what waits. ``claim:54321`` or a reference alone also stops what is reported of it later.
+
+    ``customer:``, ``merchant:`` or ``recipient:`` alone stops what has failed by now. Any other filter stops the
+    references of the retries that match, each with all its recipients.
+    """
+    with opened() as store:
+        matching, marks = _marked(words, store, KINDS, yes=yes, dry_run=dry_run)
+        now, actor = store.now(), who(actor)
+        for kind, value in tracked(marks, "cancelling"):
+            store.control.cancel(kind, value, reason=reason, actor=actor, now=now)
+        sentence = f"Cancelled: {count(len(matching), 'retries')}."
+        if len(marks) == 1 and marks[0][0] in ("reference", "claim"):
+            sentence += f" What is reported later of {':'.join(marks[0])} is cancelled too."
+        if leased := sum(waiting.state == "leased" for waiting in matching):
+            sentence += f" {leased:,} being handed over at this moment may still leave."
+        tell(sentence, {"action": "cancel", "matched": len(matching), "marks": len(marks)}, output)
+
+
+@app.command(cls=Filtered)
+def pause(
+    words: NeededWords,
+    *,
+    reason: Reason,
+    period: Annotated[
+        int, typer.Option("--for", parser=duration, metavar="TIME", show_default="1h", help="30m, 2h, 3d")
+    ] = HOUR,
+    actor: Actor = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Let what becomes due wait, at no cost of a try, for an hour or ``--for``; the pause ends by itself.
+
+    One of reference, claim, merchant, recipient, channel or code alone also covers what comes later. Any other
+    filter pauses the references of the retries that match.
+    """
+    with opened() as store:
+        matching, marks = _marked(words, store, PAUSABLE, yes=yes, dry_run=dry_run)
+        now, actor = store.now(), who(actor)
+        for kind, value in tracked(marks, "pausing"):
+            store.control.pause(kind, value, until=now + period, reason=reason, actor=actor)
+        sentence = f"Paused until {when(now + period, zone(), now)}: {count(len(matching), 'retries')}."
+        facts = {"action": "pause", "matched": len(matching), "marks": len(marks), "until": iso(now + period)}
+        tell(sentence, facts, output)
+
+
+@app.command(cls=Filtered)
+def resume(
+    words: NeededWords,
+    *,
+    reason: Reason,
+    actor: Actor = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """End a pause: name what was paused, in the same words."""
+    with opened() as store:
+        matching, marks = _marked(words, store, PAUSABLE, yes=yes, dry_run=dry_run)
+        actor, paused = who(actor), store.control.pauses()
+        marks = [mark for mark in marks if store.control.field(*mark) in paused]
+        if not marks:
+            message = f"no pause on {' '.join(words)}; paused: {', '.join(sorted(paused)) or 'nothing'}"
+            raise NotFound(message)
+        for kind, value in tracked(marks, "resuming"):
+            store.control.resume(kind, value, reason=reason, actor=actor)
+        waited = [waiting.delivery.id for waiting in matching if waiting.state == "paused"]
+        moved = store.retries.resume(waited, reason=reason, actor=actor)
+        sentence = f"Resumed: {count(moved, 'retries')} had become due."
+        tell(sentence, {"action": "resume", "matched": len(matching), "done": moved}, output)
+
+
+def _filter(words: Collection[str] | None, store: Store) -> Filter:
+    return parse_filter(hashed_words(list(words or ()), store), keys=FILTER_KEYS)
+
+
+def _agreed(
+    wanted: Filter, store: Store, *, yes: bool, dry_run: bool, may_be_none: bool = False
+) -> list[Waiting]:
+    return agreed(
+        store.retries.select(wanted, now=store.now()),
+        describe=_described,
+        nouns=NOUNS,
+        yes=yes,
+        dry_run=dry_run,
+        may_be_none=may_be_none,
+    )
+
+
+def _marked(
+    words: Sequence[str], store: Store, kinds: Collection[str], *, yes: bool, dry_run: bool
+) -> tuple[list[Waiting], list[Mark]]:
+    """Return the retries that match, and where to write: the one thing that the words name, else each reference."""
+    wanted = _filter(words, store)
+    named = [(kind, value) for kind in kinds if (value := wanted.only(kind))]
+    matching = _agreed(wanted, store, yes=yes, dry_run=dry_run, may_be_none=bool(named))
+    spelled = {"channel": str.lower, "code": str.upper}  # as the store knows them
+    return matching, [(kind, spelled.get(kind, str)(value)) for kind, value in named] or [
+        ("reference", reference) for reference in dict.fromkeys(waiting.delivery.reference for waiting in matching)
+    ]
+
+
+def _described(waiting: Waiting) -> str:
+    delivery = waiting.delivery
+    return f"{delivery.reference} {waiting.shown} try {delivery.attempt} of {delivery.max_attempts}"
+
+
+def _row(waiting: Waiting, now: int, *, reveal: bool) -> Row:
+    delivery = waiting.delivery
+    is_due = waiting.state == "waiting" and waiting.due <= now
+    shown = _as_json(waiting, reveal=reveal)
+    return shown, (
+        time_of(waiting.due, now),
+        f"{delivery.attempt}/{delivery.max_attempts}",
+        shown["address"],
+        shown["cause"],
+        delivery.merchant,
+        "its turn" if is_due else word("state", waiting.state),
+        delivery.reference,
+    )
+
+
+def _as_json(waiting: Waiting, *, reveal: bool) -> Json:
+    delivery = waiting.delivery
+    return {
+        "reference": delivery.reference,
+        "recipient": story.recipient_of(delivery),
+        "address": story.addresses(delivery) if reveal else waiting.shown,
+        "channel": delivery.channel,
+        "claim": delivery.claim.id,
+        "customer": delivery.claim.customer_number,
+        "merchant": delivery.claim.merchant_id,
+        "reasonCode": delivery.code,
+        "cause": cause(delivery.code),
+        "state": waiting.state,
+        "attempt": delivery.attempt,
+        "maxAttempts": delivery.max_attempts,
+        "nextTry": iso(waiting.due),
+        "firstFailedAt": iso(delivery.first_failed),
+        "notAfter": iso(delivery.deadline),
+        "rule": delivery.rule,
+        "policy": delivery.revision,
+    }
+
+
+def _note_reveal(store: Store, words: Collection[str] | None) -> None:
+    what = " ".join(hashed_words(list(words or ()), store)) or "all"
+    note_reveal(store, f"retries {what}")

@@ -1,0 +1,260 @@
+"""One delivery of the store, told: its state in a sentence, its history, and the report that was decided on."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from softbounce.cli.console import Json, columns, plain, time_of, zone
+from softbounce.core.decide import Plan, plan
+from softbounce.core.durations import HOUR
+from softbounce.core.events import Event, parse
+from softbounce.core.policy import Disposition, Fault, Policy
+from softbounce.core.reasons import cause
+from softbounce.core.recipients import Channel, mask
+from softbounce.core.records import Delivery, command_id, digest, iso
+from softbounce.core.texts import date, label, when
+from softbounce.errors import InvalidEvent
+from softbounce.store import Store
+from softbounce.store.retries import Story
+
+UNDECIDED = {"coalesced", "superseded", "ended"}  # outcomes of reports that changed nothing
+NAMES = {"hurried": "run now", "given_up": "given up"}  # of steps, where they differ from the history's
+
+
+def unknown(reference: str) -> str:
+    """Return what to say of a reference without any delivery."""
+    return f"nothing is known of {plain(reference)}: no report of it was taken in, or it is past its retention"
+
+
+def recipient_of(delivery: Delivery) -> str | None:
+    """Return the hash that people see, or None where nobody in particular is meant."""
+    return None if delivery.rid.startswith("*") else f"r_{delivery.rid}"
+
+
+def addresses(delivery: Delivery) -> str:
+    """Return the addresses in full, while they are kept."""
+    return ", ".join(to if isinstance(to, str) else str(to) for to in delivery.recipients)
+
+
+def shown(story: Story) -> str:
+    """Return the masked recipient, also after the address was let go."""
+    known = [mask(to) for to in story.delivery.recipients if isinstance(to, str)]
+    return ", ".join(known) or next((entry["to"] for entry in story.history if entry.get("to")), "")
+
+
+def steps(story: Story) -> list[Json]:
+    """Return the history, oldest first, under stable names."""
+    delivery, rows = story.delivery, []
+    for entry in story.history:
+        row = {
+            "at": iso(entry["at"] * 1000 if "at" in entry else entry["t"]),
+            "what": entry["k"],
+            "outcome": entry.get("o"),
+            "eventId": entry.get("id"),
+            "reasonCode": entry.get("code"),
+            "smtpCode": entry.get("smtp"),
+            "attempt": entry.get("a") or None,
+            "commandId": command_id(delivery.id, entry["a"]) if entry["k"] == "resent" else None,
+            "nextTry": iso(entry["d"] * 1000) if "d" in entry else None,
+            "case": entry.get("c"),
+            "escalated": True if entry.get("x") else None,
+            "note": entry.get("n"),
+        }
+        rows.append({name: value for name, value in row.items() if value is not None})
+    return rows
+
+
+def told(story: Story) -> list[Json]:
+    """Return the history as ``{"at": ms, "what": ..., "text": ...}``, for people."""
+    return [
+        {
+            "at": entry["at"] * 1000 if "at" in entry else entry["t"],
+            "what": NAMES.get(entry["k"], entry["k"]),
+            "text": plain(_step(story.delivery, entry)),
+        }
+        for entry in story.history
+    ]
+
+
+def _step(delivery: Delivery, entry: Mapping[str, Any]) -> str:
+    match entry["k"]:
+        case "failed":
+            code = entry.get("code") or "cause not reported"
+            event = f", event {entry['id']}" if entry.get("id") else ""
+            became = "" if entry["o"] == "scheduled" else f": {entry['o'].replace('_', ' ')}"
+            return code + (f" {entry['smtp']}" if entry.get("smtp") else "") + event + became
+        case "resent":
+            command = command_id(delivery.id, entry["a"])[:8]
+            return f"try {entry['a']}, command {command}, accepted by {entry['n']}"
+        case "delivered":
+            return f"event {entry['id']}" if entry.get("id") else str(entry.get("n", ""))
+        case "released":
+            return f"try {entry['a']}, case {entry['c']}"
+        case _:
+            return f"try {entry['a']}" + (f", {entry['n']}" if entry.get("n") else "")
+
+
+def case_of(story: Story) -> str | None:
+    """Return the case that the delivery last came into."""
+    return next((entry["c"] for entry in reversed(story.history) if entry.get("c")), None)
+
+
+def headline(story: Story, store: Store, now: int) -> str:
+    """Return in a sentence or two how a delivery stands."""
+    delivery = story.delivery
+    ended = int(story.history[-1]["t"])
+    facts: Json = {
+        "cause": cause(delivery.code),
+        "case": case_of(story),
+        "time": when(ended, zone(), now),
+        "n": delivery.attempt,
+        "hours": round((ended - delivery.first_failed) / HOUR),
+    }
+    match delivery.outcome if delivery.state == "ended" else delivery.state:
+        case "waiting" if delivery.due is not None:
+            due = {"time": when(delivery.due, zone(), now), "m": delivery.max_attempts}
+            return label("scheduled", **facts | due)
+        case "leased":
+            return f"{facts['cause']}. Try {delivery.attempt} is being handed over."
+        case "out":
+            out = f"Try {delivery.attempt} of {delivery.max_attempts} is out since {facts['time']}"
+            return f"{facts['cause']}. {out}; no answer yet."
+        case "held":
+            return label("held", **facts, deadline=when(delivery.deadline, zone(), now))
+        case "suppressed":
+            merchant = delivery.merchant or None
+            until = store.suppressions.check(f"r_{delivery.rid}", Channel.SMS, merchant=merchant).until
+            return label("suppressed", **facts, date=until and date(until, zone(), now))
+        case "cancelled":
+            return label("cancelled", **_cancelled(delivery, store, now))
+        case "delivered" if not delivery.attempt:
+            return label("delivered", time=facts["time"])
+        case "delivered" | "given_up" as outcome:
+            return label(outcome, **facts)
+        case other:
+            return f"{facts['cause']}. Ended: {other}."
+
+
+def _cancelled(delivery: Delivery, store: Store, now: int) -> Json:
+    """Return who stopped it, when and why, as the newest fitting audit entry says."""
+    marks = {
+        f"reference:{digest(delivery.reference)}",
+        f"claim:{delivery.claim.id}",
+        f"customer:{delivery.claim.customer_number}",
+        f"merchant:{delivery.merchant}",
+        f"recipient:{delivery.rid}",
+    }
+    for entry in store.control.audit(count=1000):
+        if entry["action"] == "cancel" and entry["what"] in marks:
+            return {"who": entry["actor"], "time": when(entry["at"], zone(), now), "reason": plain(entry["reason"])}
+    return {}
+
+
+def as_json(story: Story, *, reveal: bool) -> Json:
+    """Return a delivery with its history, under stable names."""
+    delivery = story.delivery
+    claim = delivery.claim
+    waits = delivery.state in ("waiting", "leased")
+    return {
+        "reference": delivery.reference,
+        "recipient": recipient_of(delivery),
+        "address": (reveal and addresses(delivery)) or shown(story),
+        "channel": delivery.channel,
+        "claim": {
+            "id": claim.id,
+            "merchantId": claim.merchant_id,
+            "referenceNumber": claim.reference_number,
+            "customerNumber": claim.customer_number,
+        },
+        "state": delivery.state,
+        "outcome": delivery.outcome,
+        "reasonCode": delivery.code or None,
+        "attempt": delivery.attempt,
+        "maxAttempts": delivery.max_attempts,
+        "nextTry": iso(delivery.due) if waits else None,
+        "waitsFor": delivery.waits_for,
+        "firstFailedAt": iso(delivery.first_failed),
+        "notAfter": iso(delivery.deadline) if delivery.deadline else None,
+        "case": case_of(story),
+        "rule": delivery.rule,
+        "policy": delivery.revision,
+        "history": steps(story),
+    }
+
+
+def last_report(story: Story, policy: Policy) -> tuple[Plan, int] | None:
+    """Return what ``policy`` says of the report that was decided on last, and when that was taken in (ms).
+
+    Where the address was let go, the plan is of nobody in particular, but as it was decided.
+    """
+    reports = [entry for entry in story.history if entry["k"] == "failed"]
+    decided = [entry for entry in reports if entry["o"] not in UNDECIDED]
+    if not reports:
+        return None
+    entry = (decided or reports)[-1]
+    try:
+        event = parse(_report(story.delivery, entry))
+    except InvalidEvent:  # taken in by an earlier release
+        return None
+    if not isinstance(event, Event):
+        return None
+    taken_in = int(entry["t"])
+    planned = plan(event, policy=policy, now=taken_in)
+    if event.subject is None and recipient_of(story.delivery):
+        planned = replace(planned, do=Disposition(entry.get("do") or planned.rule.do), why=())
+    return planned, taken_in
+
+
+def _report(delivery: Delivery, entry: Mapping[str, Any]) -> Json:
+    """Return the report again, as far as it is kept."""
+    claim = delivery.claim
+    error = {
+        "type": entry.get("type"),
+        "reasonCode": entry.get("code"),
+        "details": {"smtpCode": entry.get("smtp")},
+    }
+    communication = {
+        "reference": delivery.reference,
+        "channel": delivery.channel or None,
+        "recipients": list(delivery.recipients),
+        "error": error if entry.get("type") or entry.get("code") else None,
+        "notAfter": iso(entry.get("until")),
+        "timezone": entry.get("zone"),
+    }
+    return {
+        "type": "MESSAGE_NOT_DELIVERED",
+        "date": iso(entry["at"] * 1000),
+        "eventId": entry.get("id"),
+        "claim": {
+            "id": claim.id,
+            "merchantId": claim.merchant_id,
+            "communication": {name: value for name, value in communication.items() if value is not None},
+        },
+    }
+
+
+def place(planned: Plan, delivery: Delivery) -> int:
+    """Return the place of the waiting try among the rule's delays: after those answered by such a fault."""
+    return int(delivery.head.get("p" if planned.fault is Fault.PROVIDER else "o", 0)) + 1
+
+
+def as_text(story: Story, store: Store, now: int, *, reveal: bool = False) -> list[str]:
+    """Return a delivery as lines: how it stands, whose it is, its history."""
+    delivery, claim = story.delivery, story.delivery.claim
+    whose = [
+        delivery.code or "no reason code",
+        delivery.channel,
+        f"claim {claim.id}" if claim.id is not None else "",
+        f"merchant {claim.merchant_id}" if claim.merchant_id is not None else "",
+        (reveal and addresses(delivery)) or shown(story),
+        recipient_of(delivery) or "",
+        f"{delivery.rule}, policy {delivery.revision}" if delivery.revision else "",
+    ]
+    rows = [(time_of(step["at"], now), step["what"], step["text"]) for step in told(story)]
+    if delivery.state in ("waiting", "leased", "held"):
+        rows.append((time_of(delivery.deadline, now), "gives up", ""))
+    return [
+        f"{headline(story, store, now)}   {plain(delivery.reference)}",
+        f"  {'   '.join(plain(part) for part in whose if part)}",
+        *(f"  {line}" for line in columns(rows)),
+    ]

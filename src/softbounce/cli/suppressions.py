@@ -1,0 +1,294 @@
+"""``softbounce suppressions``: who is not sent to any more."""
+
+import csv
+import io
+import sys
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from softbounce.cli import audit, standing
+from softbounce.cli.console import (
+    REFUSED,
+    Actor,
+    ChannelOption,
+    DryRun,
+    Filtered,
+    Form,
+    FormOption,
+    Json,
+    MerchantOption,
+    NeededWords,
+    Output,
+    OutputOption,
+    Reason,
+    Reveal,
+    Row,
+    Words,
+    Yes,
+    duration,
+    plain,
+    say,
+    show,
+    tell,
+    time_of,
+    zoned,
+)
+from softbounce.cli.desk import agreed, channel_of, fail_in_part, hashed_words, note_reveal, opened, tracked, who
+from softbounce.core.filters import Filter, parse_filter
+from softbounce.core.reasons import cause
+from softbounce.core.recipients import mask
+from softbounce.core.records import iso
+from softbounce.errors import InvalidEvent, InvalidSettings
+from softbounce.store import Store, Verdict
+from softbounce.store.listing import Suppression, read_rows, write_rows
+from softbounce.store.suppressions import FILTER_KEYS
+
+app = typer.Typer(no_args_is_help=True, help="Who is not sent to any more.")
+
+HEAD = ("RECIPIENT", "HASH", "CHANNEL", "CAUSE", "MERCHANT", "ORIGIN")
+RecipientArgument = Annotated[str, typer.Argument(metavar="RECIPIENT", help="An address, or its r_... hash")]
+
+
+def expiry(text: str) -> int:
+    """Return the ms of an option such as ``90d``, and 0 for ``never``."""
+    return 0 if text == "never" else duration(text)
+
+
+@app.command("list", cls=Filtered)
+def list_(words: Words = None, *, reveal: Reveal = False, output: OutputOption = Output.TABLE) -> None:
+    """List who is refused. Keys: recipient (needs no key), channel, code, origin, merchant, expires, age."""
+    with opened() as store:
+        now = store.now()
+        found: Iterable[Suppression] = store.suppressions.select(_filter(words, store), now=now)
+        if output is Output.TABLE:
+            found = sorted(found, key=lambda entry: -int(entry.entry["at"]))
+        if reveal:
+            _note_reveal(store, words)
+        head = (*HEAD, zoned("SINCE"), "UNTIL")
+        show(head, (_row(entry, now, reveal=reveal) for entry in found), output)
+
+
+@app.command()
+def check(
+    recipients: Annotated[
+        list[str], typer.Argument(metavar="RECIPIENT... | -", help="Addresses, or - for one a line on stdin")
+    ],
+    *,
+    channel: ChannelOption = None,
+    merchant: MerchantOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Say whether recipients may be sent to. Exit code 1 if one may not."""
+    with opened() as store:
+        if recipients == ["-"]:
+            if channel is None:
+                message = "a list on stdin needs --channel sms, email or letter"
+                raise InvalidSettings(message)
+            values = [line.strip() for line in sys.stdin if line.strip()]
+            verdicts = store.suppressions.check_many(values, channel_of("", channel), merchant=merchant)
+        else:
+            values = recipients
+            verdicts = (
+                store.suppressions.check(value, channel_of(value, channel), merchant=merchant) for value in values
+            )
+        now, refused = store.now(), 0
+        rows = []
+        for value, verdict in zip(values, verdicts, strict=True):
+            refused += not verdict
+            rows.append(_verdict(value, verdict, now, is_alone=len(values) == 1))
+        if output is Output.TABLE:
+            for _, cells in rows:
+                typer.echo("   ".join(plain(cell) for cell in cells if cell))
+        elif len(rows) == 1:
+            tell("", rows[0][0], output)
+        else:
+            show((), rows, output)
+    if refused:
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+def add(
+    recipient: RecipientArgument,
+    *,
+    reason: Reason,
+    channel: ChannelOption = None,
+    merchant: MerchantOption = None,
+    expires: Annotated[
+        int, typer.Option(parser=expiry, metavar="TIME", show_default="never", help="90d, or never")
+    ] = 0,
+    actor: Actor = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Refuse a recipient by your own word."""
+    with opened() as store:
+        now = store.now()
+        rid = store.suppressions.add(
+            recipient,
+            channel_of(recipient, channel),
+            reason=reason,
+            actor=who(actor),
+            now=now,
+            expires=expires or None,
+            merchant=merchant,
+        )
+        until = now + expires if expires else None
+        sentence = f"Listed: {mask(recipient)} r_{rid}, until {time_of(until, now) or 'removed'}."
+        tell(sentence, {"action": "add", "recipient": f"r_{rid}", "until": iso(until)}, output)
+
+
+@app.command(cls=Filtered)
+def remove(
+    words: Annotated[list[str], typer.Argument(metavar="RECIPIENT | FILTER...")],
+    *,
+    reason: Reason,
+    channel: ChannelOption = None,
+    actor: Actor = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Take recipients off the list: one by its address, or all that a filter finds."""
+    with opened() as store:
+        found = store.suppressions.select(_filter(words, store, channel=channel), now=store.now())
+        matching = agreed(
+            found, describe=_described, nouns=("suppression", "suppressions"), yes=yes, dry_run=dry_run
+        )
+        removed = store.suppressions.remove((entry.field for entry in matching), reason=reason, actor=who(actor))
+        facts = {"action": "remove", "matched": len(matching), "done": removed}
+        tell(f"Removed: {removed:,} of {len(matching):,}. Sends are allowed again.", facts, output)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[str, typer.Argument(metavar="FILE | -", help="CSV with a head line, or NDJSON")],
+    *,
+    reason: Reason,
+    channel: ChannelOption = None,
+    form: Annotated[Form | None, typer.Option("--format", help="csv or ndjson; else by the file's name")] = None,
+    actor: Actor = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Add recipients from a file: columns channel, and address or recipient (r_...), the rest as in an export.
+
+    A file that cannot be read changes nothing. Rows that cannot be taken are listed on stderr, exit code 5.
+    """
+    form = form or (Form.NDJSON if file.endswith(("json", "ndjson", "jsonl")) else Form.CSV)
+    with opened() as store, _text(file) as source:
+        total = sum(1 for _ in _rows(source, form, channel))
+        source.seek(0)
+        rows = _rows(source, form, channel)
+        results = store.suppressions.load(rows, reason=reason, actor=who(actor), now=store.now())
+        failures = [
+            {"row": number, "path": problem.path, "reason": problem.reason}
+            for number, problem in enumerate(tracked(results, "importing", total=total), 1)
+            if problem
+        ]
+        taken = total - len(failures)
+        tell(f"Imported: {taken:,}.", {"action": "import", "matched": total, "done": taken}, output)
+        fail_in_part(failures, of=total)
+
+
+@app.command(cls=Filtered)
+def export(words: Words = None, *, form: FormOption = Form.CSV, reveal: Reveal = False) -> None:
+    """Write the list to stdout. Masked, it imports again under the same key; a provider needs ``--reveal``."""
+    with opened() as store:
+        if reveal:
+            _note_reveal(store, words)
+        found = store.suppressions.select(_filter(words, store), now=store.now())
+        rows = (entry.row(reveal=reveal) for entry in tracked(found, "exporting"))
+        say(f"{write_rows(rows, sys.stdout, form=form):,} exported")
+
+
+@app.command()
+def history(
+    recipient: RecipientArgument, *, channel: ChannelOption = None, output: OutputOption = Output.TABLE
+) -> None:
+    """Show each change of a recipient's entries that the audit remembers, the newest first.
+
+    An import counts as one change of many recipients and is not found here; ``audit list action:import`` is.
+    """
+    with opened() as store:
+        now, rid = store.now(), store.suppressions.rid(recipient, channel_of(recipient, channel))
+        changes = [
+            entry
+            for entry in store.control.audit(count=audit.EVERYTHING)
+            if str(entry["what"]).removeprefix("r_").removeprefix("recipient:").partition("@")[0] == rid
+        ]
+        show((zoned("WHEN"), *audit.HEAD), (audit.row(entry, now) for entry in changes), output)
+
+
+def _filter(words: Collection[str] | None, store: Store, *, channel: str | None = None) -> Filter:
+    known = hashed_words(list(words or ()), store, channel=channel, bare="recipient")
+    return parse_filter(known, keys=FILTER_KEYS, bare="recipient")
+
+
+def _row(entry: Suppression, now: int, *, reveal: bool) -> Row:
+    row, until = entry.row(reveal=reveal), entry.entry.get("z")
+    code = cause(row["code"]) if row["origin"] != "person" else row["reason"]
+    return row, (
+        row["address"],
+        row["recipient"],
+        row["channel"],
+        code,
+        row["merchant"],
+        row["origin"],
+        time_of(int(entry.entry["at"]), now),
+        time_of(until, now) or "ever",
+    )
+
+
+def _described(entry: Suppression) -> str:
+    row = entry.row(reveal=False)
+    return f"{row['address']} {row['recipient']} {row['code']}"
+
+
+def _verdict(value: str, verdict: Verdict, now: int, *, is_alone: bool) -> Row:
+    address = value if value.startswith("r_") else mask(value)
+    name = "allowed" if verdict else "paused" if verdict.reason == "paused" else "suppressed"
+    why = [verdict.reason, f"event{'s' * (len(verdict.evidence) > 1)} {' '.join(verdict.evidence)}"]
+    return standing.as_json(verdict) | {"address": address}, (
+        "" if is_alone else address,
+        name if verdict.recipient else "invalid",
+        standing.sentence(verdict, now),
+        ", ".join(why[: 1 + bool(verdict.evidence)]) if verdict.recipient else "",
+        verdict.because if verdict.recipient else "",
+    )
+
+
+def _text(file: str) -> io.TextIOBase:
+    """Return a text file that can be read twice."""
+    try:
+        if file == "-":
+            return io.StringIO(sys.stdin.read())
+        return Path(file).open(encoding="utf-8-sig", newline="")
+    except OSError as error:
+        message = f"cannot read {plain(file)}: {error.strerror}"
+        raise InvalidSettings(message) from None
+
+
+def _rows(source: Any, form: Form, channel: str | None) -> Iterator[Json]:  # noqa: ANN401 - any text file
+    """Yield the file's rows, with ``channel`` where a row has none."""
+    given = {} if channel is None else {"channel": str(channel_of("", channel))}
+    try:
+        rows = read_rows(source, form=form)
+        first = next(rows, None)
+        if first is None:
+            return
+        if form is Form.CSV and not ({"channel"} <= first.keys() | given and {"address", "recipient"} & first.keys()):
+            message = "the first line must name the columns: channel (or give --channel), and address or recipient"
+            raise InvalidSettings(message)
+        for row in chain([first], rows):
+            yield given | {name: value for name, value in row.items() if value != ""}
+    except (csv.Error, UnicodeDecodeError, InvalidEvent) as error:
+        message = f"the file cannot be read: {error}"
+        raise InvalidSettings(message) from None
+
+
+def _note_reveal(store: Store, words: Collection[str] | None) -> None:
+    what = " ".join(hashed_words(list(words or ()), store, bare="recipient")) or "all"
+    note_reveal(store, f"suppressions {what}")

@@ -1,0 +1,152 @@
+"""The simulated pipeline: sends first, asks who may be sent to, reports what carriers say, takes resends once."""
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from softbounce.core.durations import DAY
+from softbounce.demo.lockstep import LONGEST_STEP, STEP, Lockstep
+from softbounce.demo.rivals import Score, count_arrivals, count_send
+from softbounce.demo.world import Message, Report, World, event
+
+Json = dict[str, Any]
+PERMANENT = ("INVALID_", "BOUNCE_PERMANENT_")
+TAIL = 6 * DAY  # after the last first send: the longest window of the policy, and its end
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the world saw of softbounce: the raw material of the claims, gathered outside it."""
+
+    commands: list[tuple[int, Json]] = field(
+        default_factory=list
+    )  # (time, command) as they came, repeats included
+    delivered_at: dict[str, int] = field(default_factory=dict)  # reference -> when softbounce had accepted it
+    suppressed_at: dict[tuple[str, str], int] = field(default_factory=dict)  # (channel, address) -> the same
+    outcomes: Counter[str] = field(default_factory=Counter)
+    events: int = 0
+    refused_first: int = 0  # first sends that may_send refused
+    escalated: int = 0
+
+
+class Pipeline:
+    """Runs the world against softbounce, step by step, and keeps count."""
+
+    def __init__(self, world: World, lockstep: Lockstep, *, tell: Callable[[int, str, Json], None]) -> None:
+        self.seen = Seen()
+        self._world, self._lockstep, self._tell = world, lockstep, tell
+        self._by_reference = {message.reference: message for message in world.messages}
+        self._coming: list[tuple[int, int, Message, Report, str | None]] = []  # reports on their way
+        self._order = 0
+        self._numbers: Counter[str] = Counter()
+        self._arrivals: defaultdict[str, list[int]] = defaultdict(list)
+        self._failed: set[str] = set()
+        self._done: set[str] = set()  # ids of commands that were acted on
+        self._first = 0  # the next message to send first
+        self._score = Score(cases=0)
+
+    def run(self, *, progress: Callable[[int], None], kills: Sequence[int] = ()) -> Score:
+        """Live through all days, and on until nothing waits; returns the score.
+
+        ``kills``: from each of these steps on, the worker is killed once, in turn while it hands over and while it takes in.
+        """
+        now, steps, armed = self._world.messages[0].sent, 0, sorted(kills, reverse=True)
+        while (soonest := self._next(now)) is not None:
+            now = soonest
+            steps += 1
+            kill = self._lockstep.kill if armed and steps >= armed[-1] else None
+            hits_pump = len(armed) % 2 == 1
+            due = self._lockstep.store.next_due()
+            kill_pump = kill if hits_pump and due is not None and due <= now else None
+            for command in self._lockstep.advance(now, meanwhile=kill_pump):
+                self._resend(command, now)
+            self._send_first(now)
+            kill_intake = kill if not hits_pump and self._coming and self._coming[0][0] <= now else None
+            self._report(now, meanwhile=kill_intake)
+            self._hear(now)
+            if kill_pump or kill_intake:
+                armed.pop()
+            progress(now)
+        for message in self._world.messages:
+            reference = message.reference
+            count_arrivals(
+                self._score, message, self._arrivals[reference], has_failed=reference in self._failed
+            )
+        self._score.cases = self.seen.escalated
+        return self._score
+
+    def _next(self, now: int) -> int | None:
+        """Return the next step's time: when something happens, rounded up; None when nothing will."""
+        waiting = [self._coming[0][0]] if self._coming else []
+        if self._first < len(self._world.messages):
+            waiting.append(self._world.messages[self._first].sent)
+        due = self._lockstep.store.next_due()
+        if due is not None:
+            waiting.append(due)
+        if not waiting or now > self._world.end + TAIL:
+            return None
+        soonest = min(max(min(waiting), now + 1), now + LONGEST_STEP)
+        return -(-soonest // STEP) * STEP
+
+    def _send_first(self, now: int) -> None:
+        due: list[Message] = []
+        while self._first < len(self._world.messages) and self._world.messages[self._first].sent <= now:
+            due.append(self._world.messages[self._first])
+            self._first += 1
+        for channel in ("sms", "email"):
+            messages = [message for message in due if message.person.channel == channel]
+            addresses = [message.person.address for message in messages]
+            verdicts = self._lockstep.store.suppressions.check_many(addresses, channel)
+            for message, verdict in zip(messages, verdicts, strict=True):
+                if verdict:
+                    self._carry(message, message.sent, resend_id=None)
+                else:
+                    self.seen.refused_first += 1
+
+    def _carry(self, message: Message, moment: int, *, resend_id: str | None) -> None:
+        arrived, reports = self._world.carry(message, moment)
+        if arrived is not None:
+            self._arrivals[message.reference].append(arrived)
+        for report in reports:
+            self._order += 1
+            heapq.heappush(self._coming, (report.at, self._order, message, report, resend_id))
+
+    def _resend(self, command: Json, now: int) -> None:
+        self.seen.commands.append((now, command))
+        if command["id"] in self._done:
+            return
+        self._done.add(command["id"])
+        message = self._by_reference[command["reference"]]
+        count_send(self._score, message, now)
+        self._tell(now, "resent", command)
+        self._carry(message, now, resend_id=command["id"])
+
+    def _report(self, now: int, *, meanwhile: Callable[[], None] | None) -> None:
+        events: list[Json] = []
+        while self._coming and self._coming[0][0] <= now:
+            _, _, message, report, resend_id = heapq.heappop(self._coming)
+            reference = message.reference
+            self._numbers[reference] += 1
+            if report.code is not None:
+                self._failed.add(reference)
+            made = event(message, report, number=self._numbers[reference], resend_id=resend_id)
+            events += [made, made] if message.is_doubled else [made]
+        self.seen.events += len(events)
+        by_id = {str(made["eventId"]): made for made in events}
+        for answer in self._lockstep.report(events, meanwhile=meanwhile):
+            self.seen.outcomes[str(answer["outcome"])] += 1
+            made = by_id[str(answer["eventId"])]
+            if made["type"] == "MESSAGE_DELIVERED":
+                self.seen.delivered_at.setdefault(str(answer["reference"]), now)
+            self._tell(now, str(answer["outcome"]), {**answer, "event": made})
+
+    def _hear(self, now: int) -> None:
+        for notice in self._lockstep.notices():
+            kind = str(notice["type"]).removeprefix("softbounce.")
+            if kind == "suppressed":
+                self.seen.suppressed_at.setdefault((notice["channel"].lower(), notice["recipients"][0]), now)
+            if kind == "escalated":
+                self.seen.escalated += 1
+            self._tell(now, f"notice.{kind}", notice)
