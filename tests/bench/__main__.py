@@ -31,7 +31,7 @@ class Size:
 
 
 FULL = Size(rounds=5, events=60_000, tasks=4_000, state=50_000, recipients=100_000)
-SHORT = Size(rounds=3, events=15_000, tasks=1_500, state=20_000, recipients=20_000)
+SHORT = Size(rounds=3, events=15_000, tasks=1_200, state=20_000, recipients=20_000)
 
 
 def main() -> int:

@@ -13,11 +13,11 @@ def show(result: dict[str, Any]) -> None:
     console = Console(width=100)
     console.print(f"{result['machine']}; {result['seconds']} s. Median (least to most) over the rounds.")
     ours, theirs = result["intake"]["softbounce"], result["intake"]["celery"]
-    intake = _table("Intake, one worker process", "softbounce", "Celery task per event", "ratio")
+    intake = _table("Intake by one worker", "softbounce", "Celery, a task each", "ratio")
     for title, name, share in (
         ("events/s", "per_second", "per_second"),
-        ("CPU of the worker, us an event", "worker", None),
-        ("CPU of Valkey, us an event", "server", None),
+        ("worker CPU, us an event", "worker", None),
+        ("Valkey CPU, us an event", "server", None),
     ):
         mine, other = [one[name] for one in ours], [one[name] for one in theirs]
         pairs = zip(mine, other, strict=True)

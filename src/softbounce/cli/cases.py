@@ -23,7 +23,6 @@ from softbounce.cli.console import (
     say,
     show,
     tell,
-    time_of,
 )
 from softbounce.cli.desk import agreed, note_reveal, opened, policy_of, who
 from softbounce.core.filters import parse_filter
@@ -95,7 +94,9 @@ def show_(
         for line in columns([[plain(cell) for cell in row] for row in lines]) if lines else ():
             typer.echo(f"    {line}")
         if found.state != "resolved":
-            say(f"\nopened {span(now - int(found.entry['opened']))} ago; why one of them: softbounce explain REFERENCE")
+            say(
+                f"\nopened {span(now - int(found.entry['opened']))} ago; why one of them: softbounce explain REFERENCE"
+            )
 
 
 @app.command()
@@ -147,7 +148,9 @@ def resolve(
             always_typed=even_stale,
         )
         now, actor = store.now(), who(actor)
-        refused = _suppress(found, members, store, policy=policy, reason=reason, actor=actor) if suppress else 0
+        refused = (
+            _suppress(found, members, store, policy=policy, reason=reason, actor=actor) if suppress else 0
+        )
         rate = policy.limits.handover_rate
         result = store.cases.resolve(
             case,
@@ -159,7 +162,12 @@ def resolve(
             step=rate.per // rate.count,
             even_stale=even_stale,
         )
-        facts = {"action": f"resolve {how}", "case": case, "released": result.released, "skipped": result.skipped}
+        facts = {
+            "action": f"resolve {how}",
+            "case": case,
+            "released": result.released,
+            "skipped": result.skipped,
+        }
         facts |= {"ended": result.ended, "suppressed": refused}
         parts = [
             f"{result.released:,} released" if release else "",
@@ -188,7 +196,9 @@ def _refusals(
         if rid.startswith("*") or not channel:
             continue
         code = case.entry.get("code") or None
-        rule = policy.rule_for(code=code, channel=Channel(channel), merchant=case.entry.get("merchant"), smtp=None)
+        rule = policy.rule_for(
+            code=code, channel=Channel(channel), merchant=case.entry.get("merchant"), smtp=None
+        )
         expires = rule.suppression.expires
         yield {
             "recipient": f"r_{rid}",
@@ -256,7 +266,11 @@ def _as_json(case: Case) -> Json:
 
 
 def _member(delivery: Delivery, *, reveal: bool) -> Json:
-    known = story.addresses(delivery) if reveal else ", ".join(mask(to) for to in delivery.recipients if isinstance(to, str))
+    known = (
+        story.addresses(delivery)
+        if reveal
+        else ", ".join(mask(to) for to in delivery.recipients if isinstance(to, str))
+    )
     return {
         "reference": delivery.reference,
         "recipient": story.recipient_of(delivery),

@@ -90,7 +90,9 @@ class Filtered(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         negated = [word for word in args if re.match(r"-[a-z]+:", word)]
         others = [word for word in args if word not in negated]
-        return super().parse_args(ctx, [*others, *(["--"] if negated and "--" not in others else []), *negated])
+        return super().parse_args(
+            ctx, [*others, *(["--"] if negated and "--" not in others else []), *negated]
+        )
 
 
 def now() -> int:
@@ -101,7 +103,9 @@ def now() -> int:
 @cache
 def zone() -> str:
     """Return the name of the local time zone."""
-    named = os.environ.get("TZ", "").lstrip(":") or os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]
+    named = (
+        os.environ.get("TZ", "").lstrip(":") or os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]
+    )
     return named if named in available_timezones() else "UTC"
 
 

@@ -67,7 +67,9 @@ def show_(
         typer.echo(f"{letter.id}   {time_of(letter.at, now)}   {plain(field + letter.reason)}")
         typer.echo("\n".join(f"  {plain(line)}" for line in text.splitlines()))
         if not letter.is_whole:
-            typer.echo(f"  ... {letter.length:,} bytes in all; too long to be kept whole, so it cannot be replayed")
+            typer.echo(
+                f"  ... {letter.length:,} bytes in all; too long to be kept whole, so it cannot be replayed"
+            )
 
 
 @app.command(cls=Filtered)

@@ -1,4 +1,4 @@
-"""What commands share towards the store: opening it, who acts, which recipients, and the question before a change."""
+"""What commands share towards the store: opening it, who acts and on whom, the question before a change."""
 
 import getpass
 import os
@@ -89,7 +89,9 @@ def channel_of(value: str, given: str | None) -> Channel:
     raise InvalidSettings(message)
 
 
-def hashed_words(words: Sequence[str], store: Store, *, channel: str | None = None, bare: str = "") -> list[str]:
+def hashed_words(
+    words: Sequence[str], store: Store, *, channel: str | None = None, bare: str = ""
+) -> list[str]:
     """Return filter words with each recipient's address replaced by its hash, under which it is known."""
 
     def known(value: str) -> str:

@@ -11,7 +11,19 @@ from typing import IO, Annotated
 
 import typer
 
-from softbounce.cli.console import Json, Output, OutputOption, Row, duration, moment, plain, say, show, time_of, zoned
+from softbounce.cli.console import (
+    Json,
+    Output,
+    OutputOption,
+    Row,
+    duration,
+    moment,
+    plain,
+    say,
+    show,
+    time_of,
+    zoned,
+)
 from softbounce.cli.desk import fail_in_part, opened, tracked
 from softbounce.cli.reports import event_id, read_reports
 from softbounce.core.durations import SECOND, words
@@ -30,7 +42,9 @@ def _group() -> None:
 
 @app.command()
 def report(
-    file: Annotated[str, typer.Argument(metavar="FILE | -", help="NDJSON, one JSON object, or an array of them")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE | -", help="NDJSON, one JSON object, or an array of them")
+    ],
     *,
     wait: Annotated[
         int | None, typer.Option(parser=duration, metavar="TIME", help="Wait so long for the outcomes: 20s")

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Annotated
+from typing import Annotated
 
 import typer
 
@@ -25,10 +25,10 @@ from softbounce.cli.desk import opened, policy_of
 from softbounce.cli.reports import read_lines, read_reports
 from softbounce.cli.standing import explain_recipient, pauses_of, soft_bounces
 from softbounce.core import explain as core
-from softbounce.core.decide import Plan, plan
+from softbounce.core.decide import plan
 from softbounce.core.events import Ignored, parse
 from softbounce.core.policy import Policy
-from softbounce.core.records import Delivery, digest, iso
+from softbounce.core.records import Delivery, iso
 from softbounce.core.texts import LAST, label, when, word
 from softbounce.errors import InvalidEvent, InvalidSettings, NotFound
 from softbounce.store import Store
@@ -40,7 +40,8 @@ app = typer.Typer()
 @app.command()
 def explain(
     what: Annotated[
-        str, typer.Argument(metavar="EVENT.json | - | REFERENCE | RECIPIENT", help="-: stdin, one event a line")
+        str,
+        typer.Argument(metavar="EVENT.json | - | REFERENCE | RECIPIENT", help="-: stdin, one event a line"),
     ],
     *,
     channel: ChannelOption = None,
@@ -121,7 +122,9 @@ def _message_json(found: Story, policy: Policy, store: Store) -> Json:
     if decision["escalate"]:
         decision["escalate"]["count"] = soft_bounces(store, found.delivery.rid, planned.rule.soft_bounce)
     if found.delivery.outcome == "suppressed":
-        until = store.suppressions.check(f"r_{found.delivery.rid}", "sms", merchant=found.delivery.merchant).until
+        until = store.suppressions.check(
+            f"r_{found.delivery.rid}", "sms", merchant=found.delivery.merchant
+        ).until
         origin = planned.rule.suppression.origin
         decision["suppress"] = {"recipient": told["recipient"], "until": iso(until), "origin": origin}
     return told | decision | {"nextTry": told["nextTry"]}
@@ -136,7 +139,9 @@ def _message_text(found: Story, policy: Policy, store: Store) -> list[str]:
     is_waiting = delivery.state == "waiting" and place <= len(planned.dues)
     if is_waiting and planned.dues[place - 1].at // 1000 * 1000 == due:
         due = planned.dues[place - 1].at  # the store keeps seconds
-    outcome = {"waiting": "scheduled", "ended": delivery.outcome, "held": "held"}.get(delivery.state, "handed over")
+    outcome = {"waiting": "scheduled", "ended": delivery.outcome, "held": "held"}.get(
+        delivery.state, "handed over"
+    )
     facts = core.Facts(
         plan=planned,
         policy=policy,
@@ -165,10 +170,11 @@ def _brakes(delivery: Delivery, policy: Policy, store: Store, now: int) -> Itera
         return
     for mode in store.control.modes():
         if mode.mode != "on" and mode.merchant in ("*", delivery.merchant):
-            at = "*" if mode.merchant == "*" else f"merchant {mode.merchant}"
-            yield f"  mode {mode.mode}{'' if at == '*' else f' for {at}'} since {when(mode.at, zone(), now)}, by {plain(mode.by)}: {plain(mode.reason)}"
+            whom = "" if mode.merchant == "*" else f" for merchant {mode.merchant}"
+            by = plain(f"by {mode.by}: {mode.reason}")
+            yield f"  mode {mode.mode}{whom} since {when(mode.at, zone(), now)}, {by}"
     for field, entry in pauses_of(delivery, store, now):
-        until = when(int(entry["z"]), zone(), now)
-        yield f"  paused by {field.partition(':')[0]} until {until}, by {plain(entry.get('by', ''))}: {plain(entry.get('reason', ''))}"
+        by = plain(f"by {entry.get('by', '')}: {entry.get('reason', '')}")
+        yield f"  its {field.partition(':')[0]} is paused until {when(int(entry['z']), zone(), now)}, {by}"
     if delivery.waits_for and delivery.waits_for not in ("quiet", "paused"):
         yield f"  waits for {word('state', delivery.waits_for)}"

@@ -90,7 +90,7 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it
 @app.callback()
 def _options(
     *,
-    version: Annotated[  # noqa: ARG001 - its callback acts
+    version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it and exit.")
     ] = False,
 ) -> None:

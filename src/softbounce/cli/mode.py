@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli.console import Actor, MerchantOption, Output, OutputOption, Row, show, tell, time_of, zoned
+from softbounce.cli.console import (
+    Actor,
+    MerchantOption,
+    Output,
+    OutputOption,
+    Row,
+    show,
+    tell,
+    time_of,
+    zoned,
+)
 from softbounce.cli.desk import opened, who
 from softbounce.core.records import iso
 from softbounce.errors import InvalidSettings

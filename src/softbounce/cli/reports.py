@@ -24,7 +24,9 @@ def read_reports(file: IO[bytes]) -> Iterator[bytes]:
         case dict():
             return iter([b"\n".join([first, *rest])])
         case list() as events:
-            return (json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass") for event in events)
+            return (
+                json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass") for event in events
+            )
         case _:
             return iter([first, *rest])
 

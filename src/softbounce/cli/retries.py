@@ -118,7 +118,9 @@ def run_now(
         matching = _agreed(_filter(words, store), store, yes=yes, dry_run=dry_run)
         idents = [waiting.delivery.id for waiting in matching]
         moved = store.retries.run_now(idents, reason=reason, actor=who(actor))
-        sentence = f"{moved:,} of {count(len(idents), 'retries')} now due; they leave within the hand-over rate."
+        sentence = (
+            f"{moved:,} of {count(len(idents), 'retries')} now due; they leave within the hand-over rate."
+        )
         tell(sentence, {"action": "run-now", "matched": len(idents), "done": moved}, output)
         mode = store.control.modes()[0]
         if mode.mode != "on":
@@ -233,7 +235,8 @@ def _marked(
     matching = _agreed(wanted, store, yes=yes, dry_run=dry_run, may_be_none=bool(named))
     spelled = {"channel": str.lower, "code": str.upper}  # as the store knows them
     return matching, [(kind, spelled.get(kind, str)(value)) for kind, value in named] or [
-        ("reference", reference) for reference in dict.fromkeys(waiting.delivery.reference for waiting in matching)
+        ("reference", reference)
+        for reference in dict.fromkeys(waiting.delivery.reference for waiting in matching)
     ]
 
 

@@ -7,7 +7,6 @@ import typer
 
 from softbounce.cli.console import Json, Output, columns, plain, tell, time_of, zone
 from softbounce.cli.desk import channel_of
-from softbounce.core.durations import DAY
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import SoftBounce
 from softbounce.core.reasons import cause
@@ -32,7 +31,8 @@ def explain_recipient(value: str, channel: str | None, *, store: Store, output: 
     facts: Json = as_json(verdict) | {
         "channel": str(on),
         "suppressions": [entry.row(reveal=False) for entry in entries],
-        "pause": pause and {"until": iso(int(pause["z"])), "by": pause.get("by"), "reason": pause.get("reason")},
+        "pause": pause
+        and {"until": iso(int(pause["z"])), "by": pause.get("by"), "reason": pause.get("reason")},
         "softBounces": [{"message": name, "at": iso(int(at))} for name, at in standing["soft_bounces"]],
         "escalatedAt": standing["escalated"] and iso(int(standing["escalated"])),
         "reports": {
@@ -53,7 +53,9 @@ def explain_recipient(value: str, channel: str | None, *, store: Store, output: 
         text = f"{entry['code']}, {scope}since {entry['since']}, until {entry['until']}, by {entry['origin']}"
         rows.append(("on the list", plain(f"{text}, events {' '.join(entry['evidence']) or 'none'}")))
     if pause:
-        rows.append(("paused", f"until {when(int(pause['z']), zone(), now)}, by {plain(pause.get('by', ''))}"))
+        rows.append(
+            ("paused", f"until {when(int(pause['z']), zone(), now)}, by {plain(pause.get('by', ''))}")
+        )
     rows += [
         ("waits", plain(f"{found.delivery.reference}, next try {time_of(found.due, now)} ({found.state})"))
         for found in waiting
@@ -88,7 +90,11 @@ def sentence(verdict: Verdict, now: int) -> str:
     if verdict.reason == "paused":
         return label("paused", cause=word("case", plain(why)), date=until)
     by_hand = verdict.reason in BY_HAND
-    return label("refused", cause=f"Listed by {plain(by)}: {plain(why)}" if by_hand else cause(verdict.reason), date=until)
+    return label(
+        "refused",
+        cause=f"Listed by {plain(by)}: {plain(why)}" if by_hand else cause(verdict.reason),
+        date=until,
+    )
 
 
 def as_json(verdict: Verdict) -> Json:

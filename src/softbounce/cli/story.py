@@ -1,4 +1,4 @@
-"""One delivery of the store, told: its state in a sentence, its history, and the report that was decided on."""
+"""One delivery of the store, told: how it stands, its history, and the report that was decided on."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,7 +23,9 @@ NAMES = {"hurried": "run now", "given_up": "given up"}  # of steps, where they d
 
 def unknown(reference: str) -> str:
     """Return what to say of a reference without any delivery."""
-    return f"nothing is known of {plain(reference)}: no report of it was taken in, or it is past its retention"
+    return (
+        f"nothing is known of {plain(reference)}: no report of it was taken in, or it is past its retention"
+    )
 
 
 def recipient_of(delivery: Delivery) -> str | None:
@@ -113,26 +115,27 @@ def headline(story: Story, store: Store, now: int) -> str:
     match delivery.outcome if delivery.state == "ended" else delivery.state:
         case "waiting" if delivery.due is not None:
             due = {"time": when(delivery.due, zone(), now), "m": delivery.max_attempts}
-            return label("scheduled", **facts | due)
+            told = label("scheduled", **facts | due)
         case "leased":
-            return f"{facts['cause']}. Try {delivery.attempt} is being handed over."
+            told = f"{facts['cause']}. Try {delivery.attempt} is being handed over."
         case "out":
             out = f"Try {delivery.attempt} of {delivery.max_attempts} is out since {facts['time']}"
-            return f"{facts['cause']}. {out}; no answer yet."
+            told = f"{facts['cause']}. {out}; no answer yet."
         case "held":
-            return label("held", **facts, deadline=when(delivery.deadline, zone(), now))
+            told = label("held", **facts, deadline=when(delivery.deadline, zone(), now))
         case "suppressed":
             merchant = delivery.merchant or None
             until = store.suppressions.check(f"r_{delivery.rid}", Channel.SMS, merchant=merchant).until
-            return label("suppressed", **facts, date=until and date(until, zone(), now))
+            told = label("suppressed", **facts, date=until and date(until, zone(), now))
         case "cancelled":
-            return label("cancelled", **_cancelled(delivery, store, now))
+            told = label("cancelled", **_cancelled(delivery, store, now))
         case "delivered" if not delivery.attempt:
-            return label("delivered", time=facts["time"])
+            told = label("delivered", time=facts["time"])
         case "delivered" | "given_up" as outcome:
-            return label(outcome, **facts)
+            told = label(outcome, **facts)
         case other:
-            return f"{facts['cause']}. Ended: {other}."
+            told = f"{facts['cause']}. Ended: {other}."
+    return told
 
 
 def _cancelled(delivery: Delivery, store: Store, now: int) -> Json:
@@ -146,7 +149,11 @@ def _cancelled(delivery: Delivery, store: Store, now: int) -> Json:
     }
     for entry in store.control.audit(count=1000):
         if entry["action"] == "cancel" and entry["what"] in marks:
-            return {"who": entry["actor"], "time": when(entry["at"], zone(), now), "reason": plain(entry["reason"])}
+            return {
+                "who": entry["actor"],
+                "time": when(entry["at"], zone(), now),
+                "reason": plain(entry["reason"]),
+            }
     return {}
 
 

@@ -21,7 +21,6 @@ from softbounce.cli.console import (
     FormOption,
     Json,
     MerchantOption,
-    NeededWords,
     Output,
     OutputOption,
     Reason,
@@ -37,7 +36,16 @@ from softbounce.cli.console import (
     time_of,
     zoned,
 )
-from softbounce.cli.desk import agreed, channel_of, fail_in_part, hashed_words, note_reveal, opened, tracked, who
+from softbounce.cli.desk import (
+    agreed,
+    channel_of,
+    fail_in_part,
+    hashed_words,
+    note_reveal,
+    opened,
+    tracked,
+    who,
+)
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.reasons import cause
 from softbounce.core.recipients import mask
@@ -93,7 +101,8 @@ def check(
         else:
             values = recipients
             verdicts = (
-                store.suppressions.check(value, channel_of(value, channel), merchant=merchant) for value in values
+                store.suppressions.check(value, channel_of(value, channel), merchant=merchant)
+                for value in values
             )
         now, refused = store.now(), 0
         rows = []
@@ -158,7 +167,9 @@ def remove(
         matching = agreed(
             found, describe=_described, nouns=("suppression", "suppressions"), yes=yes, dry_run=dry_run
         )
-        removed = store.suppressions.remove((entry.field for entry in matching), reason=reason, actor=who(actor))
+        removed = store.suppressions.remove(
+            (entry.field for entry in matching), reason=reason, actor=who(actor)
+        )
         facts = {"action": "remove", "matched": len(matching), "done": removed}
         tell(f"Removed: {removed:,} of {len(matching):,}. Sends are allowed again.", facts, output)
 
@@ -169,7 +180,9 @@ def import_(
     *,
     reason: Reason,
     channel: ChannelOption = None,
-    form: Annotated[Form | None, typer.Option("--format", help="csv or ndjson; else by the file's name")] = None,
+    form: Annotated[
+        Form | None, typer.Option("--format", help="csv or ndjson; else by the file's name")
+    ] = None,
     actor: Actor = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -279,8 +292,12 @@ def _rows(source: Any, form: Form, channel: str | None) -> Iterator[Json]:  # no
         first = next(rows, None)
         if first is None:
             return
-        if form is Form.CSV and not ({"channel"} <= first.keys() | given and {"address", "recipient"} & first.keys()):
-            message = "the first line must name the columns: channel (or give --channel), and address or recipient"
+        if form is Form.CSV and not (
+            {"channel"} <= first.keys() | given and {"address", "recipient"} & first.keys()
+        ):
+            message = (
+                "the first line must name the columns: channel (or give --channel), and address or recipient"
+            )
             raise InvalidSettings(message)
         for row in chain([first], rows):
             yield given | {name: value for name, value in row.items() if value != ""}

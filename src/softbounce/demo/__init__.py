@@ -1,4 +1,4 @@
-"""The demo: a simulated world of carriers, mailboxes and a pipeline drives the real worker in virtual time."""
+"""The demo: simulated carriers, mailboxes and a pipeline drive the real worker in virtual time."""
 
 import random
 import tempfile
@@ -23,7 +23,10 @@ _STEPS_A_DAY = 144
 def run(
     *, seed: int = 7, days: int = 4, recipients: int = 6000, fast: bool = False, chaos: bool = False
 ) -> int:
-    """Run the demo and return its exit code: 0 if every claim holds. ``chaos`` kills the worker three times."""
+    """Run the demo and return its exit code: 0 if every claim holds.
+
+    ``fast`` leaves the story out, ``chaos`` kills the worker three times.
+    """
     console, talk = Console(soft_wrap=True), Console(stderr=True)
     world = World(seed=seed, days=days, recipients=recipients)
     rng = random.Random(f"kills {seed}")
@@ -79,10 +82,11 @@ def _print_table(console: Console, world: World, ours: Score) -> None:
     shares = " / ".join(f"{100 * score.delivered / deliverable:.1f}" for score in scores)
     real = max(1, ours.recovered - ours.late)
     plain = scores[1]
+    plain_real = max(1, plain.recovered - plain.late)
     notes = {
         "delivered": f"of {deliverable:,} deliverable: {shares} %",
         "recovered": f"{ours.late} of them late receipts, no work of ours",
-        "extra": f"{ours.extra / real:.1f} per real recovery; plain retry {plain.extra / max(1, plain.recovered - plain.late):.1f}",
+        "extra": f"{ours.extra / real:.1f} per real recovery; plain retry {plain.extra / plain_real:.1f}",
         "extra_to_lost": "each asked once more before it is believed; mailboxes full for ever",
         "doubled": "waiting tries are cancelled by late receipts",
         "at_night": "moved to the morning",

@@ -1,8 +1,8 @@
 """The real worker on a throw-away store, in lockstep with the world's clock.
 
-A step: set the time, wait until the worker has handed over what is due, take it; then report what the carriers said
-since the step before, and wait for the outcomes. So what was known when a retry left never depends on how fast a process
-was, and the same seed gives the same table.
+A step: set the time, wait until the worker has handed over what is due, take it; then report what the
+carriers said since the step before, and wait for the outcomes. So what was known when a retry left never
+depends on how fast a process was, and the same seed gives the same table.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The simulated pipeline: sends first, asks who may be sent to, reports what carriers say, takes resends once."""
+"""The simulated pipeline: sends first, asks whom it may send to, reports, takes each resend once."""
 
 import heapq
 from collections import Counter, defaultdict
@@ -50,7 +50,8 @@ class Pipeline:
     def run(self, *, progress: Callable[[int], None], kills: Sequence[int] = ()) -> Score:
         """Live through all days, and on until nothing waits; returns the score.
 
-        ``kills``: from each of these steps on, the worker is killed once, in turn while it hands over and while it takes in.
+        ``kills``: from each of these steps on the worker is killed once, in turn while it hands over and
+        while it takes in.
         """
         now, steps, armed = self._world.messages[0].sent, 0, sorted(kills, reverse=True)
         while (soonest := self._next(now)) is not None:

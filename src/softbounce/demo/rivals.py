@@ -47,7 +47,7 @@ def no_retry(world: World) -> Score:
 
 
 def plain_retry(world: World) -> Score:
-    """Send again 1, 2, 4, 8 and 16 minutes after a failure report, whatever the code, until a delivery is known."""
+    """Send again 1, 2, 4, 8, 16 minutes after a failure, whatever the code, until a delivery is known."""
     score = Score()
     for message in world.messages:
         arrived, reports = world.carry(message, message.sent)

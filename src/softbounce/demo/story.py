@@ -13,9 +13,9 @@ Json = dict[str, Any]
 LINES = {  # what happened -> what to say; each once, with the command that explains it
     "SMS_EXPIRED": "{who} is switched off. Not tried again at once: next try {next}",
     "BOUNCE_TRANSIENT_MBX_FULL": "{who}: mailbox full. Next try {next}, in the hope that it gets cleared",
-    "SMS_NOT_DELIVERED": "{who}: number does not exist, says one report. Asked once more before it is believed",
+    "SMS_NOT_DELIVERED": "{who}: no such number, says one report. Asked once more before it is believed",
     "PROVIDER_ERROR": "The text provider is down. Nothing is lost, tries go on in minutes: next {next}",
-    "BOUNCE_TRANSIENT_CONTENT_REJECTED": "Content refused for {who}. One slow try, then a person looks; nobody is blamed",
+    "BOUNCE_TRANSIENT_CONTENT_REJECTED": "Content refused for {who}. One slow try, then a person looks",
     "suppressed": "{who} will never get a message: suppressed, first sends are refused from now on",
     "recovered.late": "{who}: the receipt came late, the waiting try is cancelled. No double text",
     "recovered": "{who} got it after all, on try {try}",
@@ -73,8 +73,11 @@ class Story:
 def headline(world: World, *, seed: int, data: str) -> str:
     """Return the first line: that all this is simulated, and how to look inside meanwhile."""
     outage = datetime.fromtimestamp(OUTAGE[0] / 1000, UTC)
+    start = datetime.fromtimestamp(START / 1000, UTC)
     return (
-        f"simulated: {len(world.people):,} people in five zones, {len(world.messages):,} messages, {world.days} days from "
-        f"{datetime.fromtimestamp(START / 1000, UTC):%a %d %b %Y}, seed {seed}; text provider down on {outage:%a} for 2.5 h.\n"
-        f"real: worker, policy, scripts and hand-over, on a store of their own. Look inside meanwhile: SOFTBOUNCE_DATA={data}"
+        f"simulated: {len(world.people):,} people in five zones, {len(world.messages):,} messages, "
+        f"{world.days} days from {start:%a %d %b %Y}, seed {seed}; "
+        f"text provider down on {outage:%a} for 2.5 h.\n"
+        "real: worker, policy, scripts and hand-over, on a store of their own. "
+        f"Look inside meanwhile: SOFTBOUNCE_DATA={data}"
     )

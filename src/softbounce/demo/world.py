@@ -1,10 +1,9 @@
-"""The simulated world: people with phones and mailboxes, the messages they should get, and what the carriers make of them.
+"""The simulated world: people with phones and mailboxes, their messages, and what carriers make of them.
 
-Everything follows from the seed: what happens to a try depends on the message, the try's time and nothing else.
+Everything follows from the seed: what happens to a try depends on the message and the try's time alone.
 """
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -121,34 +120,47 @@ class World:
         self.messages = sorted(drawn, key=lambda message: (message.sent, message.reference))
 
     def carry(self, message: Message, moment: int) -> tuple[int | None, list[Report]]:
-        """Return when a try that is sent at ``moment`` arrives (None: never), and what the carrier reports."""
+        """Return when a try of ``moment`` arrives (None: never), and what the carrier reports."""
         person = message.person
-        if person.channel == "sms" and OUTAGE[0] <= moment < OUTAGE[1]:
-            return None, [Report(at=moment + MINUTE, code="PROVIDER_ERROR")]
-        if person.kind is Kind.DEAD:
-            if person.channel == "sms":
-                return None, [Report(at=moment + 5 * MINUTE, code="SMS_NOT_DELIVERED")]
-            return None, [Report(at=moment + 2 * MINUTE, code="BOUNCE_PERMANENT_GENERAL", smtp="5.1.1")]
-        if message.is_refused:
-            return None, [Report(at=moment + 2 * MINUTE, code="BOUNCE_TRANSIENT_CONTENT_REJECTED")]
-        if person.channel == "email":
-            if person.is_reachable(moment):
-                return moment + MINUTE, [Report(at=moment + 2 * MINUTE, code=None)]
-            return None, [Report(at=moment + 10 * MINUTE, code="BOUNCE_TRANSIENT_MBX_FULL", smtp="5.2.2")]
-        for later in range(0, VALIDITY, 10 * MINUTE):
-            if person.is_reachable(moment + later):
-                return self._reached(message, moment, moment + later)
-        return None, [Report(at=moment + VALIDITY, code="SMS_EXPIRED")]
+        if person.channel == "sms":
+            if (refusal := self._text_refused(person, moment)) is not None:
+                return None, [refusal]
+            for later in range(0, VALIDITY, 10 * MINUTE):
+                if person.is_reachable(moment + later):
+                    return self._reached(message, moment + later)
+            return None, [Report(at=moment + VALIDITY, code="SMS_EXPIRED")]
+        if (refusal := self._mail_refused(message, moment)) is not None:
+            return None, [refusal]
+        return moment + MINUTE, [Report(at=moment + 2 * MINUTE, code=None)]
 
-    def _reached(self, message: Message, moment: int, arrived: int) -> tuple[int, list[Report]]:
+    @staticmethod
+    def _text_refused(person: Person, moment: int) -> Report | None:
+        if OUTAGE[0] <= moment < OUTAGE[1]:
+            return Report(at=moment + MINUTE, code="PROVIDER_ERROR")
+        if person.kind is Kind.DEAD:
+            return Report(at=moment + 5 * MINUTE, code="SMS_NOT_DELIVERED")
+        return None
+
+    @staticmethod
+    def _mail_refused(message: Message, moment: int) -> Report | None:
+        if message.person.kind is Kind.DEAD:
+            return Report(at=moment + 2 * MINUTE, code="BOUNCE_PERMANENT_GENERAL", smtp="5.1.1")
+        if message.is_refused:
+            return Report(at=moment + 2 * MINUTE, code="BOUNCE_TRANSIENT_CONTENT_REJECTED")
+        if not message.person.is_reachable(moment):
+            return Report(at=moment + 10 * MINUTE, code="BOUNCE_TRANSIENT_MBX_FULL", smtp="5.2.2")
+        return None
+
+    @staticmethod
+    def _reached(message: Message, arrived: int) -> tuple[int, list[Report]]:
         if message.is_late:  # the receipt is lost, and found an hour after the text was given up
-            expired = max(arrived, moment) + 30 * MINUTE
+            expired = arrived + 30 * MINUTE
             return arrived, [Report(at=expired, code="SMS_EXPIRED"), Report(at=expired + HOUR, code=None)]
         return arrived, [Report(at=arrived + MINUTE, code=None)]
 
 
 def event(message: Message, report: Report, *, number: int, resend_id: str | None) -> dict[str, object]:
-    """Return a carrier's report as the event that the pipeline sends to softbounce; ``number`` makes its id."""
+    """Return a carrier's report as the event that the pipeline sends; ``number`` makes its id."""
     person = message.person
     communication: dict[str, object] = {
         "channel": person.channel.upper(),

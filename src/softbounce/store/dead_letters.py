@@ -14,7 +14,9 @@ from softbounce.store.connection import reaching
 from softbounce.store.control import AUDIT_KEPT
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
+from softbounce.store.streams import EventStream
 
+_BLOCK = 100  # letters of at most 64 KiB
 FILTER_KEYS = ("id", "reason", "path", "age")
 
 
@@ -25,7 +27,8 @@ class KeptInput:
     id: str
     reason: str
     path: str
-    at: int
+    at: int  # when it was seen last
+    seen: int  # how often
     length: int
     raw: bytes
     is_whole: bool
@@ -42,6 +45,7 @@ class DeadLetters:
         self._client = client
         self._keys = keys
         self._mark = Script("mark")
+        self._replayed = Script("replayed")
 
     def select(self, wanted: Filter, *, now: int) -> Iterator[KeptInput]:
         """Yield the dead letters that match, in no order."""
@@ -59,6 +63,19 @@ class DeadLetters:
             msg = f"no dead letter {ident}; see: softbounce dead-letters list"
             raise NotFound(msg)
         return _letter(ident, raw)
+
+    def replay(
+        self, letters: Sequence[KeptInput], *, events: EventStream, reason: str, actor: str
+    ) -> None:
+        """Report whole letters again. A crash repeats some, and one that fails again is kept: nothing is lost."""
+        entry = {"actor": actor, "action": "replay dead letters", "reason": reason}
+        for start in range(0, len(letters), _BLOCK):
+            block = letters[start : start + _BLOCK]
+            events.publish([letter.raw for letter in block])
+            what = {"what": " ".join(letter.id for letter in block)[:200]}
+            pairs = [part for letter in block for part in (letter.id, str(letter.seen))]
+            with reaching():
+                self._replayed(self._client, self._keys, [json.dumps(entry | what), AUDIT_KEPT, *pairs])
 
     def drop(self, idents: Sequence[str], *, reason: str, actor: str) -> int:
         """Delete dead letters; returns how many there were."""
@@ -84,6 +101,7 @@ def _letter(ident: str, raw: bytes) -> KeptInput:
         reason=entry["reason"],
         path=entry["path"],
         at=int(entry["at"]),
+        seen=int(entry["n"]),
         length=int(entry["length"]),
         raw=data,
         is_whole=len(data) == int(entry["length"]),

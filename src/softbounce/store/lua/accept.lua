@@ -44,8 +44,10 @@ local event, rule, payload, to, said, id, record, old_payload, old_recipients, o
 -- include: arrived
 
 local function keep_dead_letter()
-  local entry = string.format('{"at":%d,"z":%d,', now, now + limits.dead_letters) .. string.sub(payload, 2)
-  redis.call("HSETNX", dead_letters, event.i, entry)
+  local known = redis.call("HGET", dead_letters, event.i)
+  local seen = known and tonumber(string.match(known, '^{"n":(%d+)')) or 0 -- a replay that fails again must be told from the first time
+  local entry = string.format('{"n":%d,"at":%d,"z":%d,', seen + 1, now, now + limits.dead_letters) .. string.sub(payload, 2)
+  redis.call("HSET", dead_letters, event.i, entry)
   outcome = "dead_lettered"
 end
 

@@ -1,0 +1,167 @@
+"""``softbounce doctor``: what is wrong, each finding in a line."""
+
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+import typer
+
+from softbounce.cli.console import REFUSED, Json, Output, OutputOption, PolicyOption, plain, show, zone
+from softbounce.cli.desk import opened, policy_of
+from softbounce.core.durations import MINUTE, SECOND
+from softbounce.core.policy import Policy
+from softbounce.core.texts import count, span, when
+from softbounce.errors import InvalidPolicy, WrongKey
+from softbounce.settings import CelerySink, Settings
+from softbounce.store import Store
+
+app = typer.Typer()
+
+LATE = 10 * MINUTE  # an overdue retry is a fault from here on
+FULL = 0.9  # of the store's memory: producers are refused
+MANY = 10_000  # unread events
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAULT = "fault"
+
+
+Finding = tuple[Level, str]
+
+
+@app.command()
+def doctor(*, policy: PolicyOption = None, output: OutputOption = Output.TABLE) -> None:
+    """Look for what is wrong. Exit code 1 if something is at fault, 4 if the store does not answer."""
+    settings = Settings.load(policy=policy)
+    with opened() as store:
+        now = store.now()
+        found = [
+            *_store(store),
+            *_policy(settings, store, now),
+            *_flow(store),
+            *_modes(store, now),
+            *_broker(settings),
+            *_waiting_for_people(store),
+        ]
+    is_well = all(level is not Level.FAULT for level, _ in found)
+    if output is Output.TABLE:
+        for level, text in found:
+            typer.echo(f"{level:<5} {plain(text)}")
+    else:
+        show((), (({"level": level, "text": text}, ()) for level, text in found), output)
+    if not is_well:
+        raise typer.Exit(REFUSED)
+
+
+def _store(store: Store) -> Iterator[Finding]:
+    facts = store.facts()
+    kept = "AOF" if facts.aof else "no AOF"
+    if not facts.faults:
+        yield Level.OK, f"store {facts.kind} {facts.version}, {facts.policy}, {kept}"
+    yield from ((Level.FAULT, text) for text in facts.faults)
+    yield from ((Level.WARN, text) for text in facts.warnings)
+    if facts.memory_share is not None and facts.memory_share > FULL:
+        yield (
+            Level.FAULT,
+            f"the store uses {facts.memory_share:.0%} of maxmemory: reports are refused above {FULL:.0%}",
+        )
+    try:
+        store.key  # noqa: B018 - reading it compares it
+    except WrongKey as error:
+        yield Level.FAULT, str(error)
+
+
+def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:
+    workers = store.control.workers(now=now)
+    if not workers:
+        yield Level.FAULT, "no worker runs: nothing is taken in, nothing leaves. Start one: softbounce worker"
+    try:
+        policy = policy_of(settings.policy)
+    except InvalidPolicy as error:
+        more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
+        first = error.problems[0].splitlines()[0]
+        yield Level.FAULT, f"{first}{more}; workers keep the policy they have, a new one would not start"
+        return
+    yield from _drift(policy, workers)
+    if all(target.type == "log" for target in policy.notify):
+        yield (
+            Level.WARN,
+            f"escalations go to the log alone: name a target in escalation.notify of {policy.file}",
+        )
+
+
+def _drift(policy: Policy, workers: dict[str, Json]) -> Iterator[Finding]:
+    running = Counter(str(entry["revision"]) for entry in workers.values())
+    if set(running) <= {policy.revision}:
+        yield Level.OK, f"policy {policy.revision} on {len(workers)} of {len(workers)} workers"
+        return
+    parts = [f"{number} {'runs' if number == 1 else 'run'} {name}" for name, number in running.most_common()]
+    yield (
+        Level.WARN,
+        f"policy {policy.file} is {policy.revision}, but of {len(workers)} workers {', '.join(parts)}",
+    )
+
+
+def _flow(store: Store) -> Iterator[Finding]:
+    sizes, lag, overdue = store.sizes(), store.events.lag(), store.overdue()
+    is_stopped = store.control.modes()[0].mode == "off"
+    level = Level.FAULT if overdue > LATE and not is_stopped else Level.OK
+    late = f"overdue {sizes['due']:,}, the oldest for {span(overdue)}" if overdue > SECOND else "overdue 0"
+    queued = f", {sizes['ready']:,} stand in line for the hand-over rate" if sizes["ready"] else ""
+    yield level, f"{count(sizes['scheduled'] + sizes['ready'], 'retries')}, {late}{queued}"
+    level = Level.WARN if lag.unread > MANY else Level.OK
+    yield level, f"intake: {count(lag.unread, 'events')} unread, {lag.pending:,} being decided"
+
+
+def _modes(store: Store, now: int) -> Iterator[Finding]:
+    for mode in store.control.modes():
+        if mode.mode == "on":
+            continue
+        whom = "" if mode.merchant == "*" else f" for merchant {mode.merchant}"
+        since = f"since {when(mode.at, zone(), now)}, by {mode.by}: {mode.reason}"
+        if mode.reason == "quarantine" and mode.by == "softbounce":
+            yield (
+                Level.FAULT,
+                (
+                    f"hand-overs are in quarantine since {when(mode.at, zone(), now)}: no worker had run for over 6 h. "
+                    "Look at: softbounce retries list, then: softbounce mode on --reason ..."
+                ),
+            )
+        else:
+            yield Level.WARN, f"mode {mode.mode}{whom} {since}"
+
+
+def _broker(settings: Settings) -> Iterator[Finding]:
+    url = settings.broker_url.get_secret_value() if settings.broker_url else "redis://"
+    parts = urlsplit(url)
+    if "amqp" not in parts.scheme:
+        also = " So do resends." if isinstance(settings.sink, CelerySink) else ""
+        yield (
+            Level.WARN,
+            (
+                "softbounce.report arrives over a stock Celery transport on Redis, which can lose tasks: "
+                f"use the stream, or RabbitMQ (docs/intake.md).{also}"
+            ),
+        )
+        return
+    host, port = parts.hostname or "localhost", parts.port or (5671 if parts.scheme == "amqps" else 5672)
+    try:
+        with closing(socket.create_connection((host, port), timeout=3)):
+            yield Level.OK, f"broker {host}:{port} answers"
+    except OSError as error:
+        yield (
+            Level.FAULT,
+            f"broker {host}:{port} does not answer: {error.strerror or error}. Is SOFTBOUNCE_BROKER_URL right?",
+        )
+
+
+def _waiting_for_people(store: Store) -> Iterator[Finding]:
+    sizes = store.sizes()
+    yield Level.OK, f"{count(sizes['open_cases'], 'cases')} open, {sizes['dead_letters']:,} dead letters kept"
