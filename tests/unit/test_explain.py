@@ -325,7 +325,7 @@ UNTIL_RELEASED = "Nothing is sent until released; deadline Mon 23 Nov 17:32 Berl
         (
             report("INVALID_MOBILE_NUMBER"),
             "suppressed",
-            "Not a valid mobile number. Not tried again; sends to this recipient are refused until Thu 18 Feb.",  # noqa: E501
+            "Not a valid mobile number. Not tried again; sends to this recipient are refused until Thu 18 Feb.",
         ),
         (
             report("PLACEHOLDER_ERROR", kind="RENDER_ERROR"),

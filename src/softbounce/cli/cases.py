@@ -20,15 +20,16 @@ from softbounce.cli.console import (
     Yes,
     columns,
     plain,
-    say,
     show,
     tell,
+    time_of,
+    zoned,
 )
 from softbounce.cli.desk import agreed, note_reveal, opened, policy_of, who
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
 from softbounce.core.reasons import cause
-from softbounce.core.recipients import Channel, mask
+from softbounce.core.recipients import Channel
 from softbounce.core.records import Delivery, iso
 from softbounce.core.texts import count, span, word
 from softbounce.errors import InvalidSettings, NotFound
@@ -76,7 +77,6 @@ def show_(
 ) -> None:
     """Show a case, its evidence, and the messages in it."""
     with opened() as store:
-        now = store.now()
         found, members = store.cases.show(case, limit=limit)
         if reveal:
             note_reveal(store, f"case {case}")
@@ -85,18 +85,15 @@ def show_(
             tell("", facts, output)
             return
         typer.echo(f"{found.id}   {found.state}   {plain(_what(found))}")
-        names = ("merchant", "channel", "reasonCode", "rule", "recipient", "address", "openedAt", "by", "how")
+        names = ("merchant", "channel", "reasonCode", "rule", "recipient", "address", "by", "how")
         rows = [(name, plain(facts[name])) for name in names if facts.get(name)]
-        rows.append(("suggestion", _suggestion(found)))
+        rows.append((zoned("opened"), time_of(int(found.entry["opened"]), store.now())))
+        rows.append(("suggestion", _suggestion(found) or "none: it is resolved"))
         lines = [(m["reference"], m["address"], m["state"], f"try {m['attempt']}") for m in facts["messages"]]
         typer.echo("\n".join(f"  {line}" for line in columns(rows)))
         typer.echo(f"  {count(found.count, 'messages')}{', of them:' if lines else ''}")
         for line in columns([[plain(cell) for cell in row] for row in lines]) if lines else ():
             typer.echo(f"    {line}")
-        if found.state != "resolved":
-            say(
-                f"\nopened {span(now - int(found.entry['opened']))} ago; why one of them: softbounce explain REFERENCE"
-            )
 
 
 @app.command()
@@ -266,15 +263,10 @@ def _as_json(case: Case) -> Json:
 
 
 def _member(delivery: Delivery, *, reveal: bool) -> Json:
-    known = (
-        story.addresses(delivery)
-        if reveal
-        else ", ".join(mask(to) for to in delivery.recipients if isinstance(to, str))
-    )
     return {
         "reference": delivery.reference,
         "recipient": story.recipient_of(delivery),
-        "address": known,
+        "address": story.addresses(delivery) if reveal else story.masked(delivery),
         "state": delivery.outcome or delivery.state,
         "attempt": delivery.attempt,
         "firstFailedAt": iso(delivery.first_failed),
@@ -283,4 +275,5 @@ def _member(delivery: Delivery, *, reveal: bool) -> Json:
 
 
 def _described(delivery: Delivery) -> str:
-    return f"{delivery.reference} {_member(delivery, reveal=False)['address']} {delivery.outcome or delivery.state}"
+    member = _member(delivery, reveal=False)
+    return f"{member['reference']} {member['address']} {member['state']}"

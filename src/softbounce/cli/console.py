@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -93,6 +94,14 @@ class Filtered(TyperCommand):
         return super().parse_args(
             ctx, [*others, *(["--"] if negated and "--" not in others else []), *negated]
         )
+
+
+def release() -> str:
+    """Return our own version."""
+    try:
+        return version("softbounce")
+    except PackageNotFoundError:
+        return "unreleased"
 
 
 def now() -> int:

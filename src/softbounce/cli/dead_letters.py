@@ -34,6 +34,7 @@ app = typer.Typer(no_args_is_help=True, help="Input that could not be read.")
 
 HEAD = ("ID", "REASON", "FIELD", "BYTES")
 NOUNS = ("dead letter", "dead letters")
+PREFIX = "d_"  # of ids as people see them: the hash alone may begin with a dash, like an option or a "not"
 
 
 @app.command("list", cls=Filtered)
@@ -54,7 +55,7 @@ def show_(
 ) -> None:
     """Show one with its text; addresses in it are masked unless ``--reveal``."""
     with opened() as store:
-        now, letter = store.now(), store.dead_letters.show(ident)
+        now, letter = store.now(), store.dead_letters.show(ident.removeprefix(PREFIX))
         if reveal:
             note_reveal(store, f"dead letter {ident}")
         text = letter.raw.decode(errors="backslashreplace")
@@ -64,7 +65,7 @@ def show_(
             tell("", facts, output)
             return
         field = f"{letter.path}: " if letter.path else ""
-        typer.echo(f"{letter.id}   {time_of(letter.at, now)}   {plain(field + letter.reason)}")
+        typer.echo(f"{PREFIX}{letter.id}   {time_of(letter.at, now)}   {plain(field + letter.reason)}")
         typer.echo("\n".join(f"  {plain(line)}" for line in text.splitlines()))
         if not letter.is_whole:
             typer.echo(
@@ -91,7 +92,10 @@ def replay(
         tell(f"Replayed: {len(whole):,}. What they become: softbounce dead-letters list", facts, output)
         too_long = [letter for letter in matching if not letter.is_whole]
         fail_in_part(
-            [{"id": letter.id, "reason": f"{letter.length} bytes are not kept whole"} for letter in too_long],
+            [
+                {"id": PREFIX + letter.id, "reason": f"{letter.length} bytes are not kept whole"}
+                for letter in too_long
+            ],
             of=len(matching),
         )
 
@@ -114,7 +118,13 @@ def drop(
 
 
 def _filter(words: Collection[str] | None) -> Filter:
-    return parse_filter(list(words or ()), keys=FILTER_KEYS, bare="id")
+    known = [
+        word.replace(PREFIX, "") if word.startswith((PREFIX, f"id:{PREFIX}")) else word
+        for word in words or ()
+    ]
+    return parse_filter(
+        [word if ":" in word else f"id:{word}" for word in known], keys=FILTER_KEYS, bare="id"
+    )
 
 
 def _agreed(words: Collection[str], store: Store, *, yes: bool, dry_run: bool) -> list[KeptInput]:
@@ -123,15 +133,15 @@ def _agreed(words: Collection[str], store: Store, *, yes: bool, dry_run: bool) -
 
 
 def _described(letter: KeptInput) -> str:
-    return f"{letter.id} {letter.path} {letter.reason}"
+    return f"{PREFIX}{letter.id} {letter.path} {letter.reason}"
 
 
 def _row(letter: KeptInput, now: int) -> Row:
     facts = {
-        "id": letter.id,
+        "id": PREFIX + letter.id,
         "at": iso(letter.at),
         "reason": letter.reason,
         "path": letter.path,
         "length": letter.length,
     }
-    return facts, (time_of(letter.at, now), letter.id, letter.reason, letter.path, f"{letter.length:,}")
+    return facts, (time_of(letter.at, now), facts["id"], letter.reason, letter.path, f"{letter.length:,}")

@@ -130,7 +130,8 @@ def _modes(store: Store, now: int) -> Iterator[Finding]:
             yield (
                 Level.FAULT,
                 (
-                    f"hand-overs are in quarantine since {when(mode.at, zone(), now)}: no worker had run for over 6 h. "
+                    f"hand-overs are in quarantine since {when(mode.at, zone(), now)}: "
+                    "no worker had run for over 6 h. "
                     "Look at: softbounce retries list, then: softbounce mode on --reason ..."
                 ),
             )
@@ -158,7 +159,7 @@ def _broker(settings: Settings) -> Iterator[Finding]:
     except OSError as error:
         yield (
             Level.FAULT,
-            f"broker {host}:{port} does not answer: {error.strerror or error}. Is SOFTBOUNCE_BROKER_URL right?",
+            f"broker {host}:{port} does not answer: {error}. Is SOFTBOUNCE_BROKER_URL right?",
         )
 
 

@@ -115,5 +115,5 @@ def _row(answer: Json, now: int) -> Row:
         str(answer.get("attempt") or ""),
         answer.get("case") or "",
         answer.get("reference") or "",
-        answer.get("because") or answer.get("reason") or "",
+        answer.get("because") or ": ".join(filter(None, (answer.get("path"), answer.get("reason")))),
     )

@@ -1,14 +1,13 @@
 """``softbounce``: the command line. A command's module is loaded when the command is called."""
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
-from softbounce.cli.console import IN_PART, MISUSED, REFUSED, UNREACHABLE
+from softbounce.cli.console import IN_PART, MISUSED, REFUSED, UNREACHABLE, release
 from softbounce.errors import (
     InvalidEvent,
     InvalidPolicy,
@@ -83,7 +82,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it
     if wanted:
-        typer.echo(f"softbounce {version('softbounce')}")
+        typer.echo(f"softbounce {release()}")
         raise typer.Exit
 
 

@@ -24,7 +24,7 @@ def forget(
     actor: Actor = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Erase the address wherever it is kept; waiting retries to it end. The hash stays, and with it a block."""
+    """Erase the address wherever it is kept; waiting retries to it end. The hash stays, and a block."""
     policy = policy_of()
     with opened() as store:
         rid = store.suppressions.rid(recipient, channel_of(recipient, channel))

@@ -48,8 +48,8 @@ PAUSABLE = ("reference", "claim", "merchant", "recipient", "channel", "code")
 NOUNS = ("waiting retry", "waiting retries")
 HEAD = ("TRY", "RECIPIENT", "CAUSE", "MERCHANT", "WAITS FOR", "REFERENCE")
 COLUMNS = (
-    "reference", "recipient", "address", "channel", "claim", "customer", "merchant", "reasonCode", "cause", "state",
-    "attempt", "maxAttempts", "nextTry", "firstFailedAt", "notAfter", "rule", "policy",
+    "reference", "recipient", "address", "channel", "claim", "customer", "merchant", "reasonCode", "cause",
+    "state", "attempt", "maxAttempts", "nextTry", "firstFailedAt", "notAfter", "rule", "policy",
 )  # fmt: skip
 Mark = tuple[str, str]  # kind and value, as cancel markers and pauses know them
 
@@ -58,8 +58,8 @@ Mark = tuple[str, str]  # kind and value, as cancel markers and pauses know them
 def list_(words: Words = None, *, reveal: Reveal = False, output: OutputOption = Output.TABLE) -> None:
     """List waiting retries, the next one first: ``retries list channel:sms 'due:<2h'``.
 
-    Keys: reference (needs no key), claim, customer, merchant, recipient, channel, code, due, age, try, rule and
-    state (waiting quiet rate paused leased).
+    Keys: reference (needs no key), claim, customer, merchant, recipient, channel, code, due, age, try, rule
+    and state (waiting quiet rate paused leased).
     """
     with opened() as store:
         now = store.now()
@@ -139,8 +139,8 @@ def cancel(
 ) -> None:
     """Stop what waits. ``claim:54321`` or a reference alone also stops what is reported of it later.
 
-    ``customer:``, ``merchant:`` or ``recipient:`` alone stops what has failed by now. Any other filter stops the
-    references of the retries that match, each with all its recipients.
+    ``customer:``, ``merchant:`` or ``recipient:`` alone stops what has failed by now. Any other filter stops
+    the references of the retries that match, each with all its recipients.
     """
     with opened() as store:
         matching, marks = _marked(words, store, KINDS, yes=yes, dry_run=dry_run)
@@ -170,8 +170,8 @@ def pause(
 ) -> None:
     """Let what becomes due wait, at no cost of a try, for an hour or ``--for``; the pause ends by itself.
 
-    One of reference, claim, merchant, recipient, channel or code alone also covers what comes later. Any other
-    filter pauses the references of the retries that match.
+    One of reference, claim, merchant, recipient, channel or code alone also covers what comes later. Any
+    other filter pauses the references of the retries that match.
     """
     with opened() as store:
         matching, marks = _marked(words, store, PAUSABLE, yes=yes, dry_run=dry_run)
@@ -229,7 +229,7 @@ def _agreed(
 def _marked(
     words: Sequence[str], store: Store, kinds: Collection[str], *, yes: bool, dry_run: bool
 ) -> tuple[list[Waiting], list[Mark]]:
-    """Return the retries that match, and where to write: the one thing that the words name, else each reference."""
+    """Return the retries that match, and where to write: the one thing that is named, else each reference."""
     wanted = _filter(words, store)
     named = [(kind, value) for kind in kinds if (value := wanted.only(kind))]
     matching = _agreed(wanted, store, yes=yes, dry_run=dry_run, may_be_none=bool(named))
@@ -242,7 +242,7 @@ def _marked(
 
 def _described(waiting: Waiting) -> str:
     delivery = waiting.delivery
-    return f"{delivery.reference} {waiting.shown} try {delivery.attempt} of {delivery.max_attempts}"
+    return f"{delivery.reference} {story.masked(delivery)} try {delivery.attempt} of {delivery.max_attempts}"
 
 
 def _row(waiting: Waiting, now: int, *, reveal: bool) -> Row:
@@ -265,7 +265,7 @@ def _as_json(waiting: Waiting, *, reveal: bool) -> Json:
     return {
         "reference": delivery.reference,
         "recipient": story.recipient_of(delivery),
-        "address": story.addresses(delivery) if reveal else waiting.shown,
+        "address": story.addresses(delivery) if reveal else story.masked(delivery),
         "channel": delivery.channel,
         "claim": delivery.claim.id,
         "customer": delivery.claim.customer_number,

@@ -2,7 +2,6 @@
 
 from contextlib import closing
 from functools import partial
-from importlib.metadata import version
 from logging import getLevelNamesMapping
 from pathlib import Path
 from socket import gethostname
@@ -13,7 +12,7 @@ from urllib.parse import unquote
 import typer
 
 from softbounce import embedded
-from softbounce.cli.console import PolicyOption, say
+from softbounce.cli.console import PolicyOption, release, say
 from softbounce.cli.desk import policy_of, store_url
 from softbounce.embedded import Embedded
 from softbounce.settings import Settings, StreamSink
@@ -46,8 +45,8 @@ def run_(
 ) -> None:
     """Run the service: a worker and, unless SOFTBOUNCE_REDIS_URL is set, a durable Valkey of its own.
 
-    Ctrl-C or SIGTERM ends it in order. A killed Valkey is started again; after a crash, run it again: what was
-    accepted is still there.
+    Ctrl-C or SIGTERM ends it in order. A killed Valkey is started again; after a crash, run it again: what
+    was accepted is still there.
     """
     settings = Settings.load(data=data, policy=policy, resend_to=resend_to)
     policy_of(settings.policy)  # an invalid policy refuses before anything starts
@@ -115,12 +114,13 @@ def banner(settings: Settings, *, is_embedded: bool, began: float) -> str:
     policy, url = policy_of(settings.policy), store_url(settings)
     with closing(Store.open(url)) as store:
         facts = store.facts()
-    where = f"{'embedded ' if is_embedded else ''}{facts.kind} {facts.version}, {'AOF' if facts.aof else 'no AOF'}"
+    kept = "AOF" if facts.aof else "no AOF"
+    where = f"{'embedded ' if is_embedded else ''}{facts.kind} {facts.version}, {kept}"
     to = settings.sink
     sink = f"stream {to.key}" if isinstance(to, StreamSink) else f"Celery task {to.task}, queue {to.queue}"
     rules = f"policy {policy.file} {policy.revision}, {policy.rules_count} code rules"
     return (
-        f"  softbounce {version('softbounce')}   {rules}    store {where}, {_short(mask_url(url))}\n"
+        f"  softbounce {release()}   {rules}    store {where}, {_short(mask_url(url))}\n"
         f"  intake stream {Keys(settings.namespace).stream('events')}     hand-over {sink}"
         f"     ready in {monotonic() - began:.1f} s\n"
         "  report a failure: softbounce events report event.json      why? softbounce explain REFERENCE"

@@ -48,10 +48,12 @@ def explain_recipient(value: str, channel: str | None, *, store: Store, output: 
         tell("", facts, output)
         return
     rows = list(_evidence(standing, now))
-    for entry in facts["suppressions"]:
-        scope = f"merchant {entry['merchant']}, " if entry["merchant"] else ""
-        text = f"{entry['code']}, {scope}since {entry['since']}, until {entry['until']}, by {entry['origin']}"
-        rows.append(("on the list", plain(f"{text}, events {' '.join(entry['evidence']) or 'none'}")))
+    for entry in entries:
+        row = entry.row(reveal=False)
+        scope = f"merchant {row['merchant']}, " if row["merchant"] else ""
+        dates = f"since {time_of(int(entry.entry['at']), now)}, {until_of(entry.entry.get('z'), now)}"
+        events = f", events {' '.join(row['evidence'])}" if row["evidence"] else ""
+        rows.append(("on the list", plain(f"{row['code']}, {scope}{dates}, by {row['origin']}{events}")))
     if pause:
         rows.append(
             ("paused", f"until {when(int(pause['z']), zone(), now)}, by {plain(pause.get('by', ''))}")
@@ -95,6 +97,11 @@ def sentence(verdict: Verdict, now: int) -> str:
         cause=f"Listed by {plain(by)}: {plain(why)}" if by_hand else cause(verdict.reason),
         date=until,
     )
+
+
+def until_of(end: int | None, now: int) -> str:
+    """Return how long an entry lasts."""
+    return "for ever" if end is None else f"until {date(end, zone(), now)}"
 
 
 def as_json(verdict: Verdict) -> Json:

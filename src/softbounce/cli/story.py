@@ -10,10 +10,10 @@ from softbounce.core.durations import HOUR
 from softbounce.core.events import Event, parse
 from softbounce.core.policy import Disposition, Fault, Policy
 from softbounce.core.reasons import cause
-from softbounce.core.recipients import Channel, mask
-from softbounce.core.records import Delivery, command_id, digest, iso
+from softbounce.core.recipients import Channel, mask, recipient
+from softbounce.core.records import Delivery, command_id, iso
 from softbounce.core.texts import date, label, when
-from softbounce.errors import InvalidEvent
+from softbounce.errors import InvalidEvent, InvalidRecipient
 from softbounce.store import Store
 from softbounce.store.retries import Story
 
@@ -38,10 +38,21 @@ def addresses(delivery: Delivery) -> str:
     return ", ".join(to if isinstance(to, str) else str(to) for to in delivery.recipients)
 
 
+def masked(delivery: Delivery) -> str:
+    """Return the first address masked, and how many more there are; empty where none is kept any more."""
+    if not delivery.recipients:
+        return ""
+    first, *more = delivery.recipients
+    try:
+        known = mask(recipient(first, Channel(delivery.channel)).address)
+    except (ValueError, InvalidRecipient):  # no channel, or no address on it
+        known = mask(first) if isinstance(first, str) else "•••"
+    return f"{known} and {len(more)} more" if more else known
+
+
 def shown(story: Story) -> str:
     """Return the masked recipient, also after the address was let go."""
-    known = [mask(to) for to in story.delivery.recipients if isinstance(to, str)]
-    return ", ".join(known) or next((entry["to"] for entry in story.history if entry.get("to")), "")
+    return masked(story.delivery) or next((entry["to"] for entry in story.history if entry.get("to")), "")
 
 
 def steps(story: Story) -> list[Json]:
@@ -131,6 +142,8 @@ def headline(story: Story, store: Store, now: int) -> str:
             told = label("cancelled", **_cancelled(delivery, store, now))
         case "delivered" if not delivery.attempt:
             told = label("delivered", time=facts["time"])
+        case "given_up" if not delivery.attempt:
+            told = label("given_up", cause=facts["cause"], case=facts["case"])
         case "delivered" | "given_up" as outcome:
             told = label(outcome, **facts)
         case other:
@@ -141,11 +154,11 @@ def headline(story: Story, store: Store, now: int) -> str:
 def _cancelled(delivery: Delivery, store: Store, now: int) -> Json:
     """Return who stopped it, when and why, as the newest fitting audit entry says."""
     marks = {
-        f"reference:{digest(delivery.reference)}",
+        f"reference:{delivery.reference}",
         f"claim:{delivery.claim.id}",
         f"customer:{delivery.claim.customer_number}",
         f"merchant:{delivery.merchant}",
-        f"recipient:{delivery.rid}",
+        f"recipient:r_{delivery.rid}",
     }
     for entry in store.control.audit(count=1000):
         if entry["action"] == "cancel" and entry["what"] in marks:

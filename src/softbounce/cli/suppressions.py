@@ -146,7 +146,7 @@ def add(
             merchant=merchant,
         )
         until = now + expires if expires else None
-        sentence = f"Listed: {mask(recipient)} r_{rid}, until {time_of(until, now) or 'removed'}."
+        sentence = f"Listed: {mask(recipient)} r_{rid}, {standing.until_of(until, now)}."
         tell(sentence, {"action": "add", "recipient": f"r_{rid}", "until": iso(until)}, output)
 
 
@@ -186,7 +186,7 @@ def import_(
     actor: Actor = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Add recipients from a file: columns channel, and address or recipient (r_...), the rest as in an export.
+    """Add recipients from a file: columns channel, address or recipient (r_...), the rest as in an export.
 
     A file that cannot be read changes nothing. Rows that cannot be taken are listed on stderr, exit code 5.
     """
@@ -208,7 +208,7 @@ def import_(
 
 @app.command(cls=Filtered)
 def export(words: Words = None, *, form: FormOption = Form.CSV, reveal: Reveal = False) -> None:
-    """Write the list to stdout. Masked, it imports again under the same key; a provider needs ``--reveal``."""
+    """Write the list to stdout. Masked, it imports again under the same key; providers need ``--reveal``."""
     with opened() as store:
         if reveal:
             _note_reveal(store, words)
@@ -251,7 +251,7 @@ def _row(entry: Suppression, now: int, *, reveal: bool) -> Row:
         row["merchant"],
         row["origin"],
         time_of(int(entry.entry["at"]), now),
-        time_of(until, now) or "ever",
+        time_of(until, now) or "for ever",
     )
 
 

@@ -229,7 +229,9 @@ def _settings(facts: Facts) -> Iterator[Row]:
     """Yield the settings that decided, each with its line and layer, and what it replaces."""
     rule, policy, outcome = facts.plan.rule, facts.policy, _outcome(facts)
     fault = rule.sources.get("fault")
-    fault_at = "same line" if fault is None or fault.line == rule.line else f":{fault.line}"
+    fault_at = "same line"
+    if fault is not None and fault.line != rule.line:
+        fault_at = f":{fault.line}" if fault.line else "built in"
     yield "do", rule.do.value, policy.at(rule.line), rule.name, f"fault {rule.fault}, {fault_at}"
     for name in SETTINGS.get(outcome, ()):
         source = rule.sources.get(name)

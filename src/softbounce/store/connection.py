@@ -1,5 +1,6 @@
 """One client for one store: how to connect, what an error means, whether the store is fit for our state."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,16 +13,17 @@ from redis.retry import Retry
 from softbounce.errors import Overloaded, StoreUnreachable
 
 _TIMEOUT = 10.0  # seconds; longer than the longest blocking read, see streams.BLOCK_MS
-_NOT_NOW = (
-    "LOADING",
-    "READONLY",
-    "MISCONF",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "NOREPLICAS",
-    "BUSY ",
-)  # "BUSY " is a script; BUSYGROUP is an answer
+_NOT_NOW = re.compile(  # in a pipeline redis-py puts its own words before the server's
+    r"(?:^|caused error: )"
+    r"(?:LOADING|READONLY|MISCONF|NOREPLICAS|BUSY|UNKILLABLE)\b"
+)
+
+_NOT_NOW_KINDS = (  # redis-py takes the word off these
+    exceptions.ReadOnlyError,
+    exceptions.MasterDownError,
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
+)
 
 
 def connect(url: str) -> redis.Redis:
@@ -52,7 +54,7 @@ def reaching() -> Iterator[None]:
         raise Overloaded(msg) from error
     except exceptions.ResponseError as error:
         text = str(error)
-        if text.startswith(_NOT_NOW):
+        if isinstance(error, _NOT_NOW_KINDS) or _NOT_NOW.search(text):
             msg = f"the store refuses for now: {text[:120]}"
             raise StoreUnreachable(msg) from error
         raise

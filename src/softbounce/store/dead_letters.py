@@ -64,10 +64,8 @@ class DeadLetters:
             raise NotFound(msg)
         return _letter(ident, raw)
 
-    def replay(
-        self, letters: Sequence[KeptInput], *, events: EventStream, reason: str, actor: str
-    ) -> None:
-        """Report whole letters again. A crash repeats some, and one that fails again is kept: nothing is lost."""
+    def replay(self, letters: Sequence[KeptInput], *, events: EventStream, reason: str, actor: str) -> None:
+        """Report whole letters again. A crash may repeat some; one that fails again is kept."""
         entry = {"actor": actor, "action": "replay dead letters", "reason": reason}
         for start in range(0, len(letters), _BLOCK):
             block = letters[start : start + _BLOCK]

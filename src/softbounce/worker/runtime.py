@@ -26,6 +26,7 @@ log = get_logger()
 
 DRAIN = 25.0  # s for what has begun, after the word to stop
 IDLE = 0.1  # s between two looks at a store with nothing to do: precise enough for retries of hours
+GONE = 3_600_000  # ms without a read, after which a worker's name leaves the group
 IDLE_VIRTUAL = 0.002  # s; in virtual time somebody waits for us
 
 
@@ -130,6 +131,7 @@ class Runtime:
             before = 0 if self._virtual else now - policy.retention.dedupe  # longer than any retry may take
             self.pump.trim(before=before)
             self.notices.trim(before=before)
+            self.store.events.forget_consumers(idle_ms=GONE)
         return False
 
     def _keep_going(self, name: str, turn: Callable[[], bool]) -> None:

@@ -19,6 +19,6 @@ local function suppress(field, entry, retention)
   end
   redis.call("HSET", suppressions, field, cjson.encode(entry))
   redis.call("XADD", audit, "MINID", "~", string.format("%d", now - retention), "*", "entry", cjson.encode({
-    at = now, actor = "policy", action = "suppress", what = field, reason = entry.code,
+    at = now, actor = "policy", action = "suppress", what = "r_" .. field, reason = entry.code,
   }))
 end

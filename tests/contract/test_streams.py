@@ -1,0 +1,97 @@
+"""The event stream: nothing unread is lost, nothing is read twice without need."""
+
+import fakeredis
+import pytest
+
+from softbounce.errors import StoreUnreachable
+from softbounce.store.connection import reaching
+
+
+def test_what_was_reported_before_the_first_worker_is_read(book):
+    """The consumer group starts at 0, never at $."""
+    book.store.events.publish([b"one", b"two"])
+
+    entries, now = book.store.events.read("w1", count=10, block_ms=0)
+
+    assert [entry.raw for entry in entries] == [b"one", b"two"]
+    assert now == book.now
+
+
+def test_an_acknowledged_event_leaves_the_stream(book):
+    """XDEL and XACK in one step: nothing stays for ever."""
+    book.store.events.publish([b"one"])
+    entries, _ = book.store.events.read("w1", count=10, block_ms=0)
+    book.store.events.ack(entries)
+
+    lag = book.store.events.lag()
+    assert (lag.unread, lag.pending) == (0, 0)
+
+
+def test_what_a_dead_worker_read_is_taken_over(book):
+    """An event that was read and never acknowledged comes to another worker, with its count of deliveries."""
+    book.store.events.publish([b"one"])
+    book.store.events.read("dead", count=10, block_ms=0)
+
+    (entry,) = book.store.events.reclaim("living", idle_ms=0, count=10)
+
+    assert (entry.raw, entry.deliveries) == (b"one", 2)
+
+
+def test_a_lost_stream_is_made_again(book, client):
+    """NOGROUP means that data was lost; the group is made anew, from 0."""
+    if isinstance(client, fakeredis.FakeRedis):
+        pytest.skip("fakeredis answers a read of a missing stream with words of its own")
+    book.store.events.make_group()
+    client.delete(book.store.events.key)
+    assert book.store.events.read("w1", count=10, block_ms=0)[0] == []
+    book.store.events.publish([b"one"])
+
+    assert [entry.raw for entry in book.store.events.read("w1", count=10, block_ms=0)[0]] == [b"one"]
+
+
+def test_a_producer_that_waits_hears_the_outcome(book):
+    """Events report --wait: the reply goes out before the acknowledgement."""
+    book.store.events.publish([b"one"], reply="t1")
+    entries, _ = book.store.events.read("w1", count=10, block_ms=0)
+    book.store.events.ack(entries, replies={entries[0].id: {"outcome": "scheduled"}})
+
+    (reply,) = book.store.events.wait_replies("t1", count=1, seconds=1)
+    assert (reply["outcome"], reply["entry"]) == ("scheduled", entries[0].id)
+
+
+def test_gone_workers_leave_the_group(book, client):
+    """Each start has a name of its own; those that hold nothing are forgotten."""
+    book.store.events.publish([b"one", b"two"])
+    book.store.events.ack(book.store.events.read("idle", count=1, block_ms=0)[0])
+    book.store.events.read("busy", count=1, block_ms=0)
+    book.store.events.forget_consumers(idle_ms=-1)
+
+    names = [row["name"] for row in client.xinfo_consumers(book.store.events.key, "softbounce")]
+    assert names == [b"busy"]
+
+
+def test_the_outgoing_stream_keeps_what_a_group_has_not_acknowledged(book, client):
+    """The resend stream is trimmed up to the oldest unacknowledged entry, however old the rest is."""
+    out = book.store.stream("softbounce:resend")
+    out.add([("a", "command", "1"), ("b", "command", "2"), ("c", "command", "3")])
+    client.xgroup_create(out.key, "pipeline", id="0")
+    read = client.xreadgroup("pipeline", "p1", {out.key: ">"}, count=2)
+    ids = [entry for entry, _ in next(iter(read.values()) if isinstance(read, dict) else iter([read[0][1]]))]
+    client.xack(out.key, "pipeline", ids[0])
+
+    assert out.trim(before=0) == 1
+    assert [fields["id"] for _, fields in out.read()] == ["b", "c"]
+
+
+def test_a_refusal_in_a_pipeline_may_pass_by_itself():
+    """redis-py puts its own words before the server's; they still mean: not now."""
+    from redis import exceptions
+
+    with pytest.raises(StoreUnreachable), reaching():
+        message = "Command # 1 (XADD x) of pipeline caused error: MISCONF Redis is configured to save"
+        raise exceptions.ResponseError(message)
+    with pytest.raises(StoreUnreachable), reaching():
+        raise exceptions.ReadOnlyError
+    with pytest.raises(exceptions.ResponseError), reaching():
+        message = "WRONGTYPE Operation against a key"
+        raise exceptions.ResponseError(message)
