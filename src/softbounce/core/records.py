@@ -1,12 +1,13 @@
 """A delivery as the store keeps it: identity, record (Lua's head, our payload), resend command."""
 
 import hashlib
-import json
 import uuid
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+from pydantic_core import from_json, to_json
 
 from softbounce.core.events import Claim, Event
 from softbounce.core.policy import Rule
@@ -53,7 +54,7 @@ def payload(event: Event, rule: Rule, *, revision: str, channel: str) -> str:
     }
     if extra := {name: value for name, value in extra.items() if value}:
         row.append(extra)
-    return json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+    return to_json(row).decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +98,8 @@ def decode(delivery: str, raw: bytes | str) -> Delivery:
     """Return the delivery that the store keeps as ``raw``."""
     text = raw.decode() if isinstance(raw, bytes) else raw
     first, second, third = text.split("\n", 2)
-    head = json.loads(first)
-    row = json.loads(second) or ["", "", "", "", "", "", "", "", "", 0]
+    head = from_json(first)
+    row = from_json(second) or ["", "", "", "", "", "", "", "", "", 0]
     extra = row[_EXTRA] if len(row) > _EXTRA else {}
     code = row[7]
     return Delivery(
@@ -114,7 +115,7 @@ def decode(delivery: str, raw: bytes | str) -> Delivery:
         waits_for=head.get("w"),
         reference=row[0],
         channel=row[1],
-        recipients=tuple(json.loads(third)) if third else (),
+        recipients=tuple(from_json(third)) if third else (),
         claim=Claim(
             id=_given(row[2]),
             merchant_id=_given(row[3]),
@@ -146,7 +147,7 @@ def iso(moment: int | None) -> str | None:
     """Return a time as RFC 3339 in UTC, to the second, or None."""
     if moment is None:
         return None
-    return datetime.fromtimestamp(moment / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{datetime.fromtimestamp(moment // 1000, UTC).replace(tzinfo=None).isoformat()}Z"
 
 
 def claim_json(claim: Claim) -> Json:
