@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from softbounce import embedded
+
+# A rule about values is no rule about speed: a first draw imports half a library on a busy machine.
+settings.register_profile("softbounce", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("softbounce")
 
 
 def named(variable: str, what: str) -> str:

@@ -100,3 +100,8 @@ def test_what_the_store_refuses_for_now_may_pass_by_itself(error, answer):
     """redis-py puts its own words before the server's, or takes the server's away; a bug stays a bug."""
     with pytest.raises(answer), reaching():
         raise error
+
+
+def test_the_suite_ran_on_an_external_redis_too(redis_url):
+    """Without SOFTBOUNCE_TEST_REDIS_URL the suite runs on fakeredis and Valkey alone; this skip says so."""
+    assert redis_url

@@ -10,7 +10,7 @@ from softbounce.cli.desk import hashed_words, opened
 from softbounce.core.filters import parse_filter
 from softbounce.core.records import iso
 
-app = typer.Typer(no_args_is_help=True, help="Who changed what, and why.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Who changed what, and why.")
 
 HEAD = ("WHO", "ACTION", "WHAT", "REASON")
 FILTER_KEYS = ("who", "action", "what", "reason", "age")
@@ -32,7 +32,7 @@ def list_(
     """List changes, the newest first: ``audit list who:alice action:mode* 'age:<2d'``."""
     with opened() as store:
         now = store.now()
-        wanted = parse_filter(hashed_words(list(words or ()), store), keys=FILTER_KEYS, bare="what")
+        wanted = parse_filter(hashed_words(words, store, bare="what"), keys=FILTER_KEYS, bare="what")
         entries = store.control.audit(count=EVERYTHING if wanted.terms else limit)
         found = [entry for entry in entries if wanted.matches(_facts(entry, now))]
         show((zoned("WHEN"), *HEAD), (row(entry, now) for entry in found[:limit]), output)

@@ -25,7 +25,7 @@ from softbounce.cli.console import (
     time_of,
     zoned,
 )
-from softbounce.cli.desk import agreed, note_reveal, opened, policy_of, who
+from softbounce.cli.desk import agreed, note_reveal, opened, policy_of, spelled, who
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
 from softbounce.core.reasons import cause
@@ -36,7 +36,7 @@ from softbounce.errors import InvalidSettings, NotFound
 from softbounce.store import Store
 from softbounce.store.cases import FILTER_KEYS, Case
 
-app = typer.Typer(no_args_is_help=True, help="What a person must look at.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="What a person must look at.")
 
 HEAD = ("CASE", "STATE", "WHAT", "MERCHANT", "COUNT", "OLDEST", "SUGGESTION")
 SUGGESTIONS = {
@@ -61,9 +61,10 @@ def list_(words: Words = None, *, output: OutputOption = Output.TABLE) -> None:
     """
     with opened() as store:
         now = store.now()
-        wanted = parse_filter(list(words or ()), keys=FILTER_KEYS, bare="case")
-        if not any(term.key in ("state", "case") for term in wanted.terms):
-            wanted = parse_filter([*(words or ()), "-state:resolved"], keys=FILTER_KEYS, bare="case")
+        known = spelled(words, bare="case")
+        if not any(word.startswith(("state:", "-state:", "case:")) for word in known):
+            known.append("-state:resolved")
+        wanted = parse_filter(known, keys=FILTER_KEYS)
         show(HEAD, (_row(case, now) for case in store.cases.select(wanted, now=now)), output)
 
 
@@ -188,8 +189,9 @@ def _suppress(
 def _refusals(
     case: Case, members: Sequence[Delivery], *, policy: Policy, reason: str, now: int
 ) -> Iterator[Json]:
-    about = [(str(case.entry["recipient"]), case.entry.get("mask", ""), case.entry.get("channel", ""))]
-    for rid, address, channel in about if case.entry.get("recipient") else map(_whom, members):
+    named = case.entry.get("recipient")
+    about = (str(named), case.entry.get("mask", ""), case.entry.get("channel", ""))
+    for rid, address, channel in [about] if named else map(_whom, members):
         if rid.startswith("*") or not channel:
             continue
         code = case.entry.get("code") or None
@@ -225,7 +227,7 @@ def _what(case: Case) -> str:
         case "incident":
             text = f"Incident: {code}"
         case kind:
-            text = f"{word('case', kind)}: {cause(code)}"
+            text = word("case", kind) + (f": {cause(code)}" if code else "")
     return f"{text}, {detail}" if detail else text
 
 

@@ -65,10 +65,10 @@ OutputOption = Annotated[
 ]
 FormOption = Annotated[Form, typer.Option("--format", help="csv for spreadsheets, ndjson for programs")]
 Words = Annotated[
-    list[str] | None, typer.Argument(metavar="[FILTER]...", help="key:value words; comma: or, leading -: not")
+    list[str] | None, typer.Argument(metavar="FILTER", help="key:value words; comma: or, leading -: not")
 ]
 NeededWords = Annotated[
-    list[str], typer.Argument(metavar="FILTER...", help="key:value words; comma: or, leading -: not")
+    list[str], typer.Argument(metavar="FILTER", help="key:value words; comma: or, leading -: not")
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why: it is what the audit shows")]
 Actor = Annotated[str | None, typer.Option("--actor", help="Who, for the audit; else your user name")]

@@ -9,6 +9,7 @@ from softbounce.cli.console import (
     Actor,
     DryRun,
     Filtered,
+    Json,
     NeededWords,
     Output,
     OutputOption,
@@ -23,14 +24,14 @@ from softbounce.cli.console import (
     time_of,
     zoned,
 )
-from softbounce.cli.desk import agreed, fail_in_part, note_reveal, opened, who
+from softbounce.cli.desk import agreed, fail_in_part, note_reveal, opened, spelled, who
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.recipients import scrub
 from softbounce.core.records import iso
 from softbounce.store import Store
 from softbounce.store.dead_letters import FILTER_KEYS, KeptInput
 
-app = typer.Typer(no_args_is_help=True, help="Input that could not be read.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Input that could not be read.")
 
 HEAD = ("ID", "REASON", "FIELD", "BYTES")
 NOUNS = ("dead letter", "dead letters")
@@ -90,14 +91,12 @@ def replay(
         store.dead_letters.replay(whole, events=store.events, reason=reason, actor=who(actor))
         facts = {"action": "replay", "matched": len(matching), "done": len(whole)}
         tell(f"Replayed: {len(whole):,}. What they become: softbounce dead-letters list", facts, output)
-        too_long = [letter for letter in matching if not letter.is_whole]
-        fail_in_part(
-            [
-                {"id": PREFIX + letter.id, "reason": f"{letter.length} bytes are not kept whole"}
-                for letter in too_long
-            ],
-            of=len(matching),
-        )
+        too_long = [
+            {"id": PREFIX + letter.id, "reason": f"its {letter.length:,} bytes were not kept whole"}
+            for letter in matching
+            if not letter.is_whole
+        ]
+        fail_in_part(too_long, of=len(matching))
 
 
 @app.command(cls=Filtered)
@@ -118,13 +117,8 @@ def drop(
 
 
 def _filter(words: Collection[str] | None) -> Filter:
-    known = [
-        word.replace(PREFIX, "") if word.startswith((PREFIX, f"id:{PREFIX}")) else word
-        for word in words or ()
-    ]
-    return parse_filter(
-        [word if ":" in word else f"id:{word}" for word in known], keys=FILTER_KEYS, bare="id"
-    )
+    known = [word.removeprefix("id:").removeprefix(PREFIX) for word in words or ()]
+    return parse_filter(spelled(known, bare="id"), keys=FILTER_KEYS)
 
 
 def _agreed(words: Collection[str], store: Store, *, yes: bool, dry_run: bool) -> list[KeptInput]:
@@ -137,7 +131,7 @@ def _described(letter: KeptInput) -> str:
 
 
 def _row(letter: KeptInput, now: int) -> Row:
-    facts = {
+    facts: Json = {
         "id": PREFIX + letter.id,
         "at": iso(letter.at),
         "reason": letter.reason,

@@ -3,14 +3,12 @@
 import getpass
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import track
 
 from softbounce.cli.console import IN_PART, REFUSED, Json, as_line, plain, say
 from softbounce.core import policy_file
@@ -24,23 +22,29 @@ from softbounce.telemetry import mask_url
 
 SAMPLES = 5
 TYPED_ABOVE = 100  # matches: from there on a person types the count
+STRIDE = 250  # items between two looks at a counter
 T = TypeVar("T")
 
 
 @contextmanager
 def opened() -> Iterator[Store]:
-    """Open the store that the settings name; where it is away, say which one, without its password."""
+    """Open the store that the settings name."""
     settings = Settings.load()
     url = store_url(settings)
     key = settings.pii_key.get_secret_value().encode() if settings.pii_key else None
     store = Store.open(url, namespace=settings.namespace, pii_key=key, keep_addresses=settings.keep_addresses)
-    try:
+    with naming(url), closing(store):
         yield store
+
+
+@contextmanager
+def naming(url: str) -> Iterator[None]:
+    """Say of a store that is away which one it is, without its password."""
+    try:
+        yield
     except StoreUnreachable as error:
         message = f"{mask_url(url)}: {error}"
         raise StoreUnreachable(message) from error
-    finally:
-        store.close()
 
 
 def store_url(settings: Settings) -> str:
@@ -89,20 +93,25 @@ def channel_of(value: str, given: str | None) -> Channel:
     raise InvalidSettings(message)
 
 
+def spelled(words: Collection[str] | None, *, bare: str) -> list[str]:
+    """Return filter words in full: those without a key are values of ``bare``, any of them."""
+    named = [word for word in words or () if ":" in word]
+    values = [word for word in words or () if ":" not in word]
+    return [*named, f"{bare}:{','.join(values)}"] if values else named
+
+
 def hashed_words(
-    words: Sequence[str], store: Store, *, channel: str | None = None, bare: str = ""
+    words: Collection[str] | None, store: Store, *, bare: str, channel: str | None = None
 ) -> list[str]:
-    """Return filter words with each recipient's address replaced by its hash, under which it is known."""
+    """Return filter words in full, each recipient's address replaced by the hash under which it is known."""
 
     def known(value: str) -> str:
         is_hash = value.startswith("r_") or "*" in value
         return value if is_hash else f"r_{store.suppressions.rid(value, channel_of(value, channel))}"
 
     found = []
-    for word in words:
-        key, colon, values = word.partition(":")
-        if not colon and bare == "recipient":
-            key, values = bare, word
+    for word in spelled(words, bare=bare):
+        key, _, values = word.partition(":")
         is_recipient = key.removeprefix("-") == "recipient" and values
         found.append(f"{key}:{','.join(map(known, values.split(',')))}" if is_recipient else word)
     return found
@@ -155,8 +164,16 @@ def fail_in_part(failures: Sequence[Json], *, of: int) -> None:
         raise typer.Exit(IN_PART)
 
 
-def tracked(items: Iterable[T], title: str, *, total: int | None = None) -> Iterable[T]:
-    """Return the items; while they are taken, a terminal shows on stderr how many were."""
-    if not sys.stderr.isatty():
-        return items
-    return track(items, title, total=total, console=Console(stderr=True), transient=True)
+def tracked(items: Iterable[T], title: str) -> Iterable[T]:
+    """Return the items; meanwhile a terminal shows on stderr how many were taken, every few hundred."""
+    return _counted(items, title) if sys.stderr.isatty() else items
+
+
+def _counted(items: Iterable[T], title: str) -> Iterator[T]:
+    number = 0
+    for number, item in enumerate(items, 1):
+        if number % STRIDE == 0:
+            typer.echo(f"\r{title}: {number:,}", err=True, nl=False)
+        yield item
+    if number >= STRIDE:
+        typer.echo("\r\x1b[K", err=True, nl=False)  # clears the line

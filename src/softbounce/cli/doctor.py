@@ -14,11 +14,11 @@ from softbounce.cli.desk import opened, policy_of
 from softbounce.core.durations import MINUTE, SECOND
 from softbounce.core.policy import Policy
 from softbounce.core.texts import count, span, when
-from softbounce.errors import InvalidPolicy, WrongKey
+from softbounce.errors import InvalidPolicy
 from softbounce.settings import CelerySink, Settings
 from softbounce.store import Store
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 LATE = 10 * MINUTE  # an overdue retry is a fault from here on
 FULL = 0.9  # of the store's memory: producers are refused
@@ -72,10 +72,6 @@ def _store(store: Store) -> Iterator[Finding]:
             Level.FAULT,
             f"the store uses {facts.memory_share:.0%} of maxmemory: reports are refused above {FULL:.0%}",
         )
-    try:
-        store.key  # noqa: B018 - reading it compares it
-    except WrongKey as error:
-        yield Level.FAULT, str(error)
 
 
 def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ from softbounce.core.durations import SECOND, words
 from softbounce.errors import InvalidSettings
 from softbounce.store import Store
 
-app = typer.Typer(no_args_is_help=True, help="Report failures and deliveries.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Report failures and deliveries.")
 
 BLOCK = 500  # events a round trip
 

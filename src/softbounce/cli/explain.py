@@ -34,7 +34,7 @@ from softbounce.errors import InvalidEvent, InvalidSettings, NotFound
 from softbounce.store import Store
 from softbounce.store.retries import Story
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -115,13 +115,20 @@ def _explain_message(reference: str, policy: Policy, *, store: Store, output: Ou
 
 def _message_json(found: Story, policy: Policy, store: Store) -> Json:
     told = story.as_json(found, reveal=False)
+    became = story.becomes(found.delivery, store, store.now())
+    if became in (
+        "cancelled",
+        "suppressed",
+        "delivered",
+    ):  # its record may say so later
+        told |= {"outcome": became, "nextTry": None}
     if (report := story.last_report(found, policy)) is None:
         return told
     planned, _ = report
     decision = core.as_json(planned, policy=policy)
     if decision["escalate"]:
         decision["escalate"]["count"] = soft_bounces(store, found.delivery.rid, planned.rule.soft_bounce)
-    if found.delivery.outcome == "suppressed":
+    if became == "suppressed":
         until = store.suppressions.check(
             f"r_{found.delivery.rid}", "sms", merchant=found.delivery.merchant
         ).until
@@ -136,12 +143,11 @@ def _message_text(found: Story, policy: Policy, store: Store) -> list[str]:
         return story.as_text(found, store, now)
     planned, _ = report
     place, due = story.place(planned, delivery), delivery.due
-    is_waiting = delivery.state == "waiting" and place <= len(planned.dues)
+    became = story.becomes(delivery, store, now)
+    is_waiting = became == "waiting" and place <= len(planned.dues)
     if is_waiting and planned.dues[place - 1].at // 1000 * 1000 == due:
         due = planned.dues[place - 1].at  # the store keeps seconds
-    outcome = {"waiting": "scheduled", "ended": delivery.outcome, "held": "held"}.get(
-        delivery.state, "handed over"
-    )
+    outcome = {"waiting": "scheduled", "leased": "handed over", "out": "handed over"}.get(str(became), became)
     facts = core.Facts(
         plan=planned,
         policy=policy,
@@ -166,7 +172,7 @@ def _brakes(delivery: Delivery, policy: Policy, store: Store, now: int) -> Itera
     """Yield what only the store knows of: why a try does not leave though its time has come."""
     if delivery.revision != policy.revision:
         yield f"  decided under policy {delivery.revision}; the lines are of {policy.file} as it is now"
-    if delivery.state != "waiting":
+    if story.becomes(delivery, store, now) != "waiting":
         return
     for mode in store.control.modes():
         if mode.mode != "on" and mode.merchant in ("*", delivery.merchant):

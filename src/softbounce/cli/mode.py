@@ -21,7 +21,7 @@ from softbounce.core.records import iso
 from softbounce.errors import InvalidSettings
 from softbounce.store.control import Mode
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 ALL = "*"
 MEANS = {

@@ -17,7 +17,9 @@ from softbounce.core.recipients import Channel
 from softbounce.errors import InvalidPolicy, InvalidSettings
 from softbounce.settings import packaged_policy, policy_text
 
-app = typer.Typer(no_args_is_help=True, help="The file that says what each failure means.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="The file that says what each failure means."
+)
 
 DEFAULT_PATH = Path("config/policy.yaml")
 WIDE = 200  # columns where nobody looks: a pipe takes whole lines

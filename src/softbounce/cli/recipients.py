@@ -7,7 +7,7 @@ import typer
 from softbounce.cli.console import Actor, ChannelOption, Output, OutputOption, Reason, tell
 from softbounce.cli.desk import channel_of, opened, policy_of, who
 
-app = typer.Typer(no_args_is_help=True, help="Erase a recipient's address.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Erase a recipient's address.")
 
 
 @app.callback()

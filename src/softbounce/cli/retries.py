@@ -42,7 +42,7 @@ from softbounce.store.control import KINDS
 from softbounce.store.listing import write_rows
 from softbounce.store.retries import FILTER_KEYS, Waiting
 
-app = typer.Typer(no_args_is_help=True, help="What waits to be sent again.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="What waits to be sent again.")
 
 PAUSABLE = ("reference", "claim", "merchant", "recipient", "channel", "code")
 NOUNS = ("waiting retry", "waiting retries")
@@ -118,9 +118,7 @@ def run_now(
         matching = _agreed(_filter(words, store), store, yes=yes, dry_run=dry_run)
         idents = [waiting.delivery.id for waiting in matching]
         moved = store.retries.run_now(idents, reason=reason, actor=who(actor))
-        sentence = (
-            f"{moved:,} of {count(len(idents), 'retries')} now due; they leave within the hand-over rate."
-        )
+        sentence = f"Due now: {count(moved, 'retries')}. What is due leaves at the hand-over rate."
         tell(sentence, {"action": "run-now", "matched": len(idents), "done": moved}, output)
         mode = store.control.modes()[0]
         if mode.mode != "on":
@@ -210,7 +208,7 @@ def resume(
 
 
 def _filter(words: Collection[str] | None, store: Store) -> Filter:
-    return parse_filter(hashed_words(list(words or ()), store), keys=FILTER_KEYS)
+    return parse_filter(hashed_words(words, store, bare="reference"), keys=FILTER_KEYS)
 
 
 def _agreed(
@@ -284,5 +282,5 @@ def _as_json(waiting: Waiting, *, reveal: bool) -> Json:
 
 
 def _note_reveal(store: Store, words: Collection[str] | None) -> None:
-    what = " ".join(hashed_words(list(words or ()), store)) or "all"
+    what = " ".join(hashed_words(words, store, bare="reference")) or "all"
     note_reveal(store, f"retries {what}")

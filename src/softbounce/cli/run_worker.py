@@ -13,16 +13,16 @@ import typer
 
 from softbounce import embedded
 from softbounce.cli.console import PolicyOption, release, say
-from softbounce.cli.desk import policy_of, store_url
+from softbounce.cli.desk import naming, policy_of, store_url
 from softbounce.embedded import Embedded
 from softbounce.settings import Settings, StreamSink
 from softbounce.store import Store
 from softbounce.store.keys import Keys
 from softbounce.telemetry import get_logger, mask_url
 
-run = typer.Typer()
-worker = typer.Typer()
-demo = typer.Typer()
+run = typer.Typer(add_completion=False)
+worker = typer.Typer(add_completion=False)
+demo = typer.Typer(add_completion=False)
 
 log = get_logger()
 
@@ -69,7 +69,6 @@ def worker_(
 ) -> None:
     """Run one more worker on the store that is set, or that ``softbounce run`` keeps in its folder."""
     settings = Settings.load(data=data, policy=policy, resend_to=resend_to)
-    store_url(settings)
     policy_of(settings.policy)
     _work(settings, None, log_level=log_level, name=name)
 
@@ -106,7 +105,9 @@ def _work(settings: Settings, server: Embedded | None, *, log_level: str, name: 
             say(greetings.pop()())
 
     hostname = f"{name}@{gethostname()}" if name else None
-    raise typer.Exit(run_worker(settings, hostname=hostname, loglevel=level, keep=keep))
+    with naming(store_url(settings)):
+        code = run_worker(settings, hostname=hostname, loglevel=level, keep=keep)
+    raise typer.Exit(code)
 
 
 def banner(settings: Settings, *, is_embedded: bool, began: float) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import typer
 
+from softbounce.cli import story
 from softbounce.cli.console import Json, Output, columns, plain, tell, time_of, zone
 from softbounce.cli.desk import channel_of
 from softbounce.core.filters import parse_filter
@@ -63,7 +64,7 @@ def explain_recipient(value: str, channel: str | None, *, store: Store, output: 
         for found in waiting
     ]
     shown = next((entry["address"] for entry in facts["suppressions"]), "") or next(
-        (found.shown for found in waiting), ""
+        (story.masked(found.delivery) for found in waiting), ""
     )
     typer.echo(f"{sentence(verdict, now)}   {'   '.join(filter(None, [plain(shown), f'r_{rid}', str(on)]))}")
     for line in columns(rows) if rows else ["nothing is known of it: no report, no entry, no pause"]:

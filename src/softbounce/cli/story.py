@@ -112,6 +112,13 @@ def case_of(story: Story) -> str | None:
     return next((entry["c"] for entry in reversed(story.history) if entry.get("c")), None)
 
 
+def becomes(delivery: Delivery, store: Store, now: int) -> str | None:
+    """Return the delivery's outcome, else its state; what waits and has been stopped counts as ended."""
+    if delivery.state == "waiting" and (end := store.retries.end_of(delivery, now=now)):
+        return str(end["state"])
+    return delivery.outcome if delivery.state == "ended" else delivery.state
+
+
 def headline(story: Story, store: Store, now: int) -> str:
     """Return in a sentence or two how a delivery stands."""
     delivery = story.delivery
@@ -123,7 +130,7 @@ def headline(story: Story, store: Store, now: int) -> str:
         "n": delivery.attempt,
         "hours": round((ended - delivery.first_failed) / HOUR),
     }
-    match delivery.outcome if delivery.state == "ended" else delivery.state:
+    match becomes(delivery, store, now):
         case "waiting" if delivery.due is not None:
             due = {"time": when(delivery.due, zone(), now), "m": delivery.max_attempts}
             told = label("scheduled", **facts | due)
@@ -139,7 +146,7 @@ def headline(story: Story, store: Store, now: int) -> str:
             until = store.suppressions.check(f"r_{delivery.rid}", Channel.SMS, merchant=merchant).until
             told = label("suppressed", **facts, date=until and date(until, zone(), now))
         case "cancelled":
-            told = label("cancelled", **_cancelled(delivery, store, now))
+            told = _stopped(store.retries.end_of(delivery, now=now), now)
         case "delivered" if not delivery.attempt:
             told = label("delivered", time=facts["time"])
         case "given_up" if not delivery.attempt:
@@ -151,23 +158,12 @@ def headline(story: Story, store: Store, now: int) -> str:
     return told
 
 
-def _cancelled(delivery: Delivery, store: Store, now: int) -> Json:
-    """Return who stopped it, when and why, as the newest fitting audit entry says."""
-    marks = {
-        f"reference:{delivery.reference}",
-        f"claim:{delivery.claim.id}",
-        f"customer:{delivery.claim.customer_number}",
-        f"merchant:{delivery.merchant}",
-        f"recipient:r_{delivery.rid}",
-    }
-    for entry in store.control.audit(count=1000):
-        if entry["action"] == "cancel" and entry["what"] in marks:
-            return {
-                "who": entry["actor"],
-                "time": when(entry["at"], zone(), now),
-                "reason": plain(entry["reason"]),
-            }
-    return {}
+def _stopped(end: Json | None, now: int) -> str:
+    """Return who stopped it, when and why, where somebody did."""
+    if end is None or not end.get("by"):
+        return label("cancelled")
+    when_ = when(int(end["a"]), zone(), now)
+    return label("cancelled", who=plain(end["by"]), time=when_, reason=plain(end["reason"]))
 
 
 def as_json(story: Story, *, reveal: bool) -> Json:

@@ -48,14 +48,14 @@ from softbounce.cli.desk import (
 )
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.reasons import cause
-from softbounce.core.recipients import mask
+from softbounce.core.recipients import mask, normalise
 from softbounce.core.records import iso
 from softbounce.errors import InvalidEvent, InvalidSettings
 from softbounce.store import Store, Verdict
 from softbounce.store.listing import Suppression, read_rows, write_rows
 from softbounce.store.suppressions import FILTER_KEYS
 
-app = typer.Typer(no_args_is_help=True, help="Who is not sent to any more.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Who is not sent to any more.")
 
 HEAD = ("RECIPIENT", "HASH", "CHANNEL", "CAUSE", "MERCHANT", "ORIGIN")
 RecipientArgument = Annotated[str, typer.Argument(metavar="RECIPIENT", help="An address, or its r_... hash")]
@@ -83,7 +83,7 @@ def list_(words: Words = None, *, reveal: Reveal = False, output: OutputOption =
 @app.command()
 def check(
     recipients: Annotated[
-        list[str], typer.Argument(metavar="RECIPIENT... | -", help="Addresses, or - for one a line on stdin")
+        list[str], typer.Argument(metavar="RECIPIENT | -", help="Addresses, or - for one a line on stdin")
     ],
     *,
     channel: ChannelOption = None,
@@ -135,10 +135,10 @@ def add(
 ) -> None:
     """Refuse a recipient by your own word."""
     with opened() as store:
-        now = store.now()
+        now, on = store.now(), channel_of(recipient, channel)
         rid = store.suppressions.add(
             recipient,
-            channel_of(recipient, channel),
+            on,
             reason=reason,
             actor=who(actor),
             now=now,
@@ -146,13 +146,13 @@ def add(
             merchant=merchant,
         )
         until = now + expires if expires else None
-        sentence = f"Listed: {mask(recipient)} r_{rid}, {standing.until_of(until, now)}."
+        sentence = f"Listed: {mask(normalise(recipient, on))} r_{rid}, {standing.until_of(until, now)}."
         tell(sentence, {"action": "add", "recipient": f"r_{rid}", "until": iso(until)}, output)
 
 
 @app.command(cls=Filtered)
 def remove(
-    words: Annotated[list[str], typer.Argument(metavar="RECIPIENT | FILTER...")],
+    words: Annotated[list[str], typer.Argument(metavar="RECIPIENT | FILTER")],
     *,
     reason: Reason,
     channel: ChannelOption = None,
@@ -198,7 +198,7 @@ def import_(
         results = store.suppressions.load(rows, reason=reason, actor=who(actor), now=store.now())
         failures = [
             {"row": number, "path": problem.path, "reason": problem.reason}
-            for number, problem in enumerate(tracked(results, "importing", total=total), 1)
+            for number, problem in enumerate(tracked(results, f"importing {total:,}"), 1)
             if problem
         ]
         taken = total - len(failures)
@@ -236,7 +236,7 @@ def history(
 
 
 def _filter(words: Collection[str] | None, store: Store, *, channel: str | None = None) -> Filter:
-    known = hashed_words(list(words or ()), store, channel=channel, bare="recipient")
+    known = hashed_words(words, store, channel=channel, bare="recipient")
     return parse_filter(known, keys=FILTER_KEYS, bare="recipient")
 
 
@@ -307,5 +307,5 @@ def _rows(source: Any, form: Form, channel: str | None) -> Iterator[Json]:  # no
 
 
 def _note_reveal(store: Store, words: Collection[str] | None) -> None:
-    what = " ".join(hashed_words(list(words or ()), store, bare="recipient")) or "all"
+    what = " ".join(hashed_words(words, store, bare="recipient")) or "all"
     note_reveal(store, f"suppressions {what}")

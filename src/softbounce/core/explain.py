@@ -286,6 +286,8 @@ def _notes(facts: Facts, tries: list[tuple[int, Due]]) -> Iterator[Row]:
 def _why_not_sooner(facts: Facts, due: Due) -> str:
     """Say what holds the next try back."""
     zones, rule = _zones(facts.plan), facts.plan.rule
+    if due not in facts.plan.dues:
+        return "its time was set anew, by a person or after a wait."
     if due.quiet and rule.quiet_hours:
         over = out_of_quiet(due.planned, rule.quiet_hours, zones, 0.0)
         return f"quiet hours until {clock(over, zones[0])} {zones[0]}."

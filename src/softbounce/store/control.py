@@ -99,7 +99,14 @@ class Control:
         """
         field = self.field(kind, value, channel=channel)
         entry = {"a": now, "z": now + CANCEL_KEPT, "by": actor, "reason": reason}
-        self.mark("cancels", {field: entry}, action="cancel", what=field, reason=reason, actor=actor)
+        self.mark(
+            "cancels",
+            {field: entry},
+            action="cancel",
+            what=_named(kind, value, field),
+            reason=reason,
+            actor=actor,
+        )
         return field
 
     def pause(
@@ -108,7 +115,14 @@ class Control:
         """Put aside what becomes due for a kind:value (also channel, code) until then (ms); costs no try."""
         field = self.field(kind, value, channel=channel)
         entry = {"z": until, "by": actor, "reason": reason}
-        self.mark("pauses", {field: entry}, action="pause", what=field, reason=reason, actor=actor)
+        self.mark(
+            "pauses",
+            {field: entry},
+            action="pause",
+            what=_named(kind, value, field),
+            reason=reason,
+            actor=actor,
+        )
         return field
 
     def resume(
@@ -116,7 +130,14 @@ class Control:
     ) -> bool:
         """End a pause; returns whether there was one."""
         field = self.field(kind, value, channel=channel)
-        before = self.mark("pauses", {field: None}, action="resume", what=field, reason=reason, actor=actor)
+        before = self.mark(
+            "pauses",
+            {field: None},
+            action="resume",
+            what=_named(kind, value, field),
+            reason=reason,
+            actor=actor,
+        )
         return before != [""]
 
     def pauses(self) -> dict[str, dict[str, Any]]:
@@ -181,6 +202,11 @@ class Control:
         with reaching():
             found = cast("bytes | None", self._client.hget(self._keys.fixed("policies"), revision))
         return str(json.loads(found)["file"]) if found else "config/policy.yaml"
+
+
+def _named(kind: str, value: object, field: str) -> str:
+    """Return what the audit shows: a reference as it is, a recipient by its hash alone."""
+    return field.replace(":", ":r_", 1) if kind == "recipient" else f"{kind}:{value}"
 
 
 def _json(value: object) -> str:

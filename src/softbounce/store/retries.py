@@ -1,14 +1,14 @@
 """What waits, what became of a message, and a person's word on a single retry."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar, cast
 
 import redis
 
 from softbounce.core.filters import Filter
-from softbounce.core.recipients import mask
 from softbounce.core.records import Delivery, Json, decode, digest
 from softbounce.store.connection import reaching
 from softbounce.store.control import AUDIT_KEPT
@@ -35,12 +35,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """One retry that waits, and what for: waiting, quiet, rate, paused, or leased (being handed over)."""
+    """One retry that waits, and what for: waiting, quiet, rate, paused, sink, or leased (being handed over).
+
+    Or why it will not leave: cancelled, suppressed or delivered; it ends when its time has come.
+    """
 
     delivery: Delivery
     due: int
     state: str
-    shown: str  # the masked recipient
 
     def facts(self, now: int) -> Json:
         """Return what filters are matched against."""
@@ -87,10 +89,10 @@ class Retries:
                     "list[bytes | None]",
                     self._client.hmget(self._keys.fixed("deliveries"), [ident for ident, _ in page]),
                 )
-            for (ident, score), raw in zip(page, raws, strict=True):
-                if raw is None:
-                    continue
-                waiting = _waiting(decode(ident, raw), int(score))
+            scores = {ident: int(score) for ident, score in page}
+            found = [decode(ident, raw) for ident, raw in zip(scores, raws, strict=True) if raw is not None]
+            for delivery, end in zip(found, self._ends(found, now=now), strict=True):
+                waiting = _waiting(delivery, scores[delivery.id], end=end)
                 if wanted.matches(waiting.facts(now)):
                     yield waiting
 
@@ -112,6 +114,31 @@ class Retries:
                 return
             yield [(ident.decode(), score) for ident, score in page]
             start += _PAGE
+
+    def end_of(self, delivery: Delivery, *, now: int) -> Json | None:
+        """Return what will end a waiting retry once it is due: {"state", "by", "reason", "a"}, or None."""
+        return self._ends([delivery], now=now)[0]
+
+    def _ends(self, deliveries: Sequence[Delivery], *, now: int) -> list[Json | None]:
+        """Look at all that ``claim`` will look at, in one round trip."""
+        marks = [_marks(delivery) for delivery in deliveries]
+        fields = [(f"{d.rid}", f"{d.rid}@{d.merchant}") for d in deliveries]
+        if not marks:
+            return []
+        with reaching():
+            pipe = self._client.pipeline(transaction=False)
+            pipe.hmget(self._keys.fixed("cancels"), [field for each in marks for field in each])
+            pipe.hmget(self._keys.fixed("suppressions"), [field for each in fields for field in each])
+            cancels, suppressions = map(iter, pipe.execute())
+        return [
+            _end(
+                delivery,
+                zip(each, islice(cancels, len(each)), strict=True),
+                list(islice(suppressions, 2)),
+                now=now,
+            )
+            for delivery, each in zip(deliveries, marks, strict=True)
+        ]
 
     def find(self, reference: str) -> list[Story]:
         """Return every delivery of a message with its history; empty where the store knows none."""
@@ -185,13 +212,45 @@ class Retries:
             )
 
 
-def _waiting(delivery: Delivery, score: int) -> Waiting:
+def _waiting(delivery: Delivery, score: int, *, end: Json | None) -> Waiting:
     state = "leased" if delivery.state == "leased" else delivery.waits_for or "waiting"
-    first = delivery.recipients[0] if delivery.recipients else ""
-    shown = mask(first) if isinstance(first, str) else ""
-    if len(delivery.recipients) > 1:
-        shown += f" and {len(delivery.recipients) - 1} more"
-    return Waiting(delivery=delivery, due=delivery.due or score, state=state, shown=shown)
+    if end is not None and state != "leased":
+        state = end["state"]
+    return Waiting(delivery=delivery, due=delivery.due or score, state=state)
+
+
+def _marks(delivery: Delivery) -> tuple[str, ...]:
+    reference, claim = delivery.id[:12], delivery.claim
+    return (
+        f"delivered:{reference}:{delivery.channel}",
+        f"reference:{reference}",
+        f"claim:{claim.id}",
+        f"customer:{claim.customer_number}",
+        f"merchant:{delivery.merchant}",
+        f"recipient:{delivery.rid}",
+    )
+
+
+def _end(
+    delivery: Delivery,
+    cancels: Iterable[tuple[str, bytes | None]],
+    suppressions: Iterable[bytes | None],
+    *,
+    now: int,
+) -> Json | None:
+    """Return the first mark that ends the delivery, as ``claim.lua`` decides it."""
+    for field, raw in cancels:
+        if raw is None:
+            continue
+        entry, kind = json.loads(raw), field.partition(":")[0]
+        if kind == "delivered" and entry["z"] > now:
+            return {**entry, "state": "delivered"}
+        if kind in ("reference", "claim") or (kind != "delivered" and entry["a"] >= delivery.first_failed):
+            return {**entry, "state": "cancelled"}
+    for raw in suppressions:
+        if raw is not None and ((entry := json.loads(raw)).get("z") is None or entry["z"] > now):
+            return {**entry, "state": "suppressed"}
+    return None
 
 
 def _chunks(items: Sequence[_T]) -> Iterator[list[_T]]:

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import random
+import socket
 from collections.abc import Callable
 from datetime import date, time
 from functools import cache, cached_property
@@ -104,12 +106,13 @@ def run_worker(
 ) -> int:
     """Run one worker in this process until SIGTERM and return its exit code, 0 after a drain.
 
-    ``keep`` is called about once a second, also while the store is away (to start it again). Raises what
+    ``hostname`` is its name for Celery, which no two may share; by default it holds the process id. ``keep`` is called about once a second, also while the store is away (to start it again). Raises what
     refuses to start, and ``StoreUnreachable``.
     """
     app = make_app(settings)
     app.runtime.keep = keep
-    worker = app.Worker(hostname=hostname, loglevel=loglevel, quiet=True)
+    name = hostname or f"softbounce-{os.getpid()}@{socket.gethostname()}"
+    worker = app.Worker(hostname=name, loglevel=loglevel, quiet=True)
     worker.start()
     app.runtime.store.close()
     return worker.exitcode or 0
