@@ -2,7 +2,6 @@
 
 import json
 import time
-from itertools import islice
 from typing import Any
 
 TRANSIENT = [
@@ -25,8 +24,8 @@ MIX = TRANSIENT * 7 + PERMANENT * 2 + MESSAGE * 3 + MALFORMED  # 28, 8, 3 and 1 
 def events(count: int, *, kinds: list[tuple[str, str, str]] = MIX) -> list[bytes]:
     """Return so many different events of today, each about another message and another recipient."""
     today = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    rows = (kinds[n * 7 % len(kinds)] for n in range(count))  # 7 is prime to 40: the kinds are well mixed
-    return [_event(n, row, today) for n, row in enumerate(islice(rows, count))]
+    # 7 is prime to the 40 of the mix: its kinds come well mingled
+    return [_event(n, kinds[n * 7 % len(kinds)], today) for n in range(count)]
 
 
 def recipients(count: int) -> list[str]:

@@ -81,6 +81,7 @@ def test_a_failure_that_outruns_finish_still_gets_its_next_try(book):
 
     assert (answer.outcome, answer.attempt) == ("scheduled", 2)
     assert book.finish(lease) == ["stale"]
+    assert book.finish(lease, result="later") == ["stale"]
     assert [w.delivery.attempt for w in book.waiting()] == [2]
     assert [entry["k"] for entry in book.story().history] == ["failed", "resent", "failed"]
 
@@ -411,3 +412,31 @@ def test_a_cancel_does_not_rewrite_how_a_delivery_ended(book):
 
     assert book.fail().outcome == "ended"
     assert book.story().delivery.outcome == "delivered"
+
+
+def test_a_long_history_keeps_its_beginning_and_its_end(book):
+    """A message with very many reports keeps the first line and the newest 199."""
+    book.fail(event="first")
+    for n in range(210):
+        book.fail(event=f"e{n}")
+
+    history = book.story().history
+    assert len(history) == 200
+    assert (history[0]["id"], history[-1]["id"]) == ("first", "e209")
+
+
+def test_one_bad_evening_is_not_a_pattern(book):
+    """soft_bounce.apart: three messages that fail within an hour count once."""
+    escalated = [book.fail(f"m{n}", at=book.now - n * MINUTE).escalated for n in range(4)]
+
+    assert escalated == [False] * 4
+
+
+def test_the_window_of_soft_bounces_ends_at_the_newest(book):
+    """A failure older than the window does not count, also where it arrives last."""
+    for n, age in enumerate((0, 20, 40)):
+        escalated = book.fail(f"m{n}", at=book.now - age * DAY).escalated
+
+    assert not escalated
+    standing = book.store.retries.standing(book.store.suppressions.rid(NUMBER, "sms"))
+    assert len(standing["soft_bounces"]) == 2

@@ -174,6 +174,7 @@ def test_the_services_bring_one_message_back(compose: Compose, producer: Callabl
         assert [worker.stop() for worker in reversed(compose.processes)] == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("compose", ["redis"], indirect=True)
 def test_a_service_that_is_away_is_not_healthy(compose: Compose):
     """A check that is always content, or takes another's answer for its own, would start a pipeline on nothing."""
     alone = [name for name in ("redis", "worker", "pipeline") if compose.is_healthy(name)]

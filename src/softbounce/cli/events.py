@@ -25,7 +25,7 @@ from softbounce.cli.console import (
     zoned,
 )
 from softbounce.cli.desk import fail_in_part, opened, tracked
-from softbounce.cli.reports import event_id, read_reports
+from softbounce.cli.files import event_id, read_reports
 from softbounce.core.durations import SECOND, words
 from softbounce.errors import InvalidSettings
 from softbounce.store import Store

@@ -22,7 +22,7 @@ from softbounce.cli.console import (
     zone,
 )
 from softbounce.cli.desk import opened, policy_of
-from softbounce.cli.reports import read_lines, read_reports
+from softbounce.cli.files import read_lines, read_reports
 from softbounce.cli.standing import explain_recipient, pauses_of, soft_bounces
 from softbounce.core import explain as core
 from softbounce.core.decide import plan

@@ -1,12 +1,8 @@
 """``softbounce suppressions``: who is not sent to any more."""
 
-import csv
-import io
 import sys
-from collections.abc import Collection, Iterable, Iterator
-from itertools import chain
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Collection, Iterable
+from typing import Annotated
 
 import typer
 
@@ -19,7 +15,6 @@ from softbounce.cli.console import (
     Filtered,
     Form,
     FormOption,
-    Json,
     MerchantOption,
     Output,
     OutputOption,
@@ -46,13 +41,14 @@ from softbounce.cli.desk import (
     tracked,
     who,
 )
+from softbounce.cli.files import rows_of, text_file
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.reasons import cause
 from softbounce.core.recipients import mask, normalise
 from softbounce.core.records import iso
-from softbounce.errors import InvalidEvent, InvalidSettings
+from softbounce.errors import InvalidSettings
 from softbounce.store import Store, Verdict
-from softbounce.store.listing import Suppression, read_rows, write_rows
+from softbounce.store.listing import Suppression, write_rows
 from softbounce.store.suppressions import FILTER_KEYS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Who is not sent to any more.")
@@ -191,10 +187,11 @@ def import_(
     A file that cannot be read changes nothing. Rows that cannot be taken are listed on stderr, exit code 5.
     """
     form = form or (Form.NDJSON if file.endswith(("json", "ndjson", "jsonl")) else Form.CSV)
-    with opened() as store, _text(file) as source:
-        total = sum(1 for _ in _rows(source, form, channel))
+    on = None if channel is None else channel_of("", channel)
+    with opened() as store, text_file(file) as source:
+        total = sum(1 for _ in rows_of(source, form, on))
         source.seek(0)
-        rows = _rows(source, form, channel)
+        rows = rows_of(source, form, on)
         results = store.suppressions.load(rows, reason=reason, actor=who(actor), now=store.now())
         failures = [
             {"row": number, "path": problem.path, "reason": problem.reason}
@@ -271,39 +268,6 @@ def _verdict(value: str, verdict: Verdict, now: int, *, is_alone: bool) -> Row:
         ", ".join(why[: 1 + bool(verdict.evidence)]) if verdict.recipient else "",
         verdict.because if verdict.recipient else "",
     )
-
-
-def _text(file: str) -> io.TextIOBase:
-    """Return a text file that can be read twice."""
-    try:
-        if file == "-":
-            return io.StringIO(sys.stdin.read())
-        return Path(file).open(encoding="utf-8-sig", newline="")
-    except OSError as error:
-        message = f"cannot read {plain(file)}: {error.strerror}"
-        raise InvalidSettings(message) from None
-
-
-def _rows(source: Any, form: Form, channel: str | None) -> Iterator[Json]:  # noqa: ANN401 - any text file
-    """Yield the file's rows, with ``channel`` where a row has none."""
-    given = {} if channel is None else {"channel": str(channel_of("", channel))}
-    try:
-        rows = read_rows(source, form=form)
-        first = next(rows, None)
-        if first is None:
-            return
-        if form is Form.CSV and not (
-            {"channel"} <= first.keys() | given and {"address", "recipient"} & first.keys()
-        ):
-            message = (
-                "the first line must name the columns: channel (or give --channel), and address or recipient"
-            )
-            raise InvalidSettings(message)
-        for row in chain([first], rows):
-            yield given | {name: value for name, value in row.items() if value != ""}
-    except (csv.Error, UnicodeDecodeError, InvalidEvent) as error:
-        message = f"the file cannot be read: {error}"
-        raise InvalidSettings(message) from None
 
 
 def _note_reveal(store: Store, words: Collection[str] | None) -> None:

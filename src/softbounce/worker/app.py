@@ -106,7 +106,8 @@ def run_worker(
 ) -> int:
     """Run one worker in this process until SIGTERM and return its exit code, 0 after a drain.
 
-    ``hostname`` is its name for Celery, which no two may share; by default it holds the process id. ``keep`` is called about once a second, also while the store is away (to start it again). Raises what
+    ``hostname`` is its name for Celery, which no two may share; by default it holds the process id.
+    ``keep`` is called about once a second, also while the store is away (to start it again). Raises what
     refuses to start, and ``StoreUnreachable``.
     """
     app = make_app(settings)

@@ -1,4 +1,4 @@
--- history: one line for each thing that happened to a message, oldest first, at most 64. Needs: history, now.
+-- history: one line for each thing that happened to a message, oldest first, at most 200. Needs: history, now.
 -- fields  JSON object without its opening brace: '"k":"failed"}'
 local function remember(id, fields)
   local reference = string.sub(id, 1, 12)
@@ -9,8 +9,9 @@ local function remember(id, fields)
     return
   end
   local _, count = string.gsub(lines, "\n", "")
-  if count >= 63 then
-    lines = string.match(lines, "^[^\n]*\n[^\n]*\n(.*)$") -- the first line stays lost rather than the newest
+  if count >= 199 then
+    local first, rest = string.match(lines, "^([^\n]*)\n[^\n]*\n(.*)$") -- how it began stays, the second line goes
+    lines = first .. "\n" .. rest
   end
   redis.call("HSET", history, reference, lines .. "\n" .. line)
 end

@@ -1,0 +1,118 @@
+"""What README and docs tell people to type works as it stands there, on a store and a worker of its own.
+
+Every ``sh`` and ``python`` block is run, in a copy of the folders that it may name, unless a line
+``<!-- not run: why -->`` stands before it. Blocks without a language, or in another one, are read only.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from live import WorkerProcess
+
+from softbounce.embedded import Embedded
+from softbounce.settings import celery_url
+
+ROOT = Path(__file__).parents[2]
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.is_file()]
+BLOCK = re.compile(
+    r"^(?:<!-- not run: (?P<reason>.*?) -->\n+)?```(?P<language>sh|python)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+EXCUSE = re.compile(r"<!--\s*not run(.*?)-->", re.DOTALL)
+GIVEN = """
+import json, os
+from celery import Celery
+app = Celery("yours", broker=os.environ["SOFTBOUNCE_BROKER_URL"])
+event = json.load(open("examples/event.json"))
+events = [event]
+send_again = print
+"""  # the names that the prose around a Python block takes as given
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of a page."""
+
+    where: str
+    language: str
+    text: str
+    reason: str | None
+
+
+BLOCKS = [
+    Block(
+        where=f"{page.name}:{text.count(chr(10), 0, found.start('text'))}",
+        language=found["language"],
+        text=found["text"],
+        reason=found["reason"],
+    )
+    for page in PAGES
+    for text in [page.read_text(encoding="utf-8")]
+    for found in BLOCK.finditer(text)
+]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of what a reader has at hand."""
+    folder = tmp_path / "softbounce"
+    for name in ("config", "examples", "tests/data"):
+        shutil.copytree(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.reason is None], ids=lambda block: block.where)
+def test_a_block_runs_as_written(
+    block: Block, copy: Path, start: Callable[..., WorkerProcess], server: Embedded
+):
+    """It ends with exit code 0, and Python says nothing of warnings."""
+    start(policy=str(copy / "config/policy.yaml"))
+    words = {
+        "sh": ["sh", "-e", "-c", block.text],
+        "python": [sys.executable, "-W", "error", "-c", GIVEN + block.text],
+    }
+    done = subprocess.run(  # noqa: S603 - the words of our own pages
+        words[block.language],
+        cwd=copy,
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "SOFTBOUNCE_REDIS_URL": server.url,
+            "SOFTBOUNCE_BROKER_URL": celery_url(server.url),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_block_that_is_not_run_says_why():
+    """An excuse has a reason, and stands before a block that would be run without it."""
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+
+    assert [excuse for excuse in EXCUSE.findall(pages) if not excuse.startswith(": ")] == []
+    assert len(EXCUSE.findall(pages)) == sum(block.reason is not None for block in BLOCKS)
+
+
+@pytest.mark.skipif(not PAGES, reason="there is no README.md yet")
+def test_every_link_to_a_file_leads_somewhere():
+    """A page that moved, or an example that was renamed, leaves no dead link behind."""
+    links = [
+        (page, link)
+        for page in (*PAGES, *ROOT.glob("examples/**/*.md"))
+        for link in re.findall(r"\]\((?!\w+:)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    ]
+
+    assert [
+        f"{page.name}: {link}" for page, link in links if not (page.parent / link).resolve().exists()
+    ] == []
