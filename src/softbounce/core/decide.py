@@ -4,7 +4,6 @@ import hashlib
 import json
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from softbounce.core.events import Event, Ignored, content_hash, parse
@@ -12,12 +11,13 @@ from softbounce.core.policy import Confirm, Disposition, Fault, Policy, Rule
 from softbounce.core.reasons import VETO_TYPES, built_in_fault
 from softbounce.core.recipients import Recipient
 from softbounce.core.schedule import Due, due_times
+from softbounce.core.value import value
 from softbounce.errors import InvalidEvent
 
 _KEPT_BYTES = 64 * 1024  # of a dead letter
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Plan:
     """What policy wants for one failure; times in ms."""
 
@@ -36,7 +36,7 @@ class Plan:
     deadline: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Arrived:
     """A message was delivered."""
 
@@ -44,7 +44,7 @@ class Arrived:
     resets_count: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class DeadLetter:
     """Input that could not be read; the first 64 KiB are kept."""
 

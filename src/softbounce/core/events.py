@@ -4,7 +4,6 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import blake2b
@@ -14,10 +13,11 @@ from zoneinfo import available_timezones
 from softbounce.core.culprits import channel_of, subject_of
 from softbounce.core.recipients import Channel, Recipient
 from softbounce.core.strict_json import read_object, refuse
+from softbounce.core.value import value
 from softbounce.errors import InvalidEvent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Claim:
     """The business object a message belongs to, echoed as reported."""
 
@@ -27,7 +27,7 @@ class Claim:
     customer_number: str | int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Failure:
     """What went wrong, as the producer says."""
 
@@ -38,7 +38,7 @@ class Failure:
     detail: str | None = None  # what groups a case: the snippet or placeholder named, else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Event:
     """One report about one message. ``failure`` is None for a delivery and for a bare report."""
 
@@ -68,7 +68,7 @@ class Event:
         return not self.delivered and self.failure is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Ignored:
     """An event of a type that is not ours: acknowledged, counted, nothing else."""
 

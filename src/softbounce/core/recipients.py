@@ -4,13 +4,13 @@ import base64
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
 
 from email_validator import EmailNotValidError, validate_email
 
 from softbounce.core.numbers import DIALLED, E164, calling_code, read_number, zones_of
+from softbounce.core.value import value
 from softbounce.errors import InvalidRecipient
 
 
@@ -22,7 +22,7 @@ class Channel(StrEnum):
     LETTER = "letter"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Recipient:
     """One address on one channel; ``address`` is normalised and is what gets hashed."""
 

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from softbounce.core.durations import DAY, MINUTE
 from softbounce.core.policy import Fault, QuietHours, Rule
 from softbounce.core.recipients import Recipient
+from softbounce.core.value import value
 
 HORIZON = 8 * DAY  # quiet hours repeat weekly: what is quiet for 8 days is quiet for ever
 MOST_ZONES = 4  # a number that may be in more zones than this is as good as unknown
@@ -21,7 +22,7 @@ LAST_SECOND = 16_725_225_600  # 2500-01-01: a date of the year 9999 in an event 
 TWO_NUMBERS = Struct("<II")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Due:
     """One try: when it may leave, and when it would have left without quiet hours."""
 

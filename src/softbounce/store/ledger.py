@@ -72,6 +72,16 @@ class Finish:
     note: str = ""  # the sink, or what it waits for
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Decisions on their way to the store, as ``encode`` makes and ``commit`` takes them."""
+
+    decisions: Sequence[Decision]
+    rows: list[Row]
+    arguments: list[Any]
+    markers: tuple[str, ...]
+
+
 class Ledger:
     """Accept, claim, finish, release."""
 
@@ -86,8 +96,10 @@ class Ledger:
 
     def accept(self, decisions: Sequence[Decision], *, policy: Policy) -> list[Accepted]:
         """Give each event its outcome, in order. Repeating is harmless: it is then a ``duplicate``."""
-        if not decisions:
-            return []
+        return self.commit(self.encode(decisions, policy=policy))
+
+    def encode(self, decisions: Sequence[Decision], *, policy: Policy) -> Batch:
+        """Do the part of ``accept`` that needs no store, while the store has another batch."""
         retention = policy.retention
         limits = {
             "revision": policy.revision,
@@ -100,20 +112,26 @@ class Ledger:
         }
         encoder = Encoder(key=self._key, revision=policy.revision, keep_addresses=self._keep_addresses)
         rows = [encoder.row(decision) for decision in decisions]
+        return Batch(
+            decisions=decisions,
+            rows=rows,
+            arguments=[
+                as_json(limits),
+                as_json(encoder.rules),
+                *chain.from_iterable(row.arguments for row in rows),
+            ],
+            markers=tuple(self._keys.marker(row.identity) for row in rows),
+        )
+
+    def commit(self, batch: Batch) -> list[Accepted]:
+        """Let the store accept what ``encode`` made; see ``accept``."""
+        if not batch.rows:
+            return []
         with reaching():
-            answers = self._accept(
-                self._client,
-                self._keys,
-                [
-                    as_json(limits),
-                    as_json(encoder.rules),
-                    *chain.from_iterable(row.arguments for row in rows),
-                ],
-                more=tuple(self._keys.marker(row.identity) for row in rows),
-            )
+            answers = self._accept(self._client, self._keys, batch.arguments, more=batch.markers)
         return [
             _accepted(row, decision, answer)
-            for row, decision, answer in zip(rows, decisions, answers, strict=True)
+            for row, decision, answer in zip(batch.rows, batch.decisions, answers, strict=True)
         ]
 
     def claim(self, *, policy: Policy, limit: int, lease: int) -> Claimed:

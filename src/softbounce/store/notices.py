@@ -1,12 +1,12 @@
 """What the pipeline or a person is to be told; each notice has one id, however often it is sent."""
 
-import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import redis
+from pydantic_core import from_json
 
 from softbounce.core.reasons import cause
 from softbounce.core.records import claim_json, decode, iso
@@ -52,7 +52,7 @@ class Notices:
 
 def _notice(key: str, raw: str) -> Notice:
     facts_line, _, record = raw.partition("\n")
-    facts = json.loads(facts_line)
+    facts = from_json(facts_line)
     delivery = decode("", _HEAD + record)
     ident = str(uuid.uuid5(_NOTICES, key))
     body: dict[str, Any] = {

@@ -12,6 +12,7 @@ from softbounce.core.policy import Policy
 from softbounce.core.records import iso
 from softbounce.errors import InvalidEvent, TryAgain
 from softbounce.store import Accepted, Entry, Store
+from softbounce.store.ledger import Batch
 from softbounce.telemetry import get_logger
 from softbounce.worker.patience import patience
 from softbounce.worker.reload import PolicyInForce
@@ -47,6 +48,7 @@ class Intake:
         self._ledger = store.ledger  # another hash key than ours refuses here
         self._accepting = ThreadPoolExecutor(max_workers=1, thread_name_prefix="accept")
         self._under_way: Future[None] | None = None
+        self._ahead: tuple[list[Entry], int] | None = None  # read, and not yet decided
         self._reclaim_at = 0.0
         self._patiently = patience(stopping)
 
@@ -70,21 +72,39 @@ class Intake:
         self._accept([dead_letter(raw, InvalidEvent(reason))], policy=self._policies.current)
 
     def turn(self) -> bool:
-        """Read a batch and decide while the store still accepts the batch before it; then let it be accepted.
+        """Decide on a batch while the store still accepts the batch before it; then let it be accepted.
 
         Returns true: the read has waited already. What fails stays unacknowledged.
         """
         self._reclaim()
-        entries, now = self._store.events.read(self._worker, count=BATCH, block_ms=WAIT)
-        policy = self._policies.current
-        decisions = self._decide([entry.raw for entry in entries], policy=policy, now=now)
-        self.settle()
-        if entries:
-            self._under_way = self._accepting.submit(self._keep, entries, decisions, policy)
+        (entries, now), self._ahead = self._ahead or self._read(WAIT), None
+        self._begin(entries, now, read_ahead=True)
         return True
 
     def settle(self) -> None:
-        """Wait until the batch under way, if any, is accepted and acknowledged."""
+        """Take in what was read ahead, and wait until all is accepted and acknowledged."""
+        if self._ahead is not None:
+            (entries, now), self._ahead = self._ahead, None
+            self._begin(entries, now, read_ahead=False)
+        self._wait()
+
+    def _read(self, wait: int) -> tuple[list[Entry], int]:
+        return self._store.events.read(self._worker, count=BATCH, block_ms=wait)
+
+    def _begin(self, entries: list[Entry], now: int, *, read_ahead: bool) -> None:
+        policy = self._policies.current
+        decisions = self._decide([entry.raw for entry in entries], policy=policy, now=now)
+        batch = self._ledger.encode(decisions, policy=policy)
+        self._wait()
+        if not entries:
+            return
+        try:
+            if read_ahead:  # now, while the store is free: a read has to wait for a batch that it accepts
+                self._ahead = self._read(0)
+        finally:
+            self._under_way = self._accepting.submit(self._keep, entries, batch, policy)
+
+    def _wait(self) -> None:
         if self._under_way is not None:
             under_way, self._under_way = self._under_way, None
             under_way.result()
@@ -104,14 +124,14 @@ class Intake:
                 decisions: list[Decision] = [dead_letter(entry.raw, InvalidEvent(reason))]
             else:
                 decisions = self._decide([entry.raw], policy=policy, now=now)
-            self._keep(entries, decisions, policy)
+            self._keep(entries, self._ledger.encode(decisions, policy=policy), policy)
         self._reclaim_at = monotonic() + (RECLAIM_IDLE_VIRTUAL / 1000 if is_virtual else RECLAIM_EVERY)
 
-    def _keep(self, entries: Sequence[Entry], decisions: Sequence[Decision], policy: Policy) -> None:
-        accepted = self._patiently(self._accept, decisions, policy=policy)
+    def _keep(self, entries: Sequence[Entry], batch: Batch, policy: Policy) -> None:
+        accepted = self._patiently(self._commit, batch, policy=policy)
         replies = {
             entry.id: _reply(decision, answer, policy=policy)
-            for entry, decision, answer in zip(entries, decisions, accepted, strict=True)
+            for entry, decision, answer in zip(entries, batch.decisions, accepted, strict=True)
             if entry.reply
         }
         self._patiently(self._store.events.ack, entries, replies=replies)
@@ -120,7 +140,10 @@ class Intake:
         return [decide(raw, policy=policy, now=now) for raw in raws]
 
     def _accept(self, decisions: Sequence[Decision], *, policy: Policy) -> list[Accepted]:
-        accepted = self._ledger.accept(decisions, policy=policy)
+        return self._commit(self._ledger.encode(decisions, policy=policy), policy=policy)
+
+    def _commit(self, batch: Batch, *, policy: Policy) -> list[Accepted]:
+        decisions, accepted = batch.decisions, self._ledger.commit(batch)
         outcomes = Counter(answer.outcome for answer in accepted)
         self.taken += outcomes
         if outcomes["dead_lettered"] or log.is_enabled_for(logging.INFO):

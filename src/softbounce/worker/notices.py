@@ -15,7 +15,7 @@ from softbounce.worker.sinks import Rest, Sink, open_sink, trim
 
 log = get_logger()
 
-BATCH = 100
+BATCH = 500
 FOR_PEOPLE = {"escalated": "recipient.escalated", "case_resolved": "case.resolved"}  # type -> name in the log
 
 

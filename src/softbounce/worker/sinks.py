@@ -1,6 +1,5 @@
 """Where resend commands and notices go: a Redis stream, or a Celery task of the pipeline."""
 
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Protocol
 import tenacity
 from celery import Celery
 from kombu.exceptions import OperationalError
+from pydantic_core import to_json
 
 from softbounce import settings
 from softbounce.errors import Overloaded
@@ -137,4 +137,4 @@ class Rest:
 
 
 def _json(body: Mapping[str, object]) -> str:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return to_json(body).decode()

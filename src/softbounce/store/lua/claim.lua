@@ -82,11 +82,11 @@ left = math.min(capacity, left + math.max(0, now - at) * rate.count / rate.per)
 
 -- 3. pick
 local leases, ended = {}, {}
-local function is_paused(id, merchant, channel, code, claim)
+local function paused_until(id, merchant, channel, code, claim)
   local latest
-  for _, field in ipairs({ "recipient:" .. string.sub(id, 13), "merchant:" .. merchant, "channel:" .. channel, "code:" .. code,
-    "claim:" .. claim, "reference:" .. string.sub(id, 1, 12) }) do
-    local entry = redis.call("HGET", pauses, field)
+  local entries = redis.call("HMGET", pauses, "recipient:" .. string.sub(id, 13), "merchant:" .. merchant, "channel:" .. channel,
+    "code:" .. code, "claim:" .. claim, "reference:" .. string.sub(id, 1, 12))
+  for _, entry in ipairs(entries) do
     local ends = entry and tonumber(string.match(entry, '"z":(%d+)'))
     if ends and ends > now and (not latest or ends > latest) then
       latest = ends
@@ -95,13 +95,13 @@ local function is_paused(id, merchant, channel, code, claim)
   return latest
 end
 
+-- What names people covers what waited when it was made; a reference or a claim covers what comes, too.
 local function is_cancelled(record, id, merchant, claim, customer)
-  for _, field in ipairs({ "reference:" .. string.sub(id, 1, 12), "claim:" .. claim, "customer:" .. customer, "merchant:" .. merchant,
-    "recipient:" .. string.sub(id, 13) }) do
-    local entry = redis.call("HGET", cancels, field)
+  local entries = redis.call("HMGET", cancels, "reference:" .. string.sub(id, 1, 12), "claim:" .. claim, "customer:" .. customer,
+    "merchant:" .. merchant, "recipient:" .. string.sub(id, 13))
+  for n, entry in ipairs(entries) do
     local made = entry and tonumber(string.match(entry, '"a":(%d+)'))
-    local is_standing = string.sub(field, 1, 10) == "reference:" or string.sub(field, 1, 6) == "claim:"
-    if made and (is_standing or made >= record.f * 1000) then
+    if made and (n <= 2 or made >= record.f * 1000) then
       return true
     end
   end
@@ -192,7 +192,7 @@ for _ = 1, options.limit * 2 + 200 do
       end
       redis.call("ZREM", ready, found)
       redis.call("ZADD", turns, tonumber(turn[2]) + 1, merchant)
-      local paused = not record.q and is_paused(id, merchant, channel, code, claim)
+      local paused = not record.q and paused_until(id, merchant, channel, code, claim)
       local recipient_free, recipient_times = capped("recipient:" .. rid, options.per_recipient)
       local claim_free, claim_times = capped("claim:" .. claim, options.per_claim)
       if claim == "" then
@@ -203,7 +203,7 @@ for _ = 1, options.limit * 2 + 200 do
         finish_it(id, record, payload, recipients, "delivered", "late receipt", fields)
       elseif is_cancelled(record, id, merchant, claim, customer) then
         finish_it(id, record, payload, recipients, "cancelled", "cancelled", fields)
-      elseif is_active(suppressions, rid) or is_active(suppressions, rid .. "@" .. merchant) then
+      elseif is_active(suppressions, rid, rid .. "@" .. merchant) then
         finish_it(id, record, payload, recipients, "suppressed", "recipient is suppressed", fields)
       elseif record.x * 1000 < now and record.q ~= 2 then
         finish_it(id, record, payload, recipients, "given_up", "too_late", fields)

@@ -1,9 +1,14 @@
--- active: whether a field of a hash exists and has not ended. Needs: now.
-local function is_active(hash, field)
-  local entry = redis.call("HGET", hash, field)
-  if not entry then
-    return false
+-- active: whether an entry has not ended, and whether a hash has such a one under any of some fields. Needs: now.
+local function is_standing(entry)
+  local ends = entry and string.match(entry, '"z":(%d+)')
+  return entry and (not ends or tonumber(ends) > now)
+end
+
+local function is_active(hash, ...)
+  for _, entry in ipairs(redis.call("HMGET", hash, ...)) do
+    if is_standing(entry) then
+      return true
+    end
   end
-  local ends = string.match(entry, '"z":(%d+)')
-  return not ends or tonumber(ends) > now
+  return false
 end

@@ -21,8 +21,9 @@ local function accept_failure(may_replace)
   end
   local ended_well = state == "ended" and record.e == "delivered"
   local reference = string.sub(id, 1, 12)
-  local cancelled = is_active(cancels, "reference:" .. reference) or (event.cl ~= "" and is_active(cancels, "claim:" .. event.cl))
-  local arrived = is_active(cancels, "delivered:" .. reference .. ":" .. event.ch)
+  local marks = redis.call("HMGET", cancels, "reference:" .. reference, "claim:" .. event.cl, "delivered:" .. reference .. ":" .. event.ch)
+  local cancelled = is_standing(marks[1]) or is_standing(marks[2])
+  local arrived = is_standing(marks[3])
   if ended_well or arrived then -- a bounce after the delivery is recorded, not counted; a permanent verdict still speaks of the recipient
     event.counts = false
   end
@@ -63,7 +64,7 @@ local function accept_failure(may_replace)
   elseif state == "held" then
     outcome = "held"
     case = record.g and redis.call("HGET", open_cases, record.g) or ""
-  elseif event.rid ~= "" and (is_active(suppressions, event.rid) or is_active(suppressions, event.rid .. "@" .. event.m)) then
+  elseif event.rid ~= "" and is_active(suppressions, event.rid, event.rid .. "@" .. event.m) then
     finish_record("ended", "suppressed")
     outcome = "suppressed"
   elseif verdict == "hold" then

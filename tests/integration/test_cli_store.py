@@ -1,0 +1,689 @@
+"""The commands on a store: what they show, what they change, and what they refuse."""
+
+import io
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from live import HOUR, MINUTE, START, failed
+from typer.testing import CliRunner, Result
+
+from softbounce.cli.main import app
+from softbounce.core import policy_file
+from softbounce.core.decide import decide
+from softbounce.core.policy import Policy
+from softbounce.settings import policy_text
+from softbounce.store import Finish, Store
+from softbounce.store.ledger import Accepted
+
+NUMBER = "+4915112345678"
+
+
+@dataclass
+class Desk:
+    """A store of one test in virtual time, what a worker does to it, and the commands."""
+
+    store: Store
+    policy: Policy
+
+    def run(self, *words: object, stdin: str | None = None) -> Result:
+        """Run one command."""
+        result = CliRunner().invoke(app, [str(word) for word in words], input=stdin)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    def data(self, *words: object, stdin: str | None = None) -> list[dict[str, Any]]:
+        """Run one command and return its NDJSON."""
+        return [json.loads(line) for line in self.run(*words, "-o", "ndjson", stdin=stdin).stdout.splitlines()]
+
+    def report(self, *events: dict[str, Any] | bytes) -> list[Accepted]:
+        """Let events be accepted, as a worker does."""
+        raws = [event if isinstance(event, bytes) else json.dumps(event).encode() for event in events]
+        decisions = [decide(raw, policy=self.policy, now=self.store.now()) for raw in raws]
+        return self.store.ledger.accept(decisions, policy=self.policy)
+
+    def pump(self) -> list[str]:
+        """Hand over what is due, as a worker does; return the references."""
+        claimed = self.store.ledger.claim(policy=self.policy, limit=100, lease=30_000)
+        done = [
+            Finish(delivery=lease.delivery.id, token=lease.token, result="handed_over", note="stream:x")
+            for lease in claimed.leases
+        ]
+        self.store.ledger.finish(done, policy=self.policy)
+        return [lease.delivery.reference for lease in claimed.leases]
+
+    def waiting(self) -> list[str]:
+        """Return the references that wait and will leave."""
+        return [row["reference"] for row in self.data("retries", "list", "-state:cancelled,suppressed")]
+
+    def audit(self) -> dict[str, Any]:
+        """Return the newest audit entry."""
+        return self.data("audit", "list", "--limit", 1)[0]
+
+
+@pytest.fixture
+def desk(valkey: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
+    """A namespace of this test alone, at a Sunday morning in Berlin."""
+    namespace = f"cli-{secrets.token_hex(4)}"
+    monkeypatch.setenv("SOFTBOUNCE_REDIS_URL", valkey)
+    monkeypatch.setenv("SOFTBOUNCE_NAMESPACE", namespace)
+    monkeypatch.chdir(tmp_path)
+    store = Store.open(valkey, namespace=namespace)
+    store.set_now(START)
+    text, file = policy_text()
+    yield Desk(store, policy_file.load(text, file=file))
+    store.close()
+
+
+def mailbox_full(reference: str, **fields: Any) -> dict[str, Any]:
+    """Return a report of a full mailbox; each reference has an address of its own."""
+    event = failed(reference, "BOUNCE_TRANSIENT_MBX_FULL", channel="EMAIL", recipients=[f"{reference}@web.de"])
+    return event | {"claim": event["claim"] | fields}
+
+
+# What waits -------------------------------------------------------------------------------------------------
+
+
+def test_the_list_shows_what_waits_the_next_one_first(desk):
+    """Cause, try, masked recipient and time, in stable names."""
+    desk.report(failed("slow"), failed("quick", "PROVIDER_ERROR"))
+    quick, slow = desk.data("retries", "list")
+
+    assert (quick["reference"], slow["reference"]) == ("quick", "slow")
+    assert (quick["cause"], quick["attempt"], quick["maxAttempts"]) == ("Provider unavailable", 1, 6)
+    assert quick["nextTry"].endswith("Z")
+    assert "•••" in quick["address"]
+
+
+def test_the_filter_finds_by_key_by_not_and_by_an_address(desk):
+    """An address in a filter is looked for by its hash; nothing keeps it."""
+    desk.report(failed("a", recipients=[NUMBER]), failed("b"), mailbox_full("c"))
+
+    assert [row["reference"] for row in desk.data("retries", "list", f"recipient:{NUMBER}")] == ["a"]
+    assert {row["reference"] for row in desk.data("retries", "list", "channel:sms")} == {"a", "b"}
+    assert [row["reference"] for row in desk.data("retries", "list", "-channel:sms")] == ["c"]
+    assert {row["reference"] for row in desk.data("retries", "list", "a", "c")} == {"a", "c"}
+
+
+def test_an_unknown_filter_key_names_the_nearest(desk):
+    """Wrong usage, exit code 2."""
+    result = desk.run("retries", "list", "chanel:sms")
+
+    assert result.exit_code == 2
+    assert "did you mean 'channel'" in result.stderr
+
+
+def test_addresses_show_in_full_only_when_asked_for_and_the_audit_knows(desk):
+    """Masked on every screen; ``--reveal`` leaves a trace that holds no address itself."""
+    desk.report(failed("a", recipients=[NUMBER]))
+    masked = desk.run("retries", "list").output + desk.run("retries", "show", "a").output
+    masked += desk.run("explain", "a").output + desk.run("retries", "export").output
+    (shown,) = desk.data("retries", "list", f"recipient:{NUMBER}", "--reveal")
+
+    assert NUMBER not in masked
+    assert shown["address"] == NUMBER
+    assert desk.audit()["action"] == "reveal"
+    assert NUMBER not in desk.run("audit", "list").output
+
+
+def test_a_retry_is_sent_now_by_a_person_s_word(desk):
+    """The history and the audit say who and why."""
+    desk.report(failed("a"))
+    result = desk.run("retries", "run-now", "a", "--reason", "customer waits", "--actor", "eva")
+
+    assert desk.pump() == ["a"]
+    assert result.exit_code == 0
+    assert (desk.audit()["actor"], desk.audit()["reason"]) == ("eva", "customer waits")
+    assert "eva: customer waits" in desk.run("explain", "a").stdout
+
+
+def test_what_matches_nothing_is_refused(desk):
+    """The answer is no, exit code 1: a script must not go on as if it had done something."""
+    result = desk.run("retries", "run-now", "nobody", "--reason", "x")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+
+
+def test_a_cancelled_claim_stops_what_waits_and_what_is_reported_later(desk):
+    """After the payment no reminder leaves, whichever report comes first."""
+    desk.report(failed("before") | {"claim": failed("before")["claim"] | {"id": 54321}})
+    result = desk.run("retries", "cancel", "claim:54321", "--reason", "paid")
+    (later,) = desk.report(failed("later") | {"claim": failed("later")["claim"] | {"id": 54321}})
+    (row,) = desk.data("retries", "list", "before")
+    desk.store.set_now(START + 3 * HOUR)
+
+    assert result.exit_code == 0
+    assert (row["state"], later.outcome) == ("cancelled", "cancelled")
+    assert desk.pump() == []
+    assert "Stopped by" in desk.run("explain", "before").stdout
+    assert "paid" in desk.run("explain", "before").stdout
+
+
+def test_a_cancel_before_anything_waits_holds_as_well(desk):
+    """The payment may be known before the first failure."""
+    assert desk.run("retries", "cancel", "reference:early", "--reason", "paid").exit_code == 0
+
+    assert [answer.outcome for answer in desk.report(failed("early"))] == ["cancelled"]
+
+
+def test_a_filter_of_several_words_cancels_the_references_it_finds(desk):
+    """No marker says "SMS of merchant 1"; each message that matches gets its own."""
+    desk.report(failed("a"), mailbox_full("b"))
+    desk.run("retries", "cancel", "channel:sms", "merchant:1", "--reason", "wrong text")
+
+    assert desk.waiting() == ["b"]
+
+
+def test_a_dry_run_changes_nothing(desk):
+    """Count and samples only."""
+    desk.report(failed("a"))
+    result = desk.run("retries", "cancel", "merchant:1", "--reason", "x", "--dry-run")
+
+    assert (result.exit_code, desk.waiting()) == (0, ["a"])
+    assert "1 waiting retry matches: a " in result.stderr
+    assert desk.data("audit", "list") == []
+
+
+def test_a_pause_holds_back_and_ends_by_itself(desk):
+    """What becomes due waits until the pause is over, and then leaves."""
+    desk.report(mailbox_full("a"))
+    (row,) = desk.data("retries", "pause", "channel:EMAIL", "--for", "8h", "--reason", "carrier")
+    desk.store.set_now(START + 5 * HOUR + 50 * MINUTE)
+    held_back = desk.pump()
+    told = desk.run("explain", "a").stdout
+    desk.store.set_now(START + 8 * HOUR + MINUTE)
+
+    assert (held_back, row["until"]) == ([], "2026-11-22T18:00:00Z")
+    assert "its channel is paused until" in told
+    assert desk.pump() == ["a"]
+
+
+def test_a_pause_is_ended_in_the_words_that_made_it(desk):
+    """What had become due meanwhile leaves at once."""
+    desk.report(mailbox_full("a"), mailbox_full("b"))
+    desk.run("retries", "pause", "merchant:1", "channel:email", "--for", "3d", "--reason", "x")
+    desk.store.set_now(START + 5 * HOUR + 50 * MINUTE)
+    desk.pump()
+    result = desk.run("retries", "resume", "merchant:1", "channel:email", "--reason", "over")
+
+    assert result.exit_code == 0
+    assert sorted(desk.pump()) == ["a", "b"]
+
+
+def test_resuming_what_is_not_paused_names_what_is(desk):
+    """A typing error must not look like a success."""
+    desk.run("retries", "pause", "merchant:7", "--reason", "x")
+    result = desk.run("retries", "resume", "merchant:8", "--reason", "x")
+
+    assert result.exit_code == 1
+    assert "merchant:7" in result.stderr
+
+
+def test_an_export_has_a_row_for_each_retry(desk):
+    """CSV for a spreadsheet, whose cells start no formula."""
+    desk.report(failed("=cmd()"), failed("b"))
+    rows = desk.run("retries", "export", "--format", "csv").stdout.splitlines()
+
+    assert len(rows) == 3
+    assert any(row.startswith("'=cmd()") for row in rows)
+
+
+# Why --------------------------------------------------------------------------------------------------------
+
+
+def test_explain_tells_a_message_s_whole_story(desk):
+    """Headline, rule with its line, history, next tries, end, and how to hurry it."""
+    desk.report(failed("a"))
+    desk.store.set_now(START + 2 * HOUR)
+    desk.pump()
+    desk.report(failed("a") | {"eventId": "second", "date": "2026-11-22T14:00:00Z"})
+    told = desk.run("explain", "a").stdout
+
+    for part in ("outcome: scheduled", "2 of 4", "codes.SMS_EXPIRED", "resent", "event second", "gives up"):
+        assert part in told
+    assert "1 of 3 messages" in told
+    assert "retries run-now a" in told
+
+
+def test_explain_as_json_adds_the_history_to_the_decision(desk):
+    """One object for each delivery, in stable names."""
+    desk.report(failed("a"))
+    desk.store.set_now(START + 2 * HOUR)
+    desk.pump()
+    (told,) = desk.data("explain", "a")
+
+    assert (told["disposition"], told["state"], told["attempt"]) == ("retry", "out", 1)
+    assert told["escalate"]["count"] == 1
+    assert [step["what"] for step in told["history"]] == ["failed", "resent"]
+    assert told["nextTry"] is None
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("BOUNCE_PERMANENT_NO_EMAIL", "outcome: suppressed"),
+        ("PLACEHOLDER_ERROR", "outcome: held"),
+        ("DEADLINE_EXCEEDED", "outcome: given_up"),
+        ("NEVER_SEEN", "outcome: held"),
+    ],
+)
+def test_explain_tells_how_a_message_ended(desk, code, said):
+    """Also after the address was let go, in the words of the outcome."""
+    desk.report(failed("a", code, channel="EMAIL", recipients=["j@web.de"]))
+    told = desk.run("explain", "a").stdout
+
+    assert said in told.splitlines()[0]
+    assert "j@web.de" not in told
+
+
+def test_a_retry_to_somebody_who_was_suppressed_meanwhile_will_not_leave(desk):
+    """The list and explain say so before its time comes."""
+    desk.report(failed("a", recipients=[NUMBER]))
+    desk.run("suppressions", "add", NUMBER, "--reason", "asked")
+
+    assert desk.data("retries", "list")[0]["state"] == "suppressed"
+    assert "outcome: suppressed" in desk.run("explain", "a").stdout
+
+
+def test_explain_says_why_a_due_retry_does_not_leave(desk):
+    """The switch is off: who, since when, why."""
+    desk.report(failed("a"))
+    desk.run("mode", "off", "--reason", "wrong template", "--actor", "eva")
+
+    assert "mode off since" in desk.run("explain", "a").stdout
+    assert "by eva: wrong template" in desk.run("explain", "a").stdout
+
+
+def test_explain_says_when_the_policy_has_changed_since(desk, monkeypatch, tmp_path):
+    """Lines of today's file must not pass for the decision of another one."""
+    desk.report(failed("a"))
+    (tmp_path / "new.yaml").write_text(policy_text()[0].replace("90m, 4h", "91m, 4h"))
+    monkeypatch.setenv("SOFTBOUNCE_POLICY", "new.yaml")
+
+    assert f"decided under policy {desk.policy.revision}" in desk.run("explain", "a").stdout
+
+
+def test_explain_of_a_recipient_shows_evidence_pause_and_what_waits(desk):
+    """By the address in any spelling, or by its hash."""
+    desk.report(failed("a", recipients=[NUMBER]), failed("b", "SMS_NOT_DELIVERED", recipients=[NUMBER]))
+    (told,) = desk.data("explain", "0049 151 12345678", "--channel", "sms")
+    (same,) = desk.data("explain", told["recipient"])
+
+    assert same["waiting"] == told["waiting"]
+    assert {row["reference"] for row in told["waiting"]} == {"a", "b"}
+    assert list(told["reports"]) == ["SMS_NOT_DELIVERED"]
+    assert (told["allowed"], len(told["softBounces"])) == (True, 2)
+    assert NUMBER not in desk.run("explain", NUMBER).stdout
+
+
+def test_what_nobody_knows_is_said_and_exits_1(desk):
+    """For a reference; a recipient without a record may be sent to."""
+    assert desk.run("explain", "nobody").exit_code == 1
+    assert desk.run("retries", "show", "nobody").exit_code == 1
+    assert desk.run("explain", NUMBER).exit_code == 0
+
+
+# Who is refused ---------------------------------------------------------------------------------------------
+
+
+def test_check_answers_by_exit_code(desk):
+    """0 for allowed, 1 for refused, with the reason."""
+    before = desk.run("suppressions", "check", NUMBER)
+    desk.run("suppressions", "add", NUMBER, "--reason", "asked", "--expires", "90d", "--actor", "eva")
+    after = desk.run("suppressions", "check", NUMBER)
+
+    assert (before.exit_code, before.stdout) == (0, "allowed   Sends are allowed.\n")
+    assert after.exit_code == 1
+    assert after.stdout.startswith("suppressed   Listed by eva: asked. Sends are refused until Sat 20 Feb.")
+
+
+def test_check_of_a_list_answers_in_order(desk):
+    """One line each; what is no address may not be sent to."""
+    desk.run("suppressions", "add", NUMBER, "--reason", "asked")
+    result = desk.run(
+        "suppressions", "check", "-", "--channel", "sms", "-o", "ndjson", stdin=f"+4917012345\n{NUMBER}\nnope\n"
+    )
+    verdicts = [json.loads(line) for line in result.stdout.splitlines()]
+
+    assert [verdict["allowed"] for verdict in verdicts] == [True, False, False]
+    assert verdicts[2]["recipient"] is None
+    assert result.exit_code == 1
+
+
+def test_a_merchant_s_block_binds_that_merchant_only(desk):
+    """An objection to one sender is none to another."""
+    desk.run("suppressions", "add", NUMBER, "--reason", "asked", "--merchant", "7")
+
+    assert desk.run("suppressions", "check", NUMBER, "--merchant", "7").exit_code == 1
+    assert desk.run("suppressions", "check", NUMBER, "--merchant", "8").exit_code == 0
+
+
+def test_an_entry_is_removed_by_address_or_by_filter(desk):
+    """Removing what is not there is refused."""
+    desk.run("suppressions", "add", NUMBER, "--reason", "asked")
+    desk.report(failed("b", "INVALID_MOBILE_NUMBER", recipients=["+4915112345679"]))
+
+    assert desk.run("suppressions", "remove", NUMBER, "--reason", "corrected").exit_code == 0
+    assert desk.run("suppressions", "remove", NUMBER, "--reason", "corrected").exit_code == 1
+    assert desk.run("suppressions", "remove", "code:INVALID_*", "--reason", "mistake").exit_code == 0
+    assert desk.data("suppressions", "list") == []
+
+
+def test_an_export_imports_again(desk, tmp_path):
+    """With reason, expiry and origin; masked too, under the same key."""
+    desk.run("suppressions", "add", NUMBER, "--reason", "asked", "--expires", "90d")
+    (tmp_path / "list.csv").write_text(desk.run("suppressions", "export").stdout)
+    before = desk.data("suppressions", "list")
+    desk.run("suppressions", "remove", NUMBER, "--reason", "test")
+    result = desk.run("suppressions", "import", "list.csv", "--reason", "back")
+
+    assert (result.exit_code, result.stdout) == (0, "Imported: 1.\n")
+    assert NUMBER not in (tmp_path / "list.csv").read_text()
+    assert desk.data("suppressions", "list") == before
+    assert desk.run("suppressions", "check", NUMBER).exit_code == 1
+
+
+def test_rows_that_cannot_be_imported_are_listed_and_the_others_are_taken(desk):
+    """Exit code 5, a line of JSON on stderr for each."""
+    rows = f"address\n{NUMBER}\nnope\n"
+    result = desk.run("suppressions", "import", "-", "--channel", "sms", "--reason", "list", stdin=rows)
+    problem = json.loads(result.stderr.splitlines()[0])
+
+    assert (result.exit_code, problem["row"], problem["path"]) == (5, 2, "address")
+    assert desk.run("suppressions", "check", NUMBER).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "form"), [("foo,bar\n1,2\n", "csv"), ('{"address": "+4915112345678", "channel": "sms"}\n{"ad', "ndjson")]
+)
+def test_a_file_that_cannot_be_read_changes_nothing(desk, text, form):
+    """Not even the rows before the mistake."""
+    result = desk.run("suppressions", "import", "-", "--format", form, "--reason", "list", stdin=text)
+
+    assert (result.exit_code, desk.data("suppressions", "list")) == (2, [])
+
+
+def test_the_history_of_a_recipient_names_every_change(desk):
+    """By the policy and by people, the newest first."""
+    desk.report(failed("a", "INVALID_MOBILE_NUMBER", recipients=[NUMBER]))
+    desk.run("suppressions", "remove", NUMBER, "--reason", "corrected", "--actor", "eva")
+    changes = desk.data("suppressions", "history", NUMBER)
+
+    assert [(change["actor"], change["action"]) for change in changes] == [
+        ("eva", "unsuppress"),
+        ("policy", "suppress"),
+    ]
+    assert NUMBER not in json.dumps(changes)
+
+
+def test_a_forgotten_address_is_gone_and_its_block_stays(desk):
+    """Nowhere in the store, the audit included; the hash still refuses."""
+    desk.run("suppressions", "add", NUMBER, "--reason", "asked")
+    desk.report(failed("a", recipients=[NUMBER]))
+    result = desk.run("recipients", "forget", NUMBER, "--reason", "request 77")
+    everything = desk.run("suppressions", "export", "--reveal").stdout
+    everything += desk.run("retries", "show", "a", "--reveal").stdout
+    everything += desk.run("audit", "list", "-o", "json").stdout
+
+    assert result.exit_code == 0
+    assert NUMBER not in everything
+    assert NUMBER.encode() not in b"".join(entry for entry in _raw_audit(desk.store))
+    assert desk.run("suppressions", "check", NUMBER).exit_code == 1
+
+
+def _raw_audit(store: Store) -> list[bytes]:
+    return [json.dumps(entry).encode() for entry in store.control.audit()]
+
+
+# Cases ------------------------------------------------------------------------------------------------------
+
+
+def test_a_case_says_what_it_is_and_what_to_do(desk):
+    """Grouped by cause, with a count and a suggestion."""
+    desk.report(failed("a", "PLACEHOLDER_ERROR"), failed("b", "PLACEHOLDER_ERROR"), failed("c", "NEVER_SEEN"))
+    held, unknown = sorted(desk.data("cases", "list"), key=lambda case: -case["count"])
+    table = desk.run("cases", "list").stdout
+
+    assert (held["what"], held["count"]) == ("Held: Data for the template missing", 2)
+    assert unknown["what"] == "Unknown code NEVER_SEEN"
+    assert f"cases resolve {held['case']} --release" in table
+
+
+def test_a_released_case_sends_what_it_held(desk):
+    """Also what failed more than once; the case is closed with its reason."""
+    desk.report(failed("a", "PLACEHOLDER_ERROR"), failed("b", "PLACEHOLDER_ERROR"))
+    (case,) = desk.data("cases", "list")
+    result = desk.run("cases", "resolve", case["case"], "--release", "--reason", "mended")
+    desk.store.set_now(START + MINUTE)
+
+    assert result.stdout == f"{case['case']} resolved: 2 released.\n"
+    assert sorted(desk.pump()) == ["a", "b"]
+    assert desk.data("cases", "list") == []
+    assert desk.data("cases", "list", "state:resolved")[0]["how"] == "release"
+
+
+def test_what_is_past_its_deadline_is_released_only_by_an_express_word(desk):
+    """``--even-stale`` asks for the count, however small."""
+    desk.report(failed("a", "PLACEHOLDER_ERROR"), failed("b", "PLACEHOLDER_ERROR", snippet="x"))
+    (case,) = desk.data("cases", "list")
+    desk.store.set_now(START + 100 * HOUR)
+    unanswered = desk.run("cases", "resolve", case["case"], "--release", "--even-stale", "--reason", "x")
+    answered = desk.run(
+        "cases", "resolve", case["case"], "--release", "--even-stale", "--reason", "x", stdin="2\n"
+    )
+
+    assert (unanswered.exit_code, answered.exit_code) == (1, 0)
+    assert "2 released" in answered.stdout
+
+
+def test_a_case_can_end_with_its_recipients_suppressed(desk):
+    """By a person's word, for as long as the policy says."""
+    desk.report(failed("a", "PLACEHOLDER_ERROR", recipients=[NUMBER]))
+    (case,) = desk.data("cases", "list")
+    result = desk.run("cases", "resolve", case["case"], "--suppress", "--reason", "wrong person")
+
+    assert "1 recipient suppressed" in result.stdout
+    assert desk.run("suppressions", "check", NUMBER).exit_code == 1
+
+
+def test_a_case_is_acknowledged_shown_and_resolved_once(desk):
+    """A second resolution is refused, an unknown case too."""
+    desk.report(failed("a", "PLACEHOLDER_ERROR"))
+    (case,) = desk.data("cases", "list")
+    desk.run("cases", "ack", case["case"], "--reason", "on it", "--actor", "eva")
+    (shown,) = desk.data("cases", "show", case["case"])
+
+    assert (shown["state"], shown["by"], shown["messages"][0]["reference"]) == ("acknowledged", "eva", "a")
+    assert desk.run("cases", "resolve", case["case"], "--drop", "--reason", "old").exit_code == 0
+    assert desk.run("cases", "resolve", case["case"], "--drop", "--reason", "old").exit_code == 1
+    assert desk.run("cases", "show", "k_999").exit_code == 1
+
+
+@pytest.mark.parametrize("choice", [(), ("--drop", "--fixed"), ("--drop", "--even-stale")])
+def test_a_case_is_resolved_in_exactly_one_way(desk, choice):
+    """Wrong usage, before anything is looked at."""
+    assert desk.run("cases", "resolve", "k_1", "--reason", "x", *choice).exit_code == 2
+
+
+# Input that could not be read -------------------------------------------------------------------------------
+
+
+def test_a_dead_letter_is_listed_shown_and_masked(desk):
+    """With its reason, the field, and its text without addresses."""
+    desk.report(json.dumps(failed("", recipients=[NUMBER])).encode())
+    (letter,) = desk.data("dead-letters", "list")
+    shown = desk.run("dead-letters", "show", letter["id"]).stdout
+
+    assert (letter["path"], letter["length"] > 0) == ("claim.communication.reference", True)
+    assert "MESSAGE_NOT_DELIVERED" in shown
+    assert NUMBER not in shown
+    assert NUMBER in desk.run("dead-letters", "show", letter["id"], "--reveal").stdout
+
+
+def test_a_replayed_letter_is_reported_again_and_gone(desk):
+    """It goes the way of every report; what is read now leaves no letter behind."""
+    desk.report(b"{torn")
+    (letter,) = desk.data("dead-letters", "list")
+    result = desk.run("dead-letters", "replay", letter["id"], "--reason", "mended")
+    entries, _ = desk.store.events.read("w", count=10, block_ms=0)
+
+    assert result.exit_code == 0
+    assert [entry.raw for entry in entries] == [b"{torn"]
+    assert desk.data("dead-letters", "list") == []
+
+
+def test_a_replayed_letter_that_fails_again_at_once_is_kept(desk, monkeypatch):
+    """A worker may be quicker than the deletion: the letter of the second failure must not go with the first."""
+    desk.report(b"{torn")
+    (letter,) = desk.data("dead-letters", "list")
+    (kept,) = [desk.store.dead_letters.show(letter["id"].removeprefix("d_"))]
+    desk.report(b"{torn")
+    desk.store.dead_letters.replay([kept], events=desk.store.events, reason="x", actor="me")
+
+    assert [row["id"] for row in desk.data("dead-letters", "list")] == [letter["id"]]
+
+
+def test_a_letter_that_was_not_kept_whole_cannot_be_replayed(desk):
+    """Exit code 5 and its id; it stays."""
+    desk.report(b"{" + b"x" * 70_000)
+    (letter,) = desk.data("dead-letters", "list")
+    result = desk.run("dead-letters", "replay", letter["id"], "--reason", "x")
+
+    assert result.exit_code == 5
+    assert json.loads(result.stderr.splitlines()[1])["id"] == letter["id"]
+    assert len(desk.data("dead-letters", "list")) == 1
+
+
+def test_letters_are_dropped_by_a_filter(desk):
+    """By reason, with the count shown before."""
+    desk.report(b"{torn", json.dumps(failed("")).encode())
+    result = desk.run("dead-letters", "drop", "reason:*JSON*", "--reason", "noise")
+
+    assert result.stdout == "Dropped: 1.\n"
+    assert len(desk.data("dead-letters", "list")) == 1
+
+
+# The switch, the audit, the doctor --------------------------------------------------------------------------
+
+
+def test_the_switch_stops_and_starts_hand_overs(desk):
+    """Off: nothing leaves; on: it goes on where it was."""
+    desk.report(failed("a", "PROVIDER_ERROR"))
+    desk.store.set_now(START + 10 * MINUTE)
+    desk.run("mode", "off", "--reason", "wrong template")
+    (everybody,) = desk.data("mode")
+    while_off = desk.pump()
+    desk.run("mode", "on", "--reason", "mended")
+
+    assert (everybody["mode"], everybody["reason"], while_off) == ("off", "wrong template", [])
+    assert desk.pump() == ["a"]
+
+
+def test_one_merchant_can_be_stopped_alone(desk):
+    """The others go on; the list shows both."""
+    desk.report(failed("a", "PROVIDER_ERROR"))
+    desk.run("mode", "off", "--merchant", "1", "--reason", "x")
+    desk.store.set_now(START + 10 * MINUTE)
+
+    assert desk.pump() == []
+    assert [row["merchant"] for row in desk.data("mode")] == [None, "1"]
+
+
+def test_the_audit_is_found_by_who_what_and_age(desk):
+    """Before and after of a change are in the JSON form."""
+    desk.run("mode", "off", "--reason", "first", "--actor", "eva")
+    desk.run("mode", "on", "--reason", "second", "--actor", "max")
+    (entry,) = desk.data("audit", "list", "who:eva")
+
+    assert (entry["action"], entry["reason"], entry["after"]["mode"]) == ("mode off", "first", "off")
+    assert [row["actor"] for row in desk.data("audit", "list", "action:mode*", "age:<1h")] == ["max", "eva"]
+
+
+def findings(desk: Desk) -> dict[str, list[str]]:
+    """Return what the doctor says, by level."""
+    found: dict[str, list[str]] = {}
+    for row in desk.data("doctor"):
+        found.setdefault(row["level"], []).append(row["text"])
+    return found
+
+
+def test_the_doctor_misses_a_worker(desk):
+    """Without one nothing is taken in: a fault, exit code 1."""
+    assert desk.run("doctor").exit_code == 1
+    assert any("no worker runs" in text for text in findings(desk)["fault"])
+
+
+def beat(desk: Desk, **workers: str) -> None:
+    """Let workers live, each with its policy revision."""
+    for name, revision in workers.items():
+        desk.store.control.beat(name, {"revision": revision}, now=desk.store.now())
+
+
+def test_the_doctor_is_content_with_a_store_a_policy_and_a_worker(desk):
+    """Warnings alone are exit code 0."""
+    beat(desk, one=desk.policy.revision)
+    found = findings(desk)
+
+    assert desk.run("doctor").exit_code == 0
+    assert any("1 of 1 workers" in text for text in found["ok"])
+    assert any("stock Celery transport" in text for text in found["warn"])
+    assert any("log alone" in text for text in found["warn"])
+
+
+def test_the_doctor_names_workers_that_run_another_policy(desk):
+    """Which revision runs where."""
+    beat(desk, one=desk.policy.revision, two="77aa0d12", three=desk.policy.revision)
+    (drift,) = [text for text in findings(desk)["warn"] if "77aa0d12" in text]
+
+    assert f"2 run {desk.policy.revision}, 1 runs 77aa0d12" in drift
+
+
+def test_the_doctor_faults_what_should_have_left_long_ago(desk):
+    """Unless a person has switched hand-overs off."""
+    desk.report(failed("a", "PROVIDER_ERROR"))
+    desk.store.set_now(START + HOUR)
+    beat(desk, one=desk.policy.revision)
+    overdue = findings(desk)["fault"]
+    desk.run("mode", "off", "--reason", "x")
+
+    assert any("overdue 1" in text for text in overdue)
+    assert "fault" not in findings(desk)
+
+
+def test_the_doctor_faults_an_invalid_policy_and_a_broker_that_is_away(desk, monkeypatch, tmp_path):
+    """Where the mistake is, which broker; no password."""
+    (tmp_path / "bad.yaml").write_text("version: 1\nchanels: {}\n")
+    monkeypatch.setenv("SOFTBOUNCE_POLICY", "bad.yaml")
+    monkeypatch.setenv("SOFTBOUNCE_BROKER_URL", "amqp://me:geheim@localhost:1//")
+    beat(desk, one=desk.policy.revision)
+    faults = findings(desk)["fault"]
+
+    assert any(text.startswith("bad.yaml:2:1: error") for text in faults)
+    assert any("broker localhost:1 does not answer" in text for text in faults)
+    assert "geheim" not in " ".join(faults)
+
+
+def test_the_doctor_faults_a_quarantine(desk):
+    """A weekend off, or an old backup: a person must look before anything leaves."""
+    desk.report(failed("a"))
+    desk.pump()
+    desk.store.set_now(START + 30 * HOUR)
+    desk.pump()
+    beat(desk, one=desk.policy.revision)
+
+    assert any("quarantine" in text for text in findings(desk)["fault"])
+
+
+def test_a_mistaken_key_is_refused_and_leaves_no_trace(desk, monkeypatch):
+    """A command with the wrong key must not lock out those with the right one."""
+    desk.run("suppressions", "add", NUMBER, "--reason", "asked")
+    with monkeypatch.context() as mistaken:
+        mistaken.setenv("SOFTBOUNCE_PII_KEY", "a key of another store")
+        refused = desk.run("suppressions", "check", NUMBER)
+
+    assert refused.exit_code == 1
+    assert "not the key this store was written with" in refused.stderr
+    assert desk.run("suppressions", "check", NUMBER).stdout.startswith("suppressed")
