@@ -53,10 +53,10 @@ def show(result: dict[str, Any]) -> None:
         lookups.add_row(title, _spread(asked[way]), f"{many / median(asked[way]):.1f}x")
     console.print(lookups)
 
-    targets = _table("Targets", "goal", "found", "")
+    targets = _table("Targets", "goal", "floor", "found", "")
     for name, target in result["targets"].items():
         targets.add_row(
-            name, str(target["goal"]), f"{target['found']:.1f}", "met" if target["met"] else "MISSED"
+            name, str(target["goal"]), str(target["floor"]), f"{target['found']:.1f}", target["state"]
         )
     console.print(targets)
 

@@ -1,9 +1,7 @@
 """The commands on a store: what they show, what they change, and what they refuse."""
 
-import io
 import json
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +35,9 @@ class Desk:
 
     def data(self, *words: object, stdin: str | None = None) -> list[dict[str, Any]]:
         """Run one command and return its NDJSON."""
-        return [json.loads(line) for line in self.run(*words, "-o", "ndjson", stdin=stdin).stdout.splitlines()]
+        return [
+            json.loads(line) for line in self.run(*words, "-o", "ndjson", stdin=stdin).stdout.splitlines()
+        ]
 
     def report(self, *events: dict[str, Any] | bytes) -> list[Accepted]:
         """Let events be accepted, as a worker does."""
@@ -80,7 +80,9 @@ def desk(valkey: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
 
 def mailbox_full(reference: str, **fields: Any) -> dict[str, Any]:
     """Return a report of a full mailbox; each reference has an address of its own."""
-    event = failed(reference, "BOUNCE_TRANSIENT_MBX_FULL", channel="EMAIL", recipients=[f"{reference}@web.de"])
+    event = failed(
+        reference, "BOUNCE_TRANSIENT_MBX_FULL", channel="EMAIL", recipients=[f"{reference}@web.de"]
+    )
     return event | {"claim": event["claim"] | fields}
 
 
@@ -344,7 +346,14 @@ def test_check_of_a_list_answers_in_order(desk):
     """One line each; what is no address may not be sent to."""
     desk.run("suppressions", "add", NUMBER, "--reason", "asked")
     result = desk.run(
-        "suppressions", "check", "-", "--channel", "sms", "-o", "ndjson", stdin=f"+4917012345\n{NUMBER}\nnope\n"
+        "suppressions",
+        "check",
+        "-",
+        "--channel",
+        "sms",
+        "-o",
+        "ndjson",
+        stdin=f"+4917012345\n{NUMBER}\nnope\n",
     )
     verdicts = [json.loads(line) for line in result.stdout.splitlines()]
 
@@ -397,7 +406,8 @@ def test_rows_that_cannot_be_imported_are_listed_and_the_others_are_taken(desk):
 
 
 @pytest.mark.parametrize(
-    ("text", "form"), [("foo,bar\n1,2\n", "csv"), ('{"address": "+4915112345678", "channel": "sms"}\n{"ad', "ndjson")]
+    ("text", "form"),
+    [("foo,bar\n1,2\n", "csv"), ('{"address": "+4915112345678", "channel": "sms"}\n{"ad', "ndjson")],
 )
 def test_a_file_that_cannot_be_read_changes_nothing(desk, text, form):
     """Not even the rows before the mistake."""
@@ -535,7 +545,7 @@ def test_a_replayed_letter_is_reported_again_and_gone(desk):
     assert desk.data("dead-letters", "list") == []
 
 
-def test_a_replayed_letter_that_fails_again_at_once_is_kept(desk, monkeypatch):
+def test_a_replayed_letter_that_fails_again_at_once_is_kept(desk):
     """A worker may be quicker than the deletion: the letter of the second failure must not go with the first."""
     desk.report(b"{torn")
     (letter,) = desk.data("dead-letters", "list")

@@ -516,3 +516,15 @@ def test_a_task_accepted_but_not_acknowledged_is_a_duplicate_for_the_next_worker
     move(store, START + 3 * HOUR)
 
     assert len(commands()) == 1
+
+
+@pytest.mark.parametrize("broker", ["store"], indirect=True)
+def test_one_task_may_hold_any_number_of_reports(way_in: Callable[..., Way], broker: str):
+    """A list is taken in by batches, in order; what cannot be read among them stops none."""
+    way = way_in(broker)
+    events: list[object] = [failed(f"m{n}") for n in range(1200)]
+    with closing(Celery("producer", broker=broker, set_as_current=False)) as app:
+        app.send_task("softbounce.report", args=[[*events, "{torn", *events]], queue="softbounce")
+    until(lambda: sum(way.store.counters().values()) == 2401)
+
+    assert way.store.counters() == {"scheduled": 1200, "duplicate": 1200, "dead_lettered": 1}

@@ -163,7 +163,7 @@ def test_explain_reads_one_event_a_line_and_prints_one_decision_a_line(run):
 
 def test_explain_answers_a_line_before_the_next_one_comes():
     """A pipeline may keep it open and ask as it goes."""
-    with subprocess.Popen(  # noqa: S603 - our own words
+    with subprocess.Popen(
         [sys.executable, "-m", "softbounce", "explain", "-", "-o", "ndjson"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -265,7 +265,7 @@ def test_above_100_matches_the_count_is_typed(typed, agrees):
         typer.echo(str(len(found)))
 
     asked, unasked = CliRunner().invoke(probe, [], input=typed), CliRunner().invoke(probe, ["--yes"])
-    answered = asked.stdout.removeprefix(f" {typed}" if typed else "")  # the runner echoes what was typed
+    answered = asked.stdout.removeprefix(f" {typed}")  # the runner echoes what was typed
 
     assert (asked.exit_code, answered) == ((0, "101\n") if agrees else (1, ""))
     assert "101 things match, for example:\n  0\n  1\n  2\n  3\n  4\n" in asked.stderr

@@ -29,7 +29,7 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, help="At most so many")] = 100,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """List changes, the newest first: ``audit list who:alice action:mode* 'age:<2d'``."""
+    """List changes, the newest first: audit list who:alice action:mode* 'age:<2d'."""
     with opened() as store:
         now = store.now()
         wanted = parse_filter(hashed_words(words, store, bare="what"), keys=FILTER_KEYS, bare="what")

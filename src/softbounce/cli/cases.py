@@ -55,7 +55,7 @@ CaseId = Annotated[str, typer.Argument(metavar="CASE", help="k_19, as cases list
 
 @app.command("list", cls=Filtered)
 def list_(words: Words = None, *, output: OutputOption = Output.TABLE) -> None:
-    """List cases that are not resolved, the oldest first; ``state:resolved`` lists those that are.
+    """List cases that are not resolved, the oldest first; state:resolved lists those that are.
 
     Keys: case (needs no key), state, kind, merchant, channel, code, age.
     """

@@ -54,7 +54,7 @@ def show_(
     reveal: Reveal = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show one with its text; addresses in it are masked unless ``--reveal``."""
+    """Show one with its text; addresses in it are masked unless --reveal."""
     with opened() as store:
         now, letter = store.now(), store.dead_letters.show(ident.removeprefix(PREFIX))
         if reveal:

@@ -53,7 +53,7 @@ def report(
 ) -> None:
     """Report events, unchanged; repeating it is harmless. What cannot be read becomes a dead letter.
 
-    With ``--wait``: the outcome of each, in their order; exit code 5 if some were not decided in time.
+    With --wait: the outcome of each, in their order; exit code 5 if some were not decided in time.
     """
     with opened() as store, _source(file) as source:
         token = secrets.token_hex(8) if wait is not None else None

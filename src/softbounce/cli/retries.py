@@ -56,7 +56,7 @@ Mark = tuple[str, str]  # kind and value, as cancel markers and pauses know them
 
 @app.command("list", cls=Filtered)
 def list_(words: Words = None, *, reveal: Reveal = False, output: OutputOption = Output.TABLE) -> None:
-    """List waiting retries, the next one first: ``retries list channel:sms 'due:<2h'``.
+    """List waiting retries, the next one first: retries list channel:sms 'due:<2h'.
 
     Keys: reference (needs no key), claim, customer, merchant, recipient, channel, code, due, age, try, rule
     and state (waiting quiet rate paused leased).
@@ -135,9 +135,9 @@ def cancel(
     dry_run: DryRun = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Stop what waits. ``claim:54321`` or a reference alone also stops what is reported of it later.
+    """Stop what waits. claim:54321 or a reference alone also stops what is reported of it later.
 
-    ``customer:``, ``merchant:`` or ``recipient:`` alone stops what has failed by now. Any other filter stops
+    customer:, merchant: or recipient: alone stops what has failed by now. Any other filter stops
     the references of the retries that match, each with all its recipients.
     """
     with opened() as store:
@@ -166,7 +166,7 @@ def pause(
     dry_run: DryRun = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Let what becomes due wait, at no cost of a try, for an hour or ``--for``; the pause ends by itself.
+    """Let what becomes due wait, at no cost of a try, for an hour or --for; the pause ends by itself.
 
     One of reference, claim, merchant, recipient, channel or code alone also covers what comes later. Any
     other filter pauses the references of the retries that match.

@@ -67,7 +67,7 @@ def worker_(
     name: Annotated[str | None, typer.Option("--name", help="Of this worker, for celery inspect")] = None,
     log_level: LogLevel = "INFO",
 ) -> None:
-    """Run one more worker on the store that is set, or that ``softbounce run`` keeps in its folder."""
+    """Run one more worker on the store that is set, or that softbounce run keeps in its folder."""
     settings = Settings.load(data=data, policy=policy, resend_to=resend_to)
     policy_of(settings.policy)
     _work(settings, None, log_level=log_level, name=name)

@@ -217,7 +217,11 @@ def last_report(story: Story, policy: Policy) -> tuple[Plan, int] | None:
     taken_in = int(entry["t"])
     planned = plan(event, policy=policy, now=taken_in)
     if event.subject is None and recipient_of(story.delivery):
-        planned = replace(planned, do=Disposition(entry.get("do") or planned.rule.do), why=())
+        do = Disposition(entry.get("do") or planned.rule.do)
+        counts = planned.fault is Fault.RECIPIENT and (
+            do in (Disposition.RETRY, Disposition.DROP) or planned.rule.confirm is not None
+        )
+        planned = replace(planned, do=do, why=(), counts=counts)
     return planned, taken_in
 
 

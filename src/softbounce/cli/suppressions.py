@@ -205,7 +205,7 @@ def import_(
 
 @app.command(cls=Filtered)
 def export(words: Words = None, *, form: FormOption = Form.CSV, reveal: Reveal = False) -> None:
-    """Write the list to stdout. Masked, it imports again under the same key; providers need ``--reveal``."""
+    """Write the list to stdout. Masked, it imports again under the same key; providers need --reveal."""
     with opened() as store:
         if reveal:
             _note_reveal(store, words)
@@ -220,7 +220,7 @@ def history(
 ) -> None:
     """Show each change of a recipient's entries that the audit remembers, the newest first.
 
-    An import counts as one change of many recipients and is not found here; ``audit list action:import`` is.
+    An import counts as one change of many recipients and is not found here; audit list action:import is.
     """
     with opened() as store:
         now, rid = store.now(), store.suppressions.rid(recipient, channel_of(recipient, channel))

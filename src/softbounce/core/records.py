@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 from softbounce.core.events import Claim, Event
 from softbounce.core.policy import Rule
 from softbounce.core.reasons import cause
+from softbounce.core.value import value
 
 # the namespace of command ids; changing it breaks every dedupe
 _COMMANDS = uuid.UUID("5b6f0a3e-6f0e-5c0a-9a55-1d3c6a1b7f10")
@@ -57,7 +58,7 @@ def payload(event: Event, rule: Rule, *, revision: str, channel: str) -> str:
     return to_json(row).decode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Delivery:
     """One delivery as read from the store; times are ms. ``head`` has the rest, named in ``record.lua``."""
 

@@ -1,6 +1,5 @@
 """How a batch of decisions is written down for ``accept.lua``: flat, and each rule once."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import to_json
@@ -10,12 +9,13 @@ from softbounce.core.events import Event, Ignored
 from softbounce.core.policy import Fault
 from softbounce.core.recipients import hashed, mask
 from softbounce.core.records import command_id, digest, payload
+from softbounce.core.value import value
 
 _ANSWERABLE = 24  # tries among which a report's resendId is looked for; limits.max_attempts is 12 by default
 _TEXT = 128  # characters of a merchant, customer or claim in a key
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Row:
     """One event as ``accept.lua`` takes it: facts, and payload, recipients, history, kept as they are."""
 
@@ -43,12 +43,15 @@ class Encoder:
                 return self._arrived(decision)
             case DeadLetter():
                 facts = {"y": "dead_letter", "i": decision.identity, "d": ""}
-                return Row(
-                    decision.identity, "", (as_json(facts), as_json(dead_letter_entry(decision)), "", "")
-                )
+                arguments = (as_json(facts), as_json(dead_letter_entry(decision)), "", "")
+                return Row(identity=decision.identity, delivery="", arguments=arguments)
             case Ignored():
                 facts = {"y": "ignored", "d": ""}
-                return Row(decision.event_id or decision.type, "", (as_json(facts), "", "", ""))
+                return Row(
+                    identity=decision.event_id or decision.type,
+                    delivery="",
+                    arguments=(as_json(facts), "", "", ""),
+                )
 
     def _arrived(self, decision: Arrived) -> Row:
         event = decision.event
@@ -64,7 +67,8 @@ class Encoder:
             "whole": not rid,
             "reset": decision.resets_count and rid != "",
         }
-        return Row(event.identity, delivery, (as_json(facts), "", as_json(event.recipients), ""))
+        arguments = (as_json(facts), "", as_json(event.recipients), "")
+        return Row(identity=event.identity, delivery=delivery, arguments=arguments)
 
     def _failure(self, plan: Plan) -> Row:
         event, subject, failure = plan.event, plan.subject, plan.event.failure
@@ -102,7 +106,8 @@ class Encoder:
             facts["address"] = subject.address
         kept = payload(event, plan.rule, revision=self._revision, channel=channel)
         said = as_json(_history(plan, masked, merchant, revision=self._revision))
-        return Row(event.identity, delivery, (as_json(facts), kept, as_json(event.recipients), said))
+        arguments = (as_json(facts), kept, as_json(event.recipients), said)
+        return Row(identity=event.identity, delivery=delivery, arguments=arguments)
 
     def _number(self, plan: Plan) -> int:
         """Return the place of the plan's rule in ``rules``, from 1 as Lua counts."""

@@ -10,13 +10,14 @@ import redis
 from softbounce.core.decide import Arrived, Decision, Plan
 from softbounce.core.policy import Policy
 from softbounce.core.records import Delivery, decode
+from softbounce.core.value import value
 from softbounce.store.connection import reaching
 from softbounce.store.encoding import Encoder, Row, as_json
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Accepted:
     """What the store says became of one event."""
 

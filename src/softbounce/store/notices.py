@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -10,6 +9,7 @@ from pydantic_core import from_json
 
 from softbounce.core.reasons import cause
 from softbounce.core.records import claim_json, decode, iso
+from softbounce.core.value import value
 from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
@@ -18,7 +18,7 @@ _NOTICES = uuid.UUID("a7f4f2b0-54a1-5d5f-8f5e-0f3f7a7c9e11")
 _HEAD = "{}\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Notice:
     """One notice: ``body`` is what receivers get; ``key`` is what ``finish`` wants."""
 

@@ -54,6 +54,9 @@ class Intake:
 
     def take(self, raws: Sequence[bytes]) -> list[Accepted]:
         """Take in reports that did not come by the stream; return when the store has their outcomes."""
+        if len(raws) > BATCH:  # one task may hold any number; the store must not stand still for it
+            batches = (raws[first : first + BATCH] for first in range(0, len(raws), BATCH))
+            return [answer for batch in batches for answer in self.take(batch)]
         policy = self._policies.current
         try:
             return self._accept(self._decide(raws, policy=policy, now=self._store.now()), policy=policy)
