@@ -6,9 +6,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from kombu import Connection
 
 START = 1_795_341_600_000  # 2026-11-22 10:00 UTC, a Sunday morning in Berlin
 MINUTE = 60_000
@@ -41,6 +44,15 @@ def until(claim: Callable[[], Any], *, seconds: float = 20) -> Any:
         assert time.monotonic() < end, f"not within {seconds} s"
         time.sleep(0.01)
     return said
+
+
+def empty(broker: str, *queues: str) -> None:
+    """Empty queues of a broker; what a worker of an earlier test had in hand comes back first."""
+    with Connection(broker) as connection:
+        for name in queues:
+            with closing(connection.SimpleQueue(name)) as queue:
+                until(lambda queue=queue: queue.queue.queue_declare(passive=True).consumer_count == 0)
+                queue.clear()
 
 
 @dataclass

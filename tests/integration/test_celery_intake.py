@@ -14,7 +14,7 @@ import pytest
 from amqp.exceptions import ResourceLocked
 from celery import Celery
 from kombu import Connection
-from live import HOUR, START, WorkerProcess, failed, until
+from live import HOUR, START, WorkerProcess, empty, failed, until
 
 from softbounce.embedded import Embedded
 from softbounce.settings import celery_url
@@ -52,11 +52,7 @@ def broker(request: pytest.FixtureRequest, server: Embedded) -> str:
     if request.param == "store":
         return celery_url(server.url)
     url = request.getfixturevalue("amqp_url")
-    with Connection(url) as connection:
-        for queue in QUEUES:
-            simple = connection.SimpleQueue(queue)
-            simple.clear()
-            simple.close()
+    empty(url, *QUEUES)
     return url
 
 

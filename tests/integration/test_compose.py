@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from kombu import Connection
-from live import HOUR, WorkerProcess, until
+from live import HOUR, WorkerProcess, empty, until
 from ruamel.yaml import YAML
 
 from softbounce import embedded
@@ -113,10 +112,7 @@ def compose(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Compose]
     variables = {}
     if request.param == "rabbitmq":
         variables["SOFTBOUNCE_BROKER_URL"] = url = request.getfixturevalue("amqp_url")
-        with Connection(url) as connection:
-            for queue in ("softbounce", "messaging"):
-                with closing(connection.SimpleQueue(queue)) as simple:
-                    simple.clear()
+        empty(url, "softbounce", "messaging")
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     if not shutil.which("redis-server"):

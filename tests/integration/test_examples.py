@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from kombu import Connection
-from live import HOUR, WorkerProcess, until
+from live import HOUR, WorkerProcess, empty, until
 
 from softbounce.embedded import Embedded
 from softbounce.settings import celery_url
@@ -57,11 +56,7 @@ def broker(request: pytest.FixtureRequest, server: Embedded) -> str:
     if request.param == "store":
         return celery_url(server.url)
     url = request.getfixturevalue("amqp_url")
-    with Connection(url) as connection:
-        for queue in QUEUES:
-            simple = connection.SimpleQueue(queue)
-            simple.clear()
-            simple.close()
+    empty(url, *QUEUES)
     return url
 
 

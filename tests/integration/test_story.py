@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery
-from kombu import Connection
-from live import HOUR, MINUTE, START, WorkerProcess, failed, until
+from live import HOUR, MINUTE, START, WorkerProcess, empty, failed, until
 from proxy import Door
 
 from softbounce import embedded
@@ -103,8 +102,7 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             yield celery_url(running.url)
             return
     url = request.getfixturevalue("amqp_url")
-    with Connection(url) as connection, closing(connection.SimpleQueue("softbounce")) as queue:
-        queue.clear()
+    empty(url, "softbounce")
     yield url
 
 
