@@ -164,7 +164,8 @@ def test_a_verdict_that_waits_for_confirmation_suppresses_nobody_yet():
     """The first of two reports does what ``meanwhile`` says."""
     decision = told(report("SMS_NOT_DELIVERED"))
 
-    assert (decision["disposition"], decision["suppress"], decision["escalate"]) == ("suppress", None, None)
+    assert (decision["disposition"], decision["suppress"]) == ("suppress", None)
+    assert decision["escalate"]["at"] == 3  # unconfirmed, it is a soft bounce like any other
     assert decision["delays"] == [86400]
     assert decision["nextTry"] > "2026-11-21T08:00:00Z"
     assert "2 reports within 30d, at least 12h apart, suppress; until then: retry" in decision["because"]

@@ -93,7 +93,6 @@ def as_json(decision: Plan, *, policy: Policy, is_dated: bool = True) -> Json:
     is_suppressed = decision.do is Disposition.SUPPRESS and not decision.confirm
     until = decision.suppress_until if is_dated else None
     leaves = is_dated and bool(dues) and dues[0].at <= decision.deadline
-    may_escalate = decision.counts and decision.do not in {Disposition.SUPPRESS, Disposition.HOLD}
     subject = mask(decision.subject.address) if decision.subject else None
     suppress = {"recipient": subject, "until": iso(until), "origin": rule.suppression.origin}
     limit = rule.soft_bounce
@@ -115,7 +114,7 @@ def as_json(decision: Plan, *, policy: Policy, is_dated: bool = True) -> Json:
         "delays": [delay // 1000 for delay in rule.delays] if dues else [],
         "nextTry": iso(dues[0].at) if leaves else None,
         "suppress": suppress if is_suppressed else None,
-        "escalate": escalate if may_escalate else None,
+        "escalate": escalate if decision.counts else None,
         "because": list(_because(decision, is_dated=is_dated)),
     }
 
