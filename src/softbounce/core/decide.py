@@ -4,6 +4,7 @@ import hashlib
 import json
 from base64 import b64encode
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from softbounce.core.events import Event, Ignored, content_hash, parse
@@ -112,11 +113,7 @@ def plan(event: Event, *, policy: Policy, now: int) -> Plan:
     )
     at = min(event.at, now) if event.at is not None else now
     do, hold, why = _verdict(event, rule, policy=policy, code=code)
-    confirm = rule.confirm if do is Disposition.SUPPRESS else None
-    if confirm and confirm.meanwhile is Disposition.RETRY and rule.off:
-        confirm = Confirm(
-            reports=confirm.reports, within=confirm.within, apart=confirm.apart, meanwhile=Disposition.HOLD
-        )
+    confirm = confirmation(rule) if do is Disposition.SUPPRESS else None
     is_vetoed = failure is not None and failure.type in VETO_TYPES
     can_count = rule.fault is Fault.RECIPIENT and event.subject is not None and not is_vetoed
     retries = do is Disposition.RETRY or (confirm is not None and confirm.meanwhile is Disposition.RETRY)
@@ -146,6 +143,14 @@ def plan(event: Event, *, policy: Policy, now: int) -> Plan:
         suppress_until=None if rule.suppression.expires is None else now + rule.suppression.expires,
         deadline=give_up if event.not_after is None else min(give_up, event.not_after),
     )
+
+
+def confirmation(rule: Rule) -> Confirm | None:
+    """Return how many reports convict under ``rule``; where retries are off, the first one is held."""
+    confirm = rule.confirm
+    if confirm is None or confirm.meanwhile is not Disposition.RETRY or not rule.off:
+        return confirm
+    return replace(confirm, meanwhile=Disposition.HOLD)
 
 
 def _verdict(

@@ -19,7 +19,8 @@ from softbounce.core.value import value
 HORIZON = 8 * DAY  # quiet hours repeat weekly: what is quiet for 8 days is quiet for ever
 MOST_ZONES = 4  # a number that may be in more zones than this is as good as unknown
 LAST_SECOND = 16_725_225_600  # 2500-01-01: a date of the year 9999 in an event must not overflow a clock
-TWO_NUMBERS = Struct("<II")
+DRAWS = Struct("<16I")  # of one hash: jitter and spread of eight tries
+TRIES_A_HASH = 8
 
 
 @value
@@ -59,8 +60,9 @@ def due_times(
     earliest = now + min_delay
     quiet = rule.quiet_hours
     zones = zones_for(rule, subject, timezone)[0] if quiet else ()
+    draws = _draws(seed, 0) if rule.delays else []
     for attempt, delay in enumerate(rule.delays, 1):
-        jitter, spread = chances(seed, attempt)
+        jitter, spread = draws[attempt - 1] if attempt <= TRIES_A_HASH else chances(seed, attempt)
         factor = jitter if rule.jitter is None else 1 + rule.jitter * (2 * jitter - 1)
         planned = max(at + round(delay * factor), earliest)
         if attempt == 1 and rule.fault is Fault.RECIPIENT:
@@ -101,8 +103,14 @@ def out_of_quiet(moment: int, quiet: QuietHours, zones: tuple[str, ...], spread:
 
 def chances(seed: str, attempt: int) -> tuple[float, float]:
     """Return two independent fractions in [0, 1) for one try: of its jitter, and of its spread."""
-    jitter, spread = TWO_NUMBERS.unpack(blake2b(f"{seed}|{attempt}".encode(), digest_size=8).digest())
-    return jitter / 2**32, spread / 2**32
+    block, place = divmod(attempt - 1, TRIES_A_HASH)
+    return _draws(seed, block)[place]
+
+
+def _draws(seed: str, block: int) -> list[tuple[float, float]]:
+    numbers = DRAWS.unpack(blake2b(f"{seed}|{block}".encode()).digest())
+    fractions = [number / 2**32 for number in numbers]
+    return list(zip(fractions[::2], fractions[1::2], strict=True))
 
 
 @lru_cache(maxsize=8192)  # a rule's quiet hours x the zones in use x the days ahead; a miss costs 30 us

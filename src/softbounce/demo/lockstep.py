@@ -18,18 +18,21 @@ from time import monotonic
 from typing import Any
 
 from softbounce.core.durations import HOUR, SECOND
+from softbounce.core.filters import parse_filter
+from softbounce.settings import packaged_policy
 from softbounce.store import Store
 
 STEP = 10 * 60 * SECOND
 LONGEST_STEP = 5 * HOUR  # after six hours without a look the worker would go into quarantine
 LEASE_OVER = 31 * SECOND
 PATIENCE = 60.0  # s of real time that one step may take
+LEASED = parse_filter("state:leased", keys=("state",))
 
 Json = dict[str, Any]
 
 
 class Stuck(Exception):  # noqa: N818 - a sentence for the person who runs the demo
-    """The worker did not finish a step in time."""
+    """The worker did not finish a step in time, or died of itself."""
 
 
 class Lockstep:
@@ -38,10 +41,14 @@ class Lockstep:
     def __init__(self, *, url: str, data: Path, log: Path) -> None:
         self.store = Store.open(url)
         self.kills = 0
+        self.cut_short: Counter[str] = Counter()  # what the killed workers had begun
+        policy = data / "policy.yaml"  # the one that ships, whatever lies in the caller's folder
+        policy.write_text(packaged_policy(), encoding="utf-8")
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("SOFTBOUNCE_")},
             "SOFTBOUNCE_REDIS_URL": url,
             "SOFTBOUNCE_DATA": str(data),
+            "SOFTBOUNCE_POLICY": str(policy),
         }
         self._log = log
         self._worker: subprocess.Popen[bytes] | None = None
@@ -66,62 +73,89 @@ class Lockstep:
                 self._worker.wait()
         self.store.close()
 
-    def kill(self) -> None:
-        """Kill the worker as it is, with ``kill -9``, and start another."""
-        assert self._worker is not None  # noqa: S101
-        self._worker.send_signal(signal.SIGKILL)
-        self._worker.wait()
-        self.kills += 1
-        self.start()
+    def advance(self, now: int, *, kill: bool = False) -> list[Json]:
+        """Set the time and return the resend commands that left until nothing more is due.
 
-    def advance(self, now: int, *, meanwhile: Callable[[], None] | None = None) -> list[Json]:
-        """Set the time and return the resend commands that left until nothing more is due."""
-        kills = self.kills
+        ``kill`` kills the worker while it hands over, if it is caught at that: see ``kills``.
+        """
         self.store.set_now(now)
-        if meanwhile is not None:
-            meanwhile()
-        self._idle(now)
         moment = now
-        if self.kills > kills:  # what the killed worker held comes back when its lease is over
-            moment += LEASE_OVER
+        if kill and self._kill(self._leased, unless=lambda: self.store.idle_at() >= now):
+            self._idle(now)
+            moment += LEASE_OVER  # what the killed worker held comes back when its lease is over
             self.store.set_now(moment)
-            self._idle(moment)
+        self._idle(moment)
         while self.store.sizes()["ready"]:  # stands in line for the hand-over rate
             moment += SECOND
             self.store.set_now(moment)
             self._idle(moment)
-        return self._new("resend", "command")
+        self._until(lambda: not self.store.sizes()["notices"], "notices wait")
+        commands = self._new("resend", "command")
+        return sorted(commands, key=lambda command: str(command["id"]))  # a kill changes the order they left in
 
-    def report(self, events: Sequence[Json], *, meanwhile: Callable[[], None] | None = None) -> list[Json]:
-        """Report events and return what softbounce says of each, in no order."""
+    def report(self, events: Sequence[Json], *, kill: bool = False) -> list[Json]:
+        """Report events and return what softbounce says of each, in no order.
+
+        ``kill`` kills the worker while it takes them in, if it is caught at that.
+        """
         if not events:
             return []
         self._number += 1
         token = f"demo-{self._number}"
         wanted = Counter(str(event["eventId"]) for event in events)
         self.store.events.publish([json.dumps(event).encode() for event in events], reply=token)
-        if meanwhile is not None:
-            meanwhile()
+        killed = kill and self._kill(self._read_and_open, unless=lambda: not any(self._lag()))
         answers: list[Json] = []
-        end = monotonic() + PATIENCE
-        while wanted:
-            if monotonic() > end:
-                message = f"{wanted.total()} reports have no outcome after {PATIENCE:.0f} s"
-                raise Stuck(message)
+
+        def all_answered() -> bool:
             for answer in self.store.events.wait_replies(token, count=len(events), seconds=1):
                 ident = str(answer.get("eventId"))
                 if wanted[ident] > 0:  # a killed worker's batch may answer twice
                     wanted[ident] -= 1
                     answers.append(answer)
-                wanted += Counter()
-                if not wanted:
-                    break
+                if not wanted.total():
+                    return True
+            return False
+
+        self._until(all_answered, "reports have no outcome")
+        if not killed:  # notices that a killed worker had claimed come with the next step
+            self._until(lambda: not self.store.sizes()["notices"], "notices wait")
         return answers
 
     def notices(self) -> list[Json]:
-        """Return the notices that were told since the last call, once all are."""
-        self._idle(0)
+        """Return the notices that were told since the last call."""
         return self._new("notices", "notice")
+
+    def _kill(self, begun: Callable[[], Counter[str]], *, unless: Callable[[], bool]) -> bool:
+        """Kill the worker with ``kill -9`` once it has begun something, and start another.
+
+        It is stopped at odd moments to be looked at; false if its work was over first.
+        """
+        worker = self._worker
+        assert worker is not None  # noqa: S101
+        while not unless() and worker.poll() is None:
+            worker.send_signal(signal.SIGSTOP)
+            if begun():
+                worker.kill()
+                worker.wait()
+                self.kills += 1
+                self.cut_short += begun()
+                self.start()
+                return True
+            worker.send_signal(signal.SIGCONT)
+            self._pause.wait(0.0002)
+        return False
+
+    def _leased(self) -> Counter[str]:
+        leased = sum(1 for _ in self.store.retries.select(LEASED, now=self.store.now()))
+        return Counter({"retries claimed and not confirmed": leased}) + Counter()
+
+    def _read_and_open(self) -> Counter[str]:
+        return Counter({"reports read and not acknowledged": self._lag()[1]}) + Counter()
+
+    def _lag(self) -> tuple[int, int]:
+        lag = self.store.events.lag()
+        return lag.unread, lag.pending
 
     def _new(self, stream: str, field: str) -> list[Json]:
         found = self.store.stream(self.store.keys.stream(stream)).read(after=self._read[stream])
@@ -130,10 +164,15 @@ class Lockstep:
         return [json.loads(fields[field]) for _, fields in found]
 
     def _idle(self, now: int) -> None:
-        """Wait until a claim at this time found nothing due, and every notice was told."""
+        self._until(lambda: self.store.idle_at() >= now, "a claim still finds something due")
+
+    def _until(self, is_done: Callable[[], bool], what: str) -> None:
         end = monotonic() + PATIENCE
-        while self.store.idle_at() < now or self.store.sizes()["notices"]:
-            if monotonic() > end:
-                message = f"the worker is not idle after {PATIENCE:.0f} s; its log is {self._log}"
-                raise Stuck(message)
+        while not is_done():
+            worker = self._worker
+            has_died = worker is None or worker.poll() is not None
+            if has_died or monotonic() > end:
+                why = "the worker ended" if has_died else f"after {PATIENCE:.0f} s {what}"
+                lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+                raise Stuck("\n".join([f"{why}. The end of its log:", *lines]))
             self._pause.wait(0.001)

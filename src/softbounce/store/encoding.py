@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from softbounce.core.decide import Arrived, DeadLetter, Decision, Plan, dead_letter_entry
+from softbounce.core.decide import Arrived, DeadLetter, Decision, Plan, confirmation, dead_letter_entry
 from softbounce.core.events import Event, Ignored
 from softbounce.core.policy import Fault
 from softbounce.core.recipients import hashed, mask
@@ -115,7 +115,7 @@ class Encoder:
         if number := self._numbers.get(id(rule)):
             return number
         soft, term = rule.soft_bounce, rule.suppression
-        confirm = plan.confirm or rule.confirm
+        confirm = confirmation(rule)
         row: dict[str, Any] = {
             "name": rule.name,
             "line": rule.line,
