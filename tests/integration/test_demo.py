@@ -1,8 +1,18 @@
 """The demo on the real worker: small, with and without kills."""
 
+import contextlib
+import io
+
 import pytest
 
 from softbounce import demo
+from softbounce.demo import lockstep
+
+CLAIMS = (
+    "1. Resends after DELIVERED was known: 0",
+    "2. Same retry twice: 0",
+    "3. Resends to a suppressed recipient: 0",
+)
 
 
 @pytest.fixture(scope="module")
@@ -12,9 +22,6 @@ def table():
 
 
 def _run(**options):
-    import contextlib
-    import io
-
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         code = demo.run(days=2, recipients=400, fast=True, **options)
@@ -27,8 +34,22 @@ def test_every_claim_holds(table):
     code, text, _ = table
 
     assert code == 0
-    for claim in ("DELIVERED was known: 0", "Same retry twice: 0", "suppressed recipient: 0"):
+    for claim in CLAIMS:
         assert claim in text
+
+
+def test_the_story_names_what_happened_and_the_command_that_explains_it(table):
+    """A line a day, the night, the morning and the outage, each with a reference to ask about."""
+    _, text, _ = table
+    words = ("simulated", "is switched off", "Morning where", "provider is down", "is suppressed")
+
+    for word in (*words[:4], "day 1 is over", "softbounce explain m0"):
+        assert word in text
+
+
+def test_the_same_seed_gives_the_same_table(table):
+    """Nothing in the table depends on how fast a process was."""
+    assert _run(seed=3)[2] == table[2]
 
 
 def test_killing_the_worker_three_times_changes_nothing(table):
@@ -36,10 +57,32 @@ def test_killing_the_worker_three_times_changes_nothing(table):
     code, text, same = _run(seed=3, chaos=True)
 
     assert code == 0
-    assert "kill -9: 3 times" in text
+    for claim in CLAIMS:
+        assert claim in text
+    assert "Kills with kill -9 while it worked: 3" in text
+    assert "retries claimed and not confirmed" in text
+    assert "reports read and not acknowledged" in text
     assert same == table[2]
 
 
 def test_another_seed_is_another_world(table):
     """The table follows from the seed."""
     assert _run(seed=4)[2] != table[2]
+
+
+def test_the_policy_that_lies_in_the_callers_folder_is_not_the_demos(tmp_path, monkeypatch, table):
+    """The demo shows the policy that ships."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "policy.yaml").write_text("version: 1\nname: nonsense\nnot_a_key: 1\n")
+    monkeypatch.chdir(tmp_path)
+
+    assert _run(seed=3)[2] == table[2]
+
+
+def test_a_worker_that_dies_at_once_ends_the_demo_with_its_log(monkeypatch, capsys):
+    """Nobody waits a minute for a dead process, and its last words are shown."""
+    monkeypatch.setattr(lockstep, "packaged_policy", lambda: "version: 1\nnot_a_key: 1\n")
+    code = demo.run(seed=3, days=2, recipients=50, fast=True)
+
+    assert code == 1
+    assert "not_a_key" in capsys.readouterr().err

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from softbounce.core.durations import HOUR, MINUTE
 from softbounce.demo.claims import other_claims, zero_claims
 from softbounce.demo.pipeline import Seen
@@ -58,6 +60,16 @@ def test_the_checker_finds_a_resend_after_the_delivery_was_known():
     assert [claim.found for claim in zero_claims(seen)] == [1, 0, 0]
 
 
+def test_a_resend_that_left_before_the_delivery_was_known_is_told_beside():
+    """The receipt of an earlier send that meets a resend in the air is no broken claim, but it is said."""
+    seen = Seen(commands=[(START, _command())], delivered_at={"m1": START}, delivered_by={"m1": None})
+    arrived = Seen(commands=[(START, _command())], delivered_at={"m1": START}, delivered_by={"m1": "a"})
+
+    assert [claim.found for claim in zero_claims(seen)] == [0, 0, 0]
+    assert zero_claims(seen)[0].beside == "1 crossed"
+    assert zero_claims(arrived)[0].beside == "0 crossed"
+
+
 def test_the_checker_finds_two_ids_for_one_try():
     """One (delivery, attempt) has one id; a repeated hand-over of it is told beside."""
     twice = Seen(commands=[(START, _command()), (START, _command(id="other"))])
@@ -70,20 +82,80 @@ def test_the_checker_finds_two_ids_for_one_try():
 
 def test_the_checker_finds_a_resend_to_a_suppressed_recipient():
     """A resend that leaves after the suppression breaks the claim; one at the same step had left before."""
-    seen = Seen(commands=[(START + MINUTE, _command())], suppressed_at={("sms", "+4915100000001"): START})
+    suppressed = {("sms", "+4915100000001"): START}
+    seen = Seen(commands=[(START + MINUTE, _command())], suppressed_at=suppressed)
+    before = Seen(commands=[(START, _command())], suppressed_at=suppressed)
 
     assert [claim.found for claim in zero_claims(seen)] == [0, 0, 1]
+    assert [claim.found for claim in zero_claims(before)] == [0, 0, 0]
 
 
-def test_the_checker_finds_a_lost_outcome_and_a_figure_that_differs():
-    """Each event has one outcome, and the store's own counters say the same."""
-    seen = Seen(events=3, outcomes=Counter(scheduled=2))
-    counters = {"scheduled": 2, "handed_over": 1}
+def test_the_checker_reads_a_command_without_recipients():
+    """A broken command is a broken claim, never a crash of the checker."""
+    seen = Seen(commands=[(START + HOUR, _command(recipients=[]))], delivered_at={"m1": START})
 
-    found = {claim.text: claim.found for claim in other_claims(seen, Score(), counters)}
+    assert zero_claims(seen)[0].found == 1
 
-    assert found["Events without exactly one outcome"] == 1
-    assert found["Figures that differ from the store's own counters"] == 1
+
+@pytest.mark.parametrize("answers", [[], ["scheduled"], ["scheduled", "coalesced"]])
+def test_the_checker_finds_an_event_without_exactly_one_outcome(answers):
+    """Each copy of an event is answered, and all with the same outcome."""
+    seen = Seen(reported=Counter(e1=2), answers={"e1": answers} if answers else {})
+
+    assert _others(seen)["Events without exactly one outcome"] == 1
+    assert _others(Seen(reported=Counter(e1=2), answers={"e1": ["held", "held"]}), {"held": 1}) == ALL_WELL
+
+
+def test_the_checker_finds_a_figure_that_differs_from_the_stores_own():
+    """The store's counters say the same as the world; its duplicates too, unless a worker was killed."""
+    seen = Seen(reported=Counter(e1=2), answers={"e1": ["held", "held"]}, duplicates=1)
+    figures = "Figures that differ from the store's own counters"
+
+    assert _others(seen, {"held": 1, "duplicate": 1})[figures] == 0
+    assert _others(seen, {"held": 2, "duplicate": 1})[figures] == 1
+    assert _others(seen, {"held": 1, "duplicate": 9})[figures] == 1
+    assert _others(seen, {"held": 1, "duplicate": 9}, has_kills=True)[figures] == 0
+
+
+def test_the_checker_finds_a_history_that_tells_another_story():
+    """By the store's own time no resend comes after the delivery, and each command has its line."""
+    seen = Seen(commands=[(START, _command())])
+    resent, delivered = {"k": "resent", "a": 1, "t": 5}, {"k": "delivered", "a": 1, "t": 9}
+    told = "Of 1 histories, those that tell another story"
+
+    for wrong in ([], [resent, {**resent, "a": 2}], [delivered, {**resent, "t": 10}]):
+        assert _others(seen, {"handed_over": 1}, lines=wrong)[told] == 1
+    assert _others(seen, {"handed_over": 1}, lines=[resent, delivered])[told] == 0
+
+
+def test_the_checker_finds_a_text_in_the_night_and_a_retry_of_a_permanent_code():
+    """A confirming send of SMS_NOT_DELIVERED is policy; it is counted apart."""
+    codes = ("BOUNCE_PERMANENT_GENERAL", "INVALID_MOBILE_NUMBER", "SMS_NOT_DELIVERED")
+    seen = Seen(commands=[(START, _command(reason={"reasonCode": code})) for code in codes])
+    found = _others(seen, score=Score(at_night=3))
+
+    assert found["Retries of permanent codes"] == 2
+    assert found["Texts between 20:00 and 08:00"] == 3
+
+
+ALL_WELL = {
+    "Texts between 20:00 and 08:00": 0,
+    "Retries of permanent codes": 0,
+    "Events without exactly one outcome": 0,
+    "Figures that differ from the store's own counters": 0,
+    "Of 0 histories, those that tell another story": 0,
+}
+
+
+def _others(seen, counters=None, *, score=None, lines=(), has_kills=False):
+    claims = other_claims(
+        seen,
+        score or Score(),
+        counters=counters or {},
+        history=lambda _: list(lines),
+        has_kills=has_kills,
+    )
+    return {claim.text: claim.found for claim in claims}
 
 
 def _command(**other):

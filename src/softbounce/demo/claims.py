@@ -1,11 +1,14 @@
 """The three zero claims and what is asserted beside them, counted from what the world saw."""
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from softbounce.demo.pipeline import PERMANENT, Seen
+from softbounce.demo.pipeline import CONFIRMED, PERMANENT, Json, Seen
 from softbounce.demo.rivals import Score
+
+History = Callable[[str], list[Json]]  # reference -> what happened to it, oldest first
+SAMPLE = 200  # messages whose history is read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,20 +28,22 @@ class Claim:
 
 def zero_claims(seen: Seen) -> list[Claim]:
     """Judge resends after a delivery was known, retries with two ids, resends to suppressed recipients."""
-    late = doubled = suppressed = crossed = 0
+    late = suppressed = crossed = 0
     ids: defaultdict[tuple[str, str, int], set[str]] = defaultdict(set)
-    times: defaultdict[str, int] = defaultdict(int)
+    times: Counter[str] = Counter()
     for moment, command in seen.commands:
         reference, channel = command["reference"], command["channel"].lower()
-        (address,) = command["recipients"]
+        recipients = [str(recipient) for recipient in command["recipients"]]
         times[command["id"]] += 1
-        ids[reference, address, command["attempt"]].add(command["id"])
+        ids[reference, ",".join(recipients), command["attempt"]].add(command["id"])
         known = seen.delivered_at.get(reference)
-        if known is not None:
-            late += known < moment  # accepted at an earlier step of the clock
-            crossed += known == moment  # claimed, then delivered, within one step
-        until = seen.suppressed_at.get((channel, address))
-        suppressed += until is not None and until < moment
+        late += known is not None and known < moment  # its accept had committed at an earlier step
+        suppressed += any(seen.suppressed_at.get((channel, to), moment) < moment for to in recipients)
+    for reference, sends in _by_message(seen).items():
+        if (known := seen.delivered_at.get(reference)) is not None:  # which left after the one that arrived?
+            arrived = seen.delivered_by.get(reference)
+            first = next((n for n, (_, command) in enumerate(sends, 1) if command["id"] == arrived), 0)
+            crossed += sum(at <= known and command["id"] != arrived for at, command in sends[first:])
     doubled = sum(len(found) > 1 for found in ids.values())
     repeats = sum(count - 1 for count in times.values())
     return [
@@ -48,27 +53,62 @@ def zero_claims(seen: Seen) -> list[Claim]:
     ]
 
 
-def other_claims(seen: Seen, score: Score, counters: Mapping[str, int]) -> list[Claim]:
-    """Judge the night, permanent codes, outcomes, and the store's own counters against the world's."""
-    permanent = sum(command["reason"]["reasonCode"].startswith(PERMANENT) for _, command in seen.commands)
-    claims = [
-        Claim(text="Texts between 20:00 and 08:00", found=score.at_night),
-        Claim(text="Retries of permanent codes", found=permanent),
-        Claim(text="Events without exactly one outcome", found=seen.events - seen.outcomes.total()),
+def other_claims(
+    seen: Seen, score: Score, *, counters: Mapping[str, int], history: History, has_kills: bool
+) -> list[Claim]:
+    """Judge the night, permanent codes, outcomes, and the store's own word against the world's."""
+    codes = [command["reason"]["reasonCode"] for _, command in seen.commands]
+    confirming = sum(code == CONFIRMED for code in codes)
+    wrong = [
+        event
+        for event, count in seen.reported.items()
+        if len(seen.answers.get(event, ())) != count or len(set(seen.answers[event])) != 1
     ]
-    if counters:  # a killed worker's batch is counted again, as duplicates; so not under --chaos
-        ours = dict(seen.outcomes) | {"handed_over": len(seen.commands), "escalated": seen.escalated}
-        differing = {
-            name: (count, counters.get(name, 0))
-            for name, count in ours.items()
-            if count != counters.get(name, 0)
-        }
-        beside = ", ".join(
-            f"{name} {world} here, {store} there" for name, (world, store) in differing.items()
-        )
-        claims.append(
-            Claim(
-                text="Figures that differ from the store's own counters", found=len(differing), beside=beside
-            )
-        )
-    return claims
+    return [
+        Claim(text="Texts between 20:00 and 08:00", found=score.at_night),
+        Claim(
+            text="Retries of permanent codes",
+            found=sum(code.startswith(PERMANENT) for code in codes),
+            beside=f"{confirming} sends to confirm {CONFIRMED}, as the policy says",
+        ),
+        Claim(text="Events without exactly one outcome", found=len(wrong), beside=", ".join(wrong[:3])),
+        _counters_agree(seen, counters, has_kills=has_kills),
+        _history_agrees(seen, history),
+    ]
+
+
+def _counters_agree(seen: Seen, counters: Mapping[str, int], *, has_kills: bool) -> Claim:
+    ours = Counter(answers[0] for answers in seen.answers.values())
+    ours["handed_over"] = len({command["id"] for _, command in seen.commands})
+    ours["escalated"] = len(seen.escalated)
+    if not has_kills:  # a killed worker's batch is read again: its repeats are more than the world made
+        ours["duplicate"] = seen.duplicates
+    theirs = {name: counters.get(name, 0) for name in ours}
+    differing = [
+        f"{name} {ours[name]} here, {theirs[name]} there" for name in ours if ours[name] != theirs[name]
+    ]
+    text = "Figures that differ from the store's own counters"
+    return Claim(text=text, found=len(differing), beside=", ".join(differing))
+
+
+def _history_agrees(seen: Seen, history: History) -> Claim:
+    """Read some histories: a resend for each command, and none by the store's own time after the delivery."""
+    messages = _by_message(seen)
+    sample = list(messages)[:: max(1, len(messages) // SAMPLE)]
+    wrong = []
+    for reference in sample:
+        lines = history(reference)
+        resent = [line for line in lines if line["k"] == "resent"]
+        end = next((line["t"] for line in lines if line["k"] == "delivered"), None)
+        is_late = end is not None and any(line["t"] > end for line in resent)
+        if is_late or {line["a"] for line in resent} != {c["attempt"] for _, c in messages[reference]}:
+            wrong.append(reference)
+    text = f"Of {len(sample)} histories, those that tell another story"
+    return Claim(text=text, found=len(wrong), beside=", ".join(wrong[:3]))
+
+
+def _by_message(seen: Seen) -> dict[str, list[tuple[int, Json]]]:
+    found: defaultdict[str, list[tuple[int, Json]]] = defaultdict(list)
+    for moment, command in seen.commands:
+        found[command["reference"]].append((moment, command))
+    return found

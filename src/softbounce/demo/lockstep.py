@@ -78,9 +78,10 @@ class Lockstep:
 
         ``kill`` kills the worker while it hands over, if it is caught at that: see ``kills``.
         """
+        may_kill = kill and not self._is_due_soon_after(now)
         self.store.set_now(now)
         moment = now
-        if kill and self._kill(self._leased, unless=lambda: self.store.idle_at() >= now):
+        if may_kill and self._kill(self._leased, unless=lambda: self.store.idle_at() >= now):
             self._idle(now)
             moment += LEASE_OVER  # what the killed worker held comes back when its lease is over
             self.store.set_now(moment)
@@ -91,7 +92,7 @@ class Lockstep:
             self._idle(moment)
         self._until(lambda: not self.store.sizes()["notices"], "notices wait")
         commands = self._new("resend", "command")
-        return sorted(commands, key=lambda command: str(command["id"]))  # a kill changes the order they left in
+        return sorted(commands, key=lambda command: str(command["id"]))  # a kill changes their order
 
     def report(self, events: Sequence[Json], *, kill: bool = False) -> list[Json]:
         """Report events and return what softbounce says of each, in no order.
@@ -145,6 +146,11 @@ class Lockstep:
             worker.send_signal(signal.SIGCONT)
             self._pause.wait(0.0002)
         return False
+
+    def _is_due_soon_after(self, now: int) -> bool:
+        """Whether letting a lease run out would let others leave a step early, and so change the table."""
+        waiting = self.store.retries.select(parse_filter("", keys=()), now=now)
+        return any(now < retry.due <= now + 2 * LEASE_OVER for retry in waiting)
 
     def _leased(self) -> Counter[str]:
         leased = sum(1 for _ in self.store.retries.select(LEASED, now=self.store.now()))

@@ -13,6 +13,7 @@ from softbounce.demo.world import Message, Report, World, event
 
 Json = dict[str, Any]
 PERMANENT = ("INVALID_", "BOUNCE_PERMANENT_")
+CONFIRMED = "SMS_NOT_DELIVERED"  # believed at the second report: the policy sends once more to hear it
 TAIL = 6 * DAY  # after the last first send: the longest window of the policy, and its end
 
 
@@ -20,15 +21,16 @@ TAIL = 6 * DAY  # after the last first send: the longest window of the policy, a
 class Seen:
     """What the world saw of softbounce: the raw material of the claims, gathered outside it."""
 
-    commands: list[tuple[int, Json]] = field(
-        default_factory=list
-    )  # (time, command) as they came, repeats included
+    commands: list[tuple[int, Json]] = field(default_factory=list)  # (time, command); repeats too
     delivered_at: dict[str, int] = field(default_factory=dict)  # reference -> when softbounce had accepted it
+    delivered_by: dict[str, str | None] = field(default_factory=dict)  # reference -> the command that arrived
     suppressed_at: dict[tuple[str, str], int] = field(default_factory=dict)  # (channel, address) -> the same
-    outcomes: Counter[str] = field(default_factory=Counter)
-    events: int = 0
+    reported: Counter[str] = field(default_factory=Counter)  # event id -> how often it was reported
+    answers: dict[str, list[str]] = field(default_factory=dict)  # event id -> the outcome that each copy had
+    duplicates: int = 0  # of those answers, given by a repeat
+    escalated: set[str] = field(default_factory=set)  # notices, by id: they too may come twice
+    first: int = 0  # messages sent first
     refused_first: int = 0  # first sends that may_send refused
-    escalated: int = 0
 
 
 class Pipeline:
@@ -50,32 +52,28 @@ class Pipeline:
     def run(self, *, progress: Callable[[int], None], kills: Sequence[int] = ()) -> Score:
         """Live through all days, and on until nothing waits; returns the score.
 
-        ``kills``: from each of these steps on the worker is killed once, in turn while it hands over and
-        while it takes in.
+        ``kills``: from each of these steps on the worker is killed once, as soon as it is caught at its
+        work: in turn while it hands over and while it takes in.
         """
-        now, steps, armed = self._world.messages[0].sent, 0, sorted(kills, reverse=True)
+        now, steps = self._world.messages[0].sent, 0
+        lockstep = self._lockstep
         while (soonest := self._next(now)) is not None:
             now = soonest
             steps += 1
-            kill = self._lockstep.kill if armed and steps >= armed[-1] else None
-            hits_pump = len(armed) % 2 == 1
-            due = self._lockstep.store.next_due()
-            kill_pump = kill if hits_pump and due is not None and due <= now else None
-            for command in self._lockstep.advance(now, meanwhile=kill_pump):
+            armed = lockstep.kills < len(kills) and steps >= sorted(kills)[lockstep.kills]
+            hits_pump = lockstep.kills % 2 == 0
+            for command in lockstep.advance(now, kill=armed and hits_pump):
                 self._resend(command, now)
             self._send_first(now)
-            kill_intake = kill if not hits_pump and self._coming and self._coming[0][0] <= now else None
-            self._report(now, meanwhile=kill_intake)
+            self._report(now, kill=armed and not hits_pump)
             self._hear(now)
-            if kill_pump or kill_intake:
-                armed.pop()
             progress(now)
         for message in self._world.messages:
             reference = message.reference
             count_arrivals(
                 self._score, message, self._arrivals[reference], has_failed=reference in self._failed
             )
-        self._score.cases = self.seen.escalated
+        self._score.cases = len(self.seen.escalated)
         return self._score
 
     def _next(self, now: int) -> int | None:
@@ -102,6 +100,7 @@ class Pipeline:
             verdicts = self._lockstep.store.suppressions.check_many(addresses, channel)
             for message, verdict in zip(messages, verdicts, strict=True):
                 if verdict:
+                    self.seen.first += 1
                     self._carry(message, message.sent, resend_id=None)
                 else:
                     self.seen.refused_first += 1
@@ -124,7 +123,7 @@ class Pipeline:
         self._tell(now, "resent", command)
         self._carry(message, now, resend_id=command["id"])
 
-    def _report(self, now: int, *, meanwhile: Callable[[], None] | None) -> None:
+    def _report(self, now: int, *, kill: bool) -> None:
         events: list[Json] = []
         while self._coming and self._coming[0][0] <= now:
             _, _, message, report, resend_id = heapq.heappop(self._coming)
@@ -134,20 +133,29 @@ class Pipeline:
                 self._failed.add(reference)
             made = event(message, report, number=self._numbers[reference], resend_id=resend_id)
             events += [made, made] if message.is_doubled else [made]
-        self.seen.events += len(events)
         by_id = {str(made["eventId"]): made for made in events}
-        for answer in self._lockstep.report(events, meanwhile=meanwhile):
-            self.seen.outcomes[str(answer["outcome"])] += 1
+        self.seen.reported.update(str(made["eventId"]) for made in events)
+        for answer in self._lockstep.report(events, kill=kill):
             made = by_id[str(answer["eventId"])]
-            if made["type"] == "MESSAGE_DELIVERED":
-                self.seen.delivered_at.setdefault(str(answer["reference"]), now)
+            self._understand(now, answer, made)
             self._tell(now, str(answer["outcome"]), {**answer, "event": made})
+
+    def _understand(self, now: int, answer: Json, made: Json) -> None:
+        """Write down what softbounce knows from now on."""
+        reference, outcome = str(answer["reference"]), str(answer["outcome"])
+        self.seen.duplicates += outcome == "duplicate"
+        outcome = str(answer.get("first", outcome))
+        self.seen.answers.setdefault(str(answer["eventId"]), []).append(outcome)
+        if made["type"] == "MESSAGE_DELIVERED":
+            self.seen.delivered_at.setdefault(reference, now)
+            self.seen.delivered_by.setdefault(reference, made["claim"]["communication"].get("resendId"))
+        elif outcome == "suppressed":
+            person = self._by_reference[reference].person
+            self.seen.suppressed_at.setdefault((person.channel, person.address), now)
 
     def _hear(self, now: int) -> None:
         for notice in self._lockstep.notices():
             kind = str(notice["type"]).removeprefix("softbounce.")
-            if kind == "suppressed":
-                self.seen.suppressed_at.setdefault((notice["channel"].lower(), notice["recipients"][0]), now)
             if kind == "escalated":
-                self.seen.escalated += 1
+                self.seen.escalated.add(notice["id"])
             self._tell(now, f"notice.{kind}", notice)

@@ -1,14 +1,18 @@
-"""What a person sees while the days go by: one line when something happens for the first time."""
+"""What a person sees while the days go by: a line a day, and one when something happens first."""
 
 from datetime import UTC, datetime
+from threading import Event
 from typing import Any
 
 from rich.console import Console
 
+from softbounce.core.durations import DAY
 from softbounce.core.recipients import mask
-from softbounce.demo.world import OUTAGE, START, Message, World
+from softbounce.demo.pipeline import Seen
+from softbounce.demo.world import MORNING, OUTAGE, START, Kind, Message, World
 
 Json = dict[str, Any]
+PAUSE = 0.7  # s of a reader's time a line
 
 LINES = {  # what happened -> what to say; each once, with the command that explains it
     "SMS_EXPIRED": "{who} is switched off. Not tried again at once: next try {next}",
@@ -16,7 +20,9 @@ LINES = {  # what happened -> what to say; each once, with the command that expl
     "SMS_NOT_DELIVERED": "{who}: no such number, says one report. Asked once more before it is believed",
     "PROVIDER_ERROR": "The text provider is down. Nothing is lost, tries go on in minutes: next {next}",
     "BOUNCE_TRANSIENT_CONTENT_REJECTED": "Content refused for {who}. One slow try, then a person looks",
-    "suppressed": "{who} will never get a message: suppressed, first sends are refused from now on",
+    "suppressed.sms": "{who}: the second report of a dead number. Suppressed, sends are refused from now on",
+    "suppressed.email": "{who} does not exist: suppressed, sends are refused from now on",
+    "morning": "Morning where {who} lives: what failed in the night leaves now",
     "recovered.late": "{who}: the receipt came late, the waiting try is cancelled. No double text",
     "recovered": "{who} got it after all, on try {try}",
     "recovered.full": "{who} cleared the mailbox: delivered on try {try}",
@@ -27,10 +33,12 @@ LINES = {  # what happened -> what to say; each once, with the command that expl
 
 
 class Story:
-    """Prints a line for the first of each kind."""
+    """Prints a line for the first of each kind, and one for each day."""
 
-    def __init__(self, console: Console, world: World) -> None:
-        self._console = console
+    def __init__(self, console: Console, world: World, *, pause: float) -> None:
+        self.days = world.days
+        self._console, self._pause, self._never = console, pause, Event()
+        self._day = 0
         self._by_reference = {message.reference: message for message in world.messages}
         self._told: set[str] = set()
 
@@ -38,36 +46,56 @@ class Story:
         """Hear of everything; say what is new."""
         reference = facts.get("reference")
         message = self._by_reference.get(str(reference))
-        kind = self._kind(what, facts, message)
-        if kind is None or kind in self._told or message is None:
+        if message is None or (kind := self._kind(now, what, facts, message)) not in LINES:
+            return
+        if kind in self._told:
             return
         self._told.add(kind)
         next_try = str(facts.get("nextTry", "")).replace("T", " ").removesuffix(":00Z")
         words = {
             "who": mask(message.person.address),
-            "next": f"{next_try[5:16]} UTC",
+            "next": f"{next_try[5:16]}",
             "try": facts.get("tries", ""),
         }
-        clock = datetime.fromtimestamp(now / 1000, UTC).strftime("%a %H:%M")
-        self._console.print(f"  {clock}  {LINES[kind].format_map(words)}", highlight=False)
+        self._console.print(f"  {clock(now)}  {LINES[kind].format_map(words)}", highlight=False)
         self._console.print(f"             softbounce explain {reference}", style="dim", highlight=False)
+        self._never.wait(self._pause)
+
+    def day(self, now: int, seen: Seen) -> None:
+        """Sum up the day that has just ended, if one has."""
+        day = (now - START) // DAY
+        if day <= self._day:
+            return
+        self._day = day
+        resent = len({command["id"] for _, command in seen.commands})
+        self._console.print(
+            f"day {day} is over: {seen.first:,} messages sent, {resent:,} resends left, "
+            f"{len(seen.suppressed_at):,} recipients suppressed, {seen.refused_first:,} sends refused",
+            highlight=False,
+        )
+        self._never.wait(self._pause)
 
     @staticmethod
-    def _kind(what: str, facts: Json, message: Message | None) -> str | None:
+    def _kind(now: int, what: str, facts: Json, message: Message) -> str | None:
+        """Return which of the ``LINES`` this is, if any."""
+        person = message.person
         match what:
             case "scheduled":
-                code = str(facts["event"]["claim"]["communication"]["error"]["reasonCode"])
-                return code if code in LINES else None
-            case "suppressed" | "duplicate":
-                return what
-            case "notice.recovered" if message is not None:
-                if not facts.get("tries"):
-                    return "recovered.late"
-                return "recovered.full" if message.person.kind == "full" else "recovered"
-            case "notice.escalated" | "notice.given_up":
-                return what.removeprefix("notice.")
-            case _:
-                return None
+                return str(facts["event"]["claim"]["communication"]["error"]["reasonCode"])
+            case "suppressed":
+                return f"suppressed.{person.channel}"
+            case "resent" if person.kind is Kind.OFF_AT_NIGHT and person.hour(now) == MORNING:
+                return "morning"
+            case "notice.recovered" if not facts.get("tries"):
+                return "recovered.late"
+            case "notice.recovered" if person.kind is Kind.FULL:
+                return "recovered.full"
+        return what.removeprefix("notice.")
+
+
+def clock(now: int) -> str:
+    """Return weekday and time in UTC, as each line of the story begins."""
+    return datetime.fromtimestamp(now / 1000, UTC).strftime("%a %H:%M")
 
 
 def headline(world: World, *, seed: int, data: str) -> str:
@@ -77,7 +105,7 @@ def headline(world: World, *, seed: int, data: str) -> str:
     return (
         f"simulated: {len(world.people):,} people in five zones, {len(world.messages):,} messages, "
         f"{world.days} days from {start:%a %d %b %Y}, seed {seed}; "
-        f"text provider down on {outage:%a} for 2.5 h.\n"
+        f"text provider down on {outage:%a} for 2.5 h. Times are UTC.\n"
         "real: worker, policy, scripts and hand-over, on a store of their own. "
         f"Look inside meanwhile: SOFTBOUNCE_DATA={data}"
     )
