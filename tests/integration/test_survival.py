@@ -159,7 +159,9 @@ def test_a_kill_loses_nothing_and_doubles_nothing(service: Service, producer: th
     until(service.commands)
     service.kill(victim)
     service.move(START + 3 * HOUR, START + 3 * HOUR + MINUTE)  # leases of the dead run out
-    for second in range(1, 120):  # what met the kill waits a second, and the hand-over rate lets 50 leave in one
+    for second in range(
+        1, 120
+    ):  # what met the kill waits a second, and the hand-over rate lets 50 leave in one
         if service.outcomes()["handed_over"] == COUNT:
             break
         service.move(START + 3 * HOUR + MINUTE + second * 1000)
