@@ -1,5 +1,6 @@
 """``softbounce run``, ``worker`` and ``demo``: what keeps going."""
 
+import signal
 from contextlib import closing
 from functools import partial
 from logging import getLevelNamesMapping
@@ -90,6 +91,9 @@ def demo_(
 
 def _work(settings: Settings, server: Embedded | None, *, log_level: str, name: str | None = None) -> None:
     """Work until SIGTERM or Ctrl-C; keep the embedded server alive meanwhile."""
+    signal.signal(
+        signal.SIGTERM, _leave
+    )  # until Celery has a handler of its own, a moment later
     from softbounce.worker.app import run_worker  # noqa: PLC0415 - Celery is of no use to other commands
 
     level = log_level.upper()
@@ -108,6 +112,11 @@ def _work(settings: Settings, server: Embedded | None, *, log_level: str, name: 
     with naming(store_url(settings)):
         code = run_worker(settings, hostname=hostname, loglevel=level, keep=keep)
     raise typer.Exit(code)
+
+
+def _leave(*_: object) -> None:
+    """End in order what has not begun yet."""
+    raise SystemExit(0)
 
 
 def banner(settings: Settings, *, is_embedded: bool, began: float) -> str:
