@@ -91,9 +91,7 @@ def demo_(
 
 def _work(settings: Settings, server: Embedded | None, *, log_level: str, name: str | None = None) -> None:
     """Work until SIGTERM or Ctrl-C; keep the embedded server alive meanwhile."""
-    signal.signal(
-        signal.SIGTERM, _leave
-    )  # until Celery has a handler of its own, a moment later
+    signal.signal(signal.SIGTERM, _leave)  # until Celery has a handler of its own, a moment later
     from softbounce.worker.app import run_worker  # noqa: PLC0415 - Celery is of no use to other commands
 
     level = log_level.upper()

@@ -12,7 +12,7 @@ from softbounce.core.policy import Policy
 from softbounce.core.records import Delivery, decode
 from softbounce.errors import NotFound
 from softbounce.store.connection import reaching
-from softbounce.store.control import AUDIT_KEPT
+from softbounce.store.control import AUDIT_KEPT, compact
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 
@@ -102,13 +102,16 @@ class Cases:
     def ack(self, ident: str, *, reason: str, actor: str) -> None:
         """Say that somebody looks at it. Raises ``NotFound``."""
         case, _ = self.show(ident, limit=0)
+        if case.state == "resolved":
+            msg = f"no open case {ident}; see: softbounce cases list"
+            raise NotFound(msg)
         entry = {**case.entry, "state": "acknowledged", "by": actor}
         audit = {"actor": actor, "action": "acknowledge", "what": ident, "reason": reason}
         with reaching():
             self._mark(
                 self._client,
                 self._keys,
-                [json.dumps(audit), AUDIT_KEPT, ident, json.dumps(entry)],
+                [json.dumps(audit), AUDIT_KEPT, ident, compact(entry)],
                 target="cases",
             )
 

@@ -51,10 +51,10 @@ class Control:
             raise InvalidSettings(msg)
         entry = {"actor": actor, "action": action, "what": what, "reason": reason}
         pairs = [
-            part for name, value in fields.items() for part in (name, "" if value is None else _json(value))
+            part for name, value in fields.items() for part in (name, "" if value is None else compact(value))
         ]
         with reaching():
-            answer = self._mark(self._client, self._keys, [_json(entry), AUDIT_KEPT, *pairs], target=target)
+            answer = self._mark(self._client, self._keys, [compact(entry), AUDIT_KEPT, *pairs], target=target)
         return [cast("bytes", value).decode() for value in answer]
 
     def set_mode(self, mode: str, *, reason: str, actor: str, now: int, merchant: str = "*") -> None:
@@ -178,7 +178,7 @@ class Control:
         """Say that a worker lives, and what it runs; forgotten after a minute of silence."""
         with reaching():
             self._client.hset(
-                self._keys.fixed("workers"), worker, _json({**facts, "at": now, "z": now + _WORKER_KEPT})
+                self._keys.fixed("workers"), worker, compact({**facts, "at": now, "z": now + _WORKER_KEPT})
             )
 
     def workers(self, *, now: int) -> dict[str, dict[str, Any]]:
@@ -194,7 +194,7 @@ class Control:
             self._client.hset(
                 self._keys.fixed("policies"),
                 revision,
-                _json({"file": file, "name": name, "z": now + _POLICY_KEPT}),
+                compact({"file": file, "name": name, "z": now + _POLICY_KEPT}),
             )
 
     def policy_file(self, revision: str) -> str:
@@ -209,5 +209,6 @@ def _named(kind: str, value: object, field: str) -> str:
     return field.replace(":", ":r_", 1) if kind == "recipient" else f"{kind}:{value}"
 
 
-def _json(value: object) -> str:
+def compact(value: object) -> str:
+    """Return JSON without spaces: the scripts look for ``"z":`` in the text."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -7,9 +7,10 @@ from pydantic_core import to_json
 from softbounce.core.decide import Arrived, DeadLetter, Decision, Plan, confirmation, dead_letter_entry
 from softbounce.core.events import Event, Ignored
 from softbounce.core.policy import Fault
-from softbounce.core.recipients import hashed, mask
+from softbounce.core.recipients import Channel, Recipient, as_written, hashed, mask, recipient
 from softbounce.core.records import command_id, digest, payload
 from softbounce.core.value import value
+from softbounce.errors import InvalidRecipient
 
 _ANSWERABLE = 24  # tries among which a report's resendId is looked for; limits.max_attempts is 12 by default
 _TEXT = 128  # characters of a merchant, customer or claim in a key
@@ -64,9 +65,13 @@ class Encoder:
             "d": delivery,
             "ch": event.channel or "",
             "rid": rid,
-            "whole": not rid,
+            "whole": not rid,  # unless several are named, each by a readable address
             "reset": decision.resets_count and rid != "",
         }
+        if not rid and len(event.recipients) > 1 and event.channel is not None:
+            known = [_known(one, event.channel) for one in event.recipients]
+            if rids := [hashed(one, self._key) for one in known if one is not None]:
+                facts["rids"] = rids
         arguments = (as_json(facts), "", as_json(event.recipients), "")
         return Row(identity=event.identity, delivery=delivery, arguments=arguments)
 
@@ -106,7 +111,7 @@ class Encoder:
             facts["address"] = subject.address
         kept = payload(event, plan.rule, revision=self._revision, channel=channel)
         said = as_json(_history(plan, masked, merchant, revision=self._revision))
-        arguments = (as_json(facts), kept, as_json(event.recipients), said)
+        arguments = (as_json(facts), kept, as_json(_addressed(event)), said)
         return Row(identity=event.identity, delivery=delivery, arguments=arguments)
 
     def _number(self, plan: Plan) -> int:
@@ -131,6 +136,7 @@ class Encoder:
                 "apart": soft.apart,
                 "then": soft.then,
                 "hold_for": soft.hold_for,
+                "keeps": soft.reset_on == "never",
             },
         }
         if term.expires is not None:
@@ -152,6 +158,25 @@ def _answered(event: Event, delivery: str) -> int:
     if event.resend_id is None:
         return 0
     return next((n for n in range(1, _ANSWERABLE + 1) if command_id(delivery, n) == event.resend_id), 0)
+
+
+def _addressed(event: Event) -> tuple[object, ...]:
+    """Return whom a resend goes to: the one it is about where there is one, else all as reported."""
+    subject = event.subject
+    if subject is None or len(event.recipients) < 2:  # noqa: PLR2004
+        return event.recipients
+    for one in event.recipients:
+        known = _known(one, subject.channel) or as_written(one, subject.channel)
+        if known is not None and known.address == subject.address:
+            return (one,)
+    return event.recipients
+
+
+def _known(value: object, channel: Channel) -> Recipient | None:
+    try:
+        return recipient(value, channel)
+    except InvalidRecipient:
+        return None
 
 
 def _history(plan: Plan, masked: str, merchant: str, *, revision: str) -> dict[str, Any]:

@@ -223,6 +223,7 @@ def _marks(delivery: Delivery) -> tuple[str, ...]:
     reference, claim = delivery.id[:12], delivery.claim
     return (
         f"delivered:{reference}:{delivery.channel}",
+        f"delivered:{reference}:{delivery.rid}",
         f"reference:{reference}",
         f"claim:{claim.id}",
         f"customer:{claim.customer_number}",

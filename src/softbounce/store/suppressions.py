@@ -12,7 +12,7 @@ from softbounce.core.filters import Filter
 from softbounce.core.recipients import Channel, hashed, listed, mask, recipient
 from softbounce.errors import InvalidEvent, InvalidRecipient
 from softbounce.store.connection import reaching
-from softbounce.store.control import AUDIT_KEPT
+from softbounce.store.control import AUDIT_KEPT, compact
 from softbounce.store.keys import Keys
 from softbounce.store.listing import Suppression, moment
 from softbounce.store.scripts import Script
@@ -230,9 +230,7 @@ class Suppressions:
     ) -> list[bytes]:
         entry = {"actor": actor, "action": action, "what": what, "reason": reason}
         pairs = [
-            part
-            for name, value in fields.items()
-            for part in (name, "" if value is None else json.dumps(value, ensure_ascii=False))
+            part for name, value in fields.items() for part in (name, "" if value is None else compact(value))
         ]
         with reaching():
             return cast(

@@ -34,7 +34,7 @@ for _, member in ipairs(batch) do
   local id = string.sub(member, #prefix + 1)
   local record, payload, recipients = read_record(id)
   redis.call("ZREM", members, member)
-  if record and record.s == "held" then
+  if record and record.s == "held" and record.g == case.group then -- another case may hold what this one only shows
     local try = record.j == 1 and record.a or record.a + 1
     if options.how == "release" and try <= options.max_attempts and (options.even_stale or due <= record.x * 1000) then
       record.s, record.a, record.n, record.d = "waiting", try, math.max(record.n or 0, try), math.floor(due / 1000)

@@ -1,7 +1,16 @@
 -- arrived: one MESSAGE_DELIVERED. Ends what waits, lifts the pause, clears the count. Needs: outcomes, the event in hand.
 local function accept_delivery()
   record, old_payload, old_recipients = read_record(id)
-  if event.whole then -- no recipient is named: every delivery of this message on this channel has ended
+  if record and record.e == "delivered" and record.i == event.i then
+    outcome = "duplicate"
+    return
+  end
+  if event.rids then -- several are named: each has it, whoever else waits has not
+    for _, rid in ipairs(event.rids) do
+      local field = "delivered:" .. string.sub(id, 1, 12) .. ":" .. rid
+      redis.call("HSET", cancels, field, string.format('{"a":%d,"z":%d}', now, now + limits.history))
+    end
+  elseif event.whole then -- no recipient is named: every delivery of this message on this channel has ended
     local field = "delivered:" .. string.sub(id, 1, 12) .. ":" .. event.ch
     redis.call("HSET", cancels, field, string.format('{"a":%d,"z":%d}', now, now + limits.history))
   else
@@ -23,11 +32,15 @@ local function accept_delivery()
     if bare and bare.s ~= "ended" and bare_recipients == "[]" then
       bare.s, bare.e, bare.z = "ended", "delivered", now + limits.history
       redis.call("ZREM", schedule, bare_id)
+      if bare.g then
+        redis.call("ZREM", members, bare.g .. "\n\n" .. bare_id)
+        bare.g = nil
+      end
       write_record(bare_id, bare, bare_payload, "")
     end
   end
   if record and record.e == "delivered" then
-    outcome = record.i == event.i and "duplicate" or "ended"
+    outcome = "ended"
     return
   end
   outcome = "delivered"

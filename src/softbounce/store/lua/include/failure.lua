@@ -1,18 +1,28 @@
 -- failure: one MESSAGE_NOT_DELIVERED. Which send it answers, what its verdict is, and what becomes of the delivery.
 -- Needs: outcomes, judge, the event in hand.
+
+-- The bare report held the delivery; its enriched form finds the delivery as that had found it. Returns the state.
+local function give_way()
+  finish_record("out", nil)
+  old_payload, old_recipients = payload, to
+  if record.a > 0 and record.j ~= 1 then
+    return "out"
+  end
+  record.a = math.max(0, record.a - 1) -- the try that waited is scheduled anew, under its number
+  return "new"
+end
+
 local function accept_failure(may_replace)
   record, old_payload, old_recipients = read_record(id)
   local state = record and record.s or "new"
-  if may_replace and state == "held" then
-    redis.call("ZREM", members, record.g .. "\n\n" .. id)
-    state = "new"
-    record = nil
-  end
   if event["do"] == "ignore" then
     outcome = "ignored"
     return
   end
-  if state == "new" then
+  if may_replace and state == "held" and string.find(record.g, "^unclassified\n") then
+    state = give_way()
+  end
+  if not record then
     local seconds = math.floor(event.at / 1000)
     record = { s = "new", a = 0, t = 0, f = seconds }
   end
@@ -21,9 +31,10 @@ local function accept_failure(may_replace)
   end
   local ended_well = state == "ended" and record.e == "delivered"
   local reference = string.sub(id, 1, 12)
-  local marks = redis.call("HMGET", cancels, "reference:" .. reference, "claim:" .. event.cl, "delivered:" .. reference .. ":" .. event.ch)
+  local marks = redis.call("HMGET", cancels, "reference:" .. reference, "claim:" .. event.cl, "delivered:" .. reference .. ":" .. event.ch,
+    "delivered:" .. reference .. ":" .. string.sub(id, 13))
   local cancelled = is_standing(marks[1]) or is_standing(marks[2])
-  local arrived = is_standing(marks[3])
+  local arrived = is_standing(marks[3]) or is_standing(marks[4])
   if ended_well or arrived then -- a bounce after the delivery is recorded, not counted; a permanent verdict still speaks of the recipient
     event.counts = false
   end
@@ -39,13 +50,17 @@ local function accept_failure(may_replace)
   end
   if state == "new" or is_answer then -- the newest rule sets the deadline; what waits keeps the one it got
     record.x = math.min(record.f + math.floor(rule.give_up / 1000), record.y or math.huge)
+  elseif record.x and record.y then -- the message's own deadline binds what waits, too
+    record.x = math.min(record.x, record.y)
   end
   if is_answer then
     if state == "leased" then -- the failure outran finish: the hand-over did happen, and its late finish is stale
       remember(id, string.format('"k":"resent","a":%d,"n":"its failure came before the confirmation"}', record.a))
       record.t = record.t + 1
     end
-    record[rule.kind] = (record[rule.kind] or 0) + 1
+    if not event.bare then -- its enriched form says whose fault it was
+      record[rule.kind] = (record[rule.kind] or 0) + 1
+    end
   end
 
   if verdict == "suppress" then

@@ -39,9 +39,11 @@ local function escalate()
   local group = "soft_bounces\n" .. event.m .. "\n" .. event.ch .. "\n\n" .. event.rid
   case = open_case(group, id, facts)
   if escalated["then"] == "hold" then
-    redis.call("HSET", pauses, "recipient:" .. event.rid, cjson.encode({
-      z = now + escalated.hold_for, at = now, by = "policy", reason = "soft_bounces", case = case,
-    }))
+    local field, ends = "recipient:" .. event.rid, now + escalated.hold_for
+    local old = redis.call("HGET", pauses, field)
+    if not old or cjson.decode(old).z < ends then -- a person's longer pause stays
+      redis.call("HSET", pauses, field, cjson.encode({ z = ends, at = now, by = "policy", reason = "soft_bounces", case = case }))
+    end
   elseif escalated["then"] == "suppress" then
     end_suppressed()
   end

@@ -25,7 +25,7 @@ end
 local function suppress_recipient()
   local term = rule.suppression
   local field = event.rid
-  if term.scope == "merchant" then
+  if term.scope == "merchant" and event.m ~= "" then -- where no merchant is named there is but one sender
     field = field .. "@" .. event.m
   end
   suppress(field, {
@@ -61,7 +61,7 @@ local function give_up(why, with_case)
 end
 
 local function exhaust(why)
-  if rule["then"] == "suppress" and event.counts then
+  if rule["then"] == "suppress" and event.counts and why == "retries_used_up" then -- a deadline says nothing of the recipient
     end_suppressed()
   else
     give_up(why, rule["then"] ~= "drop") -- nobody in particular is never suppressed: a person looks
@@ -83,7 +83,8 @@ local function schedule_next()
   record.n = math.min(record.a + #event.dues - done - 1, limits.max_attempts)
   record.d = math.floor(due / 1000)
   record.w = event.quiet[done + 1] == 1 and "quiet" or nil
-  record.e, record.z, record.g, record.k, record.kt, record.q, record.u, record.j = nil, nil, nil, nil, nil, nil, nil, nil
+  record.e, record.z, record.g, record.k, record.kt, record.q, record.j = nil, nil, nil, nil, nil, nil, nil
+  record.u = rule.soft.keeps and 1 or nil
   redis.call("ZADD", schedule, due, id)
   outcome = "scheduled"
 end

@@ -6,7 +6,7 @@
 --   k, kt  strikes, time of the first (s)    c  newest claim (ms)      g  the case that holds it
 --   d  due (s)   x  deadline (s)   f, l  first and newest failure (s)  e  how it ended   z  forget at (ms)
 --   w  what it waits for     q  sent by a person's word: 1 quiet hours and pauses do not bind, 2 nor the deadline
---   u  1: presumed delivered
+--   u  1: presumed delivered, or never to be (reset_on: never)
 --   r  1: somebody else retries too, said once     i  event that ended it     j  1: this try was never handed over
 --   b  the try that was counted for the caps       y  the message's own deadline (s)
 -- payload   JSON array, see core/records.py; never written here      recipients  JSON array, only while needed

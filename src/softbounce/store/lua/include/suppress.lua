@@ -10,7 +10,7 @@ local function suppress(field, entry, retention)
           table.insert(old.evidence, event)
         end
       end
-      if old.origin ~= "person" and (not entry.z or (old.z and entry.z > old.z)) then
+      if not entry.z or (old.z and entry.z > old.z) then
         old.z = entry.z
       end
       redis.call("HSET", suppressions, field, cjson.encode(old))
