@@ -58,7 +58,7 @@ class Encoder:
         event = decision.event
         rid = hashed(event.subject, self._key) if event.subject else ""
         delivery = digest(event.reference) + (rid or f"*{event.channel or ''}")
-        facts = {
+        facts: dict[str, Any] = {
             "y": "delivered",
             "i": event.identity,
             "id": event.event_id or event.identity,

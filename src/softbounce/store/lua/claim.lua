@@ -199,7 +199,8 @@ for _ = 1, options.limit * 2 + 200 do
         claim_free = nil
       end
       local is_new_try = record.b ~= record.a -- a second claim of the same try counts for no cap
-      if is_active(cancels, "delivered:" .. string.sub(id, 1, 12) .. ":" .. channel, "delivered:" .. string.sub(id, 1, 12) .. ":" .. rid) then
+      local arrived = "delivered:" .. string.sub(id, 1, 12) .. ":"
+      if is_active(cancels, arrived .. channel, arrived .. rid) then
         finish_it(id, record, payload, recipients, "delivered", "late receipt", fields)
       elseif is_cancelled(record, id, merchant, claim, customer) then
         finish_it(id, record, payload, recipients, "cancelled", "cancelled", fields)
