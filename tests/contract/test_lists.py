@@ -309,3 +309,15 @@ def _shipped():
     from pathlib import Path
 
     return (Path(__file__).parents[2] / "config" / "policy.yaml").read_text(encoding="utf-8")
+
+
+def test_one_cancelled_retry_does_not_mark_its_neighbours(book):
+    """Each waiting retry is judged by its own marks, in a list of several too."""
+    for n in range(3):
+        book.fail(f"m{n}", claim=n, to=[f"+4915112345{n}11"])
+    book.store.control.cancel("reference", "m0", reason="paid", actor="me", now=book.now)
+
+    states = {w.delivery.reference: w.state for w in book.waiting()}
+
+    assert states["m0"] == "cancelled"
+    assert {states["m1"], states["m2"]} <= {"waiting", "quiet"}

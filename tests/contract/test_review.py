@@ -227,3 +227,44 @@ def test_the_enriched_form_counts_the_try_once(book):
     book.accept(book.failed(event="e9"))
 
     assert book.story().delivery.head["o"] == 1
+
+
+def test_no_resend_to_several_reaches_one_who_refuses(book):
+    """A suppressed recipient gets no retry, also as one of several; the others get theirs."""
+    book.fail(to=[NUMBER, OTHER])
+    book.fail("m2", code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR", to=[OTHER])
+    book.until_due()
+    (lease,) = book.claim()
+
+    assert lease.delivery.recipients == (NUMBER,)
+    book.finish(lease)
+    book.wait(HOUR)
+    assert book.fail(to=[NUMBER]).outcome == "scheduled"
+
+
+def test_a_resend_to_several_ends_where_all_refuse(book):
+    """Where each of several recipients is suppressed the retry ends as suppressed."""
+    book.fail(to=[NUMBER, OTHER])
+    for number in (NUMBER, OTHER):
+        book.store.suppressions.add(number, "sms", reason="asked us to", actor="me", now=book.now)
+    book.until_due()
+
+    assert [ended.outcome for ended in book.claimed().ended] == ["suppressed"]
+
+
+def test_one_of_several_who_has_the_message_does_not_get_it_again(book):
+    """MESSAGE_DELIVERED for one of several recipients takes that one out of the resend."""
+    book.fail(to=[NUMBER, OTHER])
+    book.deliver(to=[NUMBER])
+    book.until_due()
+
+    assert [lease.delivery.recipients for lease in book.claim()] == [(OTHER,)]
+
+
+def test_one_of_several_who_is_cancelled_is_left_out(book):
+    """A cancelled recipient gets nothing that waited when it was cancelled, also as one of several."""
+    book.fail(to=[NUMBER, OTHER])
+    book.store.control.cancel("recipient", OTHER, channel="sms", reason="moved", actor="me", now=book.now)
+    book.until_due()
+
+    assert [lease.delivery.recipients for lease in book.claim()] == [(NUMBER,)]

@@ -40,7 +40,10 @@ def run(
             story = Story(console, world, pause=PAUSE if console.is_terminal and not fast else 0)
             pipeline = Pipeline(world, lockstep, tell=story.tell)
             try:
-                ours = _live(pipeline, lockstep, story=story, talk=talk, kills=kills)
+                view = (
+                    console if console.is_terminal else talk
+                )  # one console draws bar and story, or they collide
+                ours = _live(pipeline, lockstep, story=story, talk=view, kills=kills)
                 claims, others = _judge(pipeline, lockstep, ours, kills=len(kills))
             except Stuck as error:
                 talk.print(f"the demo stopped: {error}", highlight=False, markup=False)

@@ -68,9 +68,8 @@ class Encoder:
             "whole": not rid,  # unless several are named, each by a readable address
             "reset": decision.resets_count and rid != "",
         }
-        if not rid and len(event.recipients) > 1 and event.channel is not None:
-            known = [_known(one, event.channel) for one in event.recipients]
-            if rids := [hashed(one, self._key) for one in known if one is not None]:
+        if not rid and len(event.recipients) > 1:
+            if rids := [rid for rid in self._rids(event) if rid]:
                 facts["rids"] = rids
         arguments = (as_json(facts), "", as_json(event.recipients), "")
         return Row(identity=event.identity, delivery=delivery, arguments=arguments)
@@ -107,12 +106,21 @@ class Encoder:
         }
         if event.not_after is not None:
             facts["not_after"] = event.not_after
+        if subject is None and event.recipients:
+            facts["rids"] = self._rids(event)
         if subject is not None and self._keep_addresses and plan.fault is Fault.RECIPIENT:
             facts["address"] = subject.address
         kept = payload(event, plan.rule, revision=self._revision, channel=channel)
         said = as_json(_history(plan, masked, merchant, revision=self._revision))
         arguments = (as_json(facts), kept, as_json(_addressed(event)), said)
         return Row(identity=event.identity, delivery=delivery, arguments=arguments)
+
+    def _rids(self, event: Event) -> list[str]:
+        """Return the hash of each recipient, "" for one that cannot be read."""
+        if event.channel is None:
+            return [""] * len(event.recipients)
+        known = [_known(one, event.channel) for one in event.recipients]
+        return [hashed(one, self._key) if one else "" for one in known]
 
     def _number(self, plan: Plan) -> int:
         """Return the place of the plan's rule in ``rules``, from 1 as Lua counts."""

@@ -133,7 +133,9 @@ class Retries:
         return [
             _end(
                 delivery,
-                zip(each, islice(cancels, len(each)), strict=True),
+                list(
+                    zip(each, islice(cancels, len(each)), strict=True)
+                ),  # all of them, or the next reads ours
                 list(islice(suppressions, 2)),
                 now=now,
             )

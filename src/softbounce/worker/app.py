@@ -116,7 +116,7 @@ def run_worker(
     worker = app.Worker(hostname=name, loglevel=loglevel, quiet=True)
     worker.start()
     app.runtime.store.close()
-    return worker.exitcode or 0
+    return 0 if app.runtime.is_drained else worker.exitcode or 0  # Celery counts a Ctrl-C as a failure
 
 
 def _raws(events: tuple[object, ...], named: dict[str, object]) -> list[bytes]:

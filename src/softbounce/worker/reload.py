@@ -15,8 +15,11 @@ class PolicyInForce:
     """The last valid policy. A file that becomes invalid later changes nothing, and says so loudly, once."""
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
         self._seen = policy_text(path)
+        file = Path(self._seen[1])
+        self._path = (
+            file if path or file.is_file() else None
+        )  # the file we began with: no other steps in for it
         self.current: Policy = policy_file.load(self._seen[0], file=self._seen[1])
 
     def refresh(self, *, asked: bool = False) -> None:
@@ -24,7 +27,10 @@ class PolicyInForce:
         try:
             seen = policy_text(self._path)
         except InvalidSettings as error:
-            seen = ("", str(error))
+            if self._seen != (gone := ("", str(error))) or asked:
+                self._seen = gone
+                log.error("policy.reload_failed", problems=[str(error)], kept=self.current.revision)  # noqa: TRY400
+            return
         if seen == self._seen and not asked:
             return
         self._seen = seen

@@ -37,6 +37,7 @@ class Runtime:
         """Connect; raise what refuses to start, or ``StoreUnreachable``."""
         self.worker = f"{socket.gethostname()}/{os.getpid()}"
         self.stopping = threading.Event()
+        self.is_drained = False  # stopped, with nothing begun and unfinished
         self.keep: Callable[[], object] | None = None
         key = settings.pii_key.get_secret_value().encode() if settings.pii_key else None
         self.store = Store.open(
@@ -84,6 +85,7 @@ class Runtime:
         with suppress(TryAgain):  # the batch stays unacknowledged, another worker takes it over
             self.intake.settle()
         late = [thread.name for thread in self._threads if thread.is_alive()]
+        self.is_drained = not late
         log.info("worker.drained", worker=self.worker, unfinished=late)
 
     terminate = stop

@@ -29,6 +29,7 @@ redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its en
 -- include: notice
 -- include: case
 -- include: active
+-- include: several
 
 local GAP = 6 * 3600 * 1000 -- nobody swept for so long: an old backup, or a weekend off
 local STRIKES, STRIKES_WITHIN = 3, 72 * 3600
@@ -200,12 +201,18 @@ for _ = 1, options.limit * 2 + 200 do
       end
       local is_new_try = record.b ~= record.a -- a second claim of the same try counts for no cap
       local arrived = "delivered:" .. string.sub(id, 1, 12) .. ":"
+      local left_to, ends = recipients, nil
+      if record.rs then
+        left_to, ends = still_wanted(id, record, recipients, merchant)
+      end
       if is_active(cancels, arrived .. channel, arrived .. rid) then
         finish_it(id, record, payload, recipients, "delivered", "late receipt", fields)
       elseif is_cancelled(record, id, merchant, claim, customer) then
         finish_it(id, record, payload, recipients, "cancelled", "cancelled", fields)
       elseif is_active(suppressions, rid, rid .. "@" .. merchant) then
         finish_it(id, record, payload, recipients, "suppressed", "recipient is suppressed", fields)
+      elseif not left_to then
+        finish_it(id, record, payload, recipients, ends, "no recipient is left", fields)
       elseif record.x * 1000 < now and record.q ~= 2 then
         finish_it(id, record, payload, recipients, "given_up", "too_late", fields)
       elseif strikes >= STRIKES then
@@ -240,7 +247,7 @@ for _ = 1, options.limit * 2 + 200 do
         else
           record.s, record.k, record.kt = "leased", strikes + 1, record.kt or math.floor(now / 1000)
           redis.call("ZADD", schedule, now + options.lease, id)
-          write_record(id, record, payload, recipients)
+          write_record(id, record, payload, left_to)
           table.insert(leases, { id, record.t, redis.call("HGET", deliveries, id) })
         end
         if strikes > 0 then

@@ -106,6 +106,7 @@ local function accept_failure(may_replace)
   if outcome == "coalesced" or outcome == "superseded" or outcome == "ended" and old_payload or outcome == "held" and state == "held" then
     write_record(id, record, old_payload, keeps_address and old_recipients or "")
   else
+    record.rs = keeps_address and event.rids or nil
     write_record(id, record, payload, keeps_address and to or "")
   end
   local line = string.format('"k":"failed","o":"%s","a":%d,', outcome, record.a)
