@@ -7,7 +7,7 @@ import pytest
 
 from softbounce.errors import NotFound
 
-from .book import DAY, HOUR, NUMBER, SECOND
+from .book import DAY, HOUR, MINUTE, NUMBER, SECOND
 
 OTHER = "+4915187654321"
 THIRD = "+4915112121212"
@@ -268,3 +268,40 @@ def test_one_of_several_who_is_cancelled_is_left_out(book):
     book.until_due()
 
     assert [lease.delivery.recipients for lease in book.claim()] == [(NUMBER,)]
+
+
+def test_one_of_several_stays_left_out_while_the_others_wait(book):
+    """A pause of the rest keeps who was left out and who was not apart."""
+    book.fail(to=[NUMBER, OTHER, THIRD])
+    book.store.suppressions.add(NUMBER, "sms", reason="asked us to", actor="me", now=book.now)
+    book.until_due()
+    book.store.control.pause("merchant", 1, until=book.now + HOUR, reason="wait", actor="me")
+    assert book.claim() == []
+    book.store.suppressions.add(THIRD, "sms", reason="asked us to", actor="me", now=book.now)
+    book.wait(HOUR)
+
+    assert [lease.delivery.recipients for lease in book.claim()] == [(OTHER,)]
+
+
+def test_an_answer_to_a_hand_over_that_seemed_to_fail_gets_its_next_try(book):
+    """A report that names a resend answers it, also where the sink lost its reply and the try waits again.
+
+    Handed over once more, under the same id, it would be taken for a repeat, and nobody would hear of it.
+    """
+    book.fail()
+    book.until_due()
+    book.finish(*book.claim(), result="later", delay=MINUTE)
+
+    answer = book.fail(resendId=book.resend_id(attempt=1))
+
+    assert (answer.outcome, answer.attempt) == ("scheduled", 2)
+    assert [w.delivery.attempt for w in book.waiting()] == [2]
+    assert [entry["k"] for entry in book.story().history] == ["failed", "resent", "failed"]
+
+
+def test_a_refusal_for_ever_has_no_end_in_its_notice(book):
+    """The notice of a suppression without an end says null, not the epoch."""
+    book.fail(code="OPT_OUT")
+    (notice,) = book.store.notices.claim(limit=10, lease=MINUTE)
+
+    assert notice.body["until"] is None

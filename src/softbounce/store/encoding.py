@@ -68,9 +68,8 @@ class Encoder:
             "whole": not rid,  # unless several are named, each by a readable address
             "reset": decision.resets_count and rid != "",
         }
-        if not rid and len(event.recipients) > 1:
-            if rids := [rid for rid in self._rids(event) if rid]:
-                facts["rids"] = rids
+        if len(event.recipients) > 1 and not rid and (rids := list(filter(None, self._rids(event)))):
+            facts["rids"] = rids
         arguments = (as_json(facts), "", as_json(event.recipients), "")
         return Row(identity=event.identity, delivery=delivery, arguments=arguments)
 

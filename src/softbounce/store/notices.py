@@ -76,7 +76,7 @@ def _notice(key: str, raw: str) -> Notice:
         }
     facts.pop("code", None)
     for name in ("until", "deadline"):
-        if facts.get(name):
-            facts[name] = iso(int(facts[name]))
+        if name in facts:
+            facts[name] = iso(int(facts[name])) if facts[name] else None  # 0: never
     body |= {name: value for name, value in facts.items() if value != ""}
     return Notice(key=key, id=ident, type=body["type"].removeprefix("softbounce."), body=body)

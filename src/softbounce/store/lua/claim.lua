@@ -201,9 +201,9 @@ for _ = 1, options.limit * 2 + 200 do
       end
       local is_new_try = record.b ~= record.a -- a second claim of the same try counts for no cap
       local arrived = "delivered:" .. string.sub(id, 1, 12) .. ":"
-      local left_to, ends = recipients, nil
+      local ends
       if record.rs then
-        left_to, ends = still_wanted(id, record, recipients, merchant)
+        recipients, ends = still_wanted(id, record, recipients, merchant)
       end
       if is_active(cancels, arrived .. channel, arrived .. rid) then
         finish_it(id, record, payload, recipients, "delivered", "late receipt", fields)
@@ -211,7 +211,7 @@ for _ = 1, options.limit * 2 + 200 do
         finish_it(id, record, payload, recipients, "cancelled", "cancelled", fields)
       elseif is_active(suppressions, rid, rid .. "@" .. merchant) then
         finish_it(id, record, payload, recipients, "suppressed", "recipient is suppressed", fields)
-      elseif not left_to then
+      elseif ends then
         finish_it(id, record, payload, recipients, ends, "no recipient is left", fields)
       elseif record.x * 1000 < now and record.q ~= 2 then
         finish_it(id, record, payload, recipients, "given_up", "too_late", fields)
@@ -247,7 +247,7 @@ for _ = 1, options.limit * 2 + 200 do
         else
           record.s, record.k, record.kt = "leased", strikes + 1, record.kt or math.floor(now / 1000)
           redis.call("ZADD", schedule, now + options.lease, id)
-          write_record(id, record, payload, left_to)
+          write_record(id, record, payload, recipients)
           table.insert(leases, { id, record.t, redis.call("HGET", deliveries, id) })
         end
         if strikes > 0 then

@@ -1,5 +1,5 @@
 -- several: whom of several recipients a resend may still go to. Needs: deliveries, suppressions, cancels, active, record.
--- Returns the recipients that are left, or nil and how it ends, where nobody is.
+-- Returns the recipients that are left, and where nobody is those that were, and how the retry ends.
 local function still_wanted(id, record, recipients, merchant)
   local all, kept, rids, ends = cjson.decode(recipients), {}, {}, nil
   local reference = string.sub(id, 1, 12)
@@ -20,7 +20,7 @@ local function still_wanted(id, record, recipients, merchant)
   if not ends then
     return recipients
   elseif #kept == 0 then
-    return nil, ends
+    return recipients, ends
   end
   record.rs = rids
   return cjson.encode(kept)
