@@ -164,6 +164,11 @@ def packaged_policy() -> str:
     packaged = files("softbounce") / "policy.yaml"
     if not packaged.is_file():  # a checkout: the wheel alone holds the copy
         packaged = Path(__file__).parents[2] / "config" / "policy.yaml"
+    if not packaged.is_file():
+        message = (
+            "no policy: this checkout has lost its config/policy.yaml, and SOFTBOUNCE_POLICY names no other"
+        )
+        raise InvalidSettings(message)
     return packaged.read_text(encoding="utf-8")
 
 
