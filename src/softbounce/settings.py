@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    Field,
     SecretStr,
     StringConstraints,
     ValidationError,
@@ -23,7 +24,7 @@ from softbounce.core.durations import parse_duration, words
 from softbounce.errors import InvalidSettings
 from softbounce.telemetry import mask_url
 
-LEASE = 30_000  # ms; how long a claimed retry belongs to the worker that claimed it
+LEASE = 30_000  # ms
 PLAIN = {"redis": "rediss", "amqp": "amqps", "pyamqp": "amqps"}  # scheme -> the same over TLS
 
 
@@ -71,12 +72,8 @@ def _store_url(url: SecretStr | None) -> SecretStr | None:
     return url
 
 
-def _timeout(value: object) -> object:
-    milliseconds = parse_duration(value) if isinstance(value, str) else value
-    if isinstance(milliseconds, int) and not 0 < milliseconds <= LEASE // 2:
-        message = f"a hand-over takes at most {words(LEASE // 2)}, half of its lease"
-        raise ValueError(message)
-    return milliseconds
+def _duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
 
 
 def _pii_key(key: SecretStr | None) -> SecretStr | None:
@@ -99,7 +96,9 @@ class Settings(BaseSettings):
     pii_key: Annotated[SecretStr | None, AfterValidator(_pii_key)] = None
     namespace: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "default"
     keep_addresses: bool = True
-    handover_timeout: Annotated[int, BeforeValidator(_timeout)] = 10_000  # ms; "10s" in the environment
+    lease: Annotated[int, BeforeValidator(_duration), Field(ge=2000, le=10 * 60_000)] = LEASE
+    """ms that a claimed retry belongs to its worker, and half of what a report it has read does; "30s"."""
+    handover_timeout: Annotated[int, BeforeValidator(_duration), Field(gt=0)] = 10_000  # ms
     allow_plaintext: bool = False
 
     @classmethod
@@ -122,6 +121,16 @@ class Settings(BaseSettings):
         if self.namespace != "default" and "resend_to" not in self.model_fields_set:
             return StreamSink(key=f"softbounce:{self.namespace}:resend")
         return parse_sink(self.resend_to)
+
+    @model_validator(mode="after")
+    def _a_handover_ends_within_its_lease(self) -> Self:
+        if 2 * self.handover_timeout > self.lease:
+            message = (
+                f"SOFTBOUNCE_HANDOVER_TIMEOUT: a hand-over takes at most {words(self.lease // 2)}, "
+                f"half of its lease (SOFTBOUNCE_LEASE)"
+            )
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _nothing_travels_in_clear(self) -> Self:

@@ -60,12 +60,13 @@ class Sandbox:
         self.notices: list[Json] = []  # all that were told
         self._pipeline = pipeline
         policies, stopping = PolicyInForce(policy), threading.Event()
-        self._intake = Intake(self.store, policies, worker="sandbox", stopping=stopping)
+        self._intake = Intake(self.store, policies, worker="sandbox", lease=LEASE, stopping=stopping)
         self._pump = Pump(
             self.store,
             policies,
             _Kept(self._leave),
             worker="sandbox",
+            lease=LEASE,
             rng=random.Random(0),  # noqa: S311 - how long a failing sink rests; ours never fails
             stopping=stopping,
         )

@@ -111,7 +111,9 @@ def test_a_hand_over_fits_twice_into_its_lease(monkeypatch):
     """A hand-over that could outlast its lease would run beside the next one."""
     assert load(monkeypatch, HANDOVER_TIMEOUT="15s").handover_timeout == 15_000
     assert "at most 15s" in refused(monkeypatch, HANDOVER_TIMEOUT="16s")
-    assert "at most 15s" in refused(monkeypatch, HANDOVER_TIMEOUT="0s")
+    assert "greater than 0" in refused(monkeypatch, HANDOVER_TIMEOUT="0s")
+    assert "at most 4s" in refused(monkeypatch, LEASE="8s", HANDOVER_TIMEOUT="10s")
+    assert load(monkeypatch, LEASE="8s", HANDOVER_TIMEOUT="4s").lease == 8_000
 
 
 @pytest.mark.parametrize("name", ["REDIS_URL", "BROKER_URL"])

@@ -16,6 +16,7 @@ from softbounce.embedded import find_store
 from softbounce.errors import InvalidSettings, RefuseToStart
 from softbounce.settings import Settings, celery_url
 from softbounce.telemetry import configure
+from softbounce.worker.faults import reached
 from softbounce.worker.patience import patience
 from softbounce.worker.runtime import Runtime
 from softbounce.worker.steps import Loops, ReportConsumer
@@ -88,11 +89,13 @@ def make_app(settings: Settings) -> App:
     def report(*events: object, **named: object) -> None:
         """Take in one report, or a list of them."""
         runtime = app.runtime
+        reached("celery.received")
         patiently = patience(runtime.stopping, errors=Exception, limit=HOLD)
         try:
             patiently(runtime.intake.take, _raws(events, named))
         except Exception as error:
             raise Reject(str(error), requeue=True) from error
+        reached("celery.accepted")
 
     return app
 

@@ -14,6 +14,7 @@ from softbounce.errors import InvalidEvent, TryAgain
 from softbounce.store import Accepted, Entry, Store
 from softbounce.store.ledger import Batch
 from softbounce.telemetry import get_logger
+from softbounce.worker.faults import reached
 from softbounce.worker.patience import patience
 from softbounce.worker.reload import PolicyInForce
 
@@ -21,9 +22,7 @@ log = get_logger()
 
 BATCH = 500  # one call of the store takes about 5 ms for so many
 WAIT = 100  # ms a read waits for the first entry
-RECLAIM_EVERY = 30.0  # s
-RECLAIM_IDLE = 60_000  # ms without an acknowledgement before we take over what another worker has read
-RECLAIM_IDLE_VIRTUAL = 1_000  # ms; the server's idle time stays real in virtual time
+TAKE_OVER_VIRTUAL = 1_000  # ms; the server's idle time stays real in virtual time
 LOGGED_SINGLY = 100  # events of a batch; a line each costs as much as all else, so a larger one has one line
 STRIKES = 3  # deliveries of one entry that ended without an acknowledgement, before it is buried
 
@@ -41,14 +40,22 @@ class Intake:
     """Gives each report its outcome. Safe to call from several threads."""
 
     def __init__(
-        self, store: Store, policies: PolicyInForce, *, worker: str, stopping: threading.Event
+        self,
+        store: Store,
+        policies: PolicyInForce,
+        *,
+        worker: str,
+        lease: int,
+        stopping: threading.Event,
     ) -> None:
+        """Take over what another worker has read, and not acknowledged for two leases (ms)."""
         self.taken: Counter[str] = Counter()  # by outcome, since this worker started
         self._store, self._policies, self._worker = store, policies, worker
         self._ledger = store.ledger  # another hash key than ours refuses here
         self._accepting = ThreadPoolExecutor(max_workers=1, thread_name_prefix="accept")
         self._under_way: Future[None] | None = None
         self._ahead: tuple[list[Entry], int] | None = None  # read, and not yet decided
+        self._lease = lease
         self._reclaim_at = 0.0
         self._patiently = patience(stopping)
 
@@ -92,7 +99,10 @@ class Intake:
         self._wait()
 
     def _read(self, wait: int) -> tuple[list[Entry], int]:
-        return self._store.events.read(self._worker, count=BATCH, block_ms=wait)
+        entries, now = self._store.events.read(self._worker, count=BATCH, block_ms=wait)
+        if entries:
+            reached("intake.read")
+        return entries, now
 
     def _begin(self, entries: list[Entry], now: int, *, read_ahead: bool) -> None:
         policy = self._policies.current
@@ -118,8 +128,9 @@ class Intake:
             return
         self.settle()
         now, is_virtual = self._store.clock()
-        idle = RECLAIM_IDLE_VIRTUAL if is_virtual else RECLAIM_IDLE
+        idle = TAKE_OVER_VIRTUAL if is_virtual else 2 * self._lease
         while entries := self._store.events.reclaim(self._worker, idle_ms=idle, count=1):
+            reached("intake.taken_over")
             policy = self._policies.current
             entry = entries[0]
             if entry.deliveries > STRIKES:
@@ -128,16 +139,19 @@ class Intake:
             else:
                 decisions = self._decide([entry.raw], policy=policy, now=now)
             self._keep(entries, self._ledger.encode(decisions, policy=policy), policy)
-        self._reclaim_at = monotonic() + (RECLAIM_IDLE_VIRTUAL / 1000 if is_virtual else RECLAIM_EVERY)
+        self._reclaim_at = monotonic() + idle / 2000
 
     def _keep(self, entries: Sequence[Entry], batch: Batch, policy: Policy) -> None:
+        reached("intake.decided")
         accepted = self._patiently(self._commit, batch, policy=policy)
+        reached("intake.accepted")
         replies = {
             entry.id: _reply(decision, answer, policy=policy)
             for entry, decision, answer in zip(entries, batch.decisions, accepted, strict=True)
             if entry.reply
         }
         self._patiently(self._store.events.ack, entries, replies=replies)
+        reached("intake.acknowledged")
 
     def _decide(self, raws: Sequence[bytes], *, policy: Policy, now: int) -> list[Decision]:
         return [decide(raw, policy=policy, now=now) for raw in raws]

@@ -7,9 +7,10 @@ from celery import Celery
 
 from softbounce import settings
 from softbounce.core.policy import Policy, Target
-from softbounce.settings import LEASE, Settings
+from softbounce.settings import Settings
 from softbounce.store import Notice, Store
 from softbounce.telemetry import get_logger
+from softbounce.worker.faults import reached
 from softbounce.worker.reload import PolicyInForce
 from softbounce.worker.sinks import Rest, Sink, open_sink, trim
 
@@ -42,7 +43,9 @@ class Notices:
         pipeline = self._receiver(notice_sink(self._config.sink, stream=self._store.keys.stream("notices")))
         if not pipeline.rest.is_over:
             return False
-        notices = self._store.notices.claim(limit=BATCH, lease=LEASE)
+        notices = self._store.notices.claim(limit=BATCH, lease=self._config.lease)
+        if notices:
+            reached("notices.claimed")
         policy = self._policies.current
         missed = self._tell(pipeline, notices)
         for target in policy.notify:
@@ -50,7 +53,10 @@ class Notices:
                 target, [notice for notice in notices if notice.type in FOR_PEOPLE], policy
             )
         done = [notice for notice in notices if notice.id not in missed]
-        self._store.notices.finish(done)
+        if done:
+            reached("notices.told")
+            self._store.notices.finish(done)
+            reached("notices.finished")
         for receiver in self._receivers.values():
             receiver.told.difference_update(notice.id for notice in done)
         return bool(notices)

@@ -11,9 +11,9 @@ from softbounce.core.recipients import Channel, Recipient, recipient
 from softbounce.core.records import Delivery, resend_command
 from softbounce.core.schedule import chances, out_of_quiet, zones_for
 from softbounce.errors import InvalidRecipient
-from softbounce.settings import LEASE
 from softbounce.store import Claimed, Finish, Lease, Store
 from softbounce.telemetry import get_logger
+from softbounce.worker.faults import reached
 from softbounce.worker.patience import patience
 from softbounce.worker.reload import PolicyInForce
 from softbounce.worker.sinks import Rest, Sink, trim
@@ -28,7 +28,7 @@ ENDED = {  # outcome -> event name, where it differs from "retry.cancelled"
     "observed": "retry.observed",
 }
 LOGGED_SINGLY = 100  # hand-overs of a batch; a larger one has one line in the log
-LAST_START = 0.8 * LEASE / 1000  # s after a claim; no hand-over begins later, by our own monotonic clock
+LAST_START = 0.8  # of a lease; no hand-over begins later, by our own monotonic clock
 
 
 class Pump:
@@ -41,6 +41,7 @@ class Pump:
         sink: Sink,
         *,
         worker: str,
+        lease: int,
         rng: random.Random,
         stopping: threading.Event,
     ) -> None:
@@ -48,25 +49,28 @@ class Pump:
         self.leased = 0  # claimed and not yet finished
         self.mode = "on"
         self._store, self._policies, self._sink, self._worker = store, policies, sink, worker
+        self._lease = lease  # ms
         self._rest = Rest(rng)
         self._stopping = stopping
-        self._patiently = patience(stopping, limit=LEASE / 1000)  # later it is `stale` anyway
+        self._patiently = patience(stopping, limit=lease / 1000)  # later it is `stale` anyway
 
     def turn(self) -> bool:
         """Claim a batch and hand it over; false if nothing was due or the sink rests."""
         if not self._rest.is_over:
             return False
         policy = self._policies.current
-        last_start = monotonic() + LAST_START
-        claimed = self._store.ledger.claim(policy=policy, limit=BATCH, lease=LEASE)
+        last_start = monotonic() + LAST_START * self._lease / 1000
+        claimed = self._store.ledger.claim(policy=policy, limit=BATCH, lease=self._lease)
         self._log(claimed)
         if claimed.leases:
+            reached("pump.claimed")
             self.leased = len(claimed.leases)
             try:
                 results = self._hand_over(
                     claimed, policy, lambda: monotonic() < last_start and not self._stopping.is_set()
                 )
                 self._patiently(self._store.ledger.finish, results, policy=policy)
+                reached("pump.finished")
             finally:
                 self.leased = 0
         return not claimed.idle
@@ -89,7 +93,9 @@ class Pump:
             return results
         commands = [resend_command(lease.delivery, file=policy.file) for lease in going]
         messages = [(str(command["id"]), command) for command in commands]
+        reached("handover.begun")
         handed = self._patiently(self._sink.deliver, messages, may_begin)
+        reached("handover.out")
         self.handed_over += handed.count
         if handed.count:
             self._rest.succeeded()

@@ -7,6 +7,7 @@ from softbounce.core.policy import Policy
 from softbounce.errors import InvalidPolicy, InvalidSettings
 from softbounce.settings import policy_text
 from softbounce.telemetry import get_logger
+from softbounce.worker.faults import reached
 
 log = get_logger()
 
@@ -35,9 +36,11 @@ class PolicyInForce:
             return
         self._seen = seen
         text, file = seen
+        reached("policy.read")
         try:
             self.current = policy_file.load(text, file=file)
         except InvalidPolicy as error:
             log.error("policy.reload_failed", problems=error.problems, kept=self.current.revision)  # noqa: TRY400
         else:
+            reached("policy.loaded")
             log.info("policy.loaded", policy_revision=self.current.revision, file=file)

@@ -15,6 +15,7 @@ from softbounce.errors import StoreUnreachable, TryAgain
 from softbounce.settings import Settings
 from softbounce.store import Store
 from softbounce.telemetry import get_logger
+from softbounce.worker.faults import reached
 from softbounce.worker.intake import Intake
 from softbounce.worker.notices import Notices
 from softbounce.worker.patience import patience
@@ -49,8 +50,18 @@ class Runtime:
         sink = open_sink(
             settings.sink, store=self.store, app=app, field="command", timeout=settings.handover_timeout
         )
-        self.intake = Intake(self.store, self.policies, worker=self.worker, stopping=self.stopping)
-        self.pump = Pump(self.store, self.policies, sink, worker=self.worker, rng=rng, stopping=self.stopping)
+        self.intake = Intake(
+            self.store, self.policies, worker=self.worker, lease=settings.lease, stopping=self.stopping
+        )
+        self.pump = Pump(
+            self.store,
+            self.policies,
+            sink,
+            worker=self.worker,
+            lease=settings.lease,
+            rng=rng,
+            stopping=self.stopping,
+        )
         self.notices = Notices(self.store, self.policies, config=settings, app=app, rng=rng)
         self._epoch = self.store.epoch()
         self._virtual = self.store.clock()[1]
@@ -79,6 +90,7 @@ class Runtime:
     def stop(self) -> None:
         """Wait for what has begun, at most 25 s; what takes longer is safe by its lease."""
         self.stopping.set()
+        reached("stop.begun")
         end = monotonic() + DRAIN
         for thread in self._threads:
             thread.join(max(0.0, end - monotonic()))
@@ -86,6 +98,7 @@ class Runtime:
             self.intake.settle()
         late = [thread.name for thread in self._threads if thread.is_alive()]
         self.is_drained = not late
+        reached("stop.drained")
         log.info("worker.drained", worker=self.worker, unfinished=late)
 
     terminate = stop
@@ -115,6 +128,7 @@ class Runtime:
                 self.keep()
             self._virtual = self.store.clock()[1]
             self.store.sweep(policy=self.policies.current)
+            reached("chores.swept")
         if self._reload_asked.is_set():
             self._reload_asked.clear()
             self.policies.refresh(asked=True)

@@ -14,6 +14,7 @@ from pydantic_core import to_json
 from softbounce import settings
 from softbounce.errors import Overloaded
 from softbounce.store import Store
+from softbounce.worker.faults import reached
 
 Message = tuple[str, Mapping[str, object]]  # id, body
 MayBegin = Callable[[], bool]  # false once the lease is nearly over, or the worker stops
@@ -79,6 +80,7 @@ class ToTask:
                 self._patiently(self._send, name, body)
             except (OperationalError, OSError) as error:
                 return Handed(count=count, failure=f"{type(error).__name__}: {error}")
+            reached("handover.half")
         return Handed(count=len(messages))
 
     def _send(self, name: str, body: Mapping[str, object]) -> None:

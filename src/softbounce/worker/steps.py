@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from softbounce.errors import SoftbounceError, StoreUnreachable, TryAgain
 from softbounce.telemetry import get_logger
+from softbounce.worker.faults import reached
 from softbounce.worker.patience import patience
 from softbounce.worker.runtime import Runtime
 
@@ -82,6 +83,7 @@ class ReportConsumer(Consumer):
         except TryAgain:
             message.requeue()
         else:
+            reached("celery.buried")
             message.ack()
 
 
