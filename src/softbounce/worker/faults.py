@@ -1,7 +1,11 @@
-"""Named points at which a test ends the process: ``SOFTBOUNCE_FAULT=point:nth``, as ``kill -9`` would."""
+"""Named points at which a test ends the process, as ``kill -9`` would: ``SOFTBOUNCE_FAULT=point:nth``.
+
+``point:nth:stop`` freezes it there, as SIGSTOP would, until somebody sends SIGCONT.
+"""
 
 import os
 import signal
+from functools import cache
 from itertools import count
 
 POINTS = {
@@ -29,11 +33,17 @@ POINTS = {
 }
 """Every point with what it means."""
 
-_POINT, _, _NTH = os.environ.get("SOFTBOUNCE_FAULT", "").partition(":")
 _passed = count(1)
 
 
 def reached(point: str) -> None:
-    """End the process if it is to end here; otherwise this costs a comparison."""
-    if point == _POINT and next(_passed) == int(_NTH or 1):
-        os.kill(os.getpid(), signal.SIGKILL)
+    """End or freeze the process if it is to happen here; otherwise this costs two comparisons."""
+    if (plan := _plan()) and plan[0] == point and next(_passed) == plan[1]:
+        os.kill(os.getpid(), plan[2])
+
+
+@cache
+def _plan() -> tuple[str, int, signal.Signals] | None:
+    point, _, rest = os.environ.get("SOFTBOUNCE_FAULT", "").partition(":")
+    nth, _, word = rest.partition(":")
+    return (point, int(nth or 1), signal.SIGSTOP if word == "stop" else signal.SIGKILL) if point else None

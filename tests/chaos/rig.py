@@ -1,0 +1,299 @@
+"""One softbounce under test: a store, workers as processes, a producer, a pipeline, and what they write down."""
+
+import json
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+from redis.exceptions import RedisError
+
+from softbounce.core.recipients import Channel, hashed, recipient
+from softbounce.core.records import decode, digest
+from softbounce.errors import SoftbounceError
+from softbounce.store import Store
+from softbounce.store.keys import FIXED
+
+from .history import History
+from .lanes import Lane, Stream
+from .nursery import Child, Nursery
+from .world import PLANS, POLICY, World
+
+LEASE = 2.0  # s; 30 in production: faults of minutes fit into seconds
+WORKER = "tests.chaos.nursery:worker"
+
+
+class Rig:
+    """Everything around one namespace of one store. ``url`` is for us; workers may go through another door."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        nursery: Nursery,
+        history: History,
+        rng,
+        url: str,
+        namespace: str = "default",
+        intake: Lane | None = None,
+        sink: Lane | None = None,
+        policy: str = POLICY,
+        plans=PLANS,
+    ) -> None:
+        self.folder, self.nursery, self.history, self.rng = folder, nursery, history, rng
+        folder.mkdir(parents=True, exist_ok=True)
+        self.url = self.door = url
+        self.world = World(rng, plans=plans)
+        self.policy = folder / "policy.yaml"
+        self.policy.write_text(policy)
+        self.store = Store.open(url, namespace=namespace)
+        self.client = redis.Redis.from_url(url, socket_timeout=10, decode_responses=True)
+        self.workers: list[Child] = []
+        self.env = {
+            "SOFTBOUNCE_NAMESPACE": namespace,
+            "SOFTBOUNCE_POLICY": str(self.policy),
+            "SOFTBOUNCE_LEASE": f"{LEASE:.0f}s",
+            "SOFTBOUNCE_HANDOVER_TIMEOUT": "1s",
+        }
+        stream = Stream(url, namespace)
+        self.intake, self.sink, self.notices = intake or stream, sink or stream, stream
+        if sink is not None:
+            self.env["SOFTBOUNCE_RESEND_TO"] = sink.resend_to
+        for lane in (intake, sink):
+            if lane is not None:
+                self.env["SOFTBOUNCE_BROKER_URL"] = lane.broker
+        self._outbox: queue.Queue[tuple[int, str, bytes]] = queue.Queue()
+        self._event = 0
+        self._sending = 0
+        self._stop = threading.Event()
+        self._acted: set[str] = set()
+        self.paused = threading.Event()  # set: the pipeline reads nothing
+        self.threads = [
+            threading.Thread(target=loop, daemon=True)
+            for loop in (self._publish, self._receive, self._listen)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers and the threads."""
+        self._stop.set()
+        for worker in self.workers:
+            worker.kill()
+        for thread in self.threads:
+            thread.join(15)
+        self.client.close()
+        self.store.close()
+
+    # --- what a scenario does ---------------------------------------------------------------------------
+
+    def worker(self, **env: str) -> Child:
+        """Start one worker; more settings by their variables' names."""
+        settings = {**self.env, "SOFTBOUNCE_REDIS_URL": self.door, **env}
+        child = self.nursery.start(WORKER, hostname=f"w{time.monotonic_ns()}@chaos", env=settings)
+        self.workers.append(child)
+        return child
+
+    def ready(self, worker: Child) -> Child:
+        """Wait until a worker has begun."""
+        self.until(lambda: not worker.is_alive or worker.logged("worker.started"), "a worker has begun")
+        return worker
+
+    def send(self, messages: Iterable[tuple[str, Any, str, list[bytes]]]) -> int:
+        """Let the producer report messages; returns how many. It reports each until the store has it."""
+        count = 0
+        for ref, plan, to, raws in messages:
+            self.history.add("fate", ref=ref, to=to, sends=plan.sends, ends=plan.ends, code=plan.code)
+            for raw in raws:
+                self._put(ref, raw)
+            count += 1
+        return count
+
+    def load(self, *, seconds: float, rate: float, chunk: int = 20) -> threading.Thread:
+        """Report messages at a steady pace in the background; join the thread."""
+
+        def go() -> None:
+            begun, sent = time.monotonic(), 0
+            while (past := time.monotonic() - begun) < seconds and not self._stop.is_set():
+                if sent < past * rate:
+                    sent += self.send(self.world.messages(chunk))
+                self._stop.wait(0.01)
+
+        thread = threading.Thread(target=go, daemon=True)
+        thread.start()
+        self.threads.append(thread)
+        return thread
+
+    @contextmanager
+    def fault(self, what: str) -> Iterator[None]:
+        """Write down when a fault began and ended."""
+        self.history.add("fault", what=what)
+        yield
+        self.history.add("mended", what=what)
+
+    def kill(self, worker: Child, what: str = "kill -9 of a worker") -> None:
+        """End a worker as ``kill -9`` does, and write it down."""
+        with self.fault(what):
+            worker.kill()
+
+    def pause(self, low: float, high: float) -> None:
+        """Let the run go on for a while that only the seed knows; the fault comes at no chosen moment."""
+        self._stop.wait(self.rng.uniform(low, high))
+
+    def until(self, holds: Callable[[], Any], what: str, *, seconds: float = 30) -> Any:
+        """Poll until something holds; the store may be away meanwhile. Raises ``AssertionError``."""
+        end = time.monotonic() + seconds
+        while True:
+            with suppress(RedisError, SoftbounceError, OSError):
+                if found := holds():
+                    return found
+            if time.monotonic() > end:
+                raise AssertionError(f"not within {seconds:.0f} s: {what}")
+            time.sleep(0.02)
+
+    def settle(self, *, seconds: float = 45) -> bool:
+        """Wait until nothing moves any more; false if something still does (the checker will say what)."""
+        quiet = 0
+
+        def is_quiet() -> bool:
+            nonlocal quiet
+            sizes, lag = self.store.sizes(), self.store.events.lag()
+            moving = sizes["scheduled"] + sizes["ready"] + sizes["notices"] + lag.unread + lag.pending
+            moving += self._outbox.qsize() + self._sending + self.intake.waiting() + self.sink.waiting()
+            quiet = 0 if moving else quiet + 1
+            return quiet >= 5
+
+        try:
+            self.until(is_quiet, "all is quiet", seconds=seconds)
+        except AssertionError:
+            return False
+        return True
+
+    # --- what the store holds in the end ------------------------------------------------------------------
+
+    def export(self) -> None:
+        """Write down what the store holds: of each message, recipient, dead letter and case."""
+        keys = self.store.keys
+        client = redis.Redis.from_url(self.url, socket_timeout=30)
+
+        def table(name: str) -> dict[bytes, bytes]:
+            return client.hgetall(keys.fixed(name))  # type: ignore[return-value]
+
+        histories = table("history")
+        for ident, raw in table("deliveries").items():
+            delivery = decode(ident.decode(), raw)
+            lines = [json.loads(line) for line in histories.get(ident[:12], b"").split(b"\n") if line]
+            mine = [line for line in lines if line["y"] == delivery.rid]
+            self.history.add(
+                "end",
+                ref=delivery.reference,
+                state=delivery.state,
+                outcome=delivery.outcome,
+                attempt=delivery.attempt,
+                group=delivery.head.get("g", "").partition("\n")[0],
+                failed=[line.get("id") for line in mine if line["k"] == "failed"],
+                resent=[line["a"] for line in mine if line["k"] == "resent"],
+            )
+        recipients = sorted({to for _, to in self.world.fates.values()})
+        names = {hashed(recipient(to, Channel.SMS), self.store.key): to for to in recipients}
+        for name in table("suppressions"):
+            self.history.add("suppressed", to=names.get(name.decode().partition("@")[0], name.decode()))
+        for letter in self.store.dead_letters.select(_ANY, now=0):
+            self.history.add("dead", raw=letter.raw.decode(errors="replace")[:200], reason=letter.reason)
+        for raw in table("cases").values():
+            case = json.loads(raw)
+            self.history.add("case", what=case["kind"], to=names.get(case.get("recipient", ""), ""))
+        sizes, lag = self.store.sizes(), self.store.events.lag()
+        permanent = {keys.fixed(name) for name in FIXED}
+        strange = [
+            key.decode()
+            for key in client.scan_iter(f"{{sb:{keys.namespace}}}:*", count=1000)
+            if key.decode() not in permanent and client.ttl(key) < 0
+        ]
+        self.history.add(
+            "left",
+            schedule=sizes["scheduled"],
+            ready=sizes["ready"],
+            notices=sizes["notices"],
+            unread=lag.unread,
+            pending=lag.pending,
+            keys=strange,
+        )
+        client.close()
+
+    # --- the producer and the pipeline --------------------------------------------------------------------
+
+    def _put(self, ref: str, raw: bytes) -> None:
+        self._event += 1
+        self._outbox.put((self._event, ref, raw))
+
+    def _publish(self) -> None:
+        while not self._stop.is_set():
+            try:
+                batch = [self._outbox.get(timeout=0.1)]
+            except queue.Empty:
+                continue
+            self._sending = 1
+            while len(batch) < 200 and not self._outbox.empty():
+                batch.append(self._outbox.get())
+            for number, ref, _ in batch:
+                self.history.add("ask", n=number, ref=ref)
+            left = batch
+            while left and not self._stop.is_set():
+                done = self.intake.publish([raw for _, _, raw in left])
+                for number, _, _ in left[:done]:
+                    self.history.add("told", n=number)
+                left = left[done:]
+                if left:
+                    self._stop.wait(0.05)
+            self._sending = 0
+
+    def _receive(self) -> None:
+        for ident, command in self.sink.commands(self._stop):
+            while self.paused.is_set() and not self._stop.is_set():
+                self._stop.wait(0.01)
+            ref, attempt = command["reference"], command["attempt"]
+            self.history.add(
+                "got", id=ident, ref=ref, attempt=attempt, to=command["recipients"], due=command["dueAt"]
+            )
+            if ident not in self._acted:
+                self._acted.add(ident)
+                self._put(ref, self.world.answer(ref, attempt, ident))
+
+    def _listen(self) -> None:
+        for ident, notice in self.notices.notices(self._stop):
+            self.history.add(
+                "notice",
+                id=ident,
+                type=notice["type"].removeprefix("softbounce."),
+                ref=notice.get("reference", ""),
+                to=notice.get("recipients"),
+            )
+
+    def identity(self, ref: str) -> str:
+        """Return the first part of a message's key in the store."""
+        return digest(ref)
+
+
+class _Any:
+    def matches(self, _facts: object) -> bool:
+        return True
+
+
+_ANY: Any = _Any()
+
+
+def tally(lines: Iterable[dict[str, Any]]) -> Counter[str]:
+    """Count the lines of each kind."""
+    return Counter(line["k"] for line in lines)
