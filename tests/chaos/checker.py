@@ -92,8 +92,9 @@ def judge(lines: Iterable[Line]) -> Verdict:
             verdict.forbidden += [f"{message.ref} was handed over {s:.1f} s after a person's word" for s in late]
     allowed = {m.to for m in messages.values() if m.ends in ("suppressed", "person")}
     verdict.unexpected += [f"{to} is suppressed" for to in sorted(blocked - allowed)]
-    torn = {raw for raw in dead if not any(f'"torn": "{m.ref}' in raw for m in messages.values() if m.ends == "dead")}
-    verdict.unexpected += [f"a dead letter of a good report: {raw[:80]}" for raw in sorted(torn)]
+    doomed = [m.ref for m in messages.values() if m.ends in ("dead", "buried")]
+    good = [raw for raw in dead if not any(_names(raw, ref) for ref in doomed)]
+    verdict.innocent += [f"a dead letter of a good report: {raw[:80]}" for raw in sorted(good)]
     _escalated_once(messages, escalations, verdict, excused=bool(windows))
     _left(lines, verdict)
     _recoveries(lines, verdict)
@@ -139,12 +140,14 @@ def _read(lines: list[Line], messages: dict[str, _Message], verdict: Verdict) ->
 def _complete(message: _Message, verdict: Verdict, *, dead: Counter[str], blocked: set[str]) -> None:
     """Say what is missing of one message."""
     ref, end = message.ref, message.end
-    if message.ends == "dead":
-        if not any(f'"torn": "{ref}' in raw for raw in dead):
-            verdict.lost.append(f"{ref}: its unreadable report is no dead letter")
+    if message.ends in ("dead", "buried"):
+        if not any(_names(raw, ref) for raw in dead):
+            verdict.lost.append(f"{ref}: its report is no dead letter")
         return
     if end is None:
         verdict.lost.append(f"{ref}: told to be stored, and the store knows nothing of it")
+        return
+    if message.ends == "poison" and end["group"] == "crash_loop":
         return
     if end["group"] == "crash_loop":
         verdict.innocent.append(f"{ref} is held as a crash loop")
@@ -228,6 +231,11 @@ def _recoveries(lines: list[Line], verdict: Verdict) -> None:
             place += 1
         if place < len(got):
             verdict.recoveries.append(got[place] - line["t"])
+
+
+def _names(raw: str, ref: str) -> bool:
+    """Whether the bytes of a report are about a message."""
+    return f'"{ref}"' in raw or raw.endswith(f'"{ref}')
 
 
 def _said(end: Line) -> str:

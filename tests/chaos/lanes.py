@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -12,11 +11,11 @@ import redis
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 from redis.exceptions import RedisError
 
-Found = Iterator[tuple[str, dict[str, Any]]]
+Found = Iterator[tuple[str, dict[str, Any]]]  # id, and {"command": ...} or {"notice": ...}
 
 
 class Lane(Protocol):
-    """Reports go in by ``publish``, commands come out by ``commands``."""
+    """Reports go in by ``publish``; commands and notices come out by ``messages``."""
 
     broker: str
     resend_to: str
@@ -25,8 +24,8 @@ class Lane(Protocol):
         """Return how many, from the first on, are stored for sure; the others may be, or not."""
         ...
 
-    def commands(self, stop: threading.Event) -> Found:
-        """Yield (id, command) of each, as often as it comes."""
+    def messages(self, stop: threading.Event) -> Found:
+        """Yield each as often as it comes, until ``stop``."""
         ...
 
     def waiting(self) -> int:
@@ -47,7 +46,7 @@ class Stream:
         )
         self.resend_to = f"stream:{self._resend}"
         self._client = redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=1, retry=None)
-        self._seen: dict[str, str] = {}
+        self._seen = {self._resend: "0", self._notices: "0"}
 
     def publish(self, raws: Sequence[bytes]) -> int:
         try:
@@ -59,45 +58,32 @@ class Stream:
             return 0
         return next((n for n, one in enumerate(said) if isinstance(one, Exception)), len(said))
 
-    def commands(self, stop: threading.Event) -> Found:
-        return self._read(self._resend, "command", stop)
-
-    def notices(self, stop: threading.Event) -> Found:
-        """Yield (id, notice) of each, as often as it comes."""
-        return self._read(self._notices, "notice", stop)
-
     def waiting(self) -> int:
         with redis.Redis.from_url(self._url, socket_timeout=5, decode_responses=True) as client:
             late = 0
-            for key, seen in list(self._seen.items()):
+            for key, seen in self._seen.items():
                 newest = client.xrevrange(key, count=1)
-                late += bool(newest) and newest[0][0] != seen
+                late += bool(newest) and newest[0][0] > seen
             return late
 
-    def _read(self, key: str, field: str, stop: threading.Event) -> Found:
-        client = redis.Redis.from_url(self._url, socket_timeout=5, retry=None, decode_responses=True)
-        last = "0"
+    def messages(self, stop: threading.Event) -> Found:
+        client = redis.Redis.from_url(self._url, socket_timeout=5, retry=None, decode_responses=True, protocol=2)
         while not stop.is_set():
             try:
-                found = client.xread({key: last}, count=500, block=100)
+                found = client.xread(dict(self._seen), count=500, block=100)
             except RedisError:
                 stop.wait(0.05)
                 continue
-            for ident, fields in _entries(found):
-                last = ident
-                yield fields["id"], json.loads(fields[field])
-                self._seen[key] = ident
+            for key, entries in found or []:
+                for entry, fields in entries:
+                    ident = fields.pop("id")
+                    yield ident, {name: json.loads(body) for name, body in fields.items()}
+                    self._seen[key] = entry
         client.close()
 
 
-def _entries(found: Any) -> list[Any]:
-    streams = list(found.values()) if isinstance(found, dict) else [entries for _, entries in found or []]
-    entries = [entry for stream in streams for entry in stream]
-    return [one for entry in entries for one in entry] if entries and isinstance(entries[0], list) else entries
-
-
-class Rabbit:
-    """Celery messages on RabbitMQ, as a stock producer and a stock worker exchange them."""
+class CeleryLane:
+    """Celery messages on a broker, as a stock producer and a stock worker exchange them."""
 
     def __init__(self, broker: str, *, intake: str = "softbounce", queue: str | None = None) -> None:
         self.broker = broker
@@ -107,7 +93,7 @@ class Rabbit:
         self._queue = Queue(queue, Exchange(queue), routing_key=queue)
         self._sent: Connection | None = None
 
-    def publish(self, raws: Sequence[bytes]) -> int:
+    def publish(self, raws: Sequence[bytes], *, task: str = "softbounce.report") -> int:
         done = 0
         try:
             if self._sent is None:
@@ -126,7 +112,7 @@ class Rabbit:
                     declare=[self._intake],
                     serializer="json",
                     correlation_id=ident,
-                    headers={"lang": "py", "task": "softbounce.report", "id": ident, "root_id": ident, "argsrepr": "()"},
+                    headers={"lang": "py", "task": task, "id": ident, "root_id": ident, "argsrepr": "()"},
                     delivery_mode=2,
                 )
                 done += 1
@@ -136,14 +122,14 @@ class Rabbit:
             self._sent = None
         return done
 
-    def commands(self, stop: threading.Event) -> Found:
+    def messages(self, stop: threading.Event) -> Found:
         while not stop.is_set():
             with suppress(OSError, Connection(self.broker).connection_errors):  # type: ignore[misc]
                 with Connection(self.broker) as connection:
                     found: list[tuple[str, dict[str, Any]]] = []
 
                     def take(body: Any, message: Any, found=found) -> None:
-                        found.append((message.headers["id"], body[1]["command"]))
+                        found.append((message.headers["id"], body[1]))
                         message.ack()
 
                     with Consumer(connection, [self._queue], callbacks=[take], prefetch_count=200):
@@ -164,4 +150,3 @@ class Rabbit:
             channel = connection.channel()
             self._intake(channel).declare()
             self._intake(channel).purge()
-            time.sleep(0)

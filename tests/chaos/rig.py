@@ -4,7 +4,6 @@ import json
 import queue
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ import redis
 from redis.exceptions import RedisError
 
 from softbounce.core.recipients import Channel, hashed, recipient
-from softbounce.core.records import decode, digest
+from softbounce.core.records import decode
 from softbounce.errors import SoftbounceError
 from softbounce.store import Store
 from softbounce.store.keys import FIXED
@@ -44,11 +43,12 @@ class Rig:
         sink: Lane | None = None,
         policy: str = POLICY,
         plans=PLANS,
+        place: int = 0,
     ) -> None:
         self.folder, self.nursery, self.history, self.rng = folder, nursery, history, rng
         folder.mkdir(parents=True, exist_ok=True)
         self.url = self.door = url
-        self.world = World(rng, plans=plans)
+        self.world = World(rng, plans=plans, place=place)
         self.policy = folder / "policy.yaml"
         self.policy.write_text(policy)
         self.store = Store.open(url, namespace=namespace)
@@ -61,21 +61,20 @@ class Rig:
             "SOFTBOUNCE_HANDOVER_TIMEOUT": "1s",
         }
         stream = Stream(url, namespace)
-        self.intake, self.sink, self.notices = intake or stream, sink or stream, stream
+        self.intake, self.sink = intake or stream, sink or stream
         if sink is not None:
             self.env["SOFTBOUNCE_RESEND_TO"] = sink.resend_to
         for lane in (intake, sink):
             if lane is not None:
                 self.env["SOFTBOUNCE_BROKER_URL"] = lane.broker
         self._outbox: queue.Queue[tuple[int, str, bytes]] = queue.Queue()
-        self._event = 0
+        self._event = place * 100_000
         self._sending = 0
         self._stop = threading.Event()
         self._acted: set[str] = set()
-        self.paused = threading.Event()  # set: the pipeline reads nothing
         self.threads = [
             threading.Thread(target=loop, daemon=True)
-            for loop in (self._publish, self._receive, self._listen)
+            for loop in (self._publish, self._receive)
         ]
         for thread in self.threads:
             thread.start()
@@ -260,9 +259,12 @@ class Rig:
             self._sending = 0
 
     def _receive(self) -> None:
-        for ident, command in self.sink.commands(self._stop):
-            while self.paused.is_set() and not self._stop.is_set():
-                self._stop.wait(0.01)
+        for ident, message in self.sink.messages(self._stop):
+            if notice := message.get("notice"):
+                facts = {"ref": notice.get("reference", ""), "to": notice.get("recipients")}
+                self.history.add("notice", id=ident, type=notice["type"].removeprefix("softbounce."), **facts)
+                continue
+            command = message["command"]
             ref, attempt = command["reference"], command["attempt"]
             self.history.add(
                 "got", id=ident, ref=ref, attempt=attempt, to=command["recipients"], due=command["dueAt"]
@@ -271,20 +273,6 @@ class Rig:
                 self._acted.add(ident)
                 self._put(ref, self.world.answer(ref, attempt, ident))
 
-    def _listen(self) -> None:
-        for ident, notice in self.notices.notices(self._stop):
-            self.history.add(
-                "notice",
-                id=ident,
-                type=notice["type"].removeprefix("softbounce."),
-                ref=notice.get("reference", ""),
-                to=notice.get("recipients"),
-            )
-
-    def identity(self, ref: str) -> str:
-        """Return the first part of a message's key in the store."""
-        return digest(ref)
-
 
 class _Any:
     def matches(self, _facts: object) -> bool:
@@ -292,8 +280,3 @@ class _Any:
 
 
 _ANY: Any = _Any()
-
-
-def tally(lines: Iterable[dict[str, Any]]) -> Counter[str]:
-    """Count the lines of each kind."""
-    return Counter(line["k"] for line in lines)

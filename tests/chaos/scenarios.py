@@ -1,8 +1,9 @@
 """The list of faults: each a function of a bench (servers, processes, seed) that leaves a history."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,6 +28,7 @@ class Bench:
     scale: float = 1.0  # of the counts; below 1 for a quick look
     history: History = field(default_factory=History)
     facts: dict[str, Any] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=count)
 
     def times(self, count: int) -> int:
         """Return how often to strike, at least once."""
@@ -35,7 +37,7 @@ class Bench:
     @contextmanager
     def rig(self, url: str, **options: Any):
         """Yield a rig on a store; afterwards wait until all is quiet, and export."""
-        options = {"folder": self.folder / f"rig{len(list(self.folder.iterdir()))}", **options}
+        options = {"folder": self.folder / f"rig{next(self._numbers)}", **options}
         with Rig(nursery=self.nursery, history=self.history, rng=self.rng, url=url, **options) as rig:
             yield rig
             rig.settle()
@@ -55,12 +57,12 @@ class Scenario:
 SCENARIOS: dict[str, Scenario] = {}
 
 
-def scenario(title: str, *, count: int) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
+def scenario(title: str, *, times: int) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
     """Put a function into the list; its docstring says what it does, its name is its name."""
 
     def note(run: Callable[[Bench], None]) -> Callable[[Bench], None]:
         name = run.__name__
-        SCENARIOS[name] = Scenario(name=name, title=title, count=count, run=run)
+        SCENARIOS[name] = Scenario(name=name, title=title, count=times, run=run)
         return run
 
     return note

@@ -56,13 +56,12 @@ def address(number: int) -> str:
 class World:
     """Makes messages, and answers as the pipeline does. Events are named by a number of their own."""
 
-    def __init__(self, rng: random.Random, *, plans=PLANS) -> None:
+    def __init__(self, rng: random.Random, *, plans=PLANS, place: int = 0) -> None:
         self.rng = rng
         self.fates: dict[str, tuple[Plan, str]] = {}
         self._plans = [plan for _, plan in plans]
         self._shares = [share for share, _ in plans]
-        self._number = 0
-        self._event = 0
+        self._number = self._event = place * 100_000  # several worlds of one run never meet
 
     def messages(self, count: int) -> Iterator[tuple[str, Plan, str, list[bytes]]]:
         """Yield (reference, plan, recipient, its first reports) of so many messages."""
