@@ -96,6 +96,7 @@ def judge(lines: Iterable[Line]) -> Verdict:
     good = [raw for raw in dead if not any(_names(raw, ref) for ref in doomed)]
     verdict.innocent += [f"a dead letter of a good report: {raw[:80]}" for raw in sorted(good)]
     _escalated_once(messages, escalations, verdict, excused=bool(windows))
+    _silences(lines, verdict)
     _left(lines, verdict)
     _recoveries(lines, verdict)
     return verdict
@@ -210,6 +211,12 @@ def _escalated_once(
             verdict.doubled.append(f"{to} was escalated {len(ids)} times")
         if failing[to] < 3:  # noqa: PLR2004
             verdict.unexpected.append(f"{to} was escalated after {failing[to]} soft bounces")
+
+
+def _silences(lines: list[Line], verdict: Verdict) -> None:
+    for line in (line for line in lines if line["k"] == "silence"):
+        late = [one for one in lines if one["k"] == "got" and line["since"] <= one["t"] <= line["until"]]
+        verdict.forbidden += [f"{one['ref']} was handed over: {line['why']}" for one in late]
 
 
 def _left(lines: list[Line], verdict: Verdict) -> None:

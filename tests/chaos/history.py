@@ -21,6 +21,7 @@ class History:
       said     what, to or ref: a person's word was committed
       fault    what: a fault began                           mended  what: and ended
       window   since, until: what was acknowledged then may be lost (the published power-cut window)
+      silence  since, until, why: nothing may be handed over in between
       end      ref, state, outcome, attempt, group, failed, resent: what the store holds in the end
       suppressed to | dead raw | case what, to | left names and counts | note
     """

@@ -169,7 +169,7 @@ class Rig:
             nonlocal quiet
             sizes, lag = self.store.sizes(), self.store.events.lag()
             moving = sizes["scheduled"] + sizes["ready"] + sizes["notices"] + lag.unread + lag.pending
-            moving += self._outbox.qsize() + self._sending + self.intake.waiting() + self.sink.waiting()
+            moving += self.backlog + self.intake.waiting() + self.sink.waiting()
             quiet = 0 if moving else quiet + 1
             return quiet >= 5
 
@@ -178,6 +178,11 @@ class Rig:
         except AssertionError:
             return False
         return True
+
+    @property
+    def backlog(self) -> int:
+        """How many reports the producer still keeps, because the store has not said that it has them."""
+        return self._outbox.qsize() + self._sending
 
     # --- what the store holds in the end ------------------------------------------------------------------
 
@@ -243,7 +248,7 @@ class Rig:
                 batch = [self._outbox.get(timeout=0.1)]
             except queue.Empty:
                 continue
-            self._sending = 1
+            self._sending = len(batch)
             while len(batch) < 200 and not self._outbox.empty():
                 batch.append(self._outbox.get())
             for number, ref, _ in batch:
@@ -254,6 +259,7 @@ class Rig:
                 for number, _, _ in left[:done]:
                     self.history.add("told", n=number)
                 left = left[done:]
+                self._sending = len(left)
                 if left:
                     self._stop.wait(0.05)
             self._sending = 0
