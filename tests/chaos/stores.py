@@ -157,7 +157,7 @@ def disk_full(bench: Bench) -> None:
                 ballast = disk / f"ballast{number}"
                 with rig.fault("disk full"):
                     _fill(ballast)
-                    rig.until(lambda: "No space left" in server.log(), "the disk is full")
+                    rig.until(lambda: rig.client.info("persistence")["aof_last_write_status"] == "err", "the disk is full")
                     rig.pause(1.0, 1.5)
                     ballast.unlink()
             loading.join()
