@@ -576,6 +576,20 @@ def test_letters_are_dropped_by_a_filter(desk):
     assert len(desk.data("dead-letters", "list")) == 1
 
 
+def test_a_flood_of_large_letters_is_said_with_its_remedy(desk):
+    """What is not kept whole is shown by the list; list and doctor say why, and what to do."""
+    desk.report(*(f"{{torn {number} ".encode().ljust(70_000, b"x") for number in range(200)))
+    listed, checked = desk.run("dead-letters", "list"), desk.run("doctor")
+
+    assert "70,000 (65,536 kept)" in listed.stdout
+    assert "70,000 (2,048 kept)" in listed.stdout
+    for said in (listed.stderr, checked.stdout):
+        assert "dead letters take 16 of 16 MiB: of a larger new one only its first 2 KiB are kept" in said
+        assert "softbounce dead-letters replay or drop" in said
+    desk.run("dead-letters", "drop", "reason:*", "--yes", "--reason", "noise")
+    assert "MiB" not in desk.run("dead-letters", "list").stderr + desk.run("doctor").stdout
+
+
 # The switch, the audit, the doctor --------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from softbounce.core.value import value
 from softbounce.errors import InvalidEvent
 
 _KEPT_BYTES = 64 * 1024  # of a dead letter
+HEAD_BYTES = 2 * 1024  # of a dead letter, once those that are kept have used up their budget
 
 
 @value
@@ -90,14 +91,14 @@ def dead_letter(raw: bytes | str | Mapping[str, Any], error: InvalidEvent) -> De
     )
 
 
-def dead_letter_entry(letter: DeadLetter) -> dict[str, Any]:
-    """Return a dead letter as the store keeps it."""
+def dead_letter_entry(letter: DeadLetter, *, most: int = _KEPT_BYTES) -> dict[str, Any]:
+    """Return a dead letter as the store keeps it, with at most so many of its bytes."""
     return {
         "reason": letter.reason,
         "path": letter.path,
         "length": letter.length,
         "sha256": letter.sha256,
-        "bytes": b64encode(letter.raw).decode(),
+        "bytes": b64encode(letter.raw[:most]).decode(),
     }
 
 

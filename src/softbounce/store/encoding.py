@@ -4,7 +4,15 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from softbounce.core.decide import Arrived, DeadLetter, Decision, Plan, confirmation, dead_letter_entry
+from softbounce.core.decide import (
+    HEAD_BYTES,
+    Arrived,
+    DeadLetter,
+    Decision,
+    Plan,
+    confirmation,
+    dead_letter_entry,
+)
 from softbounce.core.events import Event, Ignored
 from softbounce.core.policy import Fault
 from softbounce.core.recipients import Channel, Recipient, as_written, hashed, mask, recipient
@@ -44,7 +52,9 @@ class Encoder:
                 return self._arrived(decision)
             case DeadLetter():
                 facts = {"y": "dead_letter", "i": decision.identity, "d": ""}
-                arguments = (as_json(facts), as_json(dead_letter_entry(decision)), "", "")
+                whole = as_json(dead_letter_entry(decision))
+                head = as_json(dead_letter_entry(decision, most=HEAD_BYTES))
+                arguments = (as_json(facts), whole, head, "")
                 return Row(identity=decision.identity, delivery="", arguments=arguments)
             case Ignored():
                 facts = {"y": "ignored", "d": ""}
