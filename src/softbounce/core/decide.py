@@ -79,7 +79,10 @@ def decide(raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int) ->
 def dead_letter(raw: bytes | str | Mapping[str, Any], error: InvalidEvent) -> DeadLetter:
     """Return the dead letter for input that ``error`` says cannot be read."""
     if isinstance(raw, Mapping):
-        raw = json.dumps(raw, default=repr)
+        try:
+            raw = json.dumps(raw, default=repr)
+        except (TypeError, ValueError, RecursionError):  # in a program of one process: never from a queue
+            raw = f"a mapping that cannot be written as JSON, with {len(raw)} keys"
     data = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
     return DeadLetter(
         identity=content_hash(data),

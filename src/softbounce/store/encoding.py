@@ -21,7 +21,6 @@ from softbounce.core.value import value
 from softbounce.errors import InvalidRecipient
 
 _ANSWERABLE = 24  # tries among which a report's resendId is looked for; limits.max_attempts is 12 by default
-_TEXT = 128  # characters of a merchant, customer or claim in a key
 
 
 @value
@@ -89,7 +88,7 @@ class Encoder:
         channel = event.channel.value if event.channel else ""  # an enum costs to_json a microsecond
         delivery = digest(event.reference) + (rid or f"*{channel}")
         masked = mask(subject.address) if subject else ""
-        merchant = _part(event.claim.merchant_id)
+        merchant = _text(event.claim.merchant_id)
         facts: dict[str, Any] = {
             "y": "failure",
             "i": event.identity,
@@ -98,10 +97,10 @@ class Encoder:
             "rid": rid,
             "ch": channel,
             "m": merchant,
-            "cl": _part(event.claim.id),
+            "cl": _text(event.claim.id),
             "ref": event.reference,
             "code": failure.code if failure else "",
-            "detail": _part(failure.detail if failure else None),
+            "detail": _text(failure.detail if failure else None),
             "mask": masked,
             "bare": event.is_bare,
             "do": plan.do.value,
@@ -225,12 +224,9 @@ def _history(plan: Plan, masked: str, merchant: str, *, revision: str) -> dict[s
     return {name: value for name, value in facts.items() if value or value == 0}
 
 
-def _part(value: object) -> str:
-    """Return a value fit to stand in a group, a queue or a marker: one line, bounded."""
-    if value is None:
-        return ""
-    text = str(value)[:_TEXT]
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+def _text(value: object) -> str:
+    """Return a value as it stands in a group, a queue or a marker; the parser lets no line break through."""
+    return "" if value is None else str(value)
 
 
 def as_json(value: object) -> bytes:
