@@ -169,7 +169,7 @@ def _seeds(name: str) -> Iterator[bytes]:
 def _dictionary() -> Iterator[str]:
     from . import inputs
 
-    for word in (*inputs.PIECES, *(text.encode() for text in WORDS)):
+    for word in (*inputs.PIECES, *(text.encode() for text in (*WORDS, *inputs.DATES))):
         yield '"' + "".join(f"\\x{byte:02x}" for byte in word[:64]) + '"\n'
 
 

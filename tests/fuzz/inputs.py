@@ -173,7 +173,7 @@ raw_events = json_events | sound_events().map(as_bytes) | bytes_of(json_events) 
 
 
 def seed_events() -> list[bytes]:
-    """Return a few small events: our example, a delivery, a bare failure, one of several recipients."""
+    """Return small events: our example, a delivery, a bare failure, several recipients, the ends of the calendar."""
     example = json.loads((ROOT / "examples" / "event.json").read_text(encoding="utf-8"))
     events = [deepcopy(example) for _ in range(5)]
     sent = [event["claim"]["communication"] for event in events]
@@ -191,6 +191,10 @@ def seed_events() -> list[bytes]:
         "timezone": "Europe/Paris",
         "notAfter": DATES[1],
     }
+    for date in DATES:
+        late = deepcopy(example) | {"date": date}
+        late["claim"]["communication"]["notAfter"] = date
+        events.append(late)
     return [json.dumps(event, separators=(",", ":")).encode() for event in events]
 
 

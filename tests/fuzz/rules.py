@@ -28,7 +28,6 @@ from .inputs import POLICY
 
 NOW = 1_763_888_400_000  # 2025-11-23T09:00:00Z
 KEY = b"k" * 32
-HEAD = '{"a":1,"n":2,"d":1763888400,"x":1763888400,"f":1763888400}\n'
 
 
 @cache
@@ -64,7 +63,8 @@ def comes_back(plan: Plan, arguments: tuple[bytes | str, ...]) -> None:
     """Check that what the store keeps of a failure gives a resend command with its values."""
     _, payload, to, _ = (part if isinstance(part, str) else part.decode() for part in arguments)
     assert "\n" not in payload + to, "a record is three lines"
-    delivery = decode("0" * 24, f"{HEAD}{payload}\n{to}")
+    head = {"a": 1, "n": 2, "d": NOW // 1000, "x": plan.deadline // 1000, "f": plan.at // 1000}
+    delivery = decode("0" * 24, f"{json.dumps(head)}\n{payload}\n{to}")
     as_reported(plan, json.loads(as_utf8(resend_command(delivery, file="policy.yaml"))))
 
 
