@@ -116,3 +116,11 @@ def test_an_entry_without_the_field_event_becomes_a_letter_with_what_it_says(boo
 
     assert json.loads(entry.raw) == {"body": "{}", "\ufffd": "\ufffd"}
     assert book.accept(entry.raw) == ["dead_lettered"]
+
+
+def test_an_empty_event_is_kept_as_what_it_is(book):
+    """The field is there and says nothing: its letter has no bytes, and a replay gives none."""
+    book.client.xadd("softbounce:events", {"event": b""})
+    ((entry,), _) = book.store.events.read("w", count=10, block_ms=0)
+
+    assert entry.raw == b""

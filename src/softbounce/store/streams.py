@@ -274,7 +274,7 @@ def _entry(entry_id: bytes, fields: dict[bytes, bytes], *, deliveries: int) -> E
     reply = fields.get(b"reply")
     return Entry(
         id=entry_id.decode(),
-        raw=fields.get(b"event") or _as_json(fields),
+        raw=fields[b"event"] if b"event" in fields else _as_json(fields),
         reply=reply.decode("ascii", "replace") if reply else None,
         deliveries=deliveries,
     )
