@@ -16,7 +16,7 @@ from .inputs import DATES, NUMBERS, TEXTS, as_bytes, bent_events, bytes_of, raw_
 from .rules import shipped
 
 FEW = settings(
-    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 ROWS = (
     {"channel": "sms", "address": "+4915112345678", "code": "X", "since": "2026-01-01", "until": "never"},

@@ -22,7 +22,7 @@ words = bytes_of(st.sampled_from((b"90m", b"6/1d", b"50/s", b"20%", b"21:00")))
 SECONDS = 5.0  # a busy machine needs a tenth of it for any of these
 
 
-@settings(max_examples=250)
+@settings(max_examples=100)
 @given(raw=raw_events)
 @example(raw=b"")
 @example(raw=b"\xef\xbb\xbf{}")
@@ -31,35 +31,35 @@ def test_any_report_has_a_decision_that_can_be_kept_and_explained(raw):
     assert rules.event(raw)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(raw=raw_events)
 def test_what_is_read_is_what_any_json_parser_reads(raw):
     """Or it is refused: nobody may see another event in the same bytes."""
     assert rules.strict_json(raw)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(raw=addresses)
 def test_any_address_is_normalised_once_and_for_all_or_refused(raw):
     """One address has one hash, and a refusal does not repeat it."""
     assert rules.addresses(raw)
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(raw=raw_policies)
 def test_any_policy_file_is_taken_or_refused_with_every_place(raw):
     """A line, a column, a sentence; what is taken decides on events."""
     assert rules.policy(raw)
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(raw=filters)
 def test_any_filter_finds_or_is_refused(raw):
     """In a sentence."""
     assert rules.filters(raw)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(raw=words)
 def test_any_duration_is_read_or_refused(raw):
     """In a sentence that says what to write."""
