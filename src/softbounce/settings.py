@@ -18,12 +18,13 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from softbounce.core.durations import parse_duration, words
 from softbounce.errors import InvalidSettings
 from softbounce.telemetry import mask_url
 
+_MOST = 1 << 20  # characters of a policy; the reader refuses from 256 KiB on
 LEASE = 30_000  # ms
 PLAIN = {"redis": "rediss", "amqp": "amqps", "pyamqp": "amqps"}  # scheme -> the same over TLS
 
@@ -65,6 +66,22 @@ def _sink(text: str) -> str:
     return text
 
 
+def _url(url: SecretStr | None) -> SecretStr | None:
+    try:
+        _ = urlsplit(url.get_secret_value()).port if url else None
+    except ValueError:  # its own words may show a part of the password
+        message = "this is no URL; in a password write / as %2F, ? as %3F, # as %23, [ as %5B"
+        raise ValueError(message) from None
+    return url
+
+
+def _path(path: Path | None) -> Path | None:
+    if path and "\0" in str(path):
+        message = "this is no path"
+        raise ValueError(message)
+    return path
+
+
 def _store_url(url: SecretStr | None) -> SecretStr | None:
     if url and urlsplit(url.get_secret_value()).scheme not in {"redis", "rediss", "unix"}:
         message = "write redis://HOST:PORT/DB (Valkey too), rediss://HOST:PORT/DB for TLS, or unix:///PATH"
@@ -88,10 +105,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SOFTBOUNCE_", env_ignore_empty=True, frozen=True)
 
-    redis_url: Annotated[SecretStr | None, AfterValidator(_store_url)] = None
-    data: Path = Path("data")
-    policy: Path | None = None
-    broker_url: SecretStr | None = None
+    redis_url: Annotated[SecretStr | None, AfterValidator(_url), AfterValidator(_store_url)] = None
+    data: Annotated[Path, AfterValidator(_path)] = Path("data")
+    policy: Annotated[Path | None, AfterValidator(_path)] = None
+    broker_url: Annotated[SecretStr | None, AfterValidator(_url)] = None
     resend_to: Annotated[str, AfterValidator(_sink)] = "stream:softbounce:resend"
     pii_key: Annotated[SecretStr | None, AfterValidator(_pii_key)] = None
     namespace: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "default"
@@ -112,6 +129,9 @@ class Settings(BaseSettings):
         given = {name: value for name, value in overrides.items() if value is not None}
         try:
             return cls(_secrets_dir=folder if Path(folder).is_dir() else None, **given)  # type: ignore[arg-type]
+        except SettingsError as error:  # what a variable or a secret file holds cannot even be read
+            message = f"{error}: is it UTF-8 text?"
+            raise InvalidSettings(message) from None
         except ValidationError as error:
             raise InvalidSettings("\n".join(map(_said, error.errors(include_input=False)))) from None
 
@@ -161,7 +181,8 @@ def policy_text(path: Path | None = None) -> tuple[str, str]:
     if named is None and not local.is_file():
         return packaged_policy(), "softbounce/policy.yaml"
     try:
-        return Path(named or local).read_text(encoding="utf-8"), str(named or local)
+        with Path(named or local).open(encoding="utf-8") as file:
+            return file.read(_MOST), str(named or local)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         message = f"cannot read the policy {named or local}: {reason}"

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from .book import ANYTHING, DAY, HOUR, MINUTE, NUMBER, SECOND
 
 OTHER = "+4915187654321"
@@ -440,3 +442,40 @@ def test_the_window_of_soft_bounces_ends_at_the_newest(book):
     assert not escalated
     standing = book.store.retries.standing(book.store.suppressions.rid(NUMBER, "sms"))
     assert len(standing["soft_bounces"]) == 2
+
+
+@pytest.mark.parametrize("merchant", ["m" * 200, "shop\u200b1", "€" * 129])
+def test_a_merchants_own_suppression_is_found_whatever_the_merchants_name(book, merchant):
+    """Long names, and names with a character that is not shown: said and asked under one text."""
+    text = "version: 1\ncodes: {SMS_BLOCKED: {do: suppress, fault: recipient, suppression: {scope: merchant}}, SMS_EXPIRED: {do: retry}}"
+    book = book.with_policy(text)
+    book.fail("m1", merchant=merchant)
+    book.fail("m2", "SMS_BLOCKED", merchant=merchant)
+    waits = {waiting.delivery.reference: waiting.state for waiting in book.waiting()}
+
+    assert book.is_suppressed(merchant=merchant)
+    assert not book.is_suppressed(merchant="another")
+    assert waits == {"m1": "suppressed"}
+    assert book.resend("m1") == []
+
+
+def test_a_date_in_the_year_0_is_held_told_and_claimed_like_any_other(book):
+    """With its offset it lies before the first date there is; a notice that cannot be written stops all others."""
+    (answer,) = book.accept_all(
+        book.failed(code="SNIPPET_ERROR", type="RENDER_ERROR", notAfter="0001-01-01T00:00:00+23:59")
+    )
+    (notice,) = book.store.notices.claim(limit=10, lease=30_000)
+
+    assert (answer.outcome, notice.body["deadline"][:4]) == ("held", "0005")
+
+
+def test_a_suppression_until_the_year_9999_stays_when_a_report_adds_to_it(book):
+    """The scripts write a time of 15 digits as 2.5e+14, and would read the year 1970: such a date means never."""
+    row = {"channel": "sms", "address": NUMBER, "until": "9999-12-31"}
+    assert list(book.store.suppressions.load([row], reason="x", actor="me", now=book.now)) == [None]
+    text = "version: 1\ncodes: {SMS_BLOCKED: {do: suppress, fault: recipient}}"
+    assert book.with_policy(text).fail("m1", "SMS_BLOCKED").outcome == "suppressed"
+    (entry,) = book.store.suppressions.find(NUMBER, "sms")
+
+    assert "z" not in entry.entry
+    assert book.fail("m2").outcome == "suppressed"

@@ -1,5 +1,6 @@
 """When a retry leaves, and what stops it."""
 
+import json
 from pathlib import Path
 
 from softbounce.store import Store
@@ -399,3 +400,21 @@ def test_two_workers_never_lease_the_same_retry(book, client):
         {lease.delivery.reference for lease in leases}
     )
     assert len(leases) == 40
+
+
+def test_what_is_left_of_several_recipients_is_as_it_was_reported(book):
+    """Long numbers, empty lists and null among the fields of one recipient do not change when another drops out."""
+    second = {
+        "phone": "+4915112345679",
+        "id": 123456789012345678,
+        "n": 0.1234567890123456789,
+        "tags": [],
+        "deep": [[], {}, None, ']}\\",['],
+        "ü": "\\",
+    }
+    book.fail(to=[NUMBER, second])
+    book.store.suppressions.add(NUMBER, "sms", reason="asked", actor="me", now=book.now)
+    book.until_due()
+    (lease,) = book.claim()
+
+    assert json.dumps(lease.delivery.recipients) == json.dumps([second])

@@ -321,3 +321,14 @@ def test_one_cancelled_retry_does_not_mark_its_neighbours(book):
 
     assert states["m0"] == "cancelled"
     assert {states["m1"], states["m2"]} <= {"waiting", "quiet"}
+
+
+@pytest.mark.parametrize("merchant", ["€", "ü", "•", "мама"])
+def test_a_case_of_any_merchants_name_is_counted_and_shown(book, merchant):
+    """Names are not Latin alone: the list of all cases must not fail over one."""
+    book.fail("m1", "SNIPPET_ERROR", type="RENDER_ERROR", merchant=merchant)
+    book.fail("m2", "SNIPPET_ERROR", type="RENDER_ERROR", merchant=merchant)
+    (case,) = book.cases()
+
+    assert case.count == 2
+    assert len(book.store.cases.show(case.id, limit=10)[1]) == 2

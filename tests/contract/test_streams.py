@@ -1,5 +1,7 @@
 """The event stream: nothing unread is lost, nothing is read twice without need."""
 
+import json
+
 import fakeredis
 import pytest
 from redis import exceptions
@@ -105,3 +107,20 @@ def test_what_the_store_refuses_for_now_may_pass_by_itself(error, answer):
 def test_the_suite_ran_on_an_external_redis_too(redis_url):
     """Without SOFTBOUNCE_TEST_REDIS_URL the suite runs on fakeredis and Valkey alone; this skip says so."""
     assert redis_url
+
+
+def test_an_entry_without_the_field_event_becomes_a_letter_with_what_it_says(book):
+    """A producer that names the field otherwise must not lose its report."""
+    book.client.xadd("softbounce:events", {"body": "{}", b"\xff": b"\xfe"})
+    ((entry,), _) = book.store.events.read("w", count=10, block_ms=0)
+
+    assert json.loads(entry.raw) == {"body": "{}", "\ufffd": "\ufffd"}
+    assert book.accept(entry.raw) == ["dead_lettered"]
+
+
+def test_an_empty_event_is_kept_as_what_it_is(book):
+    """The field is there and says nothing: its letter has no bytes, and a replay gives none."""
+    book.client.xadd("softbounce:events", {"event": b""})
+    ((entry,), _) = book.store.events.read("w", count=10, block_ms=0)
+
+    assert entry.raw == b""

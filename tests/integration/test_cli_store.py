@@ -27,13 +27,13 @@ class Desk:
     store: Store
     policy: Policy
 
-    def run(self, *words: object, stdin: str | None = None) -> Result:
+    def run(self, *words: object, stdin: str | bytes | None = None) -> Result:
         """Run one command."""
         result = CliRunner().invoke(app, [str(word) for word in words], input=stdin)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result
 
-    def data(self, *words: object, stdin: str | None = None) -> list[dict[str, Any]]:
+    def data(self, *words: object, stdin: str | bytes | None = None) -> list[dict[str, Any]]:
         """Run one command and return its NDJSON."""
         return [
             json.loads(line) for line in self.run(*words, "-o", "ndjson", stdin=stdin).stdout.splitlines()
@@ -574,6 +574,106 @@ def test_letters_are_dropped_by_a_filter(desk):
 
     assert result.stdout == "Dropped: 1.\n"
     assert len(desk.data("dead-letters", "list")) == 1
+
+
+def test_a_flood_of_large_letters_is_said_with_its_remedy(desk):
+    """What is not kept whole is shown by the list; list and doctor say why, and what to do."""
+    desk.report(*(f"{{torn {number} ".encode().ljust(70_000, b"x") for number in range(200)))
+    listed, checked = desk.run("dead-letters", "list"), desk.run("doctor")
+
+    assert "70,000 (65,536 kept)" in listed.stdout
+    assert "70,000 (2,048 kept)" in listed.stdout
+    for said in (listed.stderr, checked.stdout):
+        assert "dead letters take 16 of 16 MiB: of a larger new one only its first 2 KiB are kept" in said
+        assert "softbounce dead-letters replay or drop" in said
+    desk.run("dead-letters", "drop", "reason:*", "--yes", "--reason", "noise")
+    assert "MiB" not in desk.run("dead-letters", "list").stderr + desk.run("doctor").stdout
+
+
+@pytest.mark.parametrize(
+    ("row", "path"),
+    [
+        ({"evidence": 5}, "evidence"),
+        ({"evidence": "abc"}, "evidence"),
+        ({"evidence": [["deep"]]}, "evidence"),
+        ({"code": ["X"]}, "code"),
+        ({"origin": {}}, "origin"),
+        ({"reason": True}, "reason"),
+        ({"merchant": {"id": 1}}, "merchant"),
+        ({"since": "0001-01-01T00:00:00+10:00"}, "since"),
+        ({"until": "1960-01-01"}, "until"),
+        ({"address": ["+49"]}, "address"),
+        ({"address": None, "recipient": "r_"}, "address"),
+        ({"address": None, "recipient": "r_short"}, "address"),
+    ],
+)
+def test_a_row_that_cannot_be_taken_is_named_and_the_others_are_taken(desk, row, path):
+    """Exit code 5; what is taken can be listed and exported."""
+    rows = [{"channel": "sms", "address": NUMBER} | row, {"channel": "sms", "address": "+4915112345679"}]
+    text = "\n".join(map(json.dumps, rows))
+    result = desk.run("suppressions", "import", "-", "--format", "ndjson", "--reason", "x", stdin=text)
+
+    assert (result.exit_code, json.loads(result.stderr.splitlines()[0])["path"]) == (5, path)
+    assert len(desk.data("suppressions", "list")) == 1
+    assert desk.run("suppressions", "export").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"channel": "sms", "address": "\\ud800"}',
+        b'{"channel": "sms", "merchant": "\\ud800", "address": "+4915112345678"}',
+        b"[" * 3000,
+        b'{"a":' * 3000,
+        b"9" * 5000,
+        b'{"until": NaN}',
+        b"\xff\xfe",
+    ],
+)
+def test_a_list_that_cannot_be_read_changes_nothing(desk, tmp_path, text):
+    """From a file or from stdin: a sentence, exit code 2, and no row is taken."""
+    whole = b'{"channel": "sms", "address": "+4915112345679"}\n' + text
+    path = tmp_path / "list.ndjson"
+    path.write_bytes(whole)
+    for file in (path, "-"):
+        result = desk.run("suppressions", "import", file, "--format", "ndjson", "--reason", "x", stdin=whole)
+
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "cannot be read" in result.stderr
+    assert desk.data("suppressions", "list") == []
+
+
+def test_a_list_with_a_byte_order_mark_is_read_from_stdin_too(desk):
+    """Spreadsheets write one."""
+    text = b"\xef\xbb\xbfchannel,address\r\nsms,+4915112345679\r\n"
+
+    assert desk.run("suppressions", "import", "-", "--reason", "x", stdin=text).stdout == "Imported: 1.\n"
+
+
+def test_a_letters_address_is_imported_as_an_object(desk):
+    """As events have it; its text would be another address, and suppress nobody."""
+    address = {"postcode": "10115", "street": "Gartenstr.", "name": "A. Muster"}
+    row = json.dumps({"channel": "letter", "address": address})
+    desk.run("suppressions", "import", "-", "--format", "ndjson", "--reason", "x", stdin=row)
+
+    assert not desk.store.suppressions.check(address, "letter")
+
+
+def test_addresses_to_check_that_are_no_text_are_refused(desk):
+    """A sentence, exit code 2."""
+    result = desk.run("suppressions", "check", "-", "--channel", "sms", stdin=b"+49\n\xff\n")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("output", ["table", "json", "ndjson"])
+def test_an_event_id_that_cannot_be_printed_is_left_out(desk, tmp_path, output):
+    """The event is reported as it is; a worker makes a dead letter of it."""
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(b'{"eventId": "\\ud800"}\n')
+
+    assert desk.run("events", "report", path, "-o", output).exit_code == 0
+    assert desk.store.events.lag().unread == 1
 
 
 # The switch, the audit, the doctor --------------------------------------------------------------------------

@@ -220,7 +220,11 @@ def test_explain_names_what_is_wrong_with_its_arguments(run):
         ('{torn\n{"b": 2}', [b"{torn", b'{"b": 2}']),
         ('{"a": 1}\n{torn', [b'{"a": 1}', b"{torn"]),
         ("\n \n", []),
-        ('["\\ud800"]', ['"\ud800"'.encode("utf-8", "surrogatepass")]),
+        ('["\\ud800"]', [b'"\\ud800"']),
+        (
+            '[ {"a": 1, "a": 2} ,\n1e400,[],"]", null]',
+            [b'{"a": 1, "a": 2}', b"1e400", b"[]", b'"]"', b"null"],
+        ),
     ],
 )
 def test_reports_come_as_lines_as_one_object_or_as_an_array(text, found):

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperCommand
 from typing_extensions import override
 
-from softbounce.core.durations import parse_duration
+from softbounce.core.durations import parse_duration, printable
 from softbounce.core.texts import place, stamp
 
 REFUSED, MISUSED, UNREACHABLE, IN_PART = 1, 2, 4, 5  # exit codes
@@ -135,7 +135,7 @@ def say(text: str) -> None:
 
 def plain(text: object) -> str:
     """Return text on one line, without anything that a terminal would obey."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    return printable(str(text))
 
 
 def as_line(value: Json) -> str:

@@ -19,17 +19,19 @@ from softbounce.cli.console import (
     Words,
     Yes,
     plain,
+    say,
     show,
     tell,
     time_of,
     zoned,
 )
 from softbounce.cli.desk import agreed, fail_in_part, note_reveal, opened, spelled, who
+from softbounce.core.decide import HEAD_BYTES
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.recipients import scrub
 from softbounce.core.records import iso
 from softbounce.store import Store
-from softbounce.store.dead_letters import FILTER_KEYS, KeptInput
+from softbounce.store.dead_letters import BUDGET, FILTER_KEYS, LARGEST, KeptInput
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Input that could not be read.")
 
@@ -45,6 +47,8 @@ def list_(words: Words = None, *, output: OutputOption = Output.TABLE) -> None:
         now = store.now()
         letters = sorted(store.dead_letters.select(_filter(words), now=now), key=lambda letter: -letter.at)
         show((zoned("SINCE"), *HEAD), (_row(letter, now) for letter in letters), output)
+        if full := fullness(store):
+            say(full)
 
 
 @app.command("show")
@@ -116,6 +120,18 @@ def drop(
         tell(f"Dropped: {dropped:,}.", {"action": "drop", "matched": len(matching), "done": dropped}, output)
 
 
+def fullness(store: Store) -> str | None:
+    """Return what to say where so much is kept that of new letters only the head is; else None."""
+    kept = store.dead_letters.kept_bytes()
+    if kept <= BUDGET - LARGEST:
+        return None
+    return (
+        f"dead letters take {kept / 2**20:.0f} of {BUDGET // 2**20} MiB: of a larger new one only its first "
+        f"{HEAD_BYTES // 1024} KiB are kept, and it cannot be replayed. Mend the producer, then: "
+        "softbounce dead-letters replay or drop FILTER --reason ..."
+    )
+
+
 def _filter(words: Collection[str] | None) -> Filter:
     known = [word.removeprefix("id:").removeprefix(PREFIX) for word in words or ()]
     return parse_filter(spelled(known, bare="id"), keys=FILTER_KEYS)
@@ -137,5 +153,7 @@ def _row(letter: KeptInput, now: int) -> Row:
         "reason": letter.reason,
         "path": letter.path,
         "length": letter.length,
+        "kept": len(letter.raw),
     }
-    return facts, (time_of(letter.at, now), facts["id"], letter.reason, letter.path, f"{letter.length:,}")
+    size = f"{letter.length:,}" if letter.is_whole else f"{letter.length:,} ({len(letter.raw):,} kept)"
+    return facts, (time_of(letter.at, now), facts["id"], letter.reason, letter.path, size)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import typer
 
 from softbounce.cli.console import REFUSED, Json, Output, OutputOption, PolicyOption, plain, show, zone
+from softbounce.cli.dead_letters import fullness
 from softbounce.cli.desk import opened, policy_of
 from softbounce.core.durations import MINUTE, SECOND
 from softbounce.core.policy import Policy
@@ -162,3 +163,5 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 def _waiting_for_people(store: Store) -> Iterator[Finding]:
     sizes = store.sizes()
     yield Level.OK, f"{count(sizes['open_cases'], 'cases')} open, {sizes['dead_letters']:,} dead letters kept"
+    if full := fullness(store):
+        yield Level.WARN, full

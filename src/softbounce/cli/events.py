@@ -1,13 +1,10 @@
 """``softbounce events``: report failures and deliveries by hand or from a file."""
 
 import secrets
-import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
-from pathlib import Path
 from time import monotonic
-from typing import IO, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,16 +15,14 @@ from softbounce.cli.console import (
     Row,
     duration,
     moment,
-    plain,
     say,
     show,
     time_of,
     zoned,
 )
 from softbounce.cli.desk import fail_in_part, opened, tracked
-from softbounce.cli.files import event_id, read_reports
+from softbounce.cli.files import binary_file, event_id, read_reports
 from softbounce.core.durations import SECOND, words
-from softbounce.errors import InvalidSettings
 from softbounce.store import Store
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Report failures and deliveries.")
@@ -55,7 +50,7 @@ def report(
 
     With --wait: the outcome of each, in their order; exit code 5 if some were not decided in time.
     """
-    with opened() as store, _source(file) as source:
+    with opened() as store, binary_file(file) as source:
         token = secrets.token_hex(8) if wait is not None else None
         sent = list(_publish(read_reports(source), store, token=token))
         if token is None or wait is None:
@@ -70,16 +65,6 @@ def report(
         if missing:
             say(f"Not decided within {words(wait)}, but safe in {store.events.key}. Why? softbounce doctor")
         fail_in_part(missing, of=len(sent))
-
-
-def _source(file: str) -> AbstractContextManager[IO[bytes]]:
-    if file == "-":
-        return nullcontext(sys.stdin.buffer)
-    try:
-        return Path(file).open("rb")
-    except OSError as error:
-        message = f"cannot read {plain(file)}: {error.strerror}"
-        raise InvalidSettings(message) from None
 
 
 def _publish(events: Iterator[bytes], store: Store, *, token: str | None) -> Iterator[Json]:

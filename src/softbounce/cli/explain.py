@@ -1,6 +1,5 @@
 """``softbounce explain``: why. For events in a file, for a message, or for a recipient."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +21,7 @@ from softbounce.cli.console import (
     zone,
 )
 from softbounce.cli.desk import opened, policy_of
-from softbounce.cli.files import read_lines, read_reports
+from softbounce.cli.files import binary_file, read_lines, read_reports
 from softbounce.cli.standing import explain_recipient, pauses_of, soft_bounces
 from softbounce.core import explain as core
 from softbounce.core.decide import plan
@@ -54,12 +53,11 @@ def explain(
 ) -> None:
     """Say why. Events in a file or on stdin need no store: nothing is reported, nothing changes."""
     rules = policy_of(policy)
-    if what == "-":
-        events = (read_lines if output is Output.NDJSON else read_reports)(sys.stdin.buffer)
-        _explain_events(events, rules, at=at, output=output)
-    elif Path(what).is_file():
-        with Path(what).open("rb") as file:
-            _explain_events(read_reports(file), rules, at=at, output=output)
+    if what == "-" or _is_file(what):
+        as_they_come = what == "-" and output is Output.NDJSON
+        with binary_file(what) as file:
+            events = (read_lines if as_they_come else read_reports)(file)
+            _explain_events(events, rules, at=at, output=output)
     elif what.endswith((".json", ".ndjson")):
         message = f"there is no file {plain(what)}"
         raise InvalidSettings(message)
@@ -69,6 +67,13 @@ def explain(
                 explain_recipient(what, channel, store=store, output=output)
             else:
                 _explain_message(what, rules, store=store, output=output)
+
+
+def _is_file(what: str) -> bool:
+    try:
+        return Path(what).is_file()
+    except OSError:  # a reference may be longer than a file's name can be
+        return False
 
 
 def _explain_events(events: Iterator[bytes], policy: Policy, *, at: int | None, output: Output) -> None:

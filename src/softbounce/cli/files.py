@@ -3,14 +3,17 @@
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import IO
 
 from softbounce.cli.console import Form, Json, plain
 from softbounce.core.recipients import Channel
+from softbounce.core.yaml_tree import SURROGATE
 from softbounce.errors import InvalidEvent, InvalidSettings
 from softbounce.store.listing import read_rows
 
@@ -32,10 +35,8 @@ def read_reports(file: IO[bytes]) -> Iterator[bytes]:
     match _json(b"\n".join([first, *rest])):
         case dict():
             return iter([b"\n".join([first, *rest])])
-        case list() as events:
-            return (
-                json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass") for event in events
-            )
+        case list():
+            return _elements(b"\n".join([first, *rest]))
         case _:
             return iter([first, *rest])
 
@@ -44,18 +45,28 @@ def event_id(raw: bytes) -> str | None:
     """Return the event's own id, where it has a readable one."""
     event = _json(raw)
     found = event.get("eventId") if isinstance(event, dict) else None
-    return found if isinstance(found, str) else None
+    return found if isinstance(found, str) and not SURROGATE.search(found) else None
+
+
+def binary_file(file: str) -> AbstractContextManager[IO[bytes]]:
+    """Open a file, or stdin for ``-``. Raises ``InvalidSettings``."""
+    return nullcontext(sys.stdin.buffer) if file == "-" else _opened(file)
 
 
 def text_file(file: str) -> IO[str]:
-    """Return a text file that can be read twice."""
-    try:
-        if file == "-":
-            return io.StringIO(sys.stdin.read())
-        return Path(file).open(encoding="utf-8-sig", newline="")
-    except OSError as error:
-        message = f"cannot read {plain(file)}: {error.strerror}"
-        raise InvalidSettings(message) from None
+    """Return a text file that can be read twice. Raises ``InvalidSettings``."""
+    source = io.BytesIO(sys.stdin.buffer.read()) if file == "-" else _opened(file)
+    return io.TextIOWrapper(source, encoding="utf-8-sig", newline="")
+
+
+def text_lines(file: str) -> list[str]:
+    """Return the lines of a text file that are not blank. Raises ``InvalidSettings``."""
+    with text_file(file) as source:
+        try:
+            return [line.strip() for line in source if line.strip()]
+        except UnicodeDecodeError as error:
+            message = f"the file cannot be read: {error}"
+            raise InvalidSettings(message) from None
 
 
 def rows_of(source: IO[str], form: Form, channel: Channel | None) -> Iterator[Json]:
@@ -78,6 +89,24 @@ def rows_of(source: IO[str], form: Form, channel: Channel | None) -> Iterator[Js
     except (csv.Error, UnicodeDecodeError, InvalidEvent) as error:
         message = f"the file cannot be read: {error}"
         raise InvalidSettings(message) from None
+
+
+def _opened(file: str) -> io.BufferedReader:
+    try:
+        return Path(file).open("rb")
+    except OSError as error:
+        message = f"cannot read {plain(file)}: {error.strerror}"
+        raise InvalidSettings(message) from None
+
+
+def _elements(array: bytes) -> Iterator[bytes]:
+    """Yield each element of a JSON array as it is written: the parser, not we, refuses a key given twice."""
+    text = array.decode(json.detect_encoding(array), "surrogatepass")
+    read, begins = json.JSONDecoder().raw_decode, re.compile(r"[^\s,]")
+    at = text.index("[") + 1
+    while (found := begins.search(text, at)) and found[0] != "]":
+        _, at = read(text, found.start())
+        yield text[found.start() : at].encode("utf-8", "surrogatepass")
 
 
 def _json(text: bytes) -> object:

@@ -1,5 +1,6 @@
 """``softbounce``: the command line. A command's module is loaded when the command is called."""
 
+import re
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
-from softbounce.cli.console import IN_PART, MISUSED, REFUSED, UNREACHABLE, release
+from softbounce.cli.console import IN_PART, MISUSED, REFUSED, UNREACHABLE, plain, release
 from softbounce.errors import (
     InvalidEvent,
     InvalidPolicy,
@@ -21,6 +22,7 @@ from softbounce.errors import (
     WrongKey,
 )
 
+HALF = re.compile("[\ud800-\udfff]")  # what stands for a byte that is not UTF-8
 COMMANDS = {  # name -> module and attribute, and what it does
     "run": ("run_worker:run", "The service: a worker, and a durable store of its own in ./data."),
     "worker": ("run_worker:worker", "One more worker beside a store that runs already."),
@@ -56,6 +58,9 @@ class Commands(TyperGroup):
     @override
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:  # Typer's own
         name, command, rest = super().resolve_command(ctx, args)
+        if any(not word.isascii() and HALF.search(word) for word in rest):
+            message = "an argument is not UTF-8 text"
+            raise InvalidSettings(message)
         if name in COMMANDS:
             module, _, attribute = COMMANDS[name][0].partition(":")
             command = typer.main.get_command(getattr(import_module(f"softbounce.cli.{module}"), attribute))
@@ -66,7 +71,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except SoftbounceError as error:
-            typer.echo(str(error), err=True)
+            typer.echo("\n".join(map(plain, str(error).split("\n"))), err=True)
             code = next((code for kind, code in CODES if isinstance(error, kind)), REFUSED)
             raise typer.Exit(code) from None
 

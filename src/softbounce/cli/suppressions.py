@@ -41,7 +41,7 @@ from softbounce.cli.desk import (
     tracked,
     who,
 )
-from softbounce.cli.files import rows_of, text_file
+from softbounce.cli.files import rows_of, text_file, text_lines
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.reasons import cause
 from softbounce.core.recipients import mask, normalise
@@ -92,7 +92,7 @@ def check(
             if channel is None:
                 message = "a list on stdin needs --channel sms, email or letter"
                 raise InvalidSettings(message)
-            values = [line.strip() for line in sys.stdin if line.strip()]
+            values = text_lines("-")
             verdicts = store.suppressions.check_many(values, channel_of("", channel), merchant=merchant)
         else:
             values = recipients

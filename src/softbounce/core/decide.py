@@ -16,6 +16,7 @@ from softbounce.core.value import value
 from softbounce.errors import InvalidEvent
 
 _KEPT_BYTES = 64 * 1024  # of a dead letter
+HEAD_BYTES = 2 * 1024  # of a dead letter, once those that are kept have used up their budget
 
 
 @value
@@ -78,7 +79,10 @@ def decide(raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int) ->
 def dead_letter(raw: bytes | str | Mapping[str, Any], error: InvalidEvent) -> DeadLetter:
     """Return the dead letter for input that ``error`` says cannot be read."""
     if isinstance(raw, Mapping):
-        raw = json.dumps(raw, default=repr)
+        try:
+            raw = json.dumps(raw, default=repr)
+        except (TypeError, ValueError, RecursionError):  # in a program of one process: never from a queue
+            raw = f"a mapping that cannot be written as JSON, with {len(raw)} keys"
     data = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
     return DeadLetter(
         identity=content_hash(data),
@@ -90,14 +94,14 @@ def dead_letter(raw: bytes | str | Mapping[str, Any], error: InvalidEvent) -> De
     )
 
 
-def dead_letter_entry(letter: DeadLetter) -> dict[str, Any]:
-    """Return a dead letter as the store keeps it."""
+def dead_letter_entry(letter: DeadLetter, *, most: int = _KEPT_BYTES) -> dict[str, Any]:
+    """Return a dead letter as the store keeps it, with at most so many of its bytes."""
     return {
         "reason": letter.reason,
         "path": letter.path,
         "length": letter.length,
         "sha256": letter.sha256,
-        "bytes": b64encode(letter.raw).decode(),
+        "bytes": b64encode(letter.raw[:most]).decode(),
     }
 
 

@@ -24,7 +24,7 @@ def parse_duration(value: object) -> int:
     if isinstance(value, int | float) or (isinstance(value, str) and value.isdigit()):
         message = "a duration needs a unit, for example 30m or 30s"
         raise ValueError(message)
-    if not isinstance(value, str) or not re.match(DURATION, value):
+    if not isinstance(value, str) or not re.fullmatch(DURATION, value):
         message = f"{shown(value)} is no duration; write a number and s, m, h or d, for example 90m or 14d"
         raise ValueError(message)
     milliseconds = int(value[:-1]) * UNITS[value[-1]]
@@ -51,7 +51,7 @@ def words(milliseconds: int) -> str:
 
 def parse_rate(value: object) -> tuple[int, int]:
     """Return (count, milliseconds) of ``50/s``, ``6/1d`` or ``12/7d``."""
-    if not isinstance(value, str) or not re.match(RATE, value):
+    if not isinstance(value, str) or not re.fullmatch(RATE, value):
         message = f"{shown(value)} is no rate; write a count and a time, for example 50/s or 6/1d"
         raise ValueError(message)
     count, per = value.split("/")
@@ -64,7 +64,7 @@ def parse_rate(value: object) -> tuple[int, int]:
 
 def parse_share(value: object) -> float:
     """Return 0.2 for ``20%``."""
-    if not isinstance(value, str) or not re.match(SHARE, value) or int(value[:-1]) > 100:  # noqa: PLR2004 - percent
+    if not isinstance(value, str) or not re.fullmatch(SHARE, value) or int(value[:-1]) > 100:  # noqa: PLR2004 - percent
         message = f"{shown(value)} is no share; write a percentage from 0% to 100%, for example 20%"
         raise ValueError(message)
     return int(value[:-1]) / 100
@@ -72,7 +72,7 @@ def parse_share(value: object) -> float:
 
 def parse_clock(value: object) -> int:
     """Return the minute of the day of ``21:00``."""
-    if not isinstance(value, str) or not re.match(CLOCK, value):
+    if not isinstance(value, str) or not re.fullmatch(CLOCK, value):
         message = f'{shown(value)} is no time of day; write 00:00 to 23:59, in quotes, for example "21:00"'
         raise ValueError(message)
     return int(value[:2]) * 60 + int(value[3:])
@@ -87,5 +87,14 @@ def shown(value: object) -> str:
     """Return a value for a message: quoted, in the words of YAML, at most 60 characters."""
     if isinstance(value, dict | list):
         return "a block of keys" if isinstance(value, dict) else "a list"
-    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
+    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else printable(str(value))
     return f"'{text}'" if len(text) <= 60 else f"'{text[:57]}...'"  # noqa: PLR2004 - one line of a terminal
+
+
+def printable(text: str) -> str:
+    """Return text on one line, without anything that a terminal would obey."""
+    return (
+        text
+        if text.isprintable()
+        else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    )

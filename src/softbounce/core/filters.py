@@ -63,7 +63,13 @@ def parse_filter(words: str | Collection[str], *, keys: Collection[str], bare: s
         if not value:
             msg = f"'{word}' has no value; write for example {key}:value"
             raise InvalidSettings(msg)
-        terms.append(_Term(key=key, values=tuple(value.split(",")), is_negated=is_negated))
+        values = tuple(value.split(","))
+        if not all(values):
+            msg = f"'{word}' has an empty value beside a comma"
+            raise InvalidSettings(msg)
+        for one in values:
+            _bound(one)
+        terms.append(_Term(key=key, values=values, is_negated=is_negated))
     return Filter(text=text, terms=tuple(terms))
 
 
@@ -76,13 +82,18 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 def _matches(have: Any, value: str) -> bool:  # noqa: ANN401 - a fact is a text or a number
     if have is None:
         return False
-    if value[0] in _COMPARE:
-        if not isinstance(have, int | float):
-            return False
-        try:
-            want = parse_duration(value[1:])
-        except ValueError as error:
-            msg = f"'{value}': {error}"
-            raise InvalidSettings(msg) from error
-        return _COMPARE[value[0]](have, want)
+    bound = _bound(value)
+    if bound is not None:
+        return isinstance(have, int | float) and _COMPARE[value[0]](have, bound)
     return fnmatchcase(str(have).casefold(), value.casefold())
+
+
+def _bound(value: str) -> int | None:
+    """Return the ms of ``<2h`` or ``>2h``, None for any other value."""
+    if value[0] not in _COMPARE:
+        return None
+    try:
+        return parse_duration(value[1:])
+    except ValueError as error:
+        msg = f"'{value}': {error}"
+        raise InvalidSettings(msg) from error

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from softbounce.core import policy_schema as schema
+from softbounce.core.durations import printable
 from softbounce.core.policy import (
     Confirm,
     Disposition,
@@ -67,7 +68,7 @@ def check(text: str, *, file: str) -> tuple[Policy | None, list[Problem]]:
 
 
 def _problem(severity: str, mistake: Mistake, file: str, lines: list[str]) -> Problem:
-    place, message = mistake.place, mistake.message
+    place, message = mistake.place, printable(mistake.message)
     head = f"{file}:{place.line}:{place.column}: {severity}: {message}"
     return Problem(
         line=place.line,

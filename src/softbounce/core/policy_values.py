@@ -64,14 +64,14 @@ def _zone_or_recipient(value: str) -> str:
 
 
 def _code(value: str) -> str:
-    if not re.match(CODE, value):
+    if not re.fullmatch(CODE, value):
         message = f"{shown(value)} is no reason code; use capitals, digits and _, and * at the end only"
         raise ValueError(message)
     return value
 
 
 def _reply(value: str) -> str:
-    if not re.match(REPLY, value):
+    if not re.fullmatch(REPLY, value):
         message = f"{shown(value)} is no SMTP reply; write for example 552, 5.2.2, 5.4.* or 4*, in quotes"
         raise ValueError(message)
     return value

@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 from softbounce.core.events import Claim, Event
 from softbounce.core.policy import Rule
 from softbounce.core.reasons import cause
+from softbounce.core.texts import FIRST, LAST
 from softbounce.core.value import value
 
 # the namespace of command ids; changing it breaks every dedupe
@@ -145,10 +146,11 @@ def _given(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 def iso(moment: int | None) -> str | None:
-    """Return a time as RFC 3339 in UTC, to the second, or None."""
+    """Return a time as RFC 3339 in UTC, to the second, or None; beyond the calendar its end."""
     if moment is None:
         return None
-    return f"{datetime.fromtimestamp(moment // 1000, UTC).replace(tzinfo=None).isoformat()}Z"
+    seconds = min(max(moment, FIRST), LAST) // 1000  # a date with an offset may lie in the year 0 or 10000
+    return f"{datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()}Z"
 
 
 def claim_json(claim: Claim) -> Json:

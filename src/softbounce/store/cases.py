@@ -86,7 +86,7 @@ class Cases:
             members = cast(
                 "list[bytes]",
                 self._client.zrangebylex(
-                    self._keys.fixed("members"), f"[{prefix}", f"[{prefix}\xff".encode("latin-1"), 0, limit
+                    self._keys.fixed("members"), f"[{prefix}", f"[{prefix}".encode() + b"\xff", 0, limit
                 ),
             )
             idents = [member.decode()[len(prefix) :] for member in members]
@@ -162,7 +162,7 @@ class Cases:
             pipe = self._client.pipeline(transaction=False)
             for _, entry in entries:
                 prefix = entry["group"] + "\n\n"
-                pipe.zlexcount(self._keys.fixed("members"), f"[{prefix}", f"[{prefix}\xff".encode("latin-1"))
+                pipe.zlexcount(self._keys.fixed("members"), f"[{prefix}", f"[{prefix}".encode() + b"\xff")
             counts = pipe.execute()
         return [
             Case(id=ident, kind=entry["kind"], state=entry["state"], count=count, entry=entry)

@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64decode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,13 +16,18 @@ from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 from softbounce.store.streams import EventStream
 
+BUDGET = 16 * 1024 * 1024  # bytes of the store for all letters; past it a new one keeps the head of its bytes
+LARGEST = 88 * 1024  # bytes of the store that a letter of 64 KiB takes
 _BLOCK = 100  # letters of at most 64 KiB
 FILTER_KEYS = ("id", "reason", "path", "age")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptInput:
-    """One dead letter. ``raw``: its first 64 KiB; ``is_whole``: that is all of it, so it can be replayed."""
+    """One dead letter. ``is_whole``: ``raw`` is all of it, so it can be replayed.
+
+    Else its first 64 KiB, or its first 2 KiB where the letters before it had used up their budget.
+    """
 
     id: str
     reason: str
@@ -44,8 +49,13 @@ class DeadLetters:
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._client = client
         self._keys = keys
-        self._mark = Script("mark")
-        self._replayed = Script("replayed")
+        self._discard = Script("discard")
+
+    def kept_bytes(self) -> int:
+        """Return how much of ``BUDGET`` all letters take; past it only the heads of new ones are kept."""
+        with reaching():
+            found = cast("bytes | None", self._client.hget(self._keys.fixed("meta"), "dead_letter_bytes"))
+        return int(found or 0)
 
     def select(self, wanted: Filter, *, now: int) -> Iterator[KeptInput]:
         """Yield the dead letters that match, in no order."""
@@ -66,29 +76,23 @@ class DeadLetters:
 
     def replay(self, letters: Sequence[KeptInput], *, events: EventStream, reason: str, actor: str) -> None:
         """Report whole letters again. A crash may repeat some; one that fails again is kept."""
-        entry = {"actor": actor, "action": "replay dead letters", "reason": reason}
         for start in range(0, len(letters), _BLOCK):
             block = letters[start : start + _BLOCK]
             events.publish([letter.raw for letter in block])
-            what = {"what": " ".join(letter.id for letter in block)[:200]}
-            pairs = [part for letter in block for part in (letter.id, str(letter.seen))]
-            with reaching():
-                self._replayed(self._client, self._keys, [json.dumps(entry | what), AUDIT_KEPT, *pairs])
+            seen = {letter.id: str(letter.seen) for letter in block}
+            self._let_go(seen, action="replay dead letters", reason=reason, actor=actor)
 
     def drop(self, idents: Sequence[str], *, reason: str, actor: str) -> int:
         """Delete dead letters; returns how many there were."""
-        entry = {
-            "actor": actor,
-            "action": "drop dead letters",
-            "what": " ".join(idents)[:200],
-            "reason": reason,
-        }
-        pairs = [part for ident in idents for part in (ident, "")]
+        return self._let_go(dict.fromkeys(idents, ""), action="drop dead letters", reason=reason, actor=actor)
+
+    def _let_go(self, seen: Mapping[str, str], *, action: str, reason: str, actor: str) -> int:
+        entry = {"actor": actor, "action": action, "what": " ".join(seen)[:200], "reason": reason}
+        pairs = [part for pair in seen.items() for part in pair]
         with reaching():
-            before = self._mark(
-                self._client, self._keys, [json.dumps(entry), AUDIT_KEPT, *pairs], target="dead_letters"
+            return cast(
+                "int", self._discard(self._client, self._keys, [json.dumps(entry), AUDIT_KEPT, *pairs])
             )
-        return sum(value != b"" for value in before)
 
 
 def _letter(ident: str, raw: bytes) -> KeptInput:

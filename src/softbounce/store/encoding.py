@@ -4,7 +4,15 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from softbounce.core.decide import Arrived, DeadLetter, Decision, Plan, confirmation, dead_letter_entry
+from softbounce.core.decide import (
+    HEAD_BYTES,
+    Arrived,
+    DeadLetter,
+    Decision,
+    Plan,
+    confirmation,
+    dead_letter_entry,
+)
 from softbounce.core.events import Event, Ignored
 from softbounce.core.policy import Fault
 from softbounce.core.recipients import Channel, Recipient, as_written, hashed, mask, recipient
@@ -13,7 +21,6 @@ from softbounce.core.value import value
 from softbounce.errors import InvalidRecipient
 
 _ANSWERABLE = 24  # tries among which a report's resendId is looked for; limits.max_attempts is 12 by default
-_TEXT = 128  # characters of a merchant, customer or claim in a key
 
 
 @value
@@ -44,7 +51,9 @@ class Encoder:
                 return self._arrived(decision)
             case DeadLetter():
                 facts = {"y": "dead_letter", "i": decision.identity, "d": ""}
-                arguments = (as_json(facts), as_json(dead_letter_entry(decision)), "", "")
+                whole = as_json(dead_letter_entry(decision))
+                head = as_json(dead_letter_entry(decision, most=HEAD_BYTES))
+                arguments = (as_json(facts), whole, head, "")
                 return Row(identity=decision.identity, delivery="", arguments=arguments)
             case Ignored():
                 facts = {"y": "ignored", "d": ""}
@@ -79,7 +88,7 @@ class Encoder:
         channel = event.channel.value if event.channel else ""  # an enum costs to_json a microsecond
         delivery = digest(event.reference) + (rid or f"*{channel}")
         masked = mask(subject.address) if subject else ""
-        merchant = _part(event.claim.merchant_id)
+        merchant = _text(event.claim.merchant_id)
         facts: dict[str, Any] = {
             "y": "failure",
             "i": event.identity,
@@ -88,10 +97,10 @@ class Encoder:
             "rid": rid,
             "ch": channel,
             "m": merchant,
-            "cl": _part(event.claim.id),
+            "cl": _text(event.claim.id),
             "ref": event.reference,
             "code": failure.code if failure else "",
-            "detail": _part(failure.detail if failure else None),
+            "detail": _text(failure.detail if failure else None),
             "mask": masked,
             "bare": event.is_bare,
             "do": plan.do.value,
@@ -215,12 +224,9 @@ def _history(plan: Plan, masked: str, merchant: str, *, revision: str) -> dict[s
     return {name: value for name, value in facts.items() if value or value == 0}
 
 
-def _part(value: object) -> str:
-    """Return a value fit to stand in a group, a queue or a marker: one line, bounded."""
-    if value is None:
-        return ""
-    text = str(value)[:_TEXT]
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+def _text(value: object) -> str:
+    """Return a value as it stands in a group, a queue or a marker; the parser lets no line break through."""
+    return "" if value is None else str(value)
 
 
 def as_json(value: object) -> bytes:

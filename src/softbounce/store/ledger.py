@@ -12,6 +12,7 @@ from softbounce.core.policy import Policy
 from softbounce.core.records import Delivery, decode
 from softbounce.core.value import value
 from softbounce.store.connection import reaching
+from softbounce.store.dead_letters import BUDGET
 from softbounce.store.encoding import Encoder, Row, as_json
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
@@ -31,6 +32,7 @@ class Accepted:
     case: str | None
     escalated: bool
     first: str | None  # the outcome of the event that this one repeats
+    is_cut: bool = False  # of this dead letter only the head was kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,7 @@ class Ledger:
             "dedupe": retention.dedupe,
             "history": retention.history,
             "dead_letters": retention.dead_letters,
+            "dead_letter_bytes": BUDGET,
             "audit": retention.audit,
         }
         encoder = Encoder(key=self._key, revision=policy.revision, keep_addresses=self._keep_addresses)
@@ -191,7 +194,7 @@ class Ledger:
 
 
 def _accepted(row: Row, decision: Decision, answer: list[Any]) -> Accepted:
-    outcome, attempt, due, case, escalated, first = answer
+    outcome, attempt, due, case, escalated, first, is_cut = answer
     event = decision.event if isinstance(decision, Plan | Arrived) else None
     failure = event.failure if event else None
     return Accepted(
@@ -205,4 +208,5 @@ def _accepted(row: Row, decision: Decision, answer: list[Any]) -> Accepted:
         case=case.decode() or None,
         escalated=bool(escalated),
         first=first.decode() or None,
+        is_cut=bool(is_cut),
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Any, cast
 
+from pydantic_core import from_json
+
 from softbounce.core.records import iso
 from softbounce.errors import InvalidEvent
 
@@ -22,6 +24,7 @@ COLUMNS = (
     "until",
     "evidence",
 )
+_NEVER = 10**14  # ms, the year 5138: Lua writes a longer number as 1e+14, and would read 1
 # what starts a formula; the full-width forms do too
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - meant as they are
 
@@ -100,7 +103,7 @@ def read_rows(file: IO[str], *, form: str) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(file, 1):
             if line.strip():
                 try:
-                    value = json.loads(line)
+                    value = from_json(line, allow_inf_nan=False)  # refuses half a character, and 200 levels
                 except ValueError as error:
                     message = f"not JSON: {error}"
                     raise InvalidEvent(message, f"line {number}") from error
@@ -120,7 +123,7 @@ def _unquoted(cell: str) -> str:
 
 
 def moment(value: object, path: str) -> int | None:
-    """Return a cell's date as ms, None for never. Raises ``InvalidEvent`` that names ``path``."""
+    """Return a cell's date as ms; None for never, and for 9999. ``InvalidEvent`` names ``path``."""
     if value in (None, "", "never"):
         return None
     try:
@@ -128,4 +131,8 @@ def moment(value: object, path: str) -> int | None:
     except ValueError as error:
         message = "must be a date such as 2027-01-31 or 2027-01-31T12:00:00Z, or never"
         raise InvalidEvent(message, path) from error
-    return int((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() * 1000)
+    at = int((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() * 1000)
+    if at < 0:
+        message = "must be a date after 1970"
+        raise InvalidEvent(message, path)
+    return at if at < _NEVER else None

@@ -263,11 +263,18 @@ def _flat(messages: Any) -> list[Any]:  # noqa: ANN401 - RESP3 nests the list on
     )
 
 
+def _as_json(fields: dict[bytes, bytes]) -> bytes:
+    """Return an entry that was added without the field ``event``: what it says is to be kept, too."""
+    return json.dumps(
+        {name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields.items()}
+    ).encode()
+
+
 def _entry(entry_id: bytes, fields: dict[bytes, bytes], *, deliveries: int) -> Entry:
     reply = fields.get(b"reply")
     return Entry(
         id=entry_id.decode(),
-        raw=fields.get(b"event", b""),
+        raw=fields[b"event"] if b"event" in fields else _as_json(fields),
         reply=reply.decode("ascii", "replace") if reply else None,
         deliveries=deliveries,
     )

@@ -1,6 +1,7 @@
 """Who may be sent to: the list of recipients that refuse, its evidence, and the doors in and out of it."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +21,7 @@ from softbounce.store.scripts import Script
 __all__ = ["BLOCK", "FILTER_KEYS", "Suppression", "Suppressions", "Verdict"]
 
 BLOCK = 5_000  # recipients a round trip
+_HASH = re.compile(r"r_[A-Za-z0-9_-]{12}")
 FILTER_KEYS = ("recipient", "channel", "code", "origin", "merchant", "expires", "age")
 
 
@@ -198,24 +200,30 @@ class Suppressions:
         if channel not in tuple(Channel):
             message = "must be sms, email or letter"
             raise InvalidEvent(message, "channel")
-        address = str(row.get("address") or "")
+        address = row.get("address") or ""
+        if not isinstance(address, Mapping):  # a letter's may be an object
+            address = _text(row, "address")
+        evidence = row.get("evidence") or []
+        if not isinstance(evidence, list) or not all(isinstance(one, str) for one in evidence):
+            message = "must be a list of texts"
+            raise InvalidEvent(message, "evidence")
         entry: dict[str, Any] = {
             "at": moment(row.get("since"), "since") or now,
-            "code": row.get("code") or "IMPORTED",
-            "origin": row.get("origin") or "person",
+            "code": _text(row, "code") or "IMPORTED",
+            "origin": _text(row, "origin") or "person",
             "by": actor,
-            "reason": row.get("reason") or reason,
+            "reason": _text(row, "reason") or reason,
             "channel": channel,
-            "evidence": list(row.get("evidence") or ()),
+            "evidence": evidence,
         }
-        known = str(row.get("recipient") or "")
+        known = _text(row, "recipient")
         if address and "•" not in address and "…" not in address:
             target = recipient(address, Channel(channel))
             rid = hashed(target, self._key)
             entry["mask"] = mask(target.address)
             if self._keep_addresses:
                 entry["address"] = target.address
-        elif known.startswith("r_"):
+        elif _HASH.fullmatch(known):
             rid = known[2:]
             entry["mask"] = address
         else:
@@ -223,7 +231,7 @@ class Suppressions:
             raise InvalidEvent(message, "address")
         if (until := moment(row.get("until"), "until")) is not None:
             entry["z"] = until
-        return _field(rid, row.get("merchant") or None), entry
+        return _field(rid, _text(row, "merchant") or None), entry
 
     def _write(
         self, fields: Mapping[str, object], *, action: str, what: str, reason: str, actor: str
@@ -239,6 +247,15 @@ class Suppressions:
                     self._client, self._keys, [json.dumps(entry), AUDIT_KEPT, *pairs], target="suppressions"
                 ),
             )
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    """Return a cell that is text, or a number as text; empty if there is none."""
+    value = row.get(name)
+    if value is None or (isinstance(value, str | int) and not isinstance(value, bool)):
+        return "" if value is None else str(value)
+    message = "must be text"
+    raise InvalidEvent(message, name)
 
 
 def _field(rid: str, merchant: object) -> str:

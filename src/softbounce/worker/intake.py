@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
 
-from softbounce.core.decide import DeadLetter, Decision, Plan, dead_letter, decide
+from softbounce.core.decide import HEAD_BYTES, DeadLetter, Decision, Plan, dead_letter, decide
 from softbounce.core.policy import Policy
 from softbounce.core.records import iso
 from softbounce.errors import InvalidEvent, TryAgain
@@ -169,6 +169,8 @@ class Intake:
             for decision, answer in zip(decisions, accepted, strict=True):
                 if isinstance(decision, DeadLetter):
                     facts = {"identity": decision.identity, "reason": decision.reason, "path": decision.path}
+                    if answer.is_cut:  # the letters have used up their budget
+                        facts["kept"] = f"{HEAD_BYTES} of {decision.length} bytes: no replay"
                     log.warning("event.dead_lettered", worker=self._worker, **facts)
                 elif len(accepted) <= LOGGED_SINGLY:
                     name = NAMES.get(answer.outcome, "event.accepted")

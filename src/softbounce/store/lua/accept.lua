@@ -1,6 +1,7 @@
 -- accept: give each event of a batch its outcome, once.
 -- effects  attempt count, schedule, soft-bounce count, suppression, hold, case, notice, history; the dedupe marker last
--- returns  for each event {outcome, attempt, due (ms or 0), case or "", escalated (0 or 1), first outcome of a duplicate or ""}
+-- returns  for each event {outcome, attempt, due (ms or 0), case or "", escalated (0 or 1), first outcome of a duplicate or "",
+--          cut (1: of this dead letter only the head was kept)}
 local schedule = KEYS[1] -- zset  delivery -> due, or end of lease (ms)
 local deliveries = KEYS[2] -- hash  delivery -> record
 local standing = KEYS[3] -- hash  recipient -> {m: soft bounces, c: reports by rule, x: escalated at, z: forget at}
@@ -16,7 +17,7 @@ local notice_bodies = KEYS[12] -- hash  notice -> body
 local dead_letters = KEYS[13] -- hash  id -> entry
 local counters = KEYS[14] -- hash  outcome -> count
 local audit = KEYS[15] -- stream
-local meta = KEYS[16] -- hash  now, case, ...
+local meta = KEYS[16] -- hash  now, case, dead_letter_bytes, ...
 local FIXED = 16 -- KEYS[FIXED + n] -- string  dedupe marker of event n: outcome, bare flag, delivery
 
 local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, and the retention periods (ms)
@@ -32,6 +33,7 @@ redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its en
 -- include: suppress
 -- include: active
 -- include: evidence
+-- include: letter_bytes
 
 local LATE = 5 * 60 * 1000 -- a report dated this much before the newest claim still answers it
 
@@ -43,12 +45,18 @@ local event, rule, payload, to, said, id, record, old_payload, old_recipients, o
 -- include: failure
 -- include: arrived
 
+-- A letter as a whole, `payload`, or once their budget is used up only with the head of its bytes, `to`. Returns whether it was cut.
 local function keep_dead_letter()
-  local known = redis.call("HGET", dead_letters, event.i)
-  local seen = known and tonumber(string.match(known, '^{"n":(%d+)')) or 0 -- a replay that fails again must be told from the first time
-  local entry = string.format('{"n":%d,"at":%d,"z":%d,', seen + 1, now, now + limits.dead_letters) .. string.sub(payload, 2)
+  local known = redis.call("HGET", dead_letters, event.i) or ""
+  local seen = tonumber(string.match(known, '^{"n":(%d+)')) or 0 -- a replay that fails again must be told from the first time
+  local kept = tonumber(redis.call("HGET", meta, "dead_letter_bytes")) or 0
+  local is_cut = #payload > #known and #payload > #to and kept + #payload > limits.dead_letter_bytes
+  local body = is_cut and to or payload
+  local entry = string.format('{"n":%d,"at":%d,"z":%d,', seen + 1, now, now + limits.dead_letters) .. string.sub(body, 2)
   redis.call("HSET", dead_letters, event.i, entry)
+  add_letter_bytes(#entry - #known)
   outcome = "dead_lettered"
+  return is_cut
 end
 
 local results = {}
@@ -60,7 +68,7 @@ for n = 1, (#ARGV - 2) / PER_EVENT do
   rule = rules[event.rule]
   id = event.d
   outcome, case, escalated, due = nil, "", nil, nil
-  local attempt, first = 0, ""
+  local attempt, first, is_cut = 0, "", false
   local marker = KEYS[FIXED + n]
   if event.y == "failure" then
     local seen = redis.call("GET", marker)
@@ -85,7 +93,10 @@ for n = 1, (#ARGV - 2) / PER_EVENT do
     attempt = record and record.a or 0
     first = outcome == "duplicate" and "delivered" or ""
   elseif event.y == "dead_letter" then
-    keep_dead_letter()
+    is_cut = keep_dead_letter()
+    if is_cut then
+      totals.dead_letters_cut = (totals.dead_letters_cut or 0) + 1
+    end
   else
     outcome = "ignored"
   end
@@ -93,7 +104,7 @@ for n = 1, (#ARGV - 2) / PER_EVENT do
   if escalated then
     totals.escalated = (totals.escalated or 0) + 1
   end
-  results[n] = { outcome, attempt, due or 0, case, escalated and 1 or 0, first }
+  results[n] = { outcome, attempt, due or 0, case, escalated and 1 or 0, first, is_cut and 1 or 0 }
 end
 for name, count in pairs(totals) do
   redis.call("HINCRBY", counters, name, count)

@@ -7,13 +7,14 @@ local history = KEYS[2] -- hash  reference -> lines
 local members = KEYS[3] -- zset  group, delivery (by name)
 local deliveries = KEYS[4] -- hash  delivery -> record
 local standing = KEYS[5] -- hash  recipient -> {m: soft bounces, ...}
-local meta = KEYS[6] -- hash  now, cursor of each hash
+local meta = KEYS[6] -- hash  now, dead_letter_bytes, cursor of each hash
 
 local options = cjson.decode(ARGV[1]) -- name, count, silence (ms, 0: deliveries are reported)
 
 -- include: clock
 -- include: record
 -- include: history
+-- include: letter_bytes
 
 -- A day without a word where nobody reports deliveries: presumed delivered, so its recipient starts anew.
 local function presume_delivered(id)
@@ -46,6 +47,9 @@ for n = 1, #answer[2], 2 do
   if ends and ends <= now then
     redis.call("HDEL", hash, field)
     gone = gone + 1
+    if options.name == "dead_letters" then
+      add_letter_bytes(-#value)
+    end
     if options.name == "deliveries" then
       local lines = redis.call("HGET", history, string.sub(field, 1, 12))
       local newest = lines and string.match(lines, "([^\n]*)$")

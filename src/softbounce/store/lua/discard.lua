@@ -1,20 +1,23 @@
--- replayed: let go of dead letters that were reported again, unless they have come back meanwhile.
--- effects  a letter that was seen as often as the caller knows is deleted; one audit entry
+-- discard: let go of dead letters that were reported again, unless they have come back meanwhile, or that a person drops.
+-- effects  a letter that was seen as often as the caller knows ("": however often) is deleted; one audit entry
 -- returns  how many were deleted
 local dead_letters = KEYS[1] -- hash  id -> entry
 local audit = KEYS[2] -- stream
-local meta = KEYS[3] -- hash  now
+local meta = KEYS[3] -- hash  now, dead_letter_bytes
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then id, times seen
 local retention = tonumber(ARGV[2])
 
+redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its end when memory is full
 -- include: clock
+-- include: letter_bytes
 
 local deleted = 0
 for n = 3, #ARGV, 2 do
   local letter = redis.call("HGET", dead_letters, ARGV[n])
-  if letter and string.match(letter, '^{"n":(%d+)') == ARGV[n + 1] then
+  if letter and (ARGV[n + 1] == "" or string.match(letter, '^{"n":(%d+)') == ARGV[n + 1]) then
     deleted = deleted + redis.call("HDEL", dead_letters, ARGV[n])
+    add_letter_bytes(-#letter)
   end
 end
 entry.at = now
