@@ -14,6 +14,7 @@ from softbounce.store.cases import Cases
 from softbounce.store.connection import StoreFacts, connect, facts, reaching
 from softbounce.store.control import Control
 from softbounce.store.dead_letters import DeadLetters
+from softbounce.store.erasure import Erasure
 from softbounce.store.keys import SWEPT, Keys
 from softbounce.store.ledger import Accepted, Claimed, Ended, Finish, Lease, Ledger
 from softbounce.store.notices import Notice, Notices
@@ -127,6 +128,11 @@ class Store:
     def control(self) -> Control:
         """Mode, pauses, cancel, audit, workers."""
         return Control(self._client, self.keys, key=self.key)
+
+    @cached_property
+    def erasure(self) -> Erasure:
+        """Where an address lies, and its erasure."""
+        return Erasure(self._client, self.keys, key=self.key)
 
     @cached_property
     def notices(self) -> Notices:
