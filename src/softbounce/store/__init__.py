@@ -78,13 +78,13 @@ class Store:
         with reaching():
             if self._given_key is not None:
                 fingerprint = _fingerprint(self._given_key)
-                known: bytes | None = None
-                if not self._client.hexists(
-                    meta, "key"
-                ):  # looked at first: a mistaken key must leave no trace
+                own, known = cast(
+                    "list[bytes | None]", self._client.hmget(meta, ["key", "key_fingerprint"])
+                )
+                if own is None and known is None:  # read first: a mistaken key must leave no trace
                     self._client.hsetnx(meta, "key_fingerprint", fingerprint)
-                    known = cast("bytes", self._client.hget(meta, "key_fingerprint"))
-                if known is None or known.decode() != fingerprint:
+                    known = cast("bytes | None", self._client.hget(meta, "key_fingerprint"))
+                if own is not None or known is None or known.decode() != fingerprint:
                     msg = (
                         "SOFTBOUNCE_PII_KEY is not the key this store was written with: "
                         "every suppression would be missed"
