@@ -20,6 +20,7 @@ from softbounce import Softbounce
 from softbounce.cli.main import app
 
 from .canaries import failed, until
+from .conftest import Worker
 from .servers import ACL, ADMIN, PASSWORD, guarded, redis_server, url_for
 
 NUMBER = "+4915112345678"
@@ -53,30 +54,13 @@ POLICY = ACL.parent / "policy.yaml"
 
 
 @pytest.fixture
-def start(port: int, tmp_path: Path) -> Iterator[Callable[..., Path]]:
+def start(port: int, worker: Callable[..., Worker]) -> Callable[..., Path]:
     """Start a worker as the worker's user and return the path of its log."""
-    started = []
 
     def begin(**settings: str) -> Path:
-        log = tmp_path / f"worker-{len(started)}.log"
-        given = {"redis_url": url_for("softbounce-worker", port), "policy": str(POLICY), **settings}
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "softbounce", "worker", "-l", "INFO"],
-                env={**os.environ, **{f"SOFTBOUNCE_{name.upper()}": value for name, value in given.items()}},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        started.append(process)
-        until(lambda: process.poll() is not None or "worker.started" in log.read_text())
-        assert process.poll() is None, log.read_text()
-        return log
+        return worker(redis_url=url_for("softbounce-worker", port), policy=str(POLICY), **settings).log
 
-    yield begin
-    for process in started:
-        process.terminate()
-    for process in started:
-        process.wait(30)
+    return begin
 
 
 def denied(admin: redis.Redis) -> list[str]:
@@ -219,7 +203,7 @@ def test_nobody_can_log_in_before_a_password_is_set(tmp_path: Path):
     with redis_server(tmp_path, "--aclfile", str(tmp_path / "redis.acl")) as at:
         for user in ("default", "softbounce-worker", "softbounce-producer", "softbounce-ops"):
             with (
-                redis.Redis(port=at, username=user, password="x", retry=None) as client,
+                redis.Redis(port=at, username=user, password="x", retry=None) as client,  # noqa: S106
                 pytest.raises(redis.AuthenticationError),
             ):
                 client.ping()

@@ -70,7 +70,5 @@ def forget(
         elif places:
             say("The store's files hold it until the next rewrite: redis-cli BGREWRITEAOF; and old backups.")
         if found.unread:
-            say(
-                f"{found.unread:,} unread: reports that no worker has accepted hold it, too. Run this again later."
-            )
+            say(f"{found.unread:,} unread: reports that no worker took in hold it, too. Run it again later.")
             raise typer.Exit(IN_PART)

@@ -78,9 +78,7 @@ class Store:
         with reaching():
             if self._given_key is not None:
                 fingerprint = _fingerprint(self._given_key)
-                own, known = cast(
-                    "list[bytes | None]", self._client.hmget(meta, ["key", "key_fingerprint"])
-                )
+                own, known = cast("list[bytes | None]", self._client.hmget(meta, ["key", "key_fingerprint"]))
                 if own is None and known is None:  # read first: a mistaken key must leave no trace
                     self._client.hsetnx(meta, "key_fingerprint", fingerprint)
                     known = cast("bytes | None", self._client.hget(meta, "key_fingerprint"))

@@ -20,7 +20,7 @@ _REMEDIES = {  # the server's word -> what to do
     "NOREPLICAS": "fewer replicas are connected than its min-replicas-to-write",
     "BUSY": "another client's script runs for too long: SCRIPT KILL ends it",
     "UNKILLABLE": "another client's script runs for too long",
-    "NOPERM": "its ACL forbids this to our user: take the worker's user, or mend the rules (config/redis.acl)",
+    "NOPERM": "its ACL forbids this to our user: take the worker's, or mend the rules (config/redis.acl)",
 }
 _NOT_NOW = re.compile(  # in a pipeline redis-py puts its own words before the server's
     rf"(?:^|caused error: )({'|'.join(_REMEDIES)})\b"
