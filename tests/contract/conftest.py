@@ -7,6 +7,7 @@ from pathlib import Path
 import fakeredis
 import pytest
 import redis
+from tests.security.servers import guarded, url_for
 
 from softbounce.core.policy_file import load
 from softbounce.store import Store
@@ -23,23 +24,40 @@ def policy():
     return load(POLICY.read_text(encoding="utf-8"), file="config/policy.yaml")
 
 
-SERVERS = ["fakeredis", "valkey", *(["redis"] if "SOFTBOUNCE_TEST_REDIS_URL" in os.environ else [])]
+SERVERS = ["fakeredis", "valkey", "acl", *(["redis"] if "SOFTBOUNCE_TEST_REDIS_URL" in os.environ else [])]
+
+
+@pytest.fixture(scope="session")
+def acl_port(tmp_path_factory) -> Iterator[int]:
+    """The port of a Redis under the shipped ACL."""
+    with guarded(tmp_path_factory.mktemp("acl")) as port:
+        yield port
 
 
 @pytest.fixture(params=SERVERS)
 def client(request) -> Iterator[redis.Redis]:
-    """An empty database on fakeredis, the packaged Valkey, an external Redis where a variable names one."""
+    """An empty database on fakeredis, the packaged Valkey, under the shipped ACL as the worker's user.
+
+    And on an external Redis where a variable names one.
+    """
+    admin = None
     match request.param:
         case "fakeredis":
             client = fakeredis.FakeRedis()
         case "valkey":
             client = redis.Redis.from_url(request.getfixturevalue("valkey"))
+        case "acl":
+            port = request.getfixturevalue("acl_port")
+            client = redis.Redis.from_url(url_for("softbounce-worker", port))
+            admin = redis.Redis.from_url(url_for("admin", port))
         case _:
             client = redis.Redis.from_url(request.getfixturevalue("redis_url"))
-    client.flushdb()
+    admin = admin or client
+    admin.flushdb()
     yield client
     leaked = [key for key in client.scan_iter() if not _is_accounted_for(client, key.decode())]
-    client.flushdb()
+    admin.flushdb()
+    admin.close()
     client.close()
     assert not leaked, f"keys without an end that are not on the list of permanent ones: {leaked}"
 

@@ -4,8 +4,19 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli.console import Actor, ChannelOption, Output, OutputOption, Reason, tell
+from softbounce.cli.console import (
+    IN_PART,
+    Actor,
+    ChannelOption,
+    DryRun,
+    Output,
+    OutputOption,
+    Reason,
+    say,
+    tell,
+)
 from softbounce.cli.desk import channel_of, opened, policy_of, who
+from softbounce.settings import Settings, StreamSink
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Erase a recipient's address.")
 
@@ -22,15 +33,42 @@ def forget(
     reason: Reason,
     channel: ChannelOption = None,
     actor: Actor = None,
+    dry_run: DryRun = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Erase the address wherever it is kept; waiting retries to it end. The hash stays, and a block."""
-    policy = policy_of()
+    """Erase the address wherever it is kept; waiting retries to it end. The hash stays, and a block.
+
+    Dead letters that hold it go. Exit code 5 if reports that no worker has read yet hold it, too.
+    """
+    policy, sink = policy_of(), Settings.load().sink
     with opened() as store:
+        streams = {store.keys.stream("resend"): "command", store.keys.stream("notices"): "notice"}
+        streams |= {target.stream: "notice" for target in policy.notify if target.stream}
+        streams |= {sink.key: "command"} if isinstance(sink, StreamSink) else {}
         rid = store.suppressions.rid(recipient, channel_of(recipient, channel))
-        erased = store.retries.forget(
-            rid, reason=reason, actor=who(actor), history_kept=policy.retention.history
-        )
-        facts = {"action": "forget", "recipient": f"r_{rid}", "places": erased}
-        places = "one place" if erased == 1 else f"{erased:,} places"
-        tell(f"Erased in {places}: r_{rid}. A block on it stays.", facts, output)
+        if dry_run:
+            found = store.erasure.find(rid, streams=streams)
+        else:
+            found = store.erasure.erase(
+                rid,
+                streams=streams,
+                reason=reason,
+                actor=who(actor),
+                history_kept=policy.retention.history,
+            )
+        counts = found.counts()
+        places = sum(counts.values())
+        held = ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in counts.items() if number)
+        facts = {"action": "forget", "recipient": f"r_{rid}", "dryRun": dry_run, "places": places}
+        facts |= counts | {"unread": found.unread, "block": found.has_block}
+        verb = "Lies" if dry_run else "Erased"
+        sentence = f"{verb} in {places:,} place{'s' * (places != 1)}{f' ({held})' if held else ''}: r_{rid}."
+        sentence += " A block on it stays." if found.has_block else " There is no block on it."
+        tell(sentence, facts, output)
+        if dry_run:
+            say("Dry run: nothing changed.")
+        elif places:
+            say("The store's files hold it until the next rewrite: redis-cli BGREWRITEAOF; and old backups.")
+        if found.unread:
+            say(f"{found.unread:,} unread: reports that no worker took in hold it, too. Run it again later.")
+            raise typer.Exit(IN_PART)

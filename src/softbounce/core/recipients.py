@@ -3,7 +3,8 @@
 import base64
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from hashlib import blake2b
 
@@ -158,6 +159,30 @@ def scrub(text: str) -> str:
     if "@" in text:
         text = _EMAIL_IN_TEXT.sub(lambda found: mask(found[0]), text)
     return _PHONE_IN_TEXT.sub(_scrubbed_number, text)
+
+
+def named_in(value: object) -> Iterator[Recipient]:
+    """Yield everybody whom JSON may name, on any channel: fields, spellings, addresses in texts."""
+    if isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from named_in(inner)
+    if isinstance(value, str | int):
+        text = str(value)
+        for found in _EMAIL_IN_TEXT.finditer(text) if "@" in text else ():
+            yield from _spellings(found[0], (Channel.EMAIL,))
+        for found in _PHONE_IN_TEXT.finditer(text):
+            yield from _spellings(found[0], (Channel.SMS,))
+            yield from _spellings(f"+{found[0]}", (Channel.SMS,))
+    if isinstance(value, str | Mapping):
+        yield from _spellings(value, Channel)
+
+
+def _spellings(value: object, channels: Iterable[Channel]) -> Iterator[Recipient]:
+    for channel in channels:
+        with suppress(InvalidRecipient):
+            yield recipient(value, channel)
+        if (known := as_written(value, channel)) is not None:
+            yield known
 
 
 def hashed(who: Recipient, key: bytes) -> str:

@@ -14,6 +14,7 @@ from softbounce.store.cases import Cases
 from softbounce.store.connection import StoreFacts, connect, facts, reaching
 from softbounce.store.control import Control
 from softbounce.store.dead_letters import DeadLetters
+from softbounce.store.erasure import Erasure
 from softbounce.store.keys import SWEPT, Keys
 from softbounce.store.ledger import Accepted, Claimed, Ended, Finish, Lease, Ledger
 from softbounce.store.notices import Notice, Notices
@@ -77,13 +78,11 @@ class Store:
         with reaching():
             if self._given_key is not None:
                 fingerprint = _fingerprint(self._given_key)
-                known: bytes | None = None
-                if not self._client.hexists(
-                    meta, "key"
-                ):  # looked at first: a mistaken key must leave no trace
+                own, known = cast("list[bytes | None]", self._client.hmget(meta, ["key", "key_fingerprint"]))
+                if own is None and known is None:  # read first: a mistaken key must leave no trace
                     self._client.hsetnx(meta, "key_fingerprint", fingerprint)
-                    known = cast("bytes", self._client.hget(meta, "key_fingerprint"))
-                if known is None or known.decode() != fingerprint:
+                    known = cast("bytes | None", self._client.hget(meta, "key_fingerprint"))
+                if own is not None or known is None or known.decode() != fingerprint:
                     msg = (
                         "SOFTBOUNCE_PII_KEY is not the key this store was written with: "
                         "every suppression would be missed"
@@ -127,6 +126,11 @@ class Store:
     def control(self) -> Control:
         """Mode, pauses, cancel, audit, workers."""
         return Control(self._client, self.keys, key=self.key)
+
+    @cached_property
+    def erasure(self) -> Erasure:
+        """Where an address lies, and its erasure."""
+        return Erasure(self._client, self.keys, key=self.key)
 
     @cached_property
     def notices(self) -> Notices:

@@ -61,7 +61,7 @@ class DeadLetters:
         """Yield the dead letters that match, in no order."""
         with reaching():
             for ident, raw in self._client.hscan_iter(self._keys.fixed("dead_letters"), count=100):
-                letter = _letter(ident.decode(), raw)
+                letter = letter_of(ident.decode(), raw)
                 if wanted.matches(letter.facts(now)):
                     yield letter
 
@@ -72,7 +72,7 @@ class DeadLetters:
         if raw is None:
             msg = f"no dead letter {ident}; see: softbounce dead-letters list"
             raise NotFound(msg)
-        return _letter(ident, raw)
+        return letter_of(ident, raw)
 
     def replay(self, letters: Sequence[KeptInput], *, events: EventStream, reason: str, actor: str) -> None:
         """Report whole letters again. A crash may repeat some; one that fails again is kept."""
@@ -95,7 +95,8 @@ class DeadLetters:
             )
 
 
-def _letter(ident: str, raw: bytes) -> KeptInput:
+def letter_of(ident: str, raw: bytes) -> KeptInput:
+    """Return the dead letter that the store keeps as ``raw``."""
     entry = json.loads(raw)
     data = b64decode(entry["bytes"])
     return KeptInput(

@@ -79,7 +79,6 @@ class Retries:
         self._keys = keys
         self._key = key
         self._reschedule = Script("reschedule")
-        self._forget = Script("forget")
 
     def select(self, wanted: Filter, *, now: int) -> Iterator[Waiting]:
         """Yield waiting retries that match, in the order of their time."""
@@ -189,29 +188,6 @@ class Retries:
                 )
             moved += sum(answer == b"done" for answer in answers)
         return moved
-
-    def forget(self, rid: str, *, reason: str, actor: str, history_kept: int) -> int:
-        """Erase a recipient's address everywhere, keep hash and block; returns in how many places."""
-        with reaching():
-            suppressions = [
-                name.decode()
-                for name, _ in self._client.hscan_iter(
-                    self._keys.fixed("suppressions"), match=f"{rid}*", count=_PAGE
-                )
-            ]
-            records = self._client.hscan_iter(self._keys.fixed("deliveries"), match=f"*{rid}", count=_PAGE)
-            deliveries = [name.decode() for name, _ in records]
-            bodies = self._client.hscan_iter(
-                self._keys.fixed("notice_bodies"), match=f"*{rid}:*", count=_PAGE
-            )
-            notices = [name.decode() for name, _ in bodies]
-            entry = {"actor": actor, "action": "forget", "what": f"r_{rid}", "reason": reason}
-            options = {"history_period": history_kept, "audit": AUDIT_KEPT}
-            lists = {"suppressions": suppressions, "deliveries": deliveries, "notices": notices}
-            return cast(
-                "int",
-                self._forget(self._client, self._keys, [json.dumps(entry), json.dumps(options | lists)]),
-            )
 
 
 def _waiting(delivery: Delivery, score: int, *, end: Json | None) -> Waiting:

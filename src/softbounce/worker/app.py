@@ -17,6 +17,7 @@ from softbounce.errors import InvalidSettings, RefuseToStart
 from softbounce.settings import Settings, celery_url
 from softbounce.telemetry import configure
 from softbounce.worker.faults import reached
+from softbounce.worker.inflate import bound
 from softbounce.worker.patience import patience
 from softbounce.worker.runtime import Runtime
 from softbounce.worker.steps import Loops, ReportConsumer
@@ -78,6 +79,7 @@ def make_app(settings: Settings) -> App:
         msg = f"no store: set SOFTBOUNCE_REDIS_URL, or start one on {settings.data} by `softbounce run`"
         raise InvalidSettings(msg)
     broker = settings.broker_url.get_secret_value() if settings.broker_url else celery_url(store_url)
+    bound()
     app = App("softbounce", broker=broker, set_as_current=False)
     app.settings, app.store_url = settings, store_url
     options = ON_AMQP if "amqp" in broker.partition(":")[0] else ON_REDIS

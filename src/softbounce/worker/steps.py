@@ -4,6 +4,7 @@ import gc
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any, cast
 
 import tenacity
@@ -55,6 +56,19 @@ class ReportConsumer(Consumer):
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - Celery's own
         super().__init__(*args, **{**options, "without_mingle": True, "without_gossip": True})
+
+    @override
+    def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Message], None]:
+        """Let nothing but JSON be decoded: other types name a codec, and some inflate without bound."""
+        handle = super().create_task_handler(*args, **options)
+
+        def on_message(message: Message) -> None:
+            if message.content_type == "application/json":
+                handle(message)
+            else:
+                self._keep(message, "the body of a Celery message: no JSON")
+
+        return on_message
 
     @override
     def on_decode_error(self, message: Message, exc: Exception) -> None:

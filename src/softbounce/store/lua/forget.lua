@@ -1,17 +1,21 @@
--- forget: erase one recipient's address wherever it is kept; the hash and the block stay.
--- effects  suppressions and records of the recipient lose the address; a waiting retry ends, nobody could send it
+-- forget: erase one recipient's address wherever the caller has found it; the hash and the block stay.
+-- effects  suppressions lose the address, dead letters go; records and notices lose the recipient: a retry to nobody else
+--          ends, one to several goes on to the others. What has changed since the caller looked is left alone
 -- returns  how many places lost an address
 local schedule = KEYS[1] -- zset  delivery -> due (ms)
 local deliveries = KEYS[2] -- hash  delivery -> record
 local suppressions = KEYS[3] -- hash  recipient[@merchant] -> entry
 local history = KEYS[4] -- hash  reference -> lines
 local notice_bodies = KEYS[5] -- hash  notice -> body
-local audit = KEYS[6] -- stream
-local meta = KEYS[7] -- hash  now
+local dead_letters = KEYS[6] -- hash  id -> entry
+local audit = KEYS[7] -- stream
+local meta = KEYS[8] -- hash  now
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what (the recipient's hash), reason
-local options = cjson.decode(ARGV[2]) -- suppressions (fields), deliveries, notices (ids), and retention periods
+-- suppressions (fields), dead_letters (ids), deliveries and notices ({id, {recipients before, after, places kept}}), periods
+local options = cjson.decode(ARGV[2])
 
+redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its end when memory is full
 -- include: clock
 -- include: record
 -- include: history
@@ -26,24 +30,37 @@ for _, field in ipairs(options.suppressions) do
     erased = erased + 1
   end
 end
-for _, id in ipairs(options.deliveries) do
-  local record, payload = read_record(id)
-  if record then
-    if record.s ~= "ended" and record.s ~= "out" then
+for _, item in ipairs(options.deliveries) do
+  local id, before, after, kept = item[1], item[2][1], item[2][2], item[2][3]
+  local record, payload, recipients = read_record(id)
+  if record and recipients == before then
+    if #kept == 0 then
       redis.call("ZREM", schedule, id)
       record.s, record.e, record.z = "ended", "cancelled", now + options.history_period
+      record.rs = nil
       remember(id, string.format('"k":"cancelled","a":%d,"n":"address erased"}', record.a))
+    elseif record.rs then
+      local left = {}
+      for n, place in ipairs(kept) do
+        left[n] = record.rs[place]
+      end
+      record.rs = left
     end
-    write_record(id, record, payload, "")
+    write_record(id, record, payload, after)
     erased = erased + 1
   end
 end
-for _, id in ipairs(options.notices) do
+for _, item in ipairs(options.notices) do
+  local id, before, after = item[1], item[2][1], item[2][2]
   local body = redis.call("HGET", notice_bodies, id)
-  if body then
-    redis.call("HSET", notice_bodies, id, (string.gsub(body, "[^\n]*$", "[]")))
+  local head = body and string.match(body, "^(.*\n)[^\n]*$")
+  if head and body == head .. before then
+    redis.call("HSET", notice_bodies, id, head .. (after == "" and "[]" or after))
     erased = erased + 1
   end
+end
+for _, id in ipairs(options.dead_letters) do
+  erased = erased + redis.call("HDEL", dead_letters, id)
 end
 entry.at = now
 redis.call("XADD", audit, "MINID", "~", string.format("%d", now - options.audit), "*", "entry", cjson.encode(entry))

@@ -1,0 +1,156 @@
+"""A person's right to be forgotten: where an address lies in the store, and its erasure everywhere."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import unquote
+
+import redis
+from pydantic_core import from_json, to_json
+
+from softbounce.core.recipients import hashed, named_in
+from softbounce.store.connection import reaching
+from softbounce.store.control import AUDIT_KEPT
+from softbounce.store.dead_letters import letter_of
+from softbounce.store.keys import Keys
+from softbounce.store.scripts import Script
+
+_PAGE = 500
+_ROUNDS = 5  # what changed between our look and our write is looked at again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where one address lies. ``has_block``: also one whose address is gone already."""
+
+    suppressions: list[str]
+    deliveries: dict[str, list[Any]]  # id -> recipients before, after, kept places
+    notices: dict[str, list[Any]]
+    dead_letters: list[str]
+    streamed: list[tuple[str, str, str, str]]  # stream, entry, id, body without it
+    unread: int  # reports that no worker has accepted yet: they are not deleted
+    has_block: bool
+
+    def counts(self) -> dict[str, int]:
+        """Return in how many places of each kind the address lies."""
+        return {
+            "suppressions": len(self.suppressions),
+            "retries": len(self.deliveries),
+            "notices": len(self.notices),
+            "dead_letters": len(self.dead_letters),
+            "stream_entries": len(self.streamed),
+        }
+
+
+class Erasure:
+    """Finds an address by its keyed hash, in whatever spelling it was written and beside whomever."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, *, key: bytes) -> None:
+        self._client, self._keys, self._key = client, keys, key
+        self._forget = Script("forget")
+
+    def find(self, rid: str, *, streams: Mapping[str, str]) -> Places:
+        """Return where the address of a recipient's hash lies; reads every record that holds addresses.
+
+        ``streams``: those to the pipeline, each with its field: ``{"softbounce:resend": "command"}``.
+        """
+        with reaching():
+            blocks = {
+                name.decode(): json.loads(raw) for name, raw in self._scan("suppressions", match=f"{rid}*")
+            }
+            return Places(
+                suppressions=[name for name, entry in blocks.items() if entry.get("address")],
+                deliveries=dict(self._shortened("deliveries", rid)),
+                notices=dict(self._shortened("notice_bodies", rid)),
+                dead_letters=[
+                    ident.decode()
+                    for ident, raw in self._scan("dead_letters")
+                    if self._is_in(letter_of(ident.decode(), raw).raw, rid)
+                ],
+                streamed=list(self._streamed(rid, streams)),
+                unread=sum(
+                    self._is_in(fields.get(b"event", b""), rid)
+                    for _, fields in self._entries(self._keys.stream("events"))
+                ),
+                has_block=bool(blocks),
+            )
+
+    def erase(
+        self, rid: str, *, streams: Mapping[str, str], reason: str, actor: str, history_kept: int
+    ) -> Places:
+        """Erase it wherever it lies; waiting retries to it alone end. Returns where it was.
+
+        Hash and block stay. A dead letter and a stream's entry that hold the address go as a whole; an entry
+        for several recipients comes again without this one, under its id.
+        """
+        entry = {"actor": actor, "action": "forget", "what": f"r_{rid}", "reason": reason}
+        options = {"history_period": history_kept, "audit": AUDIT_KEPT}
+        first: Places | None = None
+        for _ in range(_ROUNDS):
+            places = self.find(rid, streams=streams)
+            if first is not None and not any(places.counts().values()):
+                break
+            lists = {
+                "suppressions": places.suppressions,
+                "deliveries": list(places.deliveries.items()),
+                "notices": list(places.notices.items()),
+                "dead_letters": places.dead_letters,
+            }
+            with reaching():
+                self._forget(self._client, self._keys, [json.dumps(entry), json.dumps(options | lists)])
+                for stream, ident, name, body in places.streamed:
+                    pipe = self._client.pipeline(transaction=True)
+                    if body:
+                        pipe.xadd(stream, {"id": name, streams[stream]: body})
+                    pipe.xdel(stream, ident)
+                    pipe.execute()
+            entry["action"] = "forget, what came meanwhile"
+            first = first or places
+        return cast("Places", first)
+
+    def _shortened(self, hash_: str, rid: str) -> Iterator[tuple[str, list[Any]]]:
+        """Yield the records whose recipients hold the address: these as written, without it, places kept."""
+        for ident, raw in self._scan(hash_):
+            *_, text = raw.decode().rsplit("\n", 1)
+            if len(text) <= len("[]"):
+                continue
+            recipients = from_json(text)
+            kept = [place for place, one in enumerate(recipients, 1) if not self._names(one, rid)]
+            if len(kept) < len(recipients):
+                left = to_json([recipients[place - 1] for place in kept]).decode() if kept else ""
+                yield ident.decode(), [text, left, kept]
+
+    def _streamed(self, rid: str, streams: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
+        for stream, wanted in streams.items():
+            for ident, fields in self._entries(stream):
+                try:
+                    body = from_json(fields[wanted.encode()])
+                    kept = [one for one in body["recipients"] if not self._names(one, rid)]
+                except (KeyError, TypeError, ValueError):
+                    continue
+                if len(kept) < len(body["recipients"]):
+                    left = to_json(body | {"recipients": kept}).decode() if kept else ""
+                    yield stream, ident.decode(), fields.get(b"id", b"").decode(), left
+
+    def _names(self, value: object, rid: str) -> bool:
+        return any(hashed(who, self._key) == rid for who in named_in(value))
+
+    def _is_in(self, raw: bytes, rid: str) -> bool:
+        """Whether input that could not be read holds the address, as far as can be told."""
+        text = raw.decode(errors="replace")
+        try:
+            if self._names(from_json(raw), rid):
+                return True
+        except ValueError:
+            pass
+        return self._names(text, rid) or ("%" in text and self._names(unquote(text), rid))
+
+    def _scan(self, name: str, match: str | None = None) -> Iterator[tuple[bytes, bytes]]:
+        return self._client.hscan_iter(self._keys.fixed(name), match=match, count=_PAGE)
+
+    def _entries(self, stream: str) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
+        after = "-"
+        while page := cast("list[Any]", self._client.xrange(stream, min=after, count=_PAGE)):
+            yield from page
+            after = f"({page[-1][0].decode()}"
