@@ -122,13 +122,12 @@ def _modes(store: Store, now: int) -> Iterator[Finding]:
             continue
         whom = "" if mode.merchant == "*" else f" for merchant {mode.merchant}"
         since = f"since {when(mode.at, zone(), now)}, by {mode.by}: {mode.reason}"
-        if mode.reason == "quarantine" and mode.by == "softbounce":
+        if mode.reason.startswith("quarantine") and mode.by == "softbounce":
             yield (
                 Level.FAULT,
                 (
-                    f"hand-overs are in quarantine since {when(mode.at, zone(), now)}: "
-                    "no worker had run for over 6 h. "
-                    "Look at: softbounce retries list, then: softbounce mode on --reason ..."
+                    f"hand-overs are in {mode.reason} ({when(mode.at, zone(), now)}). Look at: softbounce "
+                    "retries list, suppressions list; then: softbounce mode on --reason ..."
                 ),
             )
         else:
