@@ -13,9 +13,17 @@ from redis.retry import Retry
 from softbounce.errors import Overloaded, StoreUnreachable
 
 _TIMEOUT = 10.0  # seconds; longer than the longest blocking read, see streams.BLOCK_MS
+_REMEDIES = {  # the server's word -> what to do
+    "LOADING": "it reads its data; this passes by itself",
+    "READONLY": "it is a replica: SOFTBOUNCE_REDIS_URL must name the primary",
+    "MISCONF": "it cannot write to its disk: free space there, see its log",
+    "NOREPLICAS": "fewer replicas are connected than its min-replicas-to-write",
+    "BUSY": "another client's script runs for too long: SCRIPT KILL ends it",
+    "UNKILLABLE": "another client's script runs for too long",
+    "NOPERM": "its ACL forbids what softbounce needs: mend the user's rules",
+}
 _NOT_NOW = re.compile(  # in a pipeline redis-py puts its own words before the server's
-    r"(?:^|caused error: )"
-    r"(?:LOADING|READONLY|MISCONF|NOREPLICAS|BUSY|UNKILLABLE)\b"
+    rf"(?:^|caused error: )({'|'.join(_REMEDIES)})\b"
 )
 
 _NOT_NOW_KINDS = (  # redis-py takes the word off these
@@ -23,7 +31,9 @@ _NOT_NOW_KINDS = (  # redis-py takes the word off these
     exceptions.MasterDownError,
     exceptions.ClusterDownError,
     exceptions.TryAgainError,
+    exceptions.NoPermissionError,
 )
+_WORDS = {exceptions.ReadOnlyError: "READONLY", exceptions.NoPermissionError: "NOPERM"}
 
 
 def connect(url: str) -> redis.Redis:
@@ -48,14 +58,21 @@ def reaching() -> Iterator[None]:
     except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
         name = type(error).__name__
         msg = f"the store does not answer: {name}. Is it running, and is SOFTBOUNCE_REDIS_URL right?"
+        if isinstance(error, exceptions.AuthenticationError):
+            msg = "the store refuses our user or password: see SOFTBOUNCE_REDIS_URL"
+        elif isinstance(error, exceptions.BusyLoadingError):
+            msg = f"the store refuses for now: {_REMEDIES['LOADING']}"
         raise StoreUnreachable(msg) from error
     except exceptions.OutOfMemoryError as error:
         msg = "the store's memory is full: raise maxmemory, or let it drain"
         raise Overloaded(msg) from error
     except exceptions.ResponseError as error:
         text = str(error)
-        if isinstance(error, _NOT_NOW_KINDS) or _NOT_NOW.search(text):
-            msg = f"the store refuses for now: {text[:120]}"
+        found = _NOT_NOW.search(text)
+        if isinstance(error, _NOT_NOW_KINDS) or found:
+            word = found[1] if found else _WORDS.get(type(error), "")
+            said = f"{word} {text[:120]}" if word and not found else text[:120]
+            msg = f"the store refuses for now: {_REMEDIES.get(word, 'it may pass by itself')} ({said})"
             raise StoreUnreachable(msg) from error
         raise
 
@@ -76,11 +93,15 @@ class StoreFacts:
 
 def facts(client: redis.Redis) -> StoreFacts:
     """Ask by INFO alone (CONFIG may be forbidden); a server that cannot say is taken as safe, and said so."""
-    try:
-        with reaching():
+    with reaching():
+        try:
             info = client.info("everything")
-    except exceptions.ResponseError:  # fakeredis knows no INFO
-        info = {}
+        except exceptions.NoPermissionError:
+            info = {}
+        except exceptions.ResponseError as error:  # fakeredis knows no INFO
+            if _NOT_NOW.search(str(error)):
+                raise
+            info = {}
     kind = "Valkey" if "valkey_version" in info else "Redis"
     policy = str(info.get("maxmemory_policy", "unknown"))
     limit = int(info.get("maxmemory", 0))

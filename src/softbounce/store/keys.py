@@ -61,6 +61,10 @@ class Keys:
         """Return the key by which a receiver knows that it has acted on a command; it has a TTL."""
         return f"{{sb:{self.namespace}}}:r:{ident}"
 
+    def strike(self, digest: str) -> str:
+        """Return the key that counts how often a broker delivered the same bytes again; it has a TTL."""
+        return f"{{sb:{self.namespace}}}:k:{digest}"
+
     def stream(self, name: str) -> str:
         """Return a public stream: ``softbounce:events``; off default, ``softbounce:<namespace>:events``."""
         return f"softbounce:{name}" if self.namespace == "default" else f"softbounce:{self.namespace}:{name}"
