@@ -19,5 +19,5 @@ WORKDIR /app
 USER softbounce
 # a container's SIGTERM starts Celery's soft shutdown: what runs may finish, what waits goes back
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 REMAP_SIGTERM=SIGQUIT
-HEALTHCHECK --interval=30s --timeout=10s --start-period=20s CMD ["softbounce", "doctor"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=20s CMD ["softbounce", "doctor", "--ready"]
 CMD ["softbounce", "worker"]

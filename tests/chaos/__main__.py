@@ -51,7 +51,12 @@ def main(words: list[str] | None = None) -> int:
 def run(names: list[str], *, seed: int, scale: float) -> dict:
     """Run the faults one after the other; return the histories."""
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    report = {"seed": seed, "date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine, "runs": []}
+    report = {
+        "seed": seed,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine,
+        "runs": [],
+    }
     with tempfile.TemporaryDirectory(prefix="softbounce-chaos-") as folder:
         for name in names:
             one = SCENARIOS[name]
@@ -70,9 +75,16 @@ def run(names: list[str], *, seed: int, scale: float) -> dict:
                     entry["skipped"] = str(reason)
                 except Exception:  # noqa: BLE001 - one broken fault must not hide the others
                     entry["error"] = traceback.format_exc(limit=-4)
-            entry |= {"seconds": round(time.monotonic() - began, 1), "facts": bench.facts, "lines": history.lines}
+            entry |= {
+                "seconds": round(time.monotonic() - began, 1),
+                "facts": bench.facts,
+                "lines": history.lines,
+            }
             report["runs"].append(entry)
-            print(f"{entry['seconds']:.0f} s{' skipped: ' + entry['skipped'] if entry['skipped'] else ''}", flush=True)
+            print(
+                f"{entry['seconds']:.0f} s{' skipped: ' + entry['skipped'] if entry['skipped'] else ''}",
+                flush=True,
+            )
     return report
 
 

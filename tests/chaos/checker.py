@@ -9,7 +9,11 @@ from typing import Any
 
 Line = dict[str, Any]
 
-NOTICE = {"suppressed": "suppressed", "held": "held", "given_up": "given_up"}  # how a message ends -> what is told
+NOTICE = {
+    "suppressed": "suppressed",
+    "held": "held",
+    "given_up": "given_up",
+}  # how a message ends -> what is told
 BOUND = 0.8 * 2.0 + 2.0  # s after a person's word: 0.8 of a lease, and the machine's own slowness
 
 
@@ -88,8 +92,12 @@ def judge(lines: Iterable[Line]) -> Verdict:
             _complete(message, verdict, dead=dead, blocked=blocked)
         _once(message, verdict)
         if message.ref in words:
-            late = [moment - words[message.ref] for moment in message.times if moment > words[message.ref] + BOUND]
-            verdict.forbidden += [f"{message.ref} was handed over {s:.1f} s after a person's word" for s in late]
+            late = [
+                moment - words[message.ref] for moment in message.times if moment > words[message.ref] + BOUND
+            ]
+            verdict.forbidden += [
+                f"{message.ref} was handed over {s:.1f} s after a person's word" for s in late
+            ]
     allowed = {m.to for m in messages.values() if m.ends in ("suppressed", "person")}
     verdict.unexpected += [f"{to} is suppressed" for to in sorted(blocked - allowed)]
     doomed = [m.ref for m in messages.values() if m.ends in ("dead", "buried")]

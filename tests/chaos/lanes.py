@@ -67,7 +67,9 @@ class Stream:
             return late
 
     def messages(self, stop: threading.Event) -> Found:
-        client = redis.Redis.from_url(self._url, socket_timeout=5, retry=None, decode_responses=True, protocol=2)
+        client = redis.Redis.from_url(
+            self._url, socket_timeout=5, retry=None, decode_responses=True, protocol=2
+        )
         while not stop.is_set():
             try:
                 found = client.xread(dict(self._seen), count=500, block=100)

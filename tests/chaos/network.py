@@ -9,7 +9,11 @@ from .wire import Wire
 
 def _struck(bench: Bench, mode: str, *, times: int, low: float, high: float, calm: float) -> None:
     """Two workers behind a wire that fails so many times, for a time between low and high, then is cut."""
-    with servers.plain(bench.folder / "store") as server, Wire(server.port) as wire, bench.rig(server.url) as rig:
+    with (
+        servers.plain(bench.folder / "store") as server,
+        Wire(server.port) as wire,
+        bench.rig(server.url) as rig,
+    ):
         rig.door = wire.url
         rig.worker()
         rig.worker()
@@ -57,7 +61,11 @@ def half_open(bench: Bench) -> None:
 @scenario("200 ms more on every piece", times=1)
 def slow(bench: Bench) -> None:
     """A store far away: everything takes longer, nothing else changes."""
-    with servers.plain(bench.folder / "store") as server, Wire(server.port) as wire, bench.rig(server.url) as rig:
+    with (
+        servers.plain(bench.folder / "store") as server,
+        Wire(server.port) as wire,
+        bench.rig(server.url) as rig,
+    ):
         rig.door = wire.url
         rig.worker()
         rig.worker()

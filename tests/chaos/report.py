@@ -4,7 +4,19 @@ from typing import Any
 
 from .checker import Verdict
 
-HEAD = ("fault", "times", "messages", "resends", "lost", "doubled", "other", "raw doubles", "recovery p50", "p99", "s")
+HEAD = (
+    "fault",
+    "times",
+    "messages",
+    "resends",
+    "lost",
+    "doubled",
+    "other",
+    "raw doubles",
+    "recovery p50",
+    "p99",
+    "s",
+)
 
 
 def table(report: dict[str, Any], verdicts: list[tuple[dict[str, Any], Verdict | None]]) -> str:
@@ -24,12 +36,17 @@ def table(report: dict[str, Any], verdicts: list[tuple[dict[str, Any], Verdict |
     rows.append(("all", *_cells(total), f"{seconds:.0f}"))
     widths = [max(len(row[place]) for row in rows) for place in range(len(HEAD))]
     lines = [
-        "  ".join(cell.ljust(width) if not place else cell.rjust(width) for place, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.ljust(width) if not place else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     ]
     lines.insert(1, "-" * len(lines[0]))
     lines.insert(len(lines) - 1, "-" * len(lines[0]))
-    return "\n".join([f"softbounce under faults, seed {report['seed']}, {report['date']}, {report['machine']}", *lines])
+    return "\n".join(
+        [f"softbounce under faults, seed {report['seed']}, {report['date']}, {report['machine']}", *lines]
+    )
 
 
 def _cells(verdict: Verdict) -> tuple[str, ...]:

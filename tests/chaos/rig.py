@@ -72,10 +72,7 @@ class Rig:
         self._sending = 0
         self._stop = threading.Event()
         self._acted: set[str] = set()
-        self.threads = [
-            threading.Thread(target=loop, daemon=True)
-            for loop in (self._publish, self._receive)
-        ]
+        self.threads = [threading.Thread(target=loop, daemon=True) for loop in (self._publish, self._receive)]
         for thread in self.threads:
             thread.start()
 

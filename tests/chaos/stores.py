@@ -115,9 +115,16 @@ def old_backup(bench: Bench) -> None:
                 since = time.time()
                 worker = rig.worker()
                 rig.ready(worker)
-                rig.until(lambda rig=rig: rig.store.control.modes()[0].mode == "off", "hand-overs are in quarantine")
+                rig.until(
+                    lambda rig=rig: rig.store.control.modes()[0].mode == "off", "hand-overs are in quarantine"
+                )
                 rig.pause(STALE, STALE)
-                rig.history.add("silence", since=since, until=round(time.time(), 3), why="an old backup, and nobody's word")
+                rig.history.add(
+                    "silence",
+                    since=since,
+                    until=round(time.time(), 3),
+                    why="an old backup, and nobody's word",
+                )
             rig.store.control.set_mode("on", reason="looked at it", actor="chaos", now=rig.store.now())
             clock.settle(rig)
 
@@ -157,7 +164,10 @@ def disk_full(bench: Bench) -> None:
                 ballast = disk / f"ballast{number}"
                 with rig.fault("disk full"):
                     _fill(ballast)
-                    rig.until(lambda: rig.client.info("persistence")["aof_last_write_status"] == "err", "the disk is full")
+                    rig.until(
+                        lambda: rig.client.info("persistence")["aof_last_write_status"] == "err",
+                        "the disk is full",
+                    )
                     rig.pause(1.0, 1.5)
                     ballast.unlink()
             loading.join()
@@ -188,7 +198,10 @@ def _fill(path: Path) -> None:
 def memory_full(bench: Bench) -> None:
     """Unread reports fill the store until it refuses more; workers drain it past maxmemory, and reports come in again."""
     for place in range(bench.times(3)):
-        with servers.plain(bench.folder / f"store{place}") as server, bench.rig(server.url, place=place) as rig:
+        with (
+            servers.plain(bench.folder / f"store{place}") as server,
+            bench.rig(server.url, place=place) as rig,
+        ):
             used = rig.client.info("memory")["used_memory"]
             rig.client.config_set("maxmemory", used + 1_500_000)
             with rig.fault("memory full"):
@@ -229,9 +242,13 @@ def newer_records(bench: Bench) -> None:
         clock = Clock(rig.store)
         rig.send(rig.world.messages(bench.times(20) * 3))
         rig.worker()
-        rig.until(lambda: rig.store.events.lag().unread + rig.store.events.lag().pending == 0, "all is accepted")
+        rig.until(
+            lambda: rig.store.events.lag().unread + rig.store.events.lag().pending == 0, "all is accepted"
+        )
         deliveries = rig.store.keys.fixed("deliveries")
-        waiting = list(itertools.islice(rig.client.zrange(rig.store.keys.fixed("schedule"), 0, -1), bench.times(20)))
+        waiting = list(
+            itertools.islice(rig.client.zrange(rig.store.keys.fixed("schedule"), 0, -1), bench.times(20))
+        )
         for ident in waiting:
             _version(rig, deliveries, ident, 2)
         with rig.fault("records of version 2"):

@@ -63,7 +63,9 @@ class Wire:
             for one in both:
                 one.transport.abort()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_reply: bool) -> None:
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_reply: bool
+    ) -> None:
         with suppress(OSError):
             while True:
                 while self.mode == "stall":

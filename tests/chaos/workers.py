@@ -43,7 +43,10 @@ def kill_group_celery(bench: Bench) -> None:
         raise Skipped("SOFTBOUNCE_TEST_AMQP_URL names no RabbitMQ")
     lane = CeleryLane(bench.amqp)
     lane.clear()
-    with servers.plain(bench.folder / "store") as server, bench.rig(server.url, intake=lane, sink=lane) as rig:
+    with (
+        servers.plain(bench.folder / "store") as server,
+        bench.rig(server.url, intake=lane, sink=lane) as rig,
+    ):
         _kill_groups(bench, rig, rate=60)
 
 
@@ -66,7 +69,9 @@ def kill_at_points(bench: Bench) -> None:
     """A fresh worker dies where it stands, three times a point; a healthy one goes on from there."""
     names = [point for point in POINTS if point not in BY_CELERY]
     with servers.plain(bench.folder / "store") as server, ThreadPoolExecutor(6) as several:
-        every = [several.submit(_at_point, bench, server.url, place, point) for place, point in enumerate(names)]
+        every = [
+            several.submit(_at_point, bench, server.url, place, point) for place, point in enumerate(names)
+        ]
         for one in every:
             one.result()
         if not bench.amqp:
@@ -141,8 +146,18 @@ def zombies(bench: Bench) -> None:
             one, other = other, one
         loading.join()
     with servers.plain(bench.folder / "store2") as server, ThreadPoolExecutor(6) as several:
-        points = ("pump.claimed", "handover.begun", "handover.out", "intake.decided", "intake.accepted", "notices.claimed")
-        every = [several.submit(_zombie_at, bench, server.url, place, point) for place, point in enumerate(points, 30)]
+        points = (
+            "pump.claimed",
+            "handover.begun",
+            "handover.out",
+            "intake.decided",
+            "intake.accepted",
+            "notices.claimed",
+        )
+        every = [
+            several.submit(_zombie_at, bench, server.url, place, point)
+            for place, point in enumerate(points, 30)
+        ]
         for one in every:
             one.result()
 
@@ -187,4 +202,3 @@ def poison(bench: Bench) -> None:
             die(rig, rig.worker(SOFTBOUNCE_FAULT="intake.taken_over:1"), "intake.taken_over")
         rig.worker()
         rig.send(rig.world.messages(200))
-

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from softbounce.store import Store
 
 from .book import DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, Book
@@ -242,6 +244,36 @@ def test_after_a_long_gap_hand_overs_wait_for_a_person(book):
     assert [case.kind for case in book.cases()] == ["incident"]
     book.store.control.set_mode("on", reason="looked at it", actor="me", now=book.now)
     assert book.hand_over() == [("m1", 1)]
+
+
+@pytest.mark.parametrize("fault", ["empty", "older"])
+def test_a_store_that_lost_its_state_waits_for_a_person(book, fault):
+    """Payments and blocks may be gone with it: who knew it before gets nothing until somebody says on."""
+    epoch, seen = book.store.epoch(), [book.claimed().number for _ in range(5)][-1]
+    if fault == "empty":
+        book.client.hdel("{sb:default}:meta", "epoch", "claims", "swept")
+    else:
+        book.client.hset("{sb:default}:meta", "claims", 1)
+    book.fail()
+    book.until_due()
+    stranger = book.claimed(limit=0)  # a new worker that was first cannot know
+    known = book.store.ledger.claim(policy=book.policy, limit=9, lease=LEASE, epoch=epoch, seen=seen)
+
+    assert (stranger.mode, stranger.alarm) == ("on", "")
+    assert (known.mode, known.leases) == ("off", ())
+    assert ("empty" if fault == "empty" else "older") in known.alarm
+    assert [case.entry["detail"] for case in book.cases()] == [known.alarm]
+    book.store.control.set_mode("on", reason="looked at it", actor="me", now=book.now)
+    assert book.hand_over() == [("m1", 1)]
+
+
+def test_a_clock_that_is_set_back_is_no_older_state(book):
+    """Only the number of claims tells: a time server may move the clock by an hour."""
+    epoch, seen = book.store.epoch(), book.claimed().number
+    book.store.set_now(book.now - HOUR)
+
+    again = book.store.ledger.claim(policy=book.policy, limit=9, lease=LEASE, epoch=epoch, seen=seen)
+    assert (again.mode, again.alarm) == ("on", "")
 
 
 def test_a_recipient_gets_at_most_six_resends_a_day(book):

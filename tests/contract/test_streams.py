@@ -76,7 +76,7 @@ def test_gone_workers_leave_the_group(book, client):
 def test_the_outgoing_stream_keeps_what_a_group_has_not_acknowledged(book, client):
     """The resend stream is trimmed up to the oldest unacknowledged entry, however old the rest is."""
     out = book.store.stream("softbounce:resend")
-    out.add([("a", "command", "1"), ("b", "command", "2"), ("c", "command", "3")])
+    out.add("command", [("a", "1"), ("b", "2"), ("c", "3")])
     client.xgroup_create(out.key, "pipeline", id="0")
     read = client.xreadgroup("pipeline", "p1", {out.key: ">"}, count=2)
     ids = [entry for entry, _ in next(iter(read.values()) if isinstance(read, dict) else iter([read[0][1]]))]

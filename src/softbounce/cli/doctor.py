@@ -5,17 +5,18 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from enum import StrEnum
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from softbounce.cli.console import REFUSED, Json, Output, OutputOption, PolicyOption, plain, show, zone
+from softbounce.cli.console import REFUSED, Json, Output, OutputOption, PolicyOption, plain, say, show, zone
 from softbounce.cli.dead_letters import fullness
 from softbounce.cli.desk import opened, policy_of
 from softbounce.core.durations import MINUTE, SECOND
 from softbounce.core.policy import Policy
 from softbounce.core.texts import count, span, when
-from softbounce.errors import InvalidPolicy
+from softbounce.errors import InvalidPolicy, StoreUnreachable
 from softbounce.settings import CelerySink, Settings
 from softbounce.store import Store
 
@@ -24,6 +25,8 @@ app = typer.Typer(add_completion=False)
 LATE = 10 * MINUTE  # an overdue retry is a fault from here on
 FULL = 0.9  # of the store's memory: producers are refused
 MANY = 10_000  # unread events
+MANY_PAUSES = 10
+SILENT = 30 * SECOND  # a worker says every five that it lives
 
 
 class Level(StrEnum):
@@ -38,9 +41,25 @@ Finding = tuple[Level, str]
 
 
 @app.command()
-def doctor(*, policy: PolicyOption = None, output: OutputOption = Output.TABLE) -> None:
-    """Look for what is wrong. Exit code 1 if something is at fault, 4 if the store does not answer."""
+def doctor(
+    *,
+    policy: PolicyOption = None,
+    ready: Annotated[bool, typer.Option("--ready", help="Only: does this machine's worker work?")] = False,
+    alive: Annotated[
+        bool, typer.Option("--alive", help="Only: would a restart of this machine's worker help?")
+    ] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Look for what is wrong. Exit code 1 if something is at fault, 4 if the store does not answer.
+
+    For health checks in the worker's own container: --ready fails while the store is away or refuses
+    writes (4), and where no worker of this machine was heard of for 30 s (1). --alive fails in the second
+    case alone: while the store is away a restart would mend nothing.
+    """
     settings = Settings.load(policy=policy)
+    if ready or alive:
+        _probe(spares_store=alive and not ready)
+        return
     with opened() as store:
         now = store.now()
         found = [
@@ -48,6 +67,7 @@ def doctor(*, policy: PolicyOption = None, output: OutputOption = Output.TABLE) 
             *_policy(settings, store, now),
             *_flow(store),
             *_modes(store, now),
+            *_pauses(store, now),
             *_broker(settings),
             *_waiting_for_people(store),
         ]
@@ -61,7 +81,31 @@ def doctor(*, policy: PolicyOption = None, output: OutputOption = Output.TABLE) 
         raise typer.Exit(REFUSED)
 
 
+def _probe(*, spares_store: bool) -> None:
+    """Exit 1 unless a worker of this machine was heard of; a store that is away says nothing of workers."""
+    try:
+        with opened() as store:
+            store.require_writable()
+            now = store.now()
+            heard = [
+                entry["at"]
+                for name, entry in store.control.workers(now=now).items()
+                if name.rpartition("/")[0] == socket.gethostname()
+            ]
+    except StoreUnreachable:
+        if spares_store:
+            return
+        raise
+    if max(heard, default=0) < now - SILENT:
+        say(f"no worker of {socket.gethostname()} was heard of within {span(SILENT)}")
+        raise typer.Exit(REFUSED)
+
+
 def _store(store: Store) -> Iterator[Finding]:
+    try:
+        store.require_writable()
+    except StoreUnreachable as error:
+        yield Level.FAULT, f"{error}. Until then nothing is taken in and nothing leaves"
     facts = store.facts()
     kept = "AOF" if facts.aof else "no AOF"
     if not facts.faults:
@@ -71,7 +115,10 @@ def _store(store: Store) -> Iterator[Finding]:
     if facts.memory_share is not None and facts.memory_share > FULL:
         yield (
             Level.FAULT,
-            f"the store uses {facts.memory_share:.0%} of maxmemory: reports are refused above {FULL:.0%}",
+            (
+                f"the store uses {facts.memory_share:.0%} of maxmemory: reports are refused above {FULL:.0%}. "
+                "Let workers drain it, or raise it: CONFIG SET maxmemory"
+            ),
         )
 
 
@@ -87,6 +134,19 @@ def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:
         yield Level.FAULT, f"{first}{more}; workers keep the policy they have, a new one would not start"
         return
     yield from _drift(policy, workers)
+    for name, entry in workers.items():
+        if (silent := now - entry["at"]) > SILENT:
+            yield (
+                Level.WARN,
+                f"worker {name} was last heard of {span(silent)} ago: stopped, frozen or cut off?",
+            )
+        if not store.clock()[1] and abs(ahead := entry.get("clock", entry["at"]) - entry["at"]) > MINUTE:
+            which = "ahead of" if ahead > 0 else "behind"
+            yield (
+                Level.WARN,
+                f"the clock of {name} is {span(abs(ahead))} {which} the store's: set it by NTP. Retries leave "
+                "by the store's clock",
+            )
     if all(target.type == "log" for target in policy.notify):
         yield (
             Level.WARN,
@@ -123,17 +183,28 @@ def _modes(store: Store, now: int) -> Iterator[Finding]:
             continue
         whom = "" if mode.merchant == "*" else f" for merchant {mode.merchant}"
         since = f"since {when(mode.at, zone(), now)}, by {mode.by}: {mode.reason}"
-        if mode.reason == "quarantine" and mode.by == "softbounce":
+        if mode.reason.startswith("quarantine") and mode.by == "softbounce":
             yield (
                 Level.FAULT,
                 (
-                    f"hand-overs are in quarantine since {when(mode.at, zone(), now)}: "
-                    "no worker had run for over 6 h. "
-                    "Look at: softbounce retries list, then: softbounce mode on --reason ..."
+                    f"hand-overs are in {mode.reason} ({when(mode.at, zone(), now)}). Look at: softbounce "
+                    "retries list, suppressions list; then: softbounce mode on --reason ..."
                 ),
             )
         else:
             yield Level.WARN, f"mode {mode.mode}{whom} {since}"
+
+
+def _pauses(store: Store, now: int) -> Iterator[Finding]:
+    pauses = [
+        (entry["z"], field, entry) for field, entry in store.control.pauses().items() if entry["z"] > now
+    ]
+    for until, field, entry in sorted(pauses, key=lambda pause: pause[0])[:MANY_PAUSES]:
+        what = field.replace("recipient:", "recipient:r_", 1)
+        reason = f"by {entry['by']}: {entry['reason']}"
+        yield Level.WARN, f"{what} is paused until {when(until, zone(), now)}, {reason}"
+    if len(pauses) > MANY_PAUSES:
+        yield Level.WARN, f"{len(pauses) - MANY_PAUSES:,} more pauses"
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:

@@ -149,7 +149,7 @@ class Store:
 
     def stream(self, key: str) -> OutStream:
         """Return a stream for the pipeline by its key."""
-        return OutStream(self._client, key)
+        return OutStream(self._client, self.keys, key)
 
     def facts(self) -> StoreFacts:
         """Return what the server says of itself."""
@@ -164,8 +164,14 @@ class Store:
         """Return the store's birth mark, made once; a worker that finds another later knows of lost state."""
         meta = self.keys.fixed("meta")
         with reaching():
-            self._client.hsetnx(meta, "epoch", secrets.token_hex(8))
+            if not self._client.hexists(meta, "epoch"):  # looked at first: a full store takes no write
+                self._client.hsetnx(meta, "epoch", secrets.token_hex(8))
             return cast("bytes", self._client.hget(meta, "epoch")).decode()
+
+    def require_writable(self) -> None:
+        """Raise ``StoreUnreachable`` where the server takes no write, with what to do. Full is writable."""
+        with reaching():
+            self._client.hdel(self.keys.fixed("meta"), "")
 
     def now(self) -> int:
         """Return the store's time in ms: the server's, or the virtual one."""

@@ -40,7 +40,7 @@ class Control:
         self._client = client
         self._keys = keys
         self._key = key
-        self._mark = Script("mark")
+        self._mark, self._put = Script("mark"), Script("put")
 
     def mark(
         self, target: str, fields: Mapping[str, object], *, action: str, what: str, reason: str, actor: str
@@ -176,10 +176,9 @@ class Control:
 
     def beat(self, worker: str, facts: Mapping[str, Any], *, now: int) -> None:
         """Say that a worker lives, and what it runs; forgotten after a minute of silence."""
+        entry = compact({**facts, "at": now, "z": now + _WORKER_KEPT})
         with reaching():
-            self._client.hset(
-                self._keys.fixed("workers"), worker, compact({**facts, "at": now, "z": now + _WORKER_KEPT})
-            )
+            self._put(self._client, self._keys, [worker, entry], target="workers")
 
     def workers(self, *, now: int) -> dict[str, dict[str, Any]]:
         """Return the workers that were heard of within the last minute."""
@@ -190,12 +189,9 @@ class Control:
 
     def name_policy(self, revision: str, *, file: str, name: str, now: int) -> None:
         """Remember which file a revision came from; records keep the revision and a line only."""
+        entry = compact({"file": file, "name": name, "z": now + _POLICY_KEPT})
         with reaching():
-            self._client.hset(
-                self._keys.fixed("policies"),
-                revision,
-                compact({"file": file, "name": name, "z": now + _POLICY_KEPT}),
-            )
+            self._put(self._client, self._keys, [revision, entry], target="policies")
 
     def policy_file(self, revision: str) -> str:
         """Return the file that a revision came from, or its usual name where that is not known."""

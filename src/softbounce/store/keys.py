@@ -24,7 +24,7 @@ FIXED = (
     "workers",  # hash    worker -> what it last said; swept
     "policies",  # hash    revision -> file and name; swept
     "audit",  # stream  entries, trimmed by age on each write
-    "meta",  # hash    key, epoch, now, swept, rate_left, rate_at, idle, case, dead_letter_bytes, cursors
+    "meta",  # hash    key, epoch, now, claims, swept, rate_left, rate_at, idle, case, dead_letter_bytes, cursors
 )
 """Permanent keys. Whatever else is under the tag has a TTL (dedupe markers)."""
 
@@ -60,6 +60,10 @@ class Keys:
     def receipt(self, ident: str) -> str:
         """Return the key by which a receiver knows that it has acted on a command; it has a TTL."""
         return f"{{sb:{self.namespace}}}:r:{ident}"
+
+    def strike(self, digest: str) -> str:
+        """Return the key that counts how often a broker delivered the same bytes again; it has a TTL."""
+        return f"{{sb:{self.namespace}}}:k:{digest}"
 
     def stream(self, name: str) -> str:
         """Return a public stream: ``softbounce:events``; off default, ``softbounce:<namespace>:events``."""

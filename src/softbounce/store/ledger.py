@@ -55,13 +55,15 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """The answer of ``claim``. ``idle``: nothing was due."""
+    """The answer of ``claim``. ``idle``: nothing was due; ``alarm``: why hand-overs wait for a person."""
 
     leases: tuple[Lease, ...]
     ended: tuple[Ended, ...]
     mode: str
     idle: bool
     now: int
+    number: int  # of claims of this store so far
+    alarm: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,8 +140,14 @@ class Ledger:
             for row, decision, answer in zip(batch.rows, batch.decisions, answers, strict=True)
         ]
 
-    def claim(self, *, policy: Policy, limit: int, lease: int) -> Claimed:
-        """Lease at most ``limit`` due retries for ``lease`` ms; a lost reply costs each a lease, a strike."""
+    def claim(
+        self, *, policy: Policy, limit: int, lease: int, epoch: str | None = None, seen: int | None = None
+    ) -> Claimed:
+        """Lease at most ``limit`` due retries for ``lease`` ms; a lost reply costs each a lease, a strike.
+
+        ``epoch`` and ``seen``, a ``Claimed.number``, are what the caller knows of the store: one that came
+        back empty or older hands nothing over until a person says ``mode on``.
+        """
         limits = policy.limits
         options = {
             "limit": limit,
@@ -151,9 +159,14 @@ class Ledger:
             },
             "per_claim": {"count": limits.resends_per_claim.count, "per": limits.resends_per_claim.per},
             "history": policy.retention.history,
+            "epoch": epoch,
+            "seen": seen,
         }
+        known = {name: option for name, option in options.items() if option is not None}
         with reaching():
-            mode, idle, now, leases, ended = self._claim(self._client, self._keys, [as_json(options)])
+            mode, idle, now, leases, ended, number, alarm = self._claim(
+                self._client, self._keys, [as_json(known)]
+            )
         return Claimed(
             leases=tuple(
                 Lease(token=token, delivery=decode(delivery.decode(), raw), ends=now + lease)
@@ -165,6 +178,8 @@ class Ledger:
             mode=mode.decode(),
             idle=bool(idle),
             now=now,
+            number=number,
+            alarm=alarm.decode(),
         )
 
     def finish(self, results: Sequence[Finish], *, policy: Policy) -> list[str]:

@@ -1,8 +1,11 @@
 """Redis streams: the events that producers report, and what leaves for the pipeline."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, cast
 
 import redis
@@ -11,11 +14,13 @@ from redis import exceptions
 from softbounce.errors import Overloaded
 from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
+from softbounce.store.scripts import Script
 
 GROUP = "softbounce"
 BLOCK_MS = 1000  # a blocking read; shorter than the socket's timeout, see connection
 _FULL = 0.9  # of maxmemory: producers are told, intake goes on
 _REPLY_TTL = 600  # seconds
+_STRIKES_WITHIN = 72 * 3600  # seconds
 _PROBE_EVERY = 5000  # events between two looks at the store's memory
 
 
@@ -45,6 +50,7 @@ class EventStream:
         self._keys = keys
         self.key = keys.stream("events")
         self._since_probe = _PROBE_EVERY
+        self.made_again = 0  # how often the group was gone, and with it what was read and not acknowledged
 
     def publish(self, raws: Sequence[bytes], *, reply: str | None = None) -> list[str]:
         """Append events, in order, and return their entry ids. Never trims: MAXLEN would drop unread ones.
@@ -85,17 +91,31 @@ class EventStream:
             except exceptions.ResponseError as error:
                 if "NOGROUP" not in str(error):
                     raise
+            self.made_again += 1
             self.make_group()
             return self._read(consumer, count=count, block_ms=block_ms)
 
     def make_group(self) -> None:
-        """Make the consumer group and the stream unless they exist."""
-        try:
-            with reaching():
+        """Make the consumer group and the stream unless they exist: looked at first, a full store makes none."""
+        with reaching():
+            if self._client.exists(self.key) and any(
+                group["name"] == GROUP.encode() for group in self._client.xinfo_groups(self.key)
+            ):
+                return
+            try:
                 self._client.xgroup_create(self.key, GROUP, id="0", mkstream=True)
-        except exceptions.ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
-                raise
+            except exceptions.ResponseError as error:
+                if not str(error).startswith("BUSYGROUP"):
+                    raise
+
+    def strike(self, raw: bytes) -> int:
+        """Count one more delivery of what a broker delivers again; returns how many within 72 hours."""
+        key = self._keys.strike(hashlib.blake2b(raw, digest_size=16).hexdigest())
+        with reaching():
+            pipe = self._client.pipeline(transaction=True)
+            pipe.incr(key)
+            pipe.expire(key, _STRIKES_WITHIN)
+            return cast("int", pipe.execute()[0])
 
     def _read(self, consumer: str, *, count: int, block_ms: int) -> tuple[list[Entry], int]:
         pipe = self._client.pipeline(transaction=False)
@@ -168,7 +188,8 @@ class EventStream:
                 for token, reply in waiting:
                     pipe.rpush(self._keys.reply(token), json.dumps(reply, ensure_ascii=False))
                     pipe.expire(self._keys.reply(token), _REPLY_TTL)
-                pipe.execute()
+                with suppress(exceptions.OutOfMemoryError):  # the report is safe, its reply is a courtesy
+                    pipe.execute()
             pipe = self._client.pipeline(transaction=True)
             pipe.xdel(self.key, *ids)
             pipe.xack(self.key, GROUP, *ids)
@@ -201,17 +222,15 @@ class EventStream:
 class OutStream:
     """Resend commands or notices for the pipeline; trimmed up to what every group has acknowledged."""
 
-    def __init__(self, client: redis.Redis, key: str) -> None:
-        self._client = client
+    def __init__(self, client: redis.Redis, keys: Keys, key: str) -> None:
+        self._client, self._keys = client, keys
         self.key = key
+        self._add = Script("add")
 
-    def add(self, rows: Sequence[tuple[str, str, str]]) -> None:
-        """Append (id, field, JSON) rows in one MULTI: all of them, or none."""
+    def add(self, field: str, rows: Sequence[tuple[str, str]]) -> None:
+        """Append ``field`` with JSON for each (id, JSON) row: all of them, or none; also when memory is full."""
         with reaching():
-            pipe = self._client.pipeline(transaction=True)
-            for ident, name, body in rows:
-                pipe.xadd(self.key, {"id": ident, name: body})
-            pipe.execute()
+            self._add(self._client, self._keys, [field, *chain.from_iterable(rows)], more=(self.key,))
 
     def read(self, *, after: str = "0") -> list[tuple[str, dict[str, str]]]:
         """Return (entry id, fields) of everything that came after an entry; joins no group."""

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
 
@@ -47,8 +47,12 @@ class Intake:
         worker: str,
         lease: int,
         stopping: threading.Event,
+        heard: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take over what another worker has read, and not acknowledged for two leases (ms)."""
+        """Take over what another worker has read, and not acknowledged for two leases (ms).
+
+        ``heard`` is called whenever the store has said why it does not take a batch.
+        """
         self.taken: Counter[str] = Counter()  # by outcome, since this worker started
         self._store, self._policies, self._worker = store, policies, worker
         self._ledger = store.ledger  # another hash key than ours refuses here
@@ -57,7 +61,8 @@ class Intake:
         self._ahead: tuple[list[Entry], int] | None = None  # read, and not yet decided
         self._lease = lease
         self._reclaim_at = 0.0
-        self._patiently = patience(stopping)
+        self._patiently = patience(stopping, say=lambda _: heard())
+        self._made_again = 0
 
     def take(self, raws: Sequence[bytes]) -> list[Accepted]:
         """Take in reports that did not come by the stream; return when the store has their outcomes."""
@@ -100,6 +105,10 @@ class Intake:
 
     def _read(self, wait: int) -> tuple[list[Entry], int]:
         entries, now = self._store.events.read(self._worker, count=BATCH, block_ms=wait)
+        if self._made_again != (again := self._store.events.made_again):
+            self._made_again = again
+            reason = "its stream or group was gone and is made again: what was unread may be lost"
+            log.critical("intake.lost", worker=self._worker, stream=self._store.events.key, reason=reason)
         if entries:
             reached("intake.read")
         return entries, now

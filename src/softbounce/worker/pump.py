@@ -29,6 +29,8 @@ ENDED = {  # outcome -> event name, where it differs from "retry.cancelled"
 }
 LOGGED_SINGLY = 100  # hand-overs of a batch; a larger one has one line in the log
 LAST_START = 0.8  # of a lease; no hand-over begins later, by our own monotonic clock
+AT_ONCE = 1.0  # s that one batch may leave for; then the store is asked again whether anything may (mode off)
+MEMORY = 10.0  # s of claims that a store may lose in a failover or a power cut without an alarm
 
 
 class Pump:
@@ -44,7 +46,9 @@ class Pump:
         lease: int,
         rng: random.Random,
         stopping: threading.Event,
+        heard: Callable[[], None] = lambda: None,
     ) -> None:
+        """``heard`` is called whenever something has answered."""
         self.handed_over = 0  # since this worker started
         self.leased = 0  # claimed and not yet finished
         self.mode = "on"
@@ -52,23 +56,29 @@ class Pump:
         self._lease = lease  # ms
         self._rest = Rest(rng)
         self._stopping = stopping
-        self._patiently = patience(stopping, limit=lease / 1000)  # later it is `stale` anyway
+        self._heard = heard
+        self._patiently = patience(stopping, limit=lease / 1000, say=lambda _: heard())  # later it is `stale`
+        self._batch = BATCH  # what the sink is likely to take within a second
+        self._epoch = store.epoch()
+        self._seen: int | None = None  # a number of claims, at least 10 s old
+        self._noted: tuple[float, int] | None = None  # when, and how many there were
 
     def turn(self) -> bool:
         """Claim a batch and hand it over; false if nothing was due or the sink rests."""
         if not self._rest.is_over:
             return False
         policy = self._policies.current
-        last_start = monotonic() + LAST_START * self._lease / 1000
-        claimed = self._store.ledger.claim(policy=policy, limit=BATCH, lease=self._lease)
+        last_start = monotonic() + min(LAST_START * self._lease / 1000, AT_ONCE)
+        claimed = self._store.ledger.claim(
+            policy=policy, limit=self._batch, lease=self._lease, epoch=self._epoch, seen=self._seen
+        )
+        self._note(claimed)
         self._log(claimed)
         if claimed.leases:
             reached("pump.claimed")
             self.leased = len(claimed.leases)
             try:
-                results = self._hand_over(
-                    claimed, policy, lambda: monotonic() < last_start and not self._stopping.is_set()
-                )
+                results = self._hand_over(claimed, policy, lambda: self._may_begin(last_start))
                 self._patiently(self._store.ledger.finish, results, policy=policy)
                 reached("pump.finished")
             finally:
@@ -97,6 +107,7 @@ class Pump:
         handed = self._patiently(self._sink.deliver, messages, may_begin)
         reached("handover.out")
         self.handed_over += handed.count
+        self._batch = min(BATCH, 2 * self._batch) if handed.count == len(going) else handed.count + 1
         if handed.count:
             self._rest.succeeded()
         if handed.count > LOGGED_SINGLY:
@@ -116,6 +127,21 @@ class Pump:
             results.append(_later(back[0], delay=delay, note="sink"))  # the others go before it the next time
             back = back[1:]
         return results + [_later(lease) for lease in back]
+
+    def _may_begin(self, last_start: float) -> bool:
+        self._heard()
+        return monotonic() < last_start and not self._stopping.is_set()
+
+    def _note(self, claimed: Claimed) -> None:
+        """Remember how many claims there were; raise the alarm where the store knows of fewer."""
+        now = monotonic()
+        if claimed.alarm:
+            name = "store.lost" if claimed.alarm.startswith("the store") else "quarantine.began"
+            log.critical(name, worker=self._worker, reason=claimed.alarm, then="softbounce doctor")
+            self._epoch, self._seen, self._noted = self._store.epoch(), None, None
+        if self._noted is None or now - self._noted[0] >= MEMORY:
+            self._seen = self._noted[1] if self._noted else None
+            self._noted = now, claimed.number
 
     def _log(self, claimed: Claimed) -> None:
         if claimed.mode != self.mode:

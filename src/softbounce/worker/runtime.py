@@ -6,13 +6,14 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
+from functools import partial
+from time import monotonic, time_ns
 
 import tenacity
 from celery import Celery
 
-from softbounce.errors import StoreUnreachable, TryAgain
-from softbounce.settings import Settings
+from softbounce.errors import Overloaded, StoreUnreachable, TryAgain
+from softbounce.settings import LEASE, Settings
 from softbounce.store import Store
 from softbounce.telemetry import get_logger
 from softbounce.worker.faults import reached
@@ -22,9 +23,11 @@ from softbounce.worker.patience import patience
 from softbounce.worker.pump import Pump
 from softbounce.worker.reload import PolicyInForce
 from softbounce.worker.sinks import open_sink
+from softbounce.worker.watch import Watch
 
 log = get_logger()
 
+DEAF = 30  # s in which each loop must have an answer, or an error that says why there is none
 DRAIN = 25.0  # s for what has begun, after the word to stop
 IDLE = 0.1  # s between two looks at a store with nothing to do: precise enough for retries of hours
 GONE = 3_600_000  # ms without a read, after which a worker's name leaves the group
@@ -50,8 +53,18 @@ class Runtime:
         sink = open_sink(
             settings.sink, store=self.store, app=app, field="command", timeout=settings.handover_timeout
         )
+        self._watch = Watch(  # one hand-over may take up to half a lease, and is tried again for a quarter
+            limit=max(DEAF, settings.lease // 1000 if settings.lease > LEASE else 0),
+            worker=self.worker,
+            stopping=self.stopping,
+        )
         self.intake = Intake(
-            self.store, self.policies, worker=self.worker, lease=settings.lease, stopping=self.stopping
+            self.store,
+            self.policies,
+            worker=self.worker,
+            lease=settings.lease,
+            stopping=self.stopping,
+            heard=partial(self._watch.heard, "intake"),
         )
         self.pump = Pump(
             self.store,
@@ -61,26 +74,29 @@ class Runtime:
             lease=settings.lease,
             rng=rng,
             stopping=self.stopping,
+            heard=partial(self._watch.heard, "pump"),
         )
         self.notices = Notices(self.store, self.policies, config=settings, app=app, rng=rng)
-        self._epoch = self.store.epoch()
         self._virtual = self.store.clock()[1]
         self._reload_asked = threading.Event()
         self._every_second, self._every_5_seconds, self._every_minute = Every(1), Every(5), Every(60)
+        self._second_half = Every(1)
         self._away = False
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Begin to read, to hand over and to tell."""
-        for name, turn in (
-            ("intake", self.intake.turn),
-            ("pump", self.pump.turn),
-            ("notices", self.notices.turn),
-            ("chores", self._chores),
-        ):
+        loops = {
+            "intake": self.intake.turn,
+            "pump": self.pump.turn,
+            "notices": self.notices.turn,
+            "chores": self._chores,
+        }
+        for name, turn in loops.items():
             thread = threading.Thread(target=self._keep_going, args=(name, turn), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
+        threading.Thread(target=self._watch.keep, args=(tuple(loops),), name="watch", daemon=True).start()
         log.info("worker.started", worker=self.worker, policy_revision=self.policies.current.revision)
 
     def close(self) -> None:
@@ -127,19 +143,13 @@ class Runtime:
             if self.keep is not None:
                 self.keep()
             self._virtual = self.store.clock()[1]
-            self.store.sweep(policy=self.policies.current)
-            reached("chores.swept")
         if self._reload_asked.is_set():
             self._reload_asked.clear()
             self.policies.refresh(asked=True)
         if self._every_5_seconds.is_due():
             self.policies.refresh()
-            now = self.store.now()
-            self.store.control.beat(self.worker, {"revision": self.policies.current.revision}, now=now)
-            epoch = self.store.epoch()
-            if epoch != self._epoch:
-                self._epoch = epoch
-                log.error("store.lost", worker=self.worker, reason="it came back empty, or is another one")
+            facts = {"revision": self.policies.current.revision, "clock": time_ns() // 1_000_000}
+            self.store.control.beat(self.worker, facts, now=self.store.now())
         if self._every_minute.is_due():
             policy = self.policies.current
             now = self.store.now()
@@ -148,6 +158,9 @@ class Runtime:
             self.pump.trim(before=before)
             self.notices.trim(before=before)
             self.store.events.forget_consumers(idle_ms=GONE)
+        if self._second_half.is_due():  # last: a full store may refuse it, and must not stop the others
+            self.store.sweep(policy=self.policies.current)
+            reached("chores.swept")
         return False
 
     def _keep_going(self, name: str, turn: Callable[[], bool]) -> None:
@@ -158,12 +171,14 @@ class Runtime:
         """
 
         def failed(state: tenacity.RetryCallState) -> None:
+            self._watch.heard(name)
             error = state.outcome.exception() if state.outcome else None
-            if not isinstance(error, StoreUnreachable):
+            if not isinstance(error, StoreUnreachable | Overloaded):
                 log.error("loop.failed", loop=name, worker=self.worker, exc_info=error)
             elif not self._away:
                 self._away = True
-                log.error("store.unreachable", worker=self.worker, reason=str(error))
+                what = "store.full" if isinstance(error, Overloaded) else "store.unreachable"
+                log.error(what, worker=self.worker, reason=str(error))
 
         patiently = patience(self.stopping, errors=Exception, say=failed)
         while not self.stopping.is_set():
@@ -171,6 +186,7 @@ class Runtime:
                 busy = patiently(turn)
             except Exception:  # noqa: BLE001 - the worker's edge; `failed` has said it, and the word to stop came
                 return
+            self._watch.heard(name)
             if self._away:
                 self._away = False
                 log.info("store.back", worker=self.worker)

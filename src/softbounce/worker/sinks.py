@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 from pydantic_core import to_json
 
 from softbounce import settings
-from softbounce.errors import Overloaded
+from softbounce.errors import StoreUnreachable
 from softbounce.store import Store
 from softbounce.worker.faults import reached
 
@@ -46,14 +46,15 @@ class ToStream:
         self.stream, self._field = store.stream(key), field
 
     def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
-        """Add one entry ``id, command`` (or ``id, notice``) a message; the store's errors pass through."""
+        """Add one entry ``id, command`` (or ``id, notice``) a message; a store that is away passes through."""
         if not may_begin():
             return Handed(count=0)
-        rows = [(name, self._field, _json(body)) for name, body in messages]
         try:
-            self.stream.add(rows)
-        except Overloaded as error:  # claim and finish run when memory is full, XADD does not
-            return Handed(count=0, failure=str(error))
+            self.stream.add(self._field, [(name, _json(body)) for name, body in messages])
+        except StoreUnreachable:
+            raise
+        except Exception as error:  # noqa: BLE001 - any refusal (the key is no stream) rests, and costs no strike
+            return Handed(count=0, failure=_why(error))
         return Handed(count=len(messages))
 
 
@@ -78,8 +79,8 @@ class ToTask:
                 return Handed(count=count)
             try:
                 self._patiently(self._send, name, body)
-            except (OperationalError, OSError) as error:
-                return Handed(count=count, failure=f"{type(error).__name__}: {error}")
+            except Exception as error:  # noqa: BLE001 - any refusal (another queue type) rests, and costs no strike
+                return Handed(count=count, failure=_why(error))
             reached("handover.half")
         return Handed(count=len(messages))
 
@@ -136,6 +137,10 @@ class Rest:
     def succeeded(self) -> None:
         """Forget the failures."""
         self._failures = 0
+
+
+def _why(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _json(body: Mapping[str, object]) -> str:

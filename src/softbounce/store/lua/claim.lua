@@ -1,7 +1,8 @@
 -- claim: lease due retries, merchants in turn, the nearest deadline first, within the hand-over rate.
 -- effects  due items move from the schedule to the ready list; leased ones go back with the end of their lease as score;
 --          suppressed, cancelled, delivered, expired ones end; paused and capped ones wait on; three strikes hold
--- returns  {mode, idle (0 or 1), now, {delivery, token, record} flat for each lease, {delivery, outcome, reason} flat for each that ended}
+-- returns  {mode, idle (0 or 1), now, {delivery, token, record} flat for each lease, {delivery, outcome, reason} flat for each that ended,
+--          number of claims so far, why hand-overs must wait for a person (or "")}
 local schedule = KEYS[1] -- zset  delivery -> due, or end of lease (ms)
 local ready = KEYS[2] -- zset  merchant, deadline, delivery (by name)
 local turns = KEYS[3] -- zset  merchant with ready items -> its turn
@@ -18,9 +19,9 @@ local members = KEYS[13] -- zset  group, delivery (by name)
 local notices = KEYS[14] -- zset  notice -> due, or end of lease (ms)
 local notice_bodies = KEYS[15] -- hash  notice -> body
 local counters = KEYS[16] -- hash  outcome -> count
-local meta = KEYS[17] -- hash  now, swept, rate_left, rate_at, idle, case
+local meta = KEYS[17] -- hash  now, epoch, claims, swept, rate_left, rate_at, idle, case
 
-local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_claim ({count, per}), history (ms)
+local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_claim ({count, per}), history (ms), epoch, seen
 
 redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its end when memory is full
 -- include: clock
@@ -43,16 +44,27 @@ local function mode_of(merchant)
   return entry and cjson.decode(entry).mode or "on"
 end
 
-local swept = tonumber(redis.call("HGET", meta, "swept"))
+-- What this worker knows of the store (its epoch, a number of claims seen) tells an older state from a clock that was set.
+local swept, claims = tonumber(redis.call("HGET", meta, "swept")), redis.call("HINCRBY", meta, "claims", 1)
 redis.call("HSET", meta, "swept", now)
-if swept and now - swept > GAP and redis.call("ZCARD", schedule) + redis.call("ZCARD", ready) > 0 and mode_of("*") ~= "off" then
-  redis.call("HSET", modes, "*", cjson.encode({ mode = "off", by = "softbounce", at = now, reason = "quarantine" }))
-  open_case("incident\n\n\nquarantine\n", "", { kind = "incident", code = "quarantine", merchant = "", channel = "", detail = "" })
+local alarm = ""
+if options.epoch and options.epoch ~= redis.call("HGET", meta, "epoch") then
+  alarm = "the store lost its state: it came back empty, or is another one"
+elseif options.seen and claims <= options.seen then
+  alarm = "the store went back to an older state"
+elseif swept and now - swept > GAP and redis.call("ZCARD", schedule) + redis.call("ZCARD", ready) > 0 and mode_of("*") ~= "off" then
+  alarm = "no worker had run for over 6 h"
+end
+if alarm ~= "" then
+  if mode_of("*") ~= "off" then
+    redis.call("HSET", modes, "*", cjson.encode({ mode = "off", by = "softbounce", at = now, reason = "quarantine: " .. alarm }))
+  end
+  open_case("incident\n\n\nquarantine\n", "", { kind = "incident", code = "quarantine", merchant = "", channel = "", detail = alarm })
 end
 local mode = mode_of("*")
 if mode == "off" then
   redis.call("HSET", meta, "idle", now)
-  return { mode, 1, now, {}, {} }
+  return { mode, 1, now, {}, {}, claims, alarm }
 end
 
 -- 1. what has become due gets ready
@@ -263,4 +275,4 @@ local is_idle = #leases == 0 and #ended == 0 and #due == 0 and 1 or 0
 if is_idle == 1 then
   redis.call("HSET", meta, "idle", now)
 end
-return { mode, is_idle, now, leases, ended }
+return { mode, is_idle, now, leases, ended, claims, alarm }
