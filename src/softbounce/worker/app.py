@@ -53,6 +53,7 @@ ON_REDIS: dict[str, object] = {  # seconds
     "visibility_timeout": 60,  # kombu's own is an hour
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,  # of intervals; kombu's own two make 100 s
+    "unacked_mutex_expire": 10,  # who dies while restoring would stop it for kombu's five minutes
     "socket_timeout": 10,  # above kombu's blocking read of 1 s
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
@@ -61,8 +62,9 @@ ON_AMQP: dict[str, object] = {"confirm_publish": True}
 
 
 class App(Celery):
-    """A Celery app that carries the worker's own parts."""
+    """A Celery app that carries the worker's own parts, and takes safely from a broker on Redis."""
 
+    amqp_cls = "softbounce.worker.transport:AMQP"
     settings: Settings
     store_url: str
 
@@ -82,7 +84,13 @@ def make_app(settings: Settings) -> App:
     bound()
     app = App("softbounce", broker=broker, set_as_current=False)
     app.settings, app.store_url = settings, store_url
-    options = ON_AMQP if "amqp" in broker.partition(":")[0] else ON_REDIS
+    is_amqp = "amqp" in broker.partition(":")[0]
+
+    def bury(item: bytes) -> None:
+        """Keep what the broker's list held and kombu cannot read."""
+        app.runtime.intake.bury(item, "no Celery message")
+
+    options = ON_AMQP if is_amqp else {**ON_REDIS, "unreadable": bury}
     app.conf.update(CONFIG, broker_transport_options=options)
     app.steps["worker"].add(Loops)
     signals.setup_logging.connect(_logging, dispatch_uid="softbounce")
