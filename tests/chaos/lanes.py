@@ -126,20 +126,22 @@ class CeleryLane:
 
     def messages(self, stop: threading.Event) -> Found:
         while not stop.is_set():
-            with suppress(OSError, Connection(self.broker).connection_errors):  # type: ignore[misc]
-                with Connection(self.broker) as connection:
-                    found: list[tuple[str, dict[str, Any]]] = []
+            with (
+                suppress(OSError),
+                Connection(self.broker) as connection,
+            ):  # AMQP errors of the wire are OSErrors
+                found: list[tuple[str, dict[str, Any]]] = []
 
-                    def take(body: Any, message: Any, found=found) -> None:
-                        found.append((message.headers["id"], body[1]))
-                        message.ack()
+                def take(body: Any, message: Any, found=found) -> None:
+                    found.append((message.headers["id"], body[1]))
+                    message.ack()
 
-                    with Consumer(connection, [self._queue], callbacks=[take], prefetch_count=200):
-                        while not stop.is_set():
-                            with suppress(TimeoutError):
-                                connection.drain_events(timeout=0.1)
-                            yield from found
-                            found.clear()
+                with Consumer(connection, [self._queue], callbacks=[take], prefetch_count=200):
+                    while not stop.is_set():
+                        with suppress(TimeoutError):
+                            connection.drain_events(timeout=0.1)
+                        yield from found
+                        found.clear()
 
     def waiting(self) -> int:
         with Connection(self.broker) as connection:

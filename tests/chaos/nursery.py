@@ -131,7 +131,7 @@ class Nursery:
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        self._process = subprocess.Popen(  # noqa: S603 - our own words
+        self._process = subprocess.Popen(
             [sys.executable, "-P", __file__, *preload],
             env={**os.environ, **(env or {}), "PYTHONPATH": path},
             stdin=subprocess.PIPE,

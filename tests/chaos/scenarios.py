@@ -13,7 +13,7 @@ from .nursery import Nursery
 from .rig import Rig
 
 
-class Skipped(Exception):  # noqa: N818 - no error: the machine lacks what the fault needs
+class Skipped(Exception):
     """The fault cannot be made here; the sentence says why."""
 
 

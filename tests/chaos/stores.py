@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from softbounce.store import Store
 from tests import servers
+
+from softbounce.store import Store
 
 from .rig import Rig
 from .scenarios import Bench, Skipped, scenario
@@ -154,7 +155,7 @@ class Clock:
 @scenario("the disk full, and free again", times=3)
 def disk_full(bench: Bench) -> None:
     """The store refuses writes (MISCONF): nothing is acknowledged, and all goes on by itself."""
-    with _small_disk(bench.folder / "disk", megabytes=48) as disk, servers.plain(disk / "store") as server:
+    with _small_disk(bench.folder / "disk", megabytes=48) as disk, servers.plain(disk / "store") as server:  # noqa: SIM117
         with bench.rig(server.url) as rig:
             rig.worker()
             rig.worker()
@@ -177,12 +178,12 @@ def disk_full(bench: Bench) -> None:
 def _small_disk(folder: Path, *, megabytes: int) -> Iterator[Path]:
     folder.mkdir()
     options = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(options, check=False, capture_output=True).returncode:  # noqa: S603
+    if os.geteuid() or subprocess.run(options, check=False, capture_output=True).returncode:
         raise Skipped("a small disk needs root and mount(8)")
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "-l", str(folder)], check=False)  # noqa: S603, S607
+        subprocess.run(["umount", "-l", str(folder)], check=False)  # noqa: S607
 
 
 def _fill(path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Self
 
 
 class Wire:
-    """Listens on a port of its own and passes everything on to another one. ``mode`` says how:
+    """Listens on a port of its own and passes everything on to another one; ``mode`` says how.
 
     pass; hole (bytes of both sides vanish); stall (nothing is read any more); deaf (calls arrive, replies
     vanish); slow (each piece takes 200 ms). Only ``pass`` and ``slow`` leave a connection that can go on.
@@ -68,7 +68,7 @@ class Wire:
     ) -> None:
         with suppress(OSError):
             while True:
-                while self.mode == "stall":
+                while self.mode == "stall":  # noqa: ASYNC110 - another thread sets it
                     await asyncio.sleep(0.02)
                 data = await reader.read(65536)
                 if not data:

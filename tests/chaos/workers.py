@@ -2,9 +2,11 @@
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests import servers
 
 from softbounce.worker.faults import POINTS
-from tests import servers
 
 from .lanes import CeleryLane
 from .nursery import Child
@@ -91,10 +93,9 @@ def _at_point(bench: Bench, url: str, place: int, point: str) -> None:
         options["intake"] = CeleryLane(bench.amqp or "")
         options["intake"].clear()
     with bench.rig(url, namespace=f"p{place}", place=place, **options) as rig:
-        for nth in range(1, 1 + bench.times(3)):
-            nth = 1 if point.startswith("stop.") else nth
+        for turn in range(1, 1 + bench.times(3)):
+            nth = 1 if point.startswith("stop.") or point == "intake.taken_over" else turn
             if point == "intake.taken_over":
-                nth = 1
                 rig.send(rig.world.messages(8))
                 die(rig, rig.worker(SOFTBOUNCE_FAULT="intake.read:1"), "intake.read")
             loading = rig.load(seconds=1.6, rate=24, chunk=4)
@@ -181,8 +182,7 @@ def _zombie_at(bench: Bench, url: str, place: int, point: str) -> None:
 
 def is_stopped(worker: Child) -> bool:
     """Whether a process is frozen."""
-    with open(f"/proc/{worker.pid}/stat", encoding="ascii") as stat:
-        return stat.read().rpartition(")")[2].split()[0] == "T"
+    return Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 @scenario("a poisonous delivery and a poisonous report", times=6)

@@ -116,7 +116,7 @@ def _store(store: Store) -> Iterator[Finding]:
         yield (
             Level.FAULT,
             (
-                f"the store uses {facts.memory_share:.0%} of maxmemory: reports are refused above {FULL:.0%}. "
+                f"the store uses {facts.memory_share:.0%} of maxmemory, and refuses reports above {FULL:.0%}. "
                 "Let workers drain it, or raise it: CONFIG SET maxmemory"
             ),
         )
@@ -144,8 +144,7 @@ def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:
             which = "ahead of" if ahead > 0 else "behind"
             yield (
                 Level.WARN,
-                f"the clock of {name} is {span(abs(ahead))} {which} the store's: set it by NTP. Retries leave "
-                "by the store's clock",
+                f"the clock of {name} is {span(abs(ahead))} {which} the store's, which alone counts: set it",
             )
     if all(target.type == "log" for target in policy.notify):
         yield (

@@ -24,7 +24,7 @@ FIXED = (
     "workers",  # hash    worker -> what it last said; swept
     "policies",  # hash    revision -> file and name; swept
     "audit",  # stream  entries, trimmed by age on each write
-    "meta",  # hash    key, epoch, now, claims, swept, rate_left, rate_at, idle, case, dead_letter_bytes, cursors
+    "meta",  # hash    key, epoch, now, claims, swept, idle, rate_*, case, dead_letter_bytes, cursor_*
 )
 """Permanent keys. Whatever else is under the tag has a TTL (dedupe markers)."""
 

@@ -46,7 +46,7 @@ class ToStream:
         self.stream, self._field = store.stream(key), field
 
     def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
-        """Add one entry ``id, command`` (or ``id, notice``) a message; a store that is away passes through."""
+        """Add one entry ``id, command`` (or ``id, notice``) a message; an absent store passes through."""
         if not may_begin():
             return Handed(count=0)
         try:
