@@ -739,7 +739,7 @@ def test_the_doctor_is_content_with_a_store_a_policy_and_a_worker(desk):
 
     assert desk.run("doctor").exit_code == 0
     assert any("1 of 1 workers" in text for text in found["ok"])
-    assert any("stock Celery transport" in text for text in found["warn"])
+    assert any("taken from Redis in one step" in text for text in found["ok"])
     assert any("log alone" in text for text in found["warn"])
 
 
