@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,8 +26,9 @@ COLUMNS = (
     "evidence",
 )
 _NEVER = 10**14  # ms, the year 5138: Lua writes a longer number as 1e+14, and would read 1
-# what starts a formula; the full-width forms do too
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - meant as they are
+# What a spreadsheet may take for a formula, also behind blanks; the full-width forms start one, too.
+# Apostrophes count as well, so that taking one off again gives back what was there.
+_FORMULA = re.compile(r"[\s'\ufeff]*[=+\-@＝＋－＠]|[\t\r\n]")  # noqa: RUF001 - meant as they are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +92,7 @@ def write_rows(
             name: " ".join(value) if isinstance(value, list) else "" if value is None else str(value)
             for name, value in row.items()
         }
-        writer.writerow(
-            {name: f"'{cell}" if cell.startswith(_FORMULA) else cell for name, cell in cells.items()}
-        )
+        writer.writerow({name: f"'{cell}" if _FORMULA.match(cell) else cell for name, cell in cells.items()})
         count += 1
     return count
 
@@ -119,7 +119,7 @@ def read_rows(file: IO[str], *, form: str) -> Iterator[dict[str, Any]]:
 
 
 def _unquoted(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
 
 
 def moment(value: object, path: str) -> int | None:
