@@ -69,7 +69,7 @@ def consume(broker: str, done: str, *, safe: bool) -> int:
         os.write(history, b"%d\n" % number)
         time.sleep(0.002)
 
-    signals.worker_ready.connect(lambda **_: print("READY"), weak=False)  # noqa: T201 - read by who started us
+    signals.worker_ready.connect(lambda **_: print("READY"), weak=False)
     worker = app.Worker(
         hostname=f"{os.getpid()}@lane", loglevel="INFO", quiet=True, without_gossip=True, without_mingle=True
     )
@@ -298,4 +298,4 @@ if __name__ == "__main__":
     seeds = [int(word) for word in sys.argv[1:] if word.isdigit()] or [1]
     for seed in seeds:
         outcome = run(seed, safe=not stock, kills=20 if stock else 100, cuts=5 if stock else 15)
-        print(json.dumps(dict(_words(outcome))))  # noqa: T201 - its one line of output
+        print(json.dumps(dict(_words(outcome))))

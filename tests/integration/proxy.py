@@ -4,18 +4,22 @@ import contextlib
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 
 class Door:
-    """Listens on a port of its own and passes all to a server's socket; one thread a connection."""
+    """Listens on a port of its own and passes all to a server's socket or port; one thread a connection."""
 
-    def __init__(self, server: Path) -> None:
+    def __init__(self, server: Path | tuple[str, int], *, scheme: str = "redis", path: str = "/0") -> None:
         self._server = server
+        self._away = ""
+        self.delay = 0.0  # s before each call is passed
+        self._passing: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}{path}"
         self._words: bytes | None = None
         self._what = ""
         self._opened = threading.Event()
@@ -43,9 +47,20 @@ class Door:
         """Cut the connection between the next call that holds ``words`` and its reply."""
         self._watch(words, "cut")
 
+    def refuse(self) -> None:
+        """End every connection and take no new one, as a server that died."""
+        self._away = "refuse"
+        for side in tuple(self._passing):
+            with contextlib.suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
+
+    def swallow(self) -> None:
+        """Take every byte and answer none, as a server behind a cut cable."""
+        self._away = "swallow"
+
     def open(self) -> None:
-        """Let through what is kept, and keep nothing more."""
-        self._words = None
+        """Let through what is kept, and keep nothing more; what was swallowed stays lost."""
+        self._words, self._away = None, ""
         self._opened.set()
 
     def _watch(self, words: str, what: str) -> None:
@@ -60,11 +75,18 @@ class Door:
                 threading.Thread(target=self._pass, args=(client,), daemon=True).start()
 
     def _pass(self, client: socket.socket) -> None:
-        with client, socket.socket(socket.AF_UNIX) as server, contextlib.suppress(OSError):
-            server.connect(str(self._server))
+        family = socket.AF_UNIX if isinstance(self._server, Path) else socket.AF_INET
+        with client, socket.socket(family) as server, contextlib.suppress(OSError):
+            if self._away == "refuse":
+                return
+            server.connect(str(self._server) if isinstance(self._server, Path) else self._server)
+            self._passing |= {client, server}
             awaits = ""
             for source, data in _read(client, server):
+                if self._away == "swallow":
+                    continue
                 if source is client:
+                    time.sleep(self.delay)
                     if self._words and self._words in data:
                         self._words, awaits = None, self._what
                     if awaits == "call":

@@ -116,8 +116,8 @@ def _store(store: Store) -> Iterator[Finding]:
         yield (
             Level.FAULT,
             (
-                f"the store uses {facts.memory_share:.0%} of maxmemory, and refuses reports above {FULL:.0%}. "
-                "Let workers drain it, or raise it: CONFIG SET maxmemory"
+                f"the store uses {facts.memory_share:.0%} of maxmemory: reports are refused above {FULL:.0%}."
+                " Let workers drain it, or raise it: CONFIG SET maxmemory"
             ),
         )
 
@@ -138,14 +138,12 @@ def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:
         if (silent := now - entry["at"]) > SILENT:
             yield (
                 Level.WARN,
-                f"worker {name} was last heard of {span(silent)} ago: stopped, frozen or cut off?",
+                f"worker {name} was heard of {span(silent)} ago: stopped, frozen or cut off?",
             )
         if not store.clock()[1] and abs(ahead := entry.get("clock", entry["at"]) - entry["at"]) > MINUTE:
             which = "ahead of" if ahead > 0 else "behind"
-            yield (
-                Level.WARN,
-                f"the clock of {name} is {span(abs(ahead))} {which} the store's, which alone counts: set it",
-            )
+            text = f"the clock of {name} is {span(abs(ahead))} {which} the store's: retries obey the store's"
+            yield Level.WARN, f"{text}, logs show the worker's. Set both by NTP"
     if all(target.type == "log" for target in policy.notify):
         yield (
             Level.WARN,

@@ -96,7 +96,7 @@ class EventStream:
             return self._read(consumer, count=count, block_ms=block_ms)
 
     def make_group(self) -> None:
-        """Make the consumer group and the stream unless they exist; a full store makes none, so look first."""
+        """Make the consumer group and the stream unless they exist; a full store makes none."""
         with reaching():
             if self._client.exists(self.key) and any(
                 group["name"] == GROUP.encode() for group in self._client.xinfo_groups(self.key)
@@ -228,7 +228,7 @@ class OutStream:
         self._add = Script("add")
 
     def add(self, field: str, rows: Sequence[tuple[str, str]]) -> None:
-        """Append ``field`` with JSON for each (id, JSON) row: all or none; also when memory is full."""
+        """Append ``field`` with the JSON of each (id, JSON): all, or none; also when memory is full."""
         with reaching():
             self._add(self._client, self._keys, [field, *chain.from_iterable(rows)], more=(self.key,))
 

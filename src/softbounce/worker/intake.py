@@ -51,7 +51,7 @@ class Intake:
     ) -> None:
         """Take over what another worker has read, and not acknowledged for two leases (ms).
 
-        ``heard`` is called whenever the store has said why it does not take a batch.
+        ``heard`` is called whenever the store has answered.
         """
         self.taken: Counter[str] = Counter()  # by outcome, since this worker started
         self._store, self._policies, self._worker = store, policies, worker
@@ -61,6 +61,7 @@ class Intake:
         self._ahead: tuple[list[Entry], int] | None = None  # read, and not yet decided
         self._lease = lease
         self._reclaim_at = 0.0
+        self._heard = heard
         self._patiently = patience(stopping, say=lambda _: heard())
         self._made_again = 0
 
@@ -140,6 +141,7 @@ class Intake:
         idle = TAKE_OVER_VIRTUAL if is_virtual else 2 * self._lease
         while entries := self._store.events.reclaim(self._worker, idle_ms=idle, count=1):
             reached("intake.taken_over")
+            self._heard()
             policy = self._policies.current
             entry = entries[0]
             if entry.deliveries > STRIKES:

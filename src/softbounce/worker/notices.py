@@ -1,7 +1,9 @@
 """What the pipeline and people are told: each notice to the pipeline, escalations to people's targets too."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 
 from celery import Celery
 
@@ -12,7 +14,7 @@ from softbounce.store import Notice, Store
 from softbounce.telemetry import get_logger
 from softbounce.worker.faults import reached
 from softbounce.worker.reload import PolicyInForce
-from softbounce.worker.sinks import Rest, Sink, open_sink, trim
+from softbounce.worker.sinks import LAST_START, Rest, Sink, open_sink, trim
 
 log = get_logger()
 
@@ -33,9 +35,19 @@ class Notices:
     """Tells what is to be told, each notice under one id; what a receiver does not take waits. One thread."""
 
     def __init__(
-        self, store: Store, policies: PolicyInForce, *, config: Settings, app: Celery, rng: random.Random
+        self,
+        store: Store,
+        policies: PolicyInForce,
+        *,
+        config: Settings,
+        app: Celery,
+        rng: random.Random,
+        heard: Callable[[], None] = lambda: None,
     ) -> None:
+        """``heard`` is called before each notice leaves."""
         self._store, self._policies, self._config, self._app, self._rng = store, policies, config, app, rng
+        self._heard = heard
+        self._last_start = 0.0  # no notice of a batch leaves later: others hold it then
         self._receivers: dict[settings.Sink, Receiver] = {}
 
     def turn(self) -> bool:
@@ -43,6 +55,7 @@ class Notices:
         pipeline = self._receiver(notice_sink(self._config.sink, stream=self._store.keys.stream("notices")))
         if not pipeline.rest.is_over:
             return False
+        self._last_start = monotonic() + LAST_START * self._config.lease / 1000
         notices = self._store.notices.claim(limit=BATCH, lease=self._config.lease)
         if notices:
             reached("notices.claimed")
@@ -83,7 +96,7 @@ class Notices:
         news = [notice for notice in notices if notice.id not in receiver.told]
         if not news or not receiver.rest.is_over:
             return {notice.id for notice in news}
-        handed = receiver.sink.deliver([(notice.id, notice.body) for notice in news], lambda: True)
+        handed = receiver.sink.deliver([(notice.id, notice.body) for notice in news], self._may_begin)
         receiver.told.update(notice.id for notice in news[: handed.count])
         if handed.failure:
             delay = receiver.rest.failed()
@@ -97,6 +110,10 @@ class Notices:
         else:
             receiver.rest.succeeded()
         return {notice.id for notice in news[handed.count :]}
+
+    def _may_begin(self) -> bool:
+        self._heard()
+        return monotonic() < self._last_start
 
     def _receiver(self, target: settings.Sink) -> Receiver:
         if target not in self._receivers:

@@ -16,7 +16,7 @@ from softbounce.telemetry import get_logger
 from softbounce.worker.faults import reached
 from softbounce.worker.patience import patience
 from softbounce.worker.reload import PolicyInForce
-from softbounce.worker.sinks import Rest, Sink, trim
+from softbounce.worker.sinks import LAST_START, Rest, Sink, trim
 
 log = get_logger()
 
@@ -28,7 +28,6 @@ ENDED = {  # outcome -> event name, where it differs from "retry.cancelled"
     "observed": "retry.observed",
 }
 LOGGED_SINGLY = 100  # hand-overs of a batch; a larger one has one line in the log
-LAST_START = 0.8  # of a lease; no hand-over begins later, by our own monotonic clock
 AT_ONCE = 1.0  # s that one batch may leave for; then the store is asked again whether anything may (mode off)
 MEMORY = 10.0  # s of claims that a store may lose in a failover or a power cut without an alarm
 

@@ -13,7 +13,7 @@ import tenacity
 from celery import Celery
 
 from softbounce.errors import Overloaded, StoreUnreachable, TryAgain
-from softbounce.settings import LEASE, Settings
+from softbounce.settings import Settings
 from softbounce.store import Store
 from softbounce.telemetry import get_logger
 from softbounce.worker.faults import reached
@@ -54,7 +54,7 @@ class Runtime:
             settings.sink, store=self.store, app=app, field="command", timeout=settings.handover_timeout
         )
         self._watch = Watch(  # one hand-over may take up to half a lease, and is tried again for a quarter
-            limit=max(DEAF, settings.lease // 1000 if settings.lease > LEASE else 0),
+            limit=max(DEAF, settings.lease // 1000),
             worker=self.worker,
             stopping=self.stopping,
         )
@@ -76,7 +76,14 @@ class Runtime:
             stopping=self.stopping,
             heard=partial(self._watch.heard, "pump"),
         )
-        self.notices = Notices(self.store, self.policies, config=settings, app=app, rng=rng)
+        self.notices = Notices(
+            self.store,
+            self.policies,
+            config=settings,
+            app=app,
+            rng=rng,
+            heard=partial(self._watch.heard, "notices"),
+        )
         self._virtual = self.store.clock()[1]
         self._reload_asked = threading.Event()
         self._every_second, self._every_5_seconds, self._every_minute = Every(1), Every(5), Every(60)

@@ -18,6 +18,7 @@ from softbounce.worker.faults import reached
 
 Message = tuple[str, Mapping[str, object]]  # id, body
 MayBegin = Callable[[], bool]  # false once the lease is nearly over, or the worker stops
+LAST_START = 0.8  # of a lease; nothing leaves later, by our own monotonic clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class ToStream:
         self.stream, self._field = store.stream(key), field
 
     def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
-        """Add one entry ``id, command`` (or ``id, notice``) a message; an absent store passes through."""
+        """Add one entry ``id, command`` (or ``id, notice``) a message; raises ``StoreUnreachable``."""
         if not may_begin():
             return Handed(count=0)
         try:
