@@ -153,6 +153,9 @@ def _complete(message: _Message, verdict: Verdict, *, dead: Counter[str], blocke
         if not any(_names(raw, ref) for raw in dead):
             verdict.lost.append(f"{ref}: its report is no dead letter")
         return
+    if message.ends == "ran":
+        verdict.lost += [] if message.ids else [f"{ref} never ran"]
+        return
     if end is None:
         verdict.lost.append(f"{ref}: told to be stored, and the store knows nothing of it")
         return
@@ -162,6 +165,9 @@ def _complete(message: _Message, verdict: Verdict, *, dead: Counter[str], blocke
         verdict.innocent.append(f"{ref} is held as a crash loop")
         return
     if message.ends in ("person", "cancelled"):
+        wanted = "suppressed" if message.ends == "person" else "cancelled"
+        if not message.ids and end["outcome"] != wanted:
+            verdict.lost.append(f"{ref}: a person's word, and it is {_said(end)}")
         return  # how far it came before that is the person's affair; `forbidden` judges what came after
     missing = [n for n in range(1, message.sends + 1) if n not in message.ids]
     verdict.lost += [f"{ref}: resend {n} of {message.sends} never came ({_said(end)})" for n in missing]

@@ -70,6 +70,7 @@ class Rig:
         self._outbox: queue.Queue[tuple[int, str, bytes]] = queue.Queue()
         self._event = place * 100_000
         self._sending = 0
+        self._kept: list[tuple[str, bytes]] | None = None
         self._stop = threading.Event()
         self._acted: set[str] = set()
         self.threads = [threading.Thread(target=loop, daemon=True) for loop in (self._publish, self._receive)]
@@ -115,6 +116,18 @@ class Rig:
                 self._put(ref, raw)
             count += 1
         return count
+
+    def keep(self, ref: str, raws: list[bytes]) -> None:
+        """Keep reports for ``send_kept``; the pipeline's answers are kept too from now on."""
+        self._kept = (self._kept or []) + [(ref, raw) for raw in raws]
+
+    def send_kept(self, *, shuffle: bool) -> None:
+        """Report all that was kept, in any order."""
+        kept = list(self._kept or [])
+        if shuffle:
+            self.rng.shuffle(kept)
+        for ref, raw in kept:
+            self._queue(ref, raw)
 
     def load(self, *, seconds: float, rate: float, chunk: int = 20) -> threading.Thread:
         """Report messages at a steady pace in the background; join the thread."""
@@ -236,6 +249,11 @@ class Rig:
     # --- the producer and the pipeline --------------------------------------------------------------------
 
     def _put(self, ref: str, raw: bytes) -> None:
+        if self._kept is not None:
+            self._kept.append((ref, raw))
+        self._queue(ref, raw)
+
+    def _queue(self, ref: str, raw: bytes) -> None:
         self._event += 1
         self._outbox.put((self._event, ref, raw))
 

@@ -18,6 +18,7 @@ defaults:
   soft_bounce: {escalate_at: 3, within: 30d, apart: 1h, then: notify}
 codes:
   SMS_EXPIRED: {do: retry, fault: recipient}
+  SMS_SLOW: {do: retry, fault: recipient, retry: {delays: [6s]}}
   PROVIDER_ERROR: {do: retry, fault: provider}
   INVALID_MOBILE_NUMBER: {do: suppress, fault: recipient}
   PLACEHOLDER_ERROR: {do: hold, fault: message}
@@ -58,6 +59,7 @@ class World:
 
     def __init__(self, rng: random.Random, *, plans=PLANS, place: int = 0) -> None:
         self.rng = rng
+        self.text = "as the operator says"
         self.fates: dict[str, tuple[Plan, str]] = {}
         self._plans = [plan for _, plan in plans]
         self._shares = [share for share, _ in plans]
@@ -100,7 +102,7 @@ class World:
         self, ref: str, to: str, code: str, *, resend: str | None = None, at: datetime | None = None
     ) -> bytes:
         """Return one failure report."""
-        error = {"type": "SEND_ERROR", "reasonCode": code, "details": {"message": "as the operator says"}}
+        error = {"type": "SEND_ERROR", "reasonCode": code, "details": {"message": self.text}}
         return self._bytes("MESSAGE_NOT_DELIVERED", ref, to, error, resend=resend, at=at)
 
     def _bytes(self, kind: str, ref: str, to: str, error: Any, *, resend=None, at=None) -> bytes:
