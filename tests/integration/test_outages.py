@@ -106,7 +106,7 @@ def doctor(url: str, *words: str, **settings: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_store_that_is_away_is_not_ready_and_no_reason_to_restart(
+def test_a_store_that_is_away_is_not_ready_and_no_reason_to_restart(  # noqa: PLR0917 - fixtures
     impatient: Start, server: Embedded, store: Store, broker: Door, producer: Celery, commands: Commands
 ):
     """Nothing is acknowledged or handed over; RabbitMQ has its message back; all goes on by itself."""
@@ -164,27 +164,23 @@ def test_a_loop_that_hangs_ends_the_process(impatient: Start, server: Embedded, 
     assert worker.logged("worker.deaf")[0]["loop"] == "chores"
 
 
-def test_a_broker_that_goes_costs_no_attempt_and_no_strike(
+def test_a_broker_that_goes_costs_no_attempt_and_no_strike(  # noqa: PLR0917 - fixtures
     start: Start, store: Store, report: Report, broker: Door, producer: Celery, client: redis.Redis
 ):
-    """Retries wait through more failures than a crash loop has; the stream goes on, Celery comes back."""
+    """Retries wait, each failure clears the strike of its claim; the stream goes on, Celery comes back."""
     worker = start(broker_url=broker.url, resend_to=SINK)
     report(failed("m1"))
     broker.refuse()
     store.set_now(START + 3 * HOUR)
-    until(lambda: len(worker.logged("handover.failed")) >= 2)
-    for minute in range(1, 3):
-        store.set_now(START + 3 * HOUR + minute * 60_000)
-        until(lambda n=minute + 2: len(worker.logged("handover.failed")) >= n, seconds=30)
+    until(lambda: worker.logged("handover.failed"))
+    until(lambda: "sink" in str(client.hgetall("{sb:default}:deliveries")))  # the lease is finished, too
     (answer,) = report(failed("m2"))
     record = str(client.hgetall("{sb:default}:deliveries"))
     meanwhile = store.counters()
     broker.open()
     producer.send_task("softbounce.report", args=[failed("m3")], queue="softbounce")
-    for later in range(1, 12):  # the last failure has put it back by its own rest
-        store.set_now(START + 3 * HOUR + (5 + later) * 60_000)
-        if until(lambda: store.counters().get("handed_over"), seconds=20):
-            break
+    store.set_now(START + 3 * HOUR + 120_000)
+    until(lambda: store.counters().get("handed_over"))
     until(lambda: store.counters().get("scheduled") == 3, seconds=30)
 
     assert answer["outcome"] == "scheduled"
@@ -194,7 +190,7 @@ def test_a_broker_that_goes_costs_no_attempt_and_no_strike(
 
 
 @pytest.mark.parametrize("sink", ["stream", "celery"])
-def test_a_sink_that_refuses_rests_and_recovers(
+def test_a_sink_that_refuses_rests_and_recovers(  # noqa: PLR0917 - fixtures
     start: Start, store: Store, report: Report, amqp_url: str, client: redis.Redis, sink: str
 ):
     """A key that is no stream, a queue of another type: no strike, the intake goes on, mending it is enough."""
@@ -249,7 +245,10 @@ def test_a_full_store_refuses_producers_and_drains(
     worker.stop()
     store.events.publish([json.dumps(failed(f"u{n}", "INVALID_MOBILE_NUMBER")).encode() for n in range(100)])
     store.set_now(START + 3 * HOUR)  # a full store would take no new time
-    client.set("ballast", "x" * 3_000_000)
+    before = client.info("memory")["used_memory"]
+    with redis.Redis.from_url(server.url) as another:  # its buffers end with it
+        another.set("ballast", "x" * 3_000_000)
+    until(lambda: client.info("memory")["used_memory"] < before + 3_500_000)
     client.config_set("maxmemory", int(client.info("memory")["used_memory"] * 0.98))
     with closing(Store.open(server.url)) as other, pytest.raises(Overloaded):
         other.events.publish([b"{}"])
@@ -274,7 +273,7 @@ def test_a_full_store_refuses_producers_and_drains(
     assert report(failed("late"))[0]["outcome"] == "scheduled"
 
 
-def test_a_store_that_cannot_write_to_its_disk_counts_as_away(tmp_path: Path, impatient: Start, policy: Path):
+def test_a_store_that_cannot_write_to_its_disk_counts_as_away(tmp_path: Path, impatient: Start):
     """MISCONF: nothing is taken, the doctor names the disk, and it goes on once the disk does."""
     data = tmp_path / "disk"
     data.mkdir()
@@ -295,9 +294,9 @@ def test_a_store_that_cannot_write_to_its_disk_counts_as_away(tmp_path: Path, im
                 ready, alive, faults = (doctor(url, *flag) for flag in (["--ready"], ["--alive"], []))
                 plain.config_set("stop-writes-on-bgsave-error", "no")
                 store.events.publish([json.dumps(failed("m1")).encode()])
-                taken = until(lambda: store.counters().get("scheduled") == 1)
+                taken = until(lambda: sum(store.counters().values()) == 1)
         finally:
-            process.terminate()
+            process.kill()  # it cannot save, so it would not end in order
 
     assert (ready[0], alive[0]) == (4, 0)
     assert faults[0] == 1
@@ -315,12 +314,15 @@ def test_a_store_that_forbids_it_says_what_to_mend(
 ):
     """No permission, another password: the worker waits as for a store that is away, with a sentence."""
     client.execute_command("ACL", "SETUSER", "app", "on", ">word", "~*", "&*", "+@all", *rules)
-    with Door(server.socket) as door, closing(Store.open(door.url.replace("//", "//app:word@"))) as store:
-        with pytest.raises(StoreUnreachable, match=says):
-            store.require_writable()
+    with (
+        Door(server.socket) as door,
+        closing(Store.open(door.url.replace("//", "//app:word@"))) as store,
+        pytest.raises(StoreUnreachable, match=says),
+    ):
+        store.require_writable()
 
 
-def test_a_lost_store_waits_for_a_person(
+def test_a_lost_store_waits_for_a_person(  # noqa: PLR0917 - fixtures
     start: Start, server: Embedded, store: Store, report: Report, client: redis.Redis, commands: Commands
 ):
     """Blocks and payments are gone with it: alarm, case, the doctor's fault, and nothing leaves until mode on."""
@@ -370,9 +372,7 @@ def test_a_message_that_kills_each_worker_is_buried(
     assert "crash loop: delivered 4 times" in letter["reason"]
 
 
-def test_mode_off_stops_what_is_already_claimed(
-    start: Start, store: Store, broker: Door, report: Report, client: redis.Redis, capsys
-):
+def test_mode_off_stops_what_is_already_claimed(start: Start, store: Store, broker: Door, capsys):
     """From the word to the last hand-over at most two seconds, with hundreds due and a broker that takes its time."""
     store.events.publish([json.dumps(failed(f"m{n}")).encode() for n in range(3000)])
     broker.delay = 0.01

@@ -247,7 +247,7 @@ class OutStream:
         A stream that nobody reads with a group is trimmed by age alone.
         """
         with reaching():
-            if not self._client.exists(self.key):
+            if self._client.type(self.key) != b"stream":  # not made yet, or a mistake that its sink reports
                 return 0
             oldest = _ms(before)
             groups = self._client.xinfo_groups(self.key)

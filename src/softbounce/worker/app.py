@@ -48,6 +48,7 @@ CONFIG: dict[str, object] = {
     "control_queue_durable": True,  # newer ones refuse what is neither; it expires 10 s after its worker
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
+    "broker_channel_error_retry": True,  # such as a broker that is full: it ends no worker
 }
 ON_REDIS: dict[str, object] = {  # seconds
     "visibility_timeout": 60,  # kombu's own is an hour

@@ -87,8 +87,8 @@ class Runtime:
         self._virtual = self.store.clock()[1]
         self._reload_asked = threading.Event()
         self._every_second, self._every_5_seconds, self._every_minute = Every(1), Every(5), Every(60)
-        self._second_half = Every(1)
-        self._away = False
+        self._every_sweep = Every(1)
+        self._away: set[str] = set()  # loops that the store refuses
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -165,7 +165,7 @@ class Runtime:
             self.pump.trim(before=before)
             self.notices.trim(before=before)
             self.store.events.forget_consumers(idle_ms=GONE)
-        if self._second_half.is_due():  # last: a full store may refuse it, and must not stop the others
+        if self._every_sweep.is_due():
             self.store.sweep(policy=self.policies.current)
             reached("chores.swept")
         return False
@@ -182,8 +182,11 @@ class Runtime:
             error = state.outcome.exception() if state.outcome else None
             if not isinstance(error, StoreUnreachable | Overloaded):
                 log.error("loop.failed", loop=name, worker=self.worker, exc_info=error)
-            elif not self._away:
-                self._away = True
+            elif name not in self._away:
+                is_news = not self._away
+                self._away.add(name)
+                if not is_news:
+                    return
                 what = "store.full" if isinstance(error, Overloaded) else "store.unreachable"
                 log.error(what, worker=self.worker, reason=str(error))
 
@@ -194,9 +197,10 @@ class Runtime:
             except Exception:  # noqa: BLE001 - the worker's edge; `failed` has said it, and the word to stop came
                 return
             self._watch.heard(name)
-            if self._away:
-                self._away = False
-                log.info("store.back", worker=self.worker)
+            if name in self._away:
+                self._away.remove(name)
+                if not self._away:
+                    log.info("store.back", worker=self.worker)
             if not busy:
                 self.stopping.wait(IDLE_VIRTUAL if self._virtual else IDLE)
 
