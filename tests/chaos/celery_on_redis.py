@@ -8,7 +8,10 @@ from .scenarios import Bench, scenario
 @scenario("Celery on Redis, our transport: kills and cuts", times=115)
 def celery_on_redis(bench: Bench) -> None:
     """A message is recorded as taken in the same step that takes it."""
-    lane(bench.history, run(bench.rng.randrange(1000), kills=bench.times(100), cuts=bench.times(15), safe=True, seconds=60))
+    lane(
+        bench.history,
+        run(bench.rng.randrange(1000), kills=bench.times(100), cuts=bench.times(15), safe=True, seconds=60),
+    )
 
 
 def lane(history: History, outcome: dict) -> None:

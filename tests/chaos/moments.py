@@ -106,7 +106,9 @@ def store_clock(bench: Bench) -> None:
                     rig.pause(1.0, 1.5)
                 path.write_text("+0\n")
             rig.until(lambda: rig.store.control.modes()[0].mode == "off", "the step of 30 d stops all")
-            rig.store.control.set_mode("on", reason="the clock is right again", actor="chaos", now=rig.store.now())
+            rig.store.control.set_mode(
+                "on", reason="the clock is right again", actor="chaos", now=rig.store.now()
+            )
             loading.join()
 
 

@@ -22,7 +22,10 @@ def a_persons_word(bench: Bench) -> None:
     with servers.plain(bench.folder / "store") as server, bench.rig(server.url) as rig:
         rig.worker()
         loading = rig.load(seconds=6, rate=60)
-        waiting = [rig.world.message(Plan(sends=1, ends=("person", "cancelled")[n % 2], code="SMS_SLOW")) for n in range(count)]
+        waiting = [
+            rig.world.message(Plan(sends=1, ends=("person", "cancelled")[n % 2], code="SMS_SLOW"))
+            for n in range(count)
+        ]
         rig.send(waiting)
         rig.until(lambda: rig.backlog == 0, "all reports are stored")
         for number, (ref, plan, to, _) in enumerate(waiting):
@@ -52,7 +55,9 @@ def mode_off(bench: Bench) -> None:
                 _command(rig, "mode", "off", "--reason", "wrong template")
                 returned = time.time()
                 rig.pause(SOON, SOON + 0.5)
-                rig.history.add("silence", since=returned + SOON, until=round(time.time(), 3), why="mode is off")
+                rig.history.add(
+                    "silence", since=returned + SOON, until=round(time.time(), 3), why="mode is off"
+                )
             got = [line["t"] for line in rig.history.lines if line["k"] == "got"]
             latest.append(round(max(got) - returned, 2))
             _command(rig, "mode", "on", "--reason", "mended")
@@ -76,7 +81,9 @@ def policy_reload(bench: Bench) -> None:
             with rig.fault("a new policy file"):
                 match number % 4:
                     case 0:
-                        rig.policy.write_text(POLICY.replace("delays: [1s", f"delays: [{1 + number % 2}s") + f"# {number}\n")
+                        rig.policy.write_text(
+                            POLICY.replace("delays: [1s", f"delays: [{1 + number % 2}s") + f"# {number}\n"
+                        )
                     case 1:
                         rig.policy.write_text(POLICY.replace("do: retry", "do: sometimes"))
                     case 2:

@@ -80,8 +80,7 @@ class Store:
                 fingerprint = _fingerprint(self._given_key)
                 own, known = cast("list[bytes | None]", self._client.hmget(meta, ["key", "key_fingerprint"]))
                 if own is None and known is None:  # read first: a mistaken key must leave no trace
-                    self._client.hsetnx(meta, "key_fingerprint", fingerprint)
-                    known = cast("bytes | None", self._client.hget(meta, "key_fingerprint"))
+                    known = self._found("key_fingerprint", fingerprint)
                 if own is not None or known is None or known.decode() != fingerprint:
                     msg = (
                         "SOFTBOUNCE_PII_KEY is not the key this store was written with: "
@@ -93,9 +92,8 @@ class Store:
                 msg = "this store was written with a key of its own: set SOFTBOUNCE_PII_KEY to it"
                 raise WrongKey(msg)
             if (kept := cast("bytes | None", self._client.hget(meta, "key"))) is not None:
-                return kept  # read first: a full store takes no write, and may_send needs none
-            self._client.hsetnx(meta, "key", secrets.token_bytes(32))
-            return cast("bytes", self._client.hget(meta, "key"))
+                return kept
+            return self._found("key", secrets.token_bytes(32))
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -164,9 +162,12 @@ class Store:
         """Return the store's birth mark, made once; a worker that finds another later knows of lost state."""
         meta = self.keys.fixed("meta")
         with reaching():
-            if not self._client.hexists(meta, "epoch"):  # looked at first: a full store takes no write
-                self._client.hsetnx(meta, "epoch", secrets.token_hex(8))
-            return cast("bytes", self._client.hget(meta, "epoch")).decode()
+            known = cast("bytes | None", self._client.hget(meta, "epoch"))
+            return (known or self._found("epoch", secrets.token_hex(8))).decode()
+
+    def _found(self, name: str, value: bytes | str) -> bytes:
+        """Give one of the store's own facts its value, once and for all; return the one that holds."""
+        return cast("bytes", Script("found")(self._client, self.keys, [name, value]))
 
     def require_writable(self) -> None:
         """Raise ``StoreUnreachable`` where the server takes no write, with what to do. Full is writable."""

@@ -96,17 +96,9 @@ class EventStream:
             return self._read(consumer, count=count, block_ms=block_ms)
 
     def make_group(self) -> None:
-        """Make the consumer group and the stream unless they exist; a full store makes none."""
+        """Make the consumer group and the stream unless they exist."""
         with reaching():
-            if self._client.exists(self.key) and any(
-                group["name"] == GROUP.encode() for group in self._client.xinfo_groups(self.key)
-            ):
-                return
-            try:
-                self._client.xgroup_create(self.key, GROUP, id="0", mkstream=True)
-            except exceptions.ResponseError as error:
-                if not str(error).startswith("BUSYGROUP"):
-                    raise
+            Script("group")(self._client, self._keys, [GROUP], more=(self.key,))
 
     def strike(self, raw: bytes) -> int:
         """Count one more delivery of what a broker delivers again; returns how many within 72 hours."""
