@@ -56,6 +56,14 @@ class QoS(stock.QoS):
         return self.channel.visibility_timeout + ahead
 
     @override
+    def restore_visible(self, *args: Any, **options: Any) -> None:
+        """Give back what is due; where the server refuses writes (it is full, a replica), another time."""
+        try:
+            super().restore_visible(*args, **options)
+        except self.channel.ResponseError as error:
+            log.warning("the broker takes nothing back: %s", error)
+
+    @override
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
         """Give a message back; what is none is set aside: kombu would lose it, or fail on it for ever."""
         with self.channel.conn_or_acquire(client) as connected:
@@ -151,12 +159,15 @@ class Channel(stock.Channel):
             with suppress(Exception):  # then the list keeps it
                 self.unreadable(item)
                 is_kept = True
+        where = "handed over" if is_kept else f"kept in {queue}{UNREADABLE}"
         with self.conn_or_acquire() as client, client.pipeline() as pipe:
-            self.qos._remove_from_indices(tag, pipe)  # first: a freeing write
+            self.qos._remove_from_indices(tag, pipe)
             if not is_kept:
                 pipe.rpush(queue + UNREADABLE, item)
-            pipe.execute()
-        where = "handed over" if is_kept else f"kept in {queue}{UNREADABLE}"
+            try:
+                pipe.execute()
+            except self.ResponseError as error:
+                where = f"still in {self.unacked_key}, and comes back ({error})"
         log.error("queue %s held %d bytes that are no Celery message: %s", queue, len(item), where)
 
     def is_record(self, record: bytes) -> bool:
