@@ -10,7 +10,7 @@ from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from softbounce.errors import Overloaded, StoreUnreachable
+from softbounce.errors import Forbidden, Overloaded, StoreUnreachable
 
 _TIMEOUT = 10.0  # seconds; longer than the longest blocking read, see streams.BLOCK_MS
 _REMEDIES = {  # the server's word -> what to do
@@ -79,7 +79,7 @@ def reaching() -> Iterator[None]:
             word = found[1] if found else _WORDS.get(type(error), "")
             said = f"{word} {text[:120]}" if word and not found else text[:120]
             msg = f"the store refuses for now: {_REMEDIES.get(word, 'it may pass by itself')} ({said})"
-            raise StoreUnreachable(msg) from error
+            raise (Forbidden if word == "NOPERM" else StoreUnreachable)(msg) from error
         raise
 
 
