@@ -11,6 +11,7 @@ SoftbounceError
 ├── NotFound                 the thing a command names does not exist
 └── TryAgain                 redeliver: nothing is wrong with the input
     ├── StoreUnreachable     no answer, or an answer that says "not now" (loading, read-only, disk full)
+    │   └── Forbidden        the store's ACL does not let our user do this
     ├── Overloaded           the store is above 90 % of its memory
     └── BrokerUnreachable    the message broker does not answer
 """
@@ -69,6 +70,10 @@ class TryAgain(SoftbounceError):
 
 class StoreUnreachable(TryAgain):
     """The store gives no answer, or says that it cannot take a write now."""
+
+
+class Forbidden(StoreUnreachable):
+    """The store's ACL does not let our user do this; a person may mend it while we wait."""
 
 
 class Overloaded(TryAgain):

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from ipaddress import ip_address
 from pathlib import Path
+from ssl import CERT_REQUIRED
 from typing import Annotated, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +27,11 @@ from softbounce.telemetry import mask_url
 
 _MOST = 1 << 20  # characters of a policy; the reader refuses from 256 KiB on
 LEASE = 30_000  # ms
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")  # of a TLS client, as redis-py spells them in a URL
+_UNCHECKED = {
+    "ssl_cert_reqs": ("none", "optional", "cert_none", "cert_optional"),
+    "ssl_check_hostname": ("0", "n", "no", "f", "false"),
+}
 PLAIN = {"redis": "rediss", "amqp": "amqps", "pyamqp": "amqps"}  # scheme -> the same over TLS
 
 
@@ -163,12 +169,39 @@ class Settings(BaseSettings):
                     "SOFTBOUNCE_ALLOW_PLAINTEXT=1 where you trust the network"
                 )
                 raise ValueError(message)
+            asked = parse_qsl(parts.query)
+            if not self.allow_plaintext and any(
+                value.lower() in _UNCHECKED.get(option, ()) for option, value in asked
+            ):
+                message = (
+                    f"SOFTBOUNCE_{name}: this TLS does not check whom it speaks to. Name the CA by "
+                    "ssl_ca_certs=FILE, or set SOFTBOUNCE_ALLOW_PLAINTEXT=1 where you trust the network"
+                )
+                raise ValueError(message)
         return self
 
 
 def celery_url(store_url: str) -> str:
     """Return the store's URL as Celery spells it: a socket is ``redis+socket:///PATH`` there."""
     return store_url.replace("unix://", "redis+socket://", 1)
+
+
+def verified(broker: str) -> tuple[str, dict[str, object] | None]:
+    """Return a broker's URL and Celery's ``broker_use_ssl``, so that TLS checks certificate and host.
+
+    kombu's own default checks neither on Redis, and no host on AMQP; nor does it know there what
+    ``ssl_ca_certs``, ``ssl_certfile`` and ``ssl_keyfile`` in a URL mean.
+    """
+    parts = urlsplit(broker)
+    query = dict(parse_qsl(parts.query))
+    if parts.scheme == "rediss":
+        query = {"ssl_cert_reqs": "required", **query}
+        return parts._replace(query=urlencode(query, safe="/")).geturl(), None
+    if parts.scheme != "amqps":
+        return broker, None
+    files = {name.removeprefix("ssl_"): query.pop(name) for name in _FILES if name in query}
+    checks = {"cert_reqs": CERT_REQUIRED, "server_hostname": parts.hostname}
+    return parts._replace(query=urlencode(query)).geturl(), {**checks, **files}
 
 
 def policy_text(path: Path | None = None) -> tuple[str, str]:

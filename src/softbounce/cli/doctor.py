@@ -16,7 +16,7 @@ from softbounce.cli.desk import opened, policy_of
 from softbounce.core.durations import MINUTE, SECOND
 from softbounce.core.policy import Policy
 from softbounce.core.texts import count, span, when
-from softbounce.errors import InvalidPolicy, StoreUnreachable
+from softbounce.errors import Forbidden, InvalidPolicy, StoreUnreachable
 from softbounce.settings import CelerySink, Settings
 from softbounce.store import Store
 
@@ -104,6 +104,8 @@ def _probe(*, spares_store: bool) -> None:
 def _store(store: Store) -> Iterator[Finding]:
     try:
         store.require_writable()
+    except Forbidden:
+        yield Level.WARN, "this user may only read: whether the store takes writes was not looked at"
     except StoreUnreachable as error:
         yield Level.FAULT, f"{error}. Until then nothing is taken in and nothing leaves"
     facts = store.facts()

@@ -10,7 +10,7 @@ from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from softbounce.errors import Overloaded, StoreUnreachable
+from softbounce.errors import Forbidden, Overloaded, StoreUnreachable
 
 _TIMEOUT = 10.0  # seconds; longer than the longest blocking read, see streams.BLOCK_MS
 _REMEDIES = {  # the server's word -> what to do
@@ -33,6 +33,7 @@ _NOT_NOW_KINDS = (  # redis-py takes the word off these
     exceptions.TryAgainError,
     exceptions.NoPermissionError,
 )
+_UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED\] certificate verify failed: (.*?)(?: \(_ssl|$)")
 _WORDS = {exceptions.ReadOnlyError: "READONLY", exceptions.NoPermissionError: "NOPERM"}
 
 
@@ -60,6 +61,11 @@ def reaching() -> Iterator[None]:
         msg = f"the store does not answer: {name}. Is it running, and is SOFTBOUNCE_REDIS_URL right?"
         if isinstance(error, exceptions.AuthenticationError):
             msg = "the store refuses our user or password: see SOFTBOUNCE_REDIS_URL"
+        elif found := _UNTRUSTED.search(str(error)):
+            msg = (
+                f"the store's certificate is not trusted: {found[1]}. SOFTBOUNCE_REDIS_URL must name the "
+                "host as the certificate does, and the CA by ?ssl_ca_certs=FILE unless the system knows it"
+            )
         elif isinstance(error, exceptions.BusyLoadingError):
             msg = f"the store refuses for now: {_REMEDIES['LOADING']}"
         raise StoreUnreachable(msg) from error
@@ -73,7 +79,7 @@ def reaching() -> Iterator[None]:
             word = found[1] if found else _WORDS.get(type(error), "")
             said = f"{word} {text[:120]}" if word and not found else text[:120]
             msg = f"the store refuses for now: {_REMEDIES.get(word, 'it may pass by itself')} ({said})"
-            raise StoreUnreachable(msg) from error
+            raise (Forbidden if word == "NOPERM" else StoreUnreachable)(msg) from error
         raise
 
 

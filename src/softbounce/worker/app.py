@@ -14,7 +14,7 @@ from celery.exceptions import Reject
 
 from softbounce.embedded import find_store
 from softbounce.errors import InvalidSettings, RefuseToStart
-from softbounce.settings import Settings, celery_url
+from softbounce.settings import Settings, celery_url, verified
 from softbounce.telemetry import configure
 from softbounce.worker.faults import reached
 from softbounce.worker.inflate import bound
@@ -82,6 +82,7 @@ def make_app(settings: Settings) -> App:
         msg = f"no store: set SOFTBOUNCE_REDIS_URL, or start one on {settings.data} by `softbounce run`"
         raise InvalidSettings(msg)
     broker = settings.broker_url.get_secret_value() if settings.broker_url else celery_url(store_url)
+    broker, use_ssl = verified(broker)
     bound()
     app = App("softbounce", broker=broker, set_as_current=False)
     app.settings, app.store_url = settings, store_url
@@ -91,8 +92,9 @@ def make_app(settings: Settings) -> App:
         """Keep what the broker's list held and kombu cannot read."""
         app.runtime.intake.bury(item, "no Celery message")
 
+    bury.__json__ = lambda: "a dead letter"  # type: ignore[attr-defined]  # or `celery inspect stats` fails
     options = ON_AMQP if is_amqp else {**ON_REDIS, "unreadable": bury}
-    app.conf.update(CONFIG, broker_transport_options=options)
+    app.conf.update(CONFIG, broker_transport_options=options, broker_use_ssl=use_ssl)
     app.steps["worker"].add(Loops)
     signals.setup_logging.connect(_logging, dispatch_uid="softbounce")
 
