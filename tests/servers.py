@@ -21,6 +21,7 @@ import redis
 from redis.exceptions import RedisError
 
 from softbounce import embedded
+from softbounce.hosts import several
 
 PATIENCE = 20.0  # s; a machine with two cores may be busy
 DOWN_AFTER = 1000  # ms without an answer: Sentinel and Cluster take a master for dead
@@ -31,7 +32,7 @@ LAUNCHER = embedded.LAUNCHER.replace("prctl(1, 15)", "prctl(1, 9)")
 _STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="servers")
 
 
-class NoServer(RuntimeError):
+class ServerError(RuntimeError):
     """A server program is missing, or did not do in time what was asked."""
 
 
@@ -75,7 +76,8 @@ class Server:
 
         def answers() -> bool:
             if self.process.poll() is not None:
-                raise NoServer(f"port {self.port} ended at once:\n{self.log()[-2000:]}")
+                msg = f"port {self.port} ended at once:\n{self.log()[-2000:]}"
+                raise ServerError(msg)
             with self.client(socket_timeout=1) as client:
                 return bool(client.ping())
 
@@ -187,8 +189,10 @@ class Cluster:
         return redis.RedisCluster(host="127.0.0.1", port=alive.port, **options)
 
     def flush(self) -> None:
-        """Empty every master."""
+        """Empty every master that runs."""
         for node in self.nodes:
+            if node.process.poll() is not None:
+                continue
             with node.client() as client:
                 if client.role()[0] == "master":
                     client.flushall()
@@ -196,7 +200,7 @@ class Cluster:
 
 @contextmanager
 def plain(folder: Path, *options: str) -> Iterator[Server]:
-    """A durable Redis; ``options`` are more lines of its configuration, and win."""
+    """Start a durable Redis; ``options`` are more lines of its configuration, and win."""
     with ExitStack() as stack:
         server = Server(folder, "\n".join([_DURABLE, *options]))
         stack.callback(server.kill)
@@ -206,7 +210,7 @@ def plain(folder: Path, *options: str) -> Iterator[Server]:
 
 @contextmanager
 def sentinels(folder: Path, *options: str, replicas: int = 1) -> Iterator[Sentinels]:
-    """A master with ``replicas`` that follow it, watched by three sentinels that all know them."""
+    """Start a master, ``replicas`` that follow it, and three sentinels that all know them."""
     with ExitStack() as stack:
         nodes: list[Server] = []
         for place in range(1 + replicas):
@@ -233,7 +237,7 @@ def sentinels(folder: Path, *options: str, replicas: int = 1) -> Iterator[Sentin
 
 @contextmanager
 def cluster(folder: Path, *options: str) -> Iterator[Cluster]:
-    """Six nodes in one Redis Cluster: every slot is served, every master has its replica."""
+    """Start six nodes in one Redis Cluster: every slot is served, every master has its replica."""
     with ExitStack() as stack:
         nodes: list[Server] = []
         for place in range(6):
@@ -285,8 +289,16 @@ def _knows(watcher: Server, replicas: int) -> bool:
     return int(state["num-other-sentinels"]) == 2 and int(state["num-slaves"]) == replicas
 
 
+def client_of(url: str, **options) -> redis.Redis:
+    """Return redis-py's own client for a URL of a server, or of Sentinel's master."""
+    kind, hosts, path, _ = several(url)
+    if kind != "sentinel":
+        return redis.Redis.from_url(url, **options)
+    return redis.Sentinel(hosts, sentinel_kwargs={"socket_timeout": 1}).master_for(path[0], **options)
+
+
 def until(holds: Callable[[], object], what: str, *, seconds: float = PATIENCE) -> None:
-    """Wait until ``holds()`` is true; an error of the server means not yet. Raises ``NoServer``."""
+    """Wait until ``holds()`` is true; an error of the server means not yet. Raises ``ServerError``."""
     end, last = time.monotonic() + seconds, ""
     while time.monotonic() < end:
         try:
@@ -295,13 +307,15 @@ def until(holds: Callable[[], object], what: str, *, seconds: float = PATIENCE) 
         except (RedisError, OSError) as error:
             last = f" (last error: {error})"
         time.sleep(0.02)
-    raise NoServer(f"not within {seconds:.0f} s: {what}{last}")
+    msg = f"not within {seconds:.0f} s: {what}{last}"
+    raise ServerError(msg)
 
 
 def program() -> str:
     """Return the path of ``redis-server``, which is a sentinel and a cluster's node too."""
     if not (found := shutil.which("redis-server")):
-        raise NoServer("redis-server is not on PATH (Debian: apt install redis-server)")
+        msg = "redis-server is not on PATH (Debian: apt install redis-server)"
+        raise ServerError(msg)
     return found
 
 
@@ -310,11 +324,8 @@ def free_port() -> int:
     while True:
         port = random.SystemRandom().randrange(15_000, 32_000)
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                try:
-                    probe.close()
-                    with socket.socket() as bound:
-                        bound.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
-                return port
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:  # taken
+                continue
+            return port

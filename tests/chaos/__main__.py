@@ -11,14 +11,14 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import network, stores, workers
+from . import failover, network, stores, workers
 from .checker import judge
 from .history import History, load, save
 from .nursery import Nursery
 from .report import table
 from .scenarios import SCENARIOS, Bench, Skipped
 
-del network, stores, workers  # they have put their faults into the list
+del failover, network, stores, workers  # they have put their faults into the list
 
 
 def main(words: list[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from celery.exceptions import Reject
 
 from softbounce.embedded import find_store
 from softbounce.errors import InvalidSettings, RefuseToStart
+from softbounce.hosts import several
 from softbounce.settings import Settings, celery_url
 from softbounce.telemetry import configure
 from softbounce.worker.faults import reached
@@ -91,6 +92,8 @@ def make_app(settings: Settings) -> App:
         app.runtime.intake.bury(item, "no Celery message")
 
     options = ON_AMQP if is_amqp else {**ON_REDIS, "unreadable": bury}
+    if broker.startswith("sentinel:"):
+        options = {**options, "master_name": several(store_url)[2][0]}
     app.conf.update(CONFIG, broker_transport_options=options)
     app.steps["worker"].add(Loops)
     signals.setup_logging.connect(_logging, dispatch_uid="softbounce")
