@@ -21,6 +21,7 @@ import redis
 from redis.exceptions import RedisError
 
 from softbounce import embedded
+from softbounce.hosts import several
 
 PATIENCE = 20.0  # s; a machine with two cores may be busy
 DOWN_AFTER = 1000  # ms without an answer: Sentinel and Cluster take a master for dead
@@ -38,10 +39,12 @@ class ServerError(RuntimeError):
 class Server:
     """One server process; ``url`` names its first database."""
 
-    def __init__(self, folder: Path, conf: str, *, flags: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, conf: str, *, flags: tuple[str, ...] = (), binary: str | None = None
+    ) -> None:
         self.folder, self.port = folder, free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._flags = flags
+        self._flags, self._binary = flags, binary or program()
         folder.mkdir(parents=True, exist_ok=True)
         # In a file, because Sentinel and failovers write what they learn into it.
         self._conf = folder / "server.conf"
@@ -61,7 +64,7 @@ class Server:
 
     def start(self) -> None:
         """Start the process; ``ready`` waits for it."""
-        launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), program()]
+        launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), self._binary]
         self.process = _STARTER.submit(
             subprocess.Popen,
             [*launcher, str(self._conf), *self._flags],
@@ -198,10 +201,14 @@ class Cluster:
 
 
 @contextmanager
-def plain(folder: Path, *options: str) -> Iterator[Server]:
-    """Start a durable Redis; ``options`` are more lines of its configuration, and win."""
+def plain(folder: Path, *options: str, binary: str | None = None) -> Iterator[Server]:
+    """Start a durable Redis, or ``binary``; ``options`` are more lines of its configuration, and win.
+
+    Where redis-server is not installed it is the packaged Valkey.
+    """
     with ExitStack() as stack:
-        server = Server(folder, "\n".join([_DURABLE, *options]))
+        binary = binary or shutil.which("redis-server") or embedded.binary()
+        server = Server(folder, "\n".join([_DURABLE, *options]), binary=binary)
         stack.callback(server.kill)
         server.ready()
         yield server
@@ -286,6 +293,14 @@ def _knows(watcher: Server, replicas: int) -> bool:
     with watcher.client() as client:
         state = client.sentinel_master("mymaster")
     return int(state["num-other-sentinels"]) == 2 and int(state["num-slaves"]) == replicas
+
+
+def client_of(url: str, **options) -> redis.Redis:
+    """Return redis-py's own client for a URL of a server, or of Sentinel's master."""
+    kind, hosts, path, _ = several(url)
+    if kind != "sentinel":
+        return redis.Redis.from_url(url, **options)
+    return redis.Sentinel(hosts, sentinel_kwargs={"socket_timeout": 1}).master_for(path[0], **options)
 
 
 def until(holds: Callable[[], object], what: str, *, seconds: float = PATIENCE) -> None:

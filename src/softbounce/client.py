@@ -37,7 +37,7 @@ patiently = tenacity.Retrying(  # for calls whose repeat is harmless
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """Stored in the stream, as safe as the store's AOF setting. It is no outcome: a worker decides."""
+    """Stored in the stream, as safe as AOF and ``SOFTBOUNCE_WAIT_REPLICAS`` make it. It is no outcome."""
 
     event_id: str | None
     entry_id: str
@@ -242,7 +242,13 @@ def open_store(store: str | Store | None = None) -> Store:
         message = f"no store: set SOFTBOUNCE_REDIS_URL, or start one on {settings.data} by `softbounce run`"
         raise InvalidSettings(message)
     key = settings.pii_key.get_secret_value().encode() if settings.pii_key else None
-    return Store.open(url, namespace=settings.namespace, pii_key=key, keep_addresses=settings.keep_addresses)
+    return Store.open(
+        url,
+        namespace=settings.namespace,
+        pii_key=key,
+        keep_addresses=settings.keep_addresses,
+        replicas=settings.wait_replicas,
+    )
 
 
 def as_bytes(event: Report) -> bytes:

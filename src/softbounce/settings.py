@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from softbounce.core.durations import parse_duration, words
 from softbounce.errors import InvalidSettings
+from softbounce.hosts import several
 from softbounce.telemetry import mask_url
 
 _MOST = 1 << 20  # characters of a policy; the reader refuses from 256 KiB on
@@ -32,7 +33,14 @@ _UNCHECKED = {
     "ssl_cert_reqs": ("none", "optional", "cert_none", "cert_optional"),
     "ssl_check_hostname": ("0", "n", "no", "f", "false"),
 }
-PLAIN = {"redis": "rediss", "amqp": "amqps", "pyamqp": "amqps"}  # scheme -> the same over TLS
+PLAIN = {  # scheme -> the same over TLS
+    "redis": "rediss",
+    "redis+sentinel": "rediss+sentinel",
+    "redis+cluster": "rediss+cluster",
+    "amqp": "amqps",
+    "pyamqp": "amqps",
+}
+_STORES = {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +82,7 @@ def _sink(text: str) -> str:
 
 def _url(url: SecretStr | None) -> SecretStr | None:
     try:
-        _ = urlsplit(url.get_secret_value()).port if url else None
+        _ = several(url.get_secret_value()) if url else None
     except ValueError:  # its own words may show a part of the password
         message = "this is no URL; in a password write / as %2F, ? as %3F, # as %23, [ as %5B"
         raise ValueError(message) from None
@@ -89,8 +97,16 @@ def _path(path: Path | None) -> Path | None:
 
 
 def _store_url(url: SecretStr | None) -> SecretStr | None:
-    if url and urlsplit(url.get_secret_value()).scheme not in {"redis", "rediss", "unix"}:
-        message = "write redis://HOST:PORT/DB (Valkey too), rediss://HOST:PORT/DB for TLS, or unix:///PATH"
+    text = url.get_secret_value() if url else "unix:"
+    if urlsplit(text).scheme not in _STORES:
+        message = (
+            "write redis://HOST:PORT/DB (Valkey too), rediss://HOST:PORT/DB for TLS, unix:///PATH, "
+            "redis+sentinel://HOST:PORT,HOST:PORT/NAME/DB, or redis+cluster://HOST:PORT"
+        )
+        raise ValueError(message)
+    kind, _, path, _ = several(text)
+    if kind == "sentinel" and not path:
+        message = "Sentinel needs the name of the master: redis+sentinel://HOST:PORT,HOST:PORT/NAME/DB"
         raise ValueError(message)
     return url
 
@@ -121,6 +137,8 @@ class Settings(BaseSettings):
     keep_addresses: bool = True
     lease: Annotated[int, BeforeValidator(_duration), Field(ge=2000, le=10 * 60_000)] = LEASE
     """ms that a claimed retry belongs to its worker, and half of what a report it has read does; "30s"."""
+    wait_replicas: Annotated[int, Field(ge=0, le=5)] = 0
+    """How many replicas must have a report, a suppression, a cancel, before it counts as stored."""
     handover_timeout: Annotated[int, BeforeValidator(_duration), Field(gt=0)] = 10_000  # ms
     allow_plaintext: bool = False
 
@@ -161,17 +179,18 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _nothing_travels_in_clear(self) -> Self:
         for name, url in (("REDIS_URL", self.redis_url), ("BROKER_URL", self.broker_url)):
-            parts = urlsplit(url.get_secret_value() if url else "")
-            if parts.scheme in PLAIN and not self.allow_plaintext and not _is_this_machine(parts.hostname):
+            text = url.get_secret_value() if url else ""
+            scheme, query = urlsplit(text).scheme, urlsplit(text).query
+            away = [host for host, _ in several(text)[1] if not _is_this_machine(host)]
+            if scheme in PLAIN and away and not self.allow_plaintext:
                 message = (
-                    f"SOFTBOUNCE_{name}: {parts.scheme}://{parts.hostname} is plain TCP off this machine: "
-                    f"addresses and passwords would travel in clear. Write {PLAIN[parts.scheme]}://, or set "
+                    f"SOFTBOUNCE_{name}: {scheme}://{away[0]} is plain TCP off this machine: "
+                    f"addresses and passwords would travel in clear. Write {PLAIN[scheme]}://, or set "
                     "SOFTBOUNCE_ALLOW_PLAINTEXT=1 where you trust the network"
                 )
                 raise ValueError(message)
-            asked = parse_qsl(parts.query)
             if not self.allow_plaintext and any(
-                value.lower() in _UNCHECKED.get(option, ()) for option, value in asked
+                value.lower() in _UNCHECKED.get(option, ()) for option, value in parse_qsl(query)
             ):
                 message = (
                     f"SOFTBOUNCE_{name}: this TLS does not check whom it speaks to. Name the CA by "
@@ -182,7 +201,19 @@ class Settings(BaseSettings):
 
 
 def celery_url(store_url: str) -> str:
-    """Return the store's URL as Celery spells it: a socket is ``redis+socket:///PATH`` there."""
+    """Return the store's URL as Celery spells it: ``redis+socket:///PATH``, ``sentinel://HOST;sentinel://HOST``.
+
+    Raises ``InvalidSettings`` where Celery cannot have its queues there.
+    """
+    parts = urlsplit(store_url)
+    kind, hosts, path, _ = several(store_url)
+    if kind == "cluster" or parts.scheme == "rediss+sentinel":
+        message = f"Celery has no queues on {parts.scheme}://: set SOFTBOUNCE_BROKER_URL to another broker"
+        raise InvalidSettings(message)
+    if kind == "sentinel":
+        login, at, _ = parts.netloc.rpartition("@")
+        database = [*path, "0", "0"][1]
+        return ";".join(f"sentinel://{login}{at}{host}:{port}/{database}" for host, port in hosts)
     return store_url.replace("unix://", "redis+socket://", 1)
 
 

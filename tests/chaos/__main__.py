@@ -11,14 +11,22 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import celery_on_redis, moments, network, people, stores, workers
+from . import celery_on_redis, failover, moments, network, people, stores, workers
 from .checker import judge
 from .history import History, load, save
 from .nursery import Nursery
 from .report import table
 from .scenarios import SCENARIOS, Bench, Skipped
 
-del celery_on_redis, moments, network, people, stores, workers  # they have put their faults into the list
+del (
+    celery_on_redis,
+    failover,
+    moments,
+    network,
+    people,
+    stores,
+    workers,
+)  # they have put their faults into the list
 
 
 def main(words: list[str] | None = None) -> int:

@@ -146,7 +146,9 @@ def _read(lines: list[Line], messages: dict[str, _Message], verdict: Verdict) ->
     verdict.events = len(events)
 
 
-def _complete(message: _Message, verdict: Verdict, *, dead: Counter[str], blocked: set[str]) -> None:
+def _complete(  # noqa: C901 - a case an end
+    message: _Message, verdict: Verdict, *, dead: Counter[str], blocked: set[str]
+) -> None:
     """Say what is missing of one message."""
     ref, end = message.ref, message.end
     if message.ends in ("dead", "buried"):

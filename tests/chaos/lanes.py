@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-import redis
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 from redis.exceptions import RedisError
+from tests.servers import client_of
 
 Found = Iterator[tuple[str, dict[str, Any]]]  # id, and {"command": ...} or {"notice": ...}
 
@@ -38,14 +38,14 @@ class Stream:
 
     broker = ""
 
-    def __init__(self, url: str, namespace: str = "default") -> None:
-        self._url = url
+    def __init__(self, url: str, namespace: str = "default", *, replicas: int = 0) -> None:
+        self._url, self._replicas = url, replicas
         middle = "" if namespace == "default" else f"{namespace}:"
         self._events, self._resend, self._notices = (
             f"softbounce:{middle}{name}" for name in ("events", "resend", "notices")
         )
         self.resend_to = f"stream:{self._resend}"
-        self._client = redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=1, retry=None)
+        self._client = client_of(url, socket_timeout=5, socket_connect_timeout=1, retry=None)
         self._seen = {self._resend: "0", self._notices: "0"}
 
     def publish(self, raws: Sequence[bytes]) -> int:
@@ -53,13 +53,19 @@ class Stream:
             pipe = self._client.pipeline(transaction=False)
             for raw in raws:
                 pipe.xadd(self._events, {"event": raw})
+            if self._replicas:
+                pipe.wait(self._replicas, 500)
             said = pipe.execute(raise_on_error=False)
+            if self._replicas and (
+                isinstance(confirmed := said.pop(), Exception) or confirmed < self._replicas
+            ):
+                return 0
         except RedisError:
             return 0
         return next((n for n, one in enumerate(said) if isinstance(one, Exception)), len(said))
 
     def waiting(self) -> int:
-        with redis.Redis.from_url(self._url, socket_timeout=5, decode_responses=True) as client:
+        with client_of(self._url, socket_timeout=5, decode_responses=True) as client:
             late = 0
             for key, seen in self._seen.items():
                 newest = client.xrevrange(key, count=1)
@@ -67,9 +73,7 @@ class Stream:
             return late
 
     def messages(self, stop: threading.Event) -> Found:
-        client = redis.Redis.from_url(
-            self._url, socket_timeout=5, retry=None, decode_responses=True, protocol=2
-        )
+        client = client_of(self._url, socket_timeout=5, retry=None, decode_responses=True, protocol=2)
         while not stop.is_set():
             try:
                 found = client.xread(dict(self._seen), count=500, block=100)

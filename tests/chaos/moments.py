@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tests import servers
 
+from softbounce import embedded
+
 from .rig import Rig
 from .scenarios import Bench, Skipped, scenario
 from .stores import Clock
@@ -42,10 +44,14 @@ def repeats(bench: Bench) -> None:
 @scenario("workers' clocks 2 h ahead, 2 h and 30 d behind", times=3)
 def worker_clocks(bench: Bench) -> None:
     """A worker's own clock decides nothing."""
-    with servers.plain(bench.folder / "store") as server, bench.rig(server.url) as rig:
-        with _clocks(rig, "+2h", "-2h", "-30d"), rig.fault("workers with other clocks"):
-            rig.load(seconds=8, rate=60).join()
-            rig.settle()
+    with (
+        servers.plain(bench.folder / "store") as server,
+        bench.rig(server.url) as rig,
+        _clocks(rig, "+2h", "-2h", "-30d"),
+        rig.fault("workers with other clocks"),
+    ):
+        rig.load(seconds=8, rate=60).join()
+        rig.settle()
 
 
 @contextmanager
@@ -91,7 +97,9 @@ def store_clock(bench: Bench) -> None:
     del faked["FAKETIME"]
     with (
         _environment(faked),
-        servers.plain(bench.folder / "store") as server,
+        servers.plain(
+            bench.folder / "store", binary=embedded.binary()
+        ) as server,  # Debian's clashes with libfaketime
     ):
         for name in faked:
             del os.environ[name]

@@ -1,9 +1,9 @@
 """A person's word and an operator's file, in the middle of the work."""
 
+import os
 import signal
 import subprocess
 import sys
-import os
 import time
 
 from tests import servers

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-import redis
 from redis.exceptions import RedisError
+from tests.servers import client_of
 
 from softbounce.core.recipients import Channel, hashed, recipient
 from softbounce.core.records import decode
@@ -52,7 +52,7 @@ class Rig:
         self.policy = folder / "policy.yaml"
         self.policy.write_text(policy)
         self.store = Store.open(url, namespace=namespace)
-        self.client = redis.Redis.from_url(url, socket_timeout=10, decode_responses=True)
+        self.client = client_of(url, socket_timeout=10, decode_responses=True)
         self.workers: list[Child] = []
         self.env = {
             "SOFTBOUNCE_NAMESPACE": namespace,
@@ -199,7 +199,7 @@ class Rig:
     def export(self) -> None:
         """Write down what the store holds: of each message, recipient, dead letter and case."""
         keys = self.store.keys
-        client = redis.Redis.from_url(self.url, socket_timeout=30)
+        client = client_of(self.url, socket_timeout=30)
 
         def table(name: str) -> dict[bytes, bytes]:
             return client.hgetall(keys.fixed(name))  # type: ignore[return-value]

@@ -1,16 +1,19 @@
 """One suite for the store's rules, on every server that can keep our state; keys left are accounted for."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import fakeredis
 import pytest
 import redis
+from tests import servers
 from tests.security.servers import guarded, url_for
 
 from softbounce.core.policy_file import load
 from softbounce.store import Store
+from softbounce.store.connection import connect
 from softbounce.store.keys import FIXED
 
 from .book import START, Book
@@ -25,6 +28,7 @@ def policy():
 
 
 SERVERS = ["fakeredis", "valkey", "acl", *(["redis"] if "SOFTBOUNCE_TEST_REDIS_URL" in os.environ else [])]
+SERVERS += ["cluster"] if shutil.which("redis-server") else []
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +36,13 @@ def acl_port(tmp_path_factory) -> Iterator[int]:
     """The port of a Redis under the shipped ACL."""
     with guarded(tmp_path_factory.mktemp("acl")) as port:
         yield port
+
+
+@pytest.fixture(scope="session")
+def cluster_url(tmp_path_factory) -> Iterator[str]:
+    """The URL of a Redis Cluster of three masters and their replicas."""
+    with servers.cluster(tmp_path_factory.mktemp("cluster")) as nodes:
+        yield nodes.url
 
 
 @pytest.fixture(params=SERVERS)
@@ -50,6 +61,8 @@ def client(request) -> Iterator[redis.Redis]:
             port = request.getfixturevalue("acl_port")
             client = redis.Redis.from_url(url_for("softbounce-worker", port))
             admin = redis.Redis.from_url(url_for("admin", port))
+        case "cluster":
+            client = connect(request.getfixturevalue("cluster_url"))
         case _:
             client = redis.Redis.from_url(request.getfixturevalue("redis_url"))
     admin = admin or client

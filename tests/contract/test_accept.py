@@ -73,6 +73,17 @@ def test_the_resend_id_beats_the_date(book):
     assert (answer.outcome, answer.attempt) == ("scheduled", 2)
 
 
+def test_the_answer_to_a_try_that_waits_proves_that_it_went_out(book):
+    """A failover may take back a claim that was not replicated, never its command: the try counts, the next one is due."""
+    first = book.fail(resendId="none yet")
+
+    answer = book.fail(resendId=book.resend_id(attempt=1))
+
+    assert (first.outcome, first.attempt) == ("scheduled", 1)
+    assert (answer.outcome, answer.attempt) == ("scheduled", 2)
+    assert [line["k"] for line in book.story().history] == ["failed", "resent", "failed"]
+
+
 def test_a_failure_that_outruns_finish_still_gets_its_next_try(book):
     """While the lease is open a failure ends it as handed over; the late finish is stale, changes nothing."""
     book.fail()

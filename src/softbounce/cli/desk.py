@@ -32,9 +32,16 @@ def opened() -> Iterator[Store]:
     settings = Settings.load()
     url = store_url(settings)
     key = settings.pii_key.get_secret_value().encode() if settings.pii_key else None
-    store = Store.open(url, namespace=settings.namespace, pii_key=key, keep_addresses=settings.keep_addresses)
-    with naming(url), closing(store):
-        yield store
+    with naming(url):
+        store = Store.open(
+            url,
+            namespace=settings.namespace,
+            pii_key=key,
+            keep_addresses=settings.keep_addresses,
+            replicas=settings.wait_replicas,
+        )
+        with closing(store):
+            yield store
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def doctor(
     with opened() as store:
         now = store.now()
         found = [
-            *_store(store),
+            *_store(store, settings),
             *_policy(settings, store, now),
             *_flow(store),
             *_modes(store, now),
@@ -101,7 +101,7 @@ def _probe(*, spares_store: bool) -> None:
         raise typer.Exit(REFUSED)
 
 
-def _store(store: Store) -> Iterator[Finding]:
+def _store(store: Store, settings: Settings) -> Iterator[Finding]:
     try:
         store.require_writable()
     except Forbidden:
@@ -114,6 +114,19 @@ def _store(store: Store) -> Iterator[Finding]:
         yield Level.OK, f"store {facts.kind} {facts.version}, {facts.policy}, {kept}"
     yield from ((Level.FAULT, text) for text in facts.faults)
     yield from ((Level.WARN, text) for text in facts.warnings)
+    if facts.replicas < settings.wait_replicas:
+        yield (
+            Level.FAULT,
+            (
+                f"{facts.replicas} of {settings.wait_replicas} replicas are connected "
+                "(SOFTBOUNCE_WAIT_REPLICAS): no report is accepted until they are"
+            ),
+        )
+    elif settings.wait_replicas:
+        yield (
+            Level.OK,
+            f"{facts.replicas} replicas are connected, each report waits for {settings.wait_replicas}",
+        )
     if facts.memory_share is not None and facts.memory_share > FULL:
         yield (
             Level.FAULT,

@@ -11,7 +11,7 @@ import redis
 from softbounce.core.policy import Policy
 from softbounce.errors import UnsafeStore, WrongKey
 from softbounce.store.cases import Cases
-from softbounce.store.connection import StoreFacts, connect, facts, reaching
+from softbounce.store.connection import StoreFacts, clock, connect, facts, reaching
 from softbounce.store.control import Control
 from softbounce.store.dead_letters import DeadLetters
 from softbounce.store.erasure import Erasure
@@ -50,11 +50,16 @@ class Store:
         namespace: str = "default",
         pii_key: bytes | None = None,
         keep_addresses: bool = True,
+        replicas: int = 0,
     ) -> None:
-        """Use ``client``. ``pii_key`` replaces the store's own hash key; all clients then need the same."""
+        """Use ``client``. ``pii_key`` replaces the store's own hash key; all clients then need the same.
+
+        ``replicas``: how many must have a report, a suppression or a cancel before it counts as stored.
+        """
         self._client = client
         self._given_key = pii_key
         self._keep_addresses = keep_addresses
+        self._replicas = replicas
         self.keys = Keys(namespace)
         self._sweep = Script("sweep")
         self._swept = 0
@@ -67,9 +72,16 @@ class Store:
         namespace: str = "default",
         pii_key: bytes | None = None,
         keep_addresses: bool = True,
+        replicas: int = 0,
     ) -> "Store":
-        """Return the store at ``redis://``, ``rediss://`` or ``unix://``."""
-        return cls(connect(url), namespace=namespace, pii_key=pii_key, keep_addresses=keep_addresses)
+        """Return the store at any URL that ``SOFTBOUNCE_REDIS_URL`` takes."""
+        return cls(
+            connect(url),
+            namespace=namespace,
+            pii_key=pii_key,
+            keep_addresses=keep_addresses,
+            replicas=replicas,
+        )
 
     @cached_property
     def key(self) -> bytes:
@@ -98,7 +110,13 @@ class Store:
     @cached_property
     def ledger(self) -> Ledger:
         """Accept, claim, finish."""
-        return Ledger(self._client, self.keys, key=self.key, keep_addresses=self._keep_addresses)
+        return Ledger(
+            self._client,
+            self.keys,
+            key=self.key,
+            keep_addresses=self._keep_addresses,
+            replicas=self._replicas,
+        )
 
     @cached_property
     def retries(self) -> Retries:
@@ -108,7 +126,13 @@ class Store:
     @cached_property
     def suppressions(self) -> Suppressions:
         """Who may be sent to."""
-        return Suppressions(self._client, self.keys, key=self.key, keep_addresses=self._keep_addresses)
+        return Suppressions(
+            self._client,
+            self.keys,
+            key=self.key,
+            keep_addresses=self._keep_addresses,
+            replicas=self._replicas,
+        )
 
     @cached_property
     def cases(self) -> Cases:
@@ -123,7 +147,7 @@ class Store:
     @cached_property
     def control(self) -> Control:
         """Mode, pauses, cancel, audit, workers."""
-        return Control(self._client, self.keys, key=self.key)
+        return Control(self._client, self.keys, key=self.key, replicas=self._replicas)
 
     @cached_property
     def erasure(self) -> Erasure:
@@ -138,7 +162,7 @@ class Store:
     @cached_property
     def events(self) -> EventStream:
         """What producers report."""
-        return EventStream(self._client, self.keys)
+        return EventStream(self._client, self.keys, replicas=self._replicas)
 
     @cached_property
     def receipts(self) -> Receipts:
@@ -151,7 +175,7 @@ class Store:
 
     def facts(self) -> StoreFacts:
         """Return what the server says of itself."""
-        return facts(self._client)
+        return facts(self._client, self.keys.fixed("meta"))
 
     def require_safe(self) -> None:
         """Raise ``UnsafeStore`` where the server may evict what we keep."""
@@ -181,11 +205,7 @@ class Store:
     def clock(self) -> tuple[int, bool]:
         """Return the store's time in ms, and whether it is virtual."""
         with reaching():
-            pipe = self._client.pipeline(transaction=False)
-            pipe.hget(self.keys.fixed("meta"), "now")
-            pipe.time()
-            virtual, (seconds, micros) = pipe.execute()
-        return (int(virtual), True) if virtual else (seconds * 1000 + micros // 1000, False)
+            return clock(self._client, self.keys.fixed("meta"))
 
     def set_now(self, moment: int | None) -> None:
         """Set the virtual time for every script and worker (demo, tests), or go back to the server's."""

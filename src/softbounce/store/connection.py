@@ -4,15 +4,21 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import redis
 from redis import exceptions
 from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
+from redis.connection import parse_url
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from softbounce.errors import Forbidden, Overloaded, StoreUnreachable
+from softbounce.hosts import several
 
 _TIMEOUT = 10.0  # seconds; longer than the longest blocking read, see streams.BLOCK_MS
+_CONFIRM_MS = 500  # that replicas have to confirm a write; on a healthy link they take one
 _REMEDIES = {  # the server's word -> what to do
     "LOADING": "it reads its data; this passes by itself",
     "READONLY": "it is a replica: SOFTBOUNCE_REDIS_URL must name the primary",
@@ -32,23 +38,86 @@ _NOT_NOW_KINDS = (  # redis-py takes the word off these
     exceptions.ClusterDownError,
     exceptions.TryAgainError,
     exceptions.NoPermissionError,
+    exceptions.AskError,  # and MOVED: another node of the Cluster has it by now
 )
 _UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED\] certificate verify failed: (.*?)(?: \(_ssl|$)")
 _WORDS = {exceptions.ReadOnlyError: "READONLY", exceptions.NoPermissionError: "NOPERM"}
 
 
 def connect(url: str) -> redis.Redis:
-    """Return a client for ``redis://``, ``rediss://`` or ``unix://``. It connects at the first call.
+    """Return a client for any URL that ``SOFTBOUNCE_REDIS_URL`` takes. It connects at the first call.
 
-    redis-py would repeat a command, even a write, after a lost reply: off, the caller's retry layer decides.
+    But on a Cluster at once, to learn who holds what: ``StoreUnreachable``. redis-py would repeat a command,
+    even a write, after a lost reply: off, the caller's retry layer decides.
     """
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=_TIMEOUT,
-        socket_connect_timeout=3.0,
-        retry=Retry(NoBackoff(), 0),
-        client_name="softbounce",
-    )
+    options: dict[str, Any] = {
+        "socket_timeout": _TIMEOUT,
+        "socket_connect_timeout": 3.0,
+        "retry": Retry(NoBackoff(), 0),
+        "client_name": "softbounce",
+    }
+    kind, hosts, path, one = several(url)
+    if kind not in ("sentinel", "cluster"):
+        return redis.Redis.from_url(url, **options)
+    given = cast("dict[str, Any]", parse_url(one))  # type: ignore[no-untyped-call]  # user, password, TLS options
+    given = {name: value for name, value in given.items() if name not in ("host", "port", "connection_class")}
+    if one.startswith("rediss:"):
+        given["ssl"] = True
+    if kind == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in hosts]  # type: ignore[no-untyped-call]
+        with reaching():
+            return cast("redis.Redis", redis.RedisCluster(startup_nodes=nodes, **(options | given)))
+    asked = {name: value for name, value in given.items() if name.startswith("ssl")}
+    asked |= {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry": options["retry"]}
+    sentinel = Sentinel(hosts, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
+    found = sentinel.master_for(path[0], **(options | given))  # type: ignore[no-untyped-call]
+    return cast("redis.Redis", found)
+
+
+@contextmanager
+def node(client: redis.Redis, key: str) -> Iterator[redis.Redis]:
+    """Yield the server that holds ``key``, for commands that name no key (TIME, INFO, WAIT).
+
+    That is ``client``, but on a Cluster; there an error makes the next call look again who holds the key.
+    """
+    if not isinstance(client, redis.RedisCluster):
+        yield client
+        return
+    try:
+        yield client.get_redis_connection(client.get_node_from_key(key))
+    except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.AskError, *_NOT_NOW_KINDS):
+        client.nodes_manager.initialize()
+        raise
+
+
+def clock(client: redis.Redis, meta: str) -> tuple[int, bool]:
+    """Return the store's time in ms, and whether it is virtual; in one round trip."""
+    with node(client, meta) as server:
+        pipe = server.pipeline(transaction=False)
+        pipe.hget(meta, "now")
+        pipe.time()
+        return when(*pipe.execute())
+
+
+def when(virtual: bytes | None, time: tuple[int, int]) -> tuple[int, bool]:
+    """Return the store's time in ms, and whether it is virtual, from meta's ``now`` and the server's TIME."""
+    return (int(virtual), True) if virtual else (time[0] * 1000 + time[1] // 1000, False)
+
+
+def confirm(pipe: "redis.client.Pipeline", replicas: int) -> list[Any]:
+    """Execute a pipeline of writes; return its answers once that many replicas have them.
+
+    WAIT counts what its own connection wrote before. Raises ``StoreUnreachable`` where fewer confirm: the
+    writes are made, and a failover may take them back.
+    """
+    if not replicas:
+        return pipe.execute()
+    pipe.wait(replicas, _CONFIRM_MS)
+    *answers, confirmed = pipe.execute()
+    if confirmed < replicas:
+        msg = f"only {confirmed} of {replicas} replicas confirmed in {_CONFIRM_MS} ms: see softbounce doctor"
+        raise StoreUnreachable(msg)
+    return answers
 
 
 @contextmanager
@@ -68,6 +137,9 @@ def reaching() -> Iterator[None]:
             )
         elif isinstance(error, exceptions.BusyLoadingError):
             msg = f"the store refuses for now: {_REMEDIES['LOADING']}"
+        raise StoreUnreachable(msg) from error
+    except exceptions.RedisClusterException as error:
+        msg = f"the store's Cluster is not whole: {str(error)[:120]}"
         raise StoreUnreachable(msg) from error
     except exceptions.OutOfMemoryError as error:
         msg = "the store's memory is full: raise maxmemory, or let it drain"
@@ -95,13 +167,15 @@ class StoreFacts:
     memory_share: float | None  # of maxmemory; None: no limit is set
     faults: tuple[str, ...]
     warnings: tuple[str, ...]
+    replicas: int = 0  # connected
 
 
-def facts(client: redis.Redis) -> StoreFacts:
+def facts(client: redis.Redis, key: str) -> StoreFacts:
     """Ask by INFO alone (CONFIG may be forbidden); a server that cannot say is taken as safe, and said so."""
     with reaching():
         try:
-            info = client.info("everything")
+            with node(client, key) as server:
+                info = server.info("everything")
         except exceptions.NoPermissionError:
             info = {}
         except exceptions.ResponseError as error:  # fakeredis knows no INFO
@@ -117,6 +191,11 @@ def facts(client: redis.Redis) -> StoreFacts:
         faults.append(
             f"maxmemory-policy is {policy}: it may delete the schedule. "
             "Set: CONFIG SET maxmemory-policy noeviction"
+        )
+    if info.get("role") == "slave":
+        faults.append(
+            "this server is a replica and takes no writes: SOFTBOUNCE_REDIS_URL must name the primary, "
+            "or the sentinels (redis+sentinel://HOST:PORT,HOST:PORT/NAME)"
         )
     warnings = []
     if info and not aof:
@@ -134,4 +213,5 @@ def facts(client: redis.Redis) -> StoreFacts:
         memory_share=int(info["used_memory"]) / limit if limit else None,
         faults=tuple(faults),
         warnings=tuple(warnings),
+        replicas=int(info.get("connected_slaves", 0)),
     )

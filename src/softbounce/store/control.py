@@ -36,8 +36,9 @@ class Mode:
 class Control:
     """Each call is one Lua call that also writes the audit entry."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, *, key: bytes) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys, *, key: bytes, replicas: int = 0) -> None:
         self._client = client
+        self._replicas = replicas
         self._keys = keys
         self._key = key
         self._mark, self._put = Script("mark"), Script("put")
@@ -54,7 +55,13 @@ class Control:
             part for name, value in fields.items() for part in (name, "" if value is None else compact(value))
         ]
         with reaching():
-            answer = self._mark(self._client, self._keys, [compact(entry), AUDIT_KEPT, *pairs], target=target)
+            answer = self._mark(
+                self._client,
+                self._keys,
+                [compact(entry), AUDIT_KEPT, *pairs],
+                target=target,
+                replicas=self._replicas,
+            )
         return [cast("bytes", value).decode() for value in answer]
 
     def set_mode(self, mode: str, *, reason: str, actor: str, now: int, merchant: str = "*") -> None:

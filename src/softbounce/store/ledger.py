@@ -90,8 +90,11 @@ class Batch:
 class Ledger:
     """Accept, claim, finish, release."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, *, key: bytes, keep_addresses: bool) -> None:
+    def __init__(
+        self, client: redis.Redis, keys: Keys, *, key: bytes, keep_addresses: bool, replicas: int = 0
+    ) -> None:
         self._client = client
+        self._replicas = replicas
         self._keys = keys
         self._key = key
         self._keep_addresses = keep_addresses
@@ -134,7 +137,9 @@ class Ledger:
         if not batch.rows:
             return []
         with reaching():
-            answers = self._accept(self._client, self._keys, batch.arguments, more=batch.markers)
+            answers = self._accept(
+                self._client, self._keys, batch.arguments, more=batch.markers, replicas=self._replicas
+            )
         return [
             _accepted(row, decision, answer)
             for row, decision, answer in zip(batch.rows, batch.decisions, answers, strict=True)

@@ -5,7 +5,7 @@ from typing import cast
 
 import redis
 
-from softbounce.store.connection import reaching
+from softbounce.store.connection import node, reaching, when
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 
@@ -32,14 +32,14 @@ class Receipts:
     def take(self, ident: str, *, holder: str, lease: int) -> tuple[Taken, int]:
         """Take an id for ``lease`` ms unless somebody has it; returns whose it is, and the store's time."""
         key = self._keys.receipt(ident)
-        with reaching():
-            pipe = self._client.pipeline(transaction=True)
+        with reaching(), node(self._client, key) as server:
+            pipe = server.pipeline(transaction=True)
             pipe.set(key, holder, nx=True, px=lease)
             pipe.get(key)
             pipe.hget(self._keys.fixed("meta"), "now")
             pipe.time()
-            _, found, virtual, (seconds, micros) = pipe.execute()
-        now = int(virtual) if virtual else seconds * 1000 + micros // 1000
+            _, found, *time = pipe.execute()
+        now, _ = when(*time)
         if found == holder.encode():
             return Taken.OURS, now
         return (Taken.DONE if found == _DONE else Taken.THEIRS), now

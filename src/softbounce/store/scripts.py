@@ -11,6 +11,7 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError
 
+from softbounce.store.connection import confirm, node
 from softbounce.store.keys import FIXED, Keys
 
 _LUA = files("softbounce.store") / "lua"
@@ -54,15 +55,27 @@ class Script:
         *,
         target: str = "",
         more: tuple[str, ...] = (),
+        replicas: int = 0,
     ) -> Any:  # noqa: ANN401 - a script's reply has the shape its header says
-        """Run it. ``target`` names the key that the script calls ``hash``; ``more`` follow the fixed keys."""
+        """Run it. ``target`` names the key that the script calls ``hash``; ``more`` follow the fixed keys.
+
+        With ``replicas`` it returns once so many have it, see ``confirm``.
+        """
         names = [keys.fixed(target if name == "hash" else name) for name in self._names]
-        numkeys = len(names) + len(more)
+        words = (self._sha, len(names) + len(more), *names, *more, *args)
         try:
-            return client.evalsha(self._sha, numkeys, *names, *more, *args)
+            return self._run(client, words, replicas)
         except NoScriptError:  # a new or restarted server
             client.script_load(self._text)
-            return client.evalsha(self._sha, numkeys, *names, *more, *args)
+            return self._run(client, words, replicas)
+
+    def _run(self, client: redis.Redis, words: tuple[Any, ...], replicas: int) -> Any:  # noqa: ANN401
+        if not replicas:
+            return client.evalsha(*words)
+        with node(client, words[2]) as server:
+            pipe = server.pipeline(transaction=False)
+            pipe.evalsha(*words)
+            return confirm(pipe, replicas)[0]
 
 
 def main(directory: str) -> None:

@@ -12,7 +12,7 @@ import redis
 from redis import exceptions
 
 from softbounce.errors import Overloaded
-from softbounce.store.connection import reaching
+from softbounce.store.connection import clock, confirm, node, reaching, when
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 
@@ -45,9 +45,10 @@ class Lag:
 class EventStream:
     """The intake: ``XADD softbounce:events * event JSON``, read by one consumer group that starts at 0."""
 
-    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys, *, replicas: int = 0) -> None:
         self._client = client
         self._keys = keys
+        self._replicas = replicas
         self.key = keys.stream("events")
         self._since_probe = _PROBE_EVERY
         self.made_again = 0  # how often the group was gone, and with it what was read and not acknowledged
@@ -62,17 +63,19 @@ class EventStream:
             if self._since_probe >= _PROBE_EVERY:
                 self._since_probe = 0
                 self._refuse_when_full()
-            pipe = self._client.pipeline(transaction=False)
-            for raw in raws:
-                fields: dict[Any, Any] = {"event": raw}
-                if reply:
-                    fields["reply"] = reply
-                pipe.xadd(self.key, fields)
-            return [cast("bytes", entry).decode() for entry in pipe.execute()]
+            with node(self._client, self.key) as server:
+                pipe = server.pipeline(transaction=False)
+                for raw in raws:
+                    fields: dict[Any, Any] = {"event": raw}
+                    if reply:
+                        fields["reply"] = reply
+                    pipe.xadd(self.key, fields)
+                return [cast("bytes", entry).decode() for entry in confirm(pipe, self._replicas)]
 
     def _refuse_when_full(self) -> None:
         try:
-            info = self._client.info("memory")
+            with node(self._client, self.key) as server:
+                info = server.info("memory")
         except exceptions.ResponseError:  # fakeredis, or INFO is forbidden
             return
         limit = int(info.get("maxmemory", 0))
@@ -110,12 +113,19 @@ class EventStream:
             return cast("int", pipe.execute()[0])
 
     def _read(self, consumer: str, *, count: int, block_ms: int) -> tuple[list[Entry], int]:
-        pipe = self._client.pipeline(transaction=False)
-        pipe.xreadgroup(GROUP, consumer, {self.key: ">"}, count=count, block=block_ms or None)
-        pipe.hget(self._keys.fixed("meta"), "now")
-        pipe.time()
-        streams, virtual, (seconds, micros) = pipe.execute()
-        now = int(virtual) if virtual else seconds * 1000 + micros // 1000
+        meta = self._keys.fixed("meta")
+        if isinstance(self._client, redis.RedisCluster):  # the clock is another node's: one round trip more
+            streams = self._client.xreadgroup(
+                GROUP, consumer, {self.key: ">"}, count=count, block=block_ms or None
+            )
+            now, _ = clock(self._client, meta)
+        else:
+            pipe = self._client.pipeline(transaction=False)
+            pipe.xreadgroup(GROUP, consumer, {self.key: ">"}, count=count, block=block_ms or None)
+            pipe.hget(meta, "now")
+            pipe.time()
+            streams, *time = pipe.execute()
+            now, _ = when(*time)
         found = streams.items() if isinstance(streams, Mapping) else streams or []
         entries = [
             _entry(entry_id, fields, deliveries=1)

@@ -12,7 +12,7 @@ import redis
 from softbounce.core.filters import Filter
 from softbounce.core.recipients import Channel, hashed, listed, mask, recipient
 from softbounce.errors import InvalidEvent, InvalidRecipient
-from softbounce.store.connection import reaching
+from softbounce.store.connection import node, reaching, when
 from softbounce.store.control import AUDIT_KEPT, compact
 from softbounce.store.keys import Keys
 from softbounce.store.listing import Suppression, moment
@@ -43,8 +43,11 @@ class Verdict:
 class Suppressions:
     """The list. A read of 5,000 is one round trip; a change and its audit entry are one Lua call."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, *, key: bytes, keep_addresses: bool) -> None:
+    def __init__(
+        self, client: redis.Redis, keys: Keys, *, key: bytes, keep_addresses: bool, replicas: int = 0
+    ) -> None:
         self._client = client
+        self._replicas = replicas
         self._keys = keys
         self._key = key
         self._keep_addresses = keep_addresses
@@ -92,14 +95,14 @@ class Suppressions:
     def _refusals(self, rids: list[str], merchant: object) -> dict[str, dict[str, Any]]:
         """Return by recipient what forbids to send to it now; an entry of the list goes before a pause."""
         fields = rids if merchant is None else rids + [f"{rid}@{merchant}" for rid in rids]
-        with reaching():
-            pipe = self._client.pipeline(transaction=False)
+        with reaching(), node(self._client, self._keys.fixed("suppressions")) as server:
+            pipe = server.pipeline(transaction=False)
             pipe.hmget(self._keys.fixed("suppressions"), fields)
             pipe.hmget(self._keys.fixed("pauses"), [f"recipient:{rid}" for rid in rids])
             pipe.hget(self._keys.fixed("meta"), "now")
             pipe.time()
-            listed, paused, virtual, (seconds, micros) = pipe.execute()
-        now = int(virtual) if virtual else seconds * 1000 + micros // 1000
+            listed, paused, *time = pipe.execute()
+        now, _ = when(*time)
         found: dict[str, dict[str, Any]] = {}
         for rid, raw in zip(rids, paused, strict=True):
             if raw is not None and _is_active(entry := json.loads(raw), now):
@@ -244,7 +247,11 @@ class Suppressions:
             return cast(
                 "list[bytes]",
                 self._mark(
-                    self._client, self._keys, [json.dumps(entry), AUDIT_KEPT, *pairs], target="suppressions"
+                    self._client,
+                    self._keys,
+                    [json.dumps(entry), AUDIT_KEPT, *pairs],
+                    target="suppressions",
+                    replicas=self._replicas,
                 ),
             )
 

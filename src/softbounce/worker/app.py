@@ -14,6 +14,7 @@ from celery.exceptions import Reject
 
 from softbounce.embedded import find_store
 from softbounce.errors import InvalidSettings, RefuseToStart
+from softbounce.hosts import several
 from softbounce.settings import Settings, celery_url, verified
 from softbounce.telemetry import configure
 from softbounce.worker.faults import reached
@@ -94,6 +95,8 @@ def make_app(settings: Settings) -> App:
 
     bury.__json__ = lambda: "a dead letter"  # type: ignore[attr-defined]  # or `celery inspect stats` fails
     options = ON_AMQP if is_amqp else {**ON_REDIS, "unreadable": bury}
+    if broker.startswith("sentinel:"):
+        options = {**options, "master_name": several(store_url)[2][0]}
     app.conf.update(CONFIG, broker_transport_options=options, broker_use_ssl=use_ssl)
     app.steps["worker"].add(Loops)
     signals.setup_logging.connect(_logging, dispatch_uid="softbounce")

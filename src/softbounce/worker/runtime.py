@@ -45,7 +45,11 @@ class Runtime:
         self.keep: Callable[[], object] | None = None
         key = settings.pii_key.get_secret_value().encode() if settings.pii_key else None
         self.store = Store.open(
-            url, namespace=settings.namespace, pii_key=key, keep_addresses=settings.keep_addresses
+            url,
+            namespace=settings.namespace,
+            pii_key=key,
+            keep_addresses=settings.keep_addresses,
+            replicas=settings.wait_replicas,
         )
         self.store.require_safe()
         self.store.events.make_group()

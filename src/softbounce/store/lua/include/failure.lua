@@ -45,8 +45,8 @@ local function accept_failure(may_replace)
   end
   local newest = math.floor(event.at / 1000)
   local is_answer = false
-  if state == "waiting" and event.answers == record.a and record.b == record.a then
-    state = "leased" -- it waits because its hand-over seemed to fail, and yet it went out
+  if state == "waiting" and event.answers == record.a then
+    state = "leased" -- it went out: its hand-over seemed to fail, or a failover took back its claim
   end
   if state == "leased" or state == "out" then
     is_answer = event.answers == record.a or (event.answers == 0 and event.at >= record.c - LATE)

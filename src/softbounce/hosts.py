@@ -1,0 +1,23 @@
+"""URLs that name several hosts: those of Sentinel and of a Redis Cluster."""
+
+from urllib.parse import urlsplit
+
+
+def several(url: str) -> tuple[str, list[tuple[str, int]], list[str], str]:
+    """Return what lies behind a URL of several hosts: its kind, its hosts, its path, a URL of one host.
+
+    ``redis+sentinel://[USER:PASSWORD@]HOST:PORT,HOST:PORT/NAME/DB`` or ``redis+cluster://HOST:PORT,HOST:PORT``;
+    the user and the password are the store's. Any other URL is of no kind.
+    """
+    parts = urlsplit(url)
+    scheme, _, kind = parts.scheme.partition("+")
+    login, at, named = parts.netloc.rpartition("@")
+    usual = 26379 if kind == "sentinel" else 6379
+    hosts = []
+    for host in filter(None, named.split(",")):
+        one = urlsplit(f"//{host}")
+        hosts.append((one.hostname or "localhost", one.port or usual))
+    path = [part for part in parts.path.split("/") if part]
+    database = path[1] if kind == "sentinel" and len(path) > 1 else "0"
+    query = f"?{parts.query}" if parts.query else ""
+    return kind, hosts, path, f"{scheme}://{login}{at}localhost/{database}{query}"
