@@ -106,18 +106,24 @@ def store_clock(bench: Bench) -> None:
         with bench.rig(server.url) as rig:
             rig.worker()
             rig.worker()
-            loading = rig.load(seconds=12, rate=60)
-            for offset in ("+2h", "+0", "-2h", "+0", "+30d"):
-                rig.pause(0.6, 1.2)
+            loading = rig.load(seconds=8, rate=60)
+
+            def step(offset: str) -> None:
                 with rig.fault(f"the store's clock at {offset}"):
                     path.write_text(f"{offset}\n")
                     rig.pause(1.0, 1.5)
                 path.write_text("+0\n")
-            rig.until(lambda: rig.store.control.modes()[0].mode == "off", "the step of 30 d stops all")
-            rig.store.control.set_mode(
-                "on", reason="the clock is right again", actor="chaos", now=rig.store.now()
-            )
+                rig.pause(0.6, 1.2)
+
+            step("+2h")
+            step("-2h")
             loading.join()
+            step("+30d")
+            modes = rig.store.control.modes
+            rig.until(lambda: modes()[0].mode == "off", "a step of 30 d stops all")
+            now = rig.store.now()
+            rig.store.control.set_mode("on", reason="the clock is right", actor="chaos", now=now)
+            path.write_text("+3h\n")  # what the wrong clock has scheduled leaves two hours late
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """One softbounce under test: a store, workers as processes, a producer, a pipeline, and what they write down."""
 
+import itertools
 import json
 import queue
 import threading
@@ -68,7 +69,7 @@ class Rig:
             if lane is not None:
                 self.env["SOFTBOUNCE_BROKER_URL"] = lane.broker
         self._outbox: queue.Queue[tuple[int, str, bytes]] = queue.Queue()
-        self._event = place * 100_000
+        self._events = itertools.count(place * 100_000 + 1)
         self._sending = 0
         self._kept: list[tuple[str, bytes]] | None = None
         self._stop = threading.Event()
@@ -254,8 +255,7 @@ class Rig:
         self._queue(ref, raw)
 
     def _queue(self, ref: str, raw: bytes) -> None:
-        self._event += 1
-        self._outbox.put((self._event, ref, raw))
+        self._outbox.put((next(self._events), ref, raw))
 
     def _publish(self) -> None:
         while not self._stop.is_set():

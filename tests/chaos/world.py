@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 POLICY = """\
@@ -63,29 +64,30 @@ class World:
         self.fates: dict[str, tuple[Plan, str]] = {}
         self._plans = [plan for _, plan in plans]
         self._shares = [share for share, _ in plans]
-        self._number = self._event = place * 100_000  # several worlds of one run never meet
+        first = place * 100_000 + 1  # several worlds of one run never meet
+        self._numbers, self._events = count(first), count(first)  # several threads take from them
 
-    def messages(self, count: int) -> Iterator[tuple[str, Plan, str, list[bytes]]]:
+    def messages(self, number: int) -> Iterator[tuple[str, Plan, str, list[bytes]]]:
         """Yield (reference, plan, recipient, its first reports) of so many messages."""
-        for plan in self.rng.choices(self._plans, self._shares, k=count):
+        for plan in self.rng.choices(self._plans, self._shares, k=number):
             yield self.message(plan)
 
     def message(self, plan: Plan) -> tuple[str, Plan, str, list[bytes]]:
         """Return one message with a plan of its own."""
-        self._number += 1
-        ref, to = f"m{self._number}", address(self._number)
+        number = next(self._numbers)
+        ref, to = f"m{number}", address(number)
         self.fates[ref] = plan, to
         if plan.ends == "dead":
             return ref, plan, "", [f'{{"torn": "{ref}'.encode()]
         return ref, plan, to, [self.failed(ref, to, plan.code)] * plan.copies
 
-    def soft_bouncers(self, count: int) -> Iterator[tuple[str, Plan, str, list[bytes]]]:
-        """Yield three messages each to ``count`` recipients, newest failure first: each escalates once."""
-        for _ in range(count):
-            self._number += 3
-            to = address(self._number)
+    def soft_bouncers(self, recipients: int) -> Iterator[tuple[str, Plan, str, list[bytes]]]:
+        """Yield three messages each to so many recipients, newest failure first: each escalates once."""
+        for _ in range(recipients):
+            number = next(self._numbers)
+            to = address(number)
             for days in (1, 15, 29):
-                ref = f"s{self._number}-{days}"
+                ref = f"s{number}-{days}"
                 plan = Plan(sends=TRIES, ends="given_up")
                 self.fates[ref] = plan, to
                 at = datetime.now(UTC) - timedelta(days=days)
@@ -106,7 +108,6 @@ class World:
         return self._bytes("MESSAGE_NOT_DELIVERED", ref, to, error, resend=resend, at=at)
 
     def _bytes(self, kind: str, ref: str, to: str, error: Any, *, resend=None, at=None) -> bytes:
-        self._event += 1
         sent: dict[str, Any] = {"reference": ref, "channel": "SMS", "recipients": [to]}
         if error:
             sent["error"] = error
@@ -114,4 +115,6 @@ class World:
             sent["resendId"] = resend
         date = (at or datetime.now(UTC)).isoformat(timespec="milliseconds")
         claim = {"id": f"c-{ref}", "merchantId": zlib.crc32(ref.encode()) % 7, "communication": sent}
-        return json.dumps({"type": kind, "date": date, "eventId": f"e{self._event}", "claim": claim}).encode()
+        return json.dumps(
+            {"type": kind, "date": date, "eventId": f"e{next(self._events)}", "claim": claim}
+        ).encode()

@@ -103,14 +103,22 @@ class EventStream:
         with reaching():
             Script("group")(self._client, self._keys, [GROUP], more=(self.key,))
 
-    def strike(self, raw: bytes) -> int:
+    def strike(self, message: bytes) -> int:
         """Count one more delivery of what a broker delivers again; returns how many within 72 hours."""
-        key = self._keys.strike(hashlib.blake2b(raw, digest_size=16).hexdigest())
         with reaching():
+            key = self._strikes(message)
             pipe = self._client.pipeline(transaction=True)
             pipe.incr(key)
             pipe.expire(key, _STRIKES_WITHIN)
             return cast("int", pipe.execute()[0])
+
+    def pardon(self, message: bytes) -> None:
+        """Forget the strikes: it was given back, and killed nobody."""
+        with reaching():
+            self._client.delete(self._strikes(message))
+
+    def _strikes(self, message: bytes) -> str:
+        return self._keys.strike(hashlib.blake2b(message, digest_size=16).hexdigest())
 
     def _read(self, consumer: str, *, count: int, block_ms: int) -> tuple[list[Entry], int]:
         meta = self._keys.fixed("meta")
