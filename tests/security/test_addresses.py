@@ -132,8 +132,7 @@ def reports() -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("level", ["DEBUG", "INFO"])
-@pytest.mark.parametrize("keep", ["1", "0"])
+@pytest.mark.parametrize(("level", "keep"), [("DEBUG", "1"), ("INFO", "0")])
 def test_canaries_lie_in_the_documented_places_alone(
     tmp_path: Path, worker: Callable[..., Worker], level: str, keep: str
 ):

@@ -31,6 +31,7 @@ def written(value: str) -> str:
 @example("+4915112345678")
 @example("'+4915112345678")
 @example(" =1+1")
+@example("\ufeff\r")
 @example("''=1")
 def test_no_cell_starts_a_formula(value: str):
     """Whatever stands in a code, an origin or a reason; blanks before it do not hide it either."""

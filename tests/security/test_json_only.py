@@ -123,19 +123,18 @@ def test_a_message_that_inflates_without_end_takes_no_memory(rig: tuple[Store, W
     send(producer, bombs["gzip"] + b" ", "application/data", "zlib_codec")
     until(lambda: store.counters().get("dead_lettered") == 4)
 
-    assert running.peak() - before < BOMB / 2
+    assert running.peak() - before < BOMB  # without a bound six times as much was measured
     assert all(len(raw) <= 64 * 1024 for raw in letters(store))
 
 
-@pytest.mark.parametrize("kind", ["gzip", "bzip2", "xz"])
-def test_a_compressed_report_is_taken_in(rig: tuple[Store, Worker, Celery], kind: str):
+def test_a_compressed_report_is_taken_in(rig: tuple[Store, Worker, Celery]):
     """What a producer's ``task_compression`` makes, up to 16 MiB."""
     store, _, producer = rig
-    producer.send_task(
-        "softbounce.report", args=[failed("m1", ["+4915112345678"])], queue="softbounce", compression=kind
-    )
+    for kind in ("gzip", "bzip2", "xz"):
+        report = failed(kind, ["+4915112345678"])
+        producer.send_task("softbounce.report", args=[report], queue="softbounce", compression=kind)
 
-    assert until(lambda: store.counters() == {"scheduled": 1})
+    assert until(lambda: store.counters() == {"scheduled": 3})
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ COLUMNS = (
 _NEVER = 10**14  # ms, the year 5138: Lua writes a longer number as 1e+14, and would read 1
 # What a spreadsheet may take for a formula, also behind blanks; the full-width forms start one, too.
 # Apostrophes count as well, so that taking one off again gives back what was there.
-_FORMULA = re.compile(r"[\s'\ufeff]*[=+\-@＝＋－＠]|[\t\r\n]")  # noqa: RUF001 - meant as they are
+_FORMULA = re.compile(r"[\s'\ufeff]*[=+\-@＝＋－＠\t\r\n]")  # noqa: RUF001 - meant as they are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
