@@ -13,6 +13,7 @@ from pathlib import Path
 
 from . import celery_on_redis, failover, moments, network, people, stores, workers
 from .checker import judge
+from .control import control
 from .history import History, load, save
 from .nursery import Nursery
 from .report import table
@@ -37,6 +38,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="of the counts, for a quick look")
     parser.add_argument("--report", type=Path, help="keep the histories in this file")
     parser.add_argument("--judge", type=Path, help="judge a kept file again, run nothing")
+    parser.add_argument("--points", default="", help="of kill_at_points and zombies, by comma")
+    parser.add_argument("--control", action="store_true", help="stock Celery, and ten planted bugs")
     parser.add_argument("--list", action="store_true", help="name the faults")
     options = parser.parse_args(words)
     if options.list:
@@ -46,17 +49,21 @@ def main(words: list[str] | None = None) -> int:
     if options.judge:
         return show(load(options.judge))
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10_000)
+    if options.control:
+        print(f"seed {seed}")
+        return control(seed=seed)
     names = [name for name in options.only.split(",") if name] or list(SCENARIOS)
     if unknown := [name for name in names if name not in SCENARIOS]:
         parser.error(f"no fault {', '.join(unknown)}; see --list")
     print(f"seed {seed}")
-    report = run(names, seed=seed, scale=options.scale)
+    points = [point for point in options.points.split(",") if point]
+    report = run(names, seed=seed, scale=options.scale, points=points)
     if options.report:
         save(options.report, report)
     return show(report)
 
 
-def run(names: list[str], *, seed: int, scale: float) -> dict:
+def run(names: list[str], *, seed: int, scale: float = 1.0, points: list[str] | None = None) -> dict:
     """Run the faults one after the other; return the histories."""
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     report = {
@@ -76,7 +83,9 @@ def run(names: list[str], *, seed: int, scale: float) -> dict:
             history = History()
             with Nursery(place / "processes") as nursery:
                 amqp = os.environ.get("SOFTBOUNCE_TEST_AMQP_URL")
-                bench = Bench(place, nursery, random.Random(f"{seed}/{name}"), amqp, scale, history)
+                bench = Bench(
+                    place, nursery, random.Random(f"{seed}/{name}"), amqp, scale, history, points=points or []
+                )
                 try:
                     one.run(bench)
                 except Skipped as reason:

@@ -27,6 +27,9 @@ def repeats(bench: Bench) -> None:
         rig.worker()
         rig.worker()
         messages = [*rig.world.messages(count), *rig.world.soft_bouncers(bench.times(33))]
+        messages += rig.world.soft_bouncers(
+            bench.times(33), days=(1, 20, 33), prefix="w"
+        )  # outside the window
         for ref, plan, to, raws in messages:
             rig.history.add("fate", ref=ref, to=to, sends=plan.sends, ends=plan.ends, code=plan.code)
             rig.keep(ref, raws * 3)

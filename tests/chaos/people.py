@@ -21,13 +21,13 @@ def a_persons_word(bench: Bench) -> None:
     count = bench.times(200)
     with servers.plain(bench.folder / "store") as server, bench.rig(server.url) as rig:
         rig.worker()
-        loading = rig.load(seconds=6, rate=60)
         waiting = [
             rig.world.message(Plan(sends=1, ends=("person", "cancelled")[n % 2], code="SMS_SLOW"))
             for n in range(count)
         ]
         rig.send(waiting)
         rig.until(lambda: rig.backlog == 0, "all reports are stored")
+        loading = rig.load(seconds=6, rate=60)
         for number, (ref, plan, to, _) in enumerate(waiting):
             now = rig.store.now()
             if plan.ends == "person":

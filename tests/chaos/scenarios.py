@@ -1,6 +1,6 @@
 """The list of faults: each a function of a bench (servers, processes, seed) that leaves a history."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -28,11 +28,16 @@ class Bench:
     scale: float = 1.0  # of the counts; below 1 for a quick look
     history: History = field(default_factory=History)
     facts: dict[str, Any] = field(default_factory=dict)
+    points: list[str] = field(default_factory=list)  # only these; empty: all
     _numbers: Iterator[int] = field(default_factory=count)
 
     def times(self, count: int) -> int:
         """Return how often to strike, at least once."""
         return max(1, round(count * self.scale))
+
+    def chosen(self, names: Iterable[str]) -> list[str]:
+        """Return those of the named points that this run strikes."""
+        return [name for name in names if not self.points or name in self.points]
 
     @contextmanager
     def rig(self, url: str, **options: Any):

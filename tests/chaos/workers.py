@@ -14,6 +14,14 @@ from .rig import LEASE, Rig
 from .scenarios import Bench, Skipped, scenario
 from .world import Plan
 
+ZOMBIES = (
+    "pump.claimed",
+    "handover.begun",
+    "handover.out",
+    "intake.decided",
+    "intake.accepted",
+    "notices.claimed",
+)
 BY_CELERY = ("celery.received", "celery.accepted", "celery.buried")
 
 
@@ -69,7 +77,7 @@ def _kill_groups(bench: Bench, rig: Rig, *, rate: float) -> None:
 @scenario("kill -9 at each named point", times=3 * len(POINTS))
 def kill_at_points(bench: Bench) -> None:
     """A fresh worker dies where it stands, three times a point; a healthy one goes on from there."""
-    names = [point for point in POINTS if point not in BY_CELERY]
+    names = bench.chosen(point for point in POINTS if point not in BY_CELERY)
     with servers.plain(bench.folder / "store") as server, ThreadPoolExecutor(6) as several:
         every = [
             several.submit(_at_point, bench, server.url, place, point) for place, point in enumerate(names)
@@ -79,7 +87,7 @@ def kill_at_points(bench: Bench) -> None:
         if not bench.amqp:
             bench.facts["not struck, for want of RabbitMQ"] = list(BY_CELERY)
             return
-        for place, point in enumerate(BY_CELERY, start=len(names)):
+        for place, point in enumerate(bench.chosen(BY_CELERY), start=len(names)):
             _at_point(bench, server.url, place, point)
 
 
@@ -136,9 +144,10 @@ def die(rig: Rig, worker: Child, point: str) -> None:
 def zombies(bench: Bench) -> None:
     """A frozen worker loses its leases to another, and comes back to finish what is no longer its own."""
     with servers.plain(bench.folder / "store") as server, bench.rig(server.url) as rig:
-        loading = rig.load(seconds=bench.times(10) * 3.2, rate=60)
+        turns = 0 if bench.points else bench.times(10)
+        loading = rig.load(seconds=turns * 3.2, rate=60)
         one, other = rig.worker(), rig.worker()
-        for _ in range(bench.times(10)):
+        for _ in range(turns):
             rig.pause(0.2, 0.6)
             with rig.fault("a zombie"):
                 one.freeze()
@@ -147,14 +156,7 @@ def zombies(bench: Bench) -> None:
             one, other = other, one
         loading.join()
     with servers.plain(bench.folder / "store2") as server, ThreadPoolExecutor(6) as several:
-        points = (
-            "pump.claimed",
-            "handover.begun",
-            "handover.out",
-            "intake.decided",
-            "intake.accepted",
-            "notices.claimed",
-        )
+        points = bench.chosen(ZOMBIES)
         every = [
             several.submit(_zombie_at, bench, server.url, place, point)
             for place, point in enumerate(points, 30)
@@ -170,14 +172,21 @@ def _zombie_at(bench: Bench, url: str, place: int, point: str) -> None:
         zombie = rig.worker(SOFTBOUNCE_FAULT=f"{point}:1:stop")
         rig.until(lambda: is_stopped(zombie), f"a worker is frozen at {point}", seconds=20)
         with rig.fault(f"a zombie at {point}"):
-            if point == "handover.out":
-                rig.settle(seconds=0.5)  # the pipeline answers: the next try is scheduled, and nobody runs
+            if point == "handover.out":  # the pipeline's answer is taken in, and the next try is not yet due
+                rig.worker()
+                rig.until(lambda: any(line["k"] == "got" for line in rig.history.lines), "commands are out")
+                rig.until(lambda: rig.backlog + sum(_lag(rig)) == 0, "the answers are taken in")
             else:
                 rig.worker()
                 rig.pause(LEASE * 1.2, LEASE * 1.5)
         zombie.thaw()
         rig.pause(0.2, 0.4)
         rig.worker()
+
+
+def _lag(rig: Rig) -> tuple[int, int]:
+    lag = rig.store.events.lag()
+    return lag.unread, lag.pending
 
 
 def is_stopped(worker: Child) -> bool:

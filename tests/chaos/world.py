@@ -81,16 +81,18 @@ class World:
             return ref, plan, "", [f'{{"torn": "{ref}'.encode()]
         return ref, plan, to, [self.failed(ref, to, plan.code)] * plan.copies
 
-    def soft_bouncers(self, recipients: int) -> Iterator[tuple[str, Plan, str, list[bytes]]]:
+    def soft_bouncers(
+        self, recipients: int, *, days: tuple[int, ...] = (1, 15, 29), prefix: str = "s"
+    ) -> Iterator[tuple[str, Plan, str, list[bytes]]]:
         """Yield three messages each to so many recipients, newest failure first: each escalates once."""
         for _ in range(recipients):
             number = next(self._numbers)
             to = address(number)
-            for days in (1, 15, 29):
-                ref = f"s{number}-{days}"
+            for day in days:
+                ref = f"{prefix}{number}-{day}"
                 plan = Plan(sends=TRIES, ends="given_up")
                 self.fates[ref] = plan, to
-                at = datetime.now(UTC) - timedelta(days=days)
+                at = datetime.now(UTC) - timedelta(days=day)
                 yield ref, plan, to, [self.failed(ref, to, plan.code, at=at)]
 
     def answer(self, ref: str, attempt: int, ident: str) -> bytes:
