@@ -171,11 +171,11 @@ class Sentinels:
 
 
 class Cluster:
-    """Three masters and one replica of each; ``url`` names the first node, any node leads to the others."""
+    """Three masters and one replica of each; ``url`` names them all, because a dead one leads nowhere."""
 
     def __init__(self, nodes: list[Server]) -> None:
         self.nodes = nodes
-        self.url = f"redis+cluster://127.0.0.1:{nodes[0].port}"
+        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
 
     def owner(self, key: str) -> Server:
         """Return the node that holds ``key`` now."""

@@ -41,7 +41,7 @@ def acl_port(tmp_path_factory) -> Iterator[int]:
 @pytest.fixture(scope="session")
 def cluster_url(tmp_path_factory) -> Iterator[str]:
     """The URL of a Redis Cluster of three masters and their replicas."""
-    with servers.cluster(tmp_path_factory.mktemp("cluster")) as nodes:
+    with servers.cluster(tmp_path_factory.mktemp("cluster"), "appendonly no") as nodes:
         yield nodes.url
 
 

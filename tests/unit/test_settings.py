@@ -195,3 +195,33 @@ def test_a_policy_that_cannot_be_read_is_named(tmp_path):
         policy_text(tmp_path / "absent.yaml")
     with pytest.raises(InvalidSettings, match=r"latin.yaml: it is not UTF-8 text"):
         policy_text(tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize(
+    ("url", "celery"),
+    [
+        ("redis+sentinel://a:1,b/main/2", "sentinel://a:1/2;sentinel://b:26379/2"),
+        ("redis+sentinel://:p%40@a,b/main", "sentinel://:p%40@a:26379/0;sentinel://:p%40@b:26379/0"),
+        ("unix:///run/v.sock", "redis+socket:///run/v.sock"),
+        ("rediss://a:1/2", "rediss://a:1/2"),
+    ],
+)
+def test_the_broker_is_where_the_store_is(url, celery):
+    """Celery's queues lie in the store, by its own spelling of the URL."""
+    assert celery_url(url) == celery
+
+
+@pytest.mark.parametrize("url", ["redis+cluster://a:1,b:2", "rediss+sentinel://a:1/main"])
+def test_where_celery_has_no_queues_the_broker_must_be_named(url):
+    """A Cluster cannot carry Celery's queues: the sentence says what to set."""
+    with pytest.raises(InvalidSettings, match="set SOFTBOUNCE_BROKER_URL"):
+        celery_url(url)
+
+
+def test_each_host_of_a_url_counts(monkeypatch):
+    """One host off this machine is enough for addresses to travel in clear; a sentinel needs its master's name."""
+    message = refused(monkeypatch, REDIS_URL=f"redis+sentinel://:{SECRET}@127.0.0.1:1,cache.example:2/main/0")
+
+    assert "redis+sentinel://cache.example is plain TCP off this machine" in message
+    assert "Write rediss+sentinel://" in message
+    assert "name of the master" in refused(monkeypatch, REDIS_URL="redis+sentinel://127.0.0.1:1")

@@ -64,6 +64,7 @@ def connect(url: str) -> redis.Redis:
     if one.startswith("rediss:"):
         given["ssl"] = True
     if kind == "cluster":
+        given.pop("db", None)  # a Cluster has but one
         nodes = [ClusterNode(host, port) for host, port in hosts]  # type: ignore[no-untyped-call]
         with reaching():
             return cast("redis.Redis", redis.RedisCluster(startup_nodes=nodes, **(options | given)))

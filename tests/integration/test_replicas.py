@@ -1,0 +1,158 @@
+"""The store behind Sentinel and on a Cluster: what was confirmed survives a failover, and work goes on."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, suppress
+
+import pytest
+from celery import Celery
+from live import failed, until
+from tests import servers
+
+from softbounce.client import Softbounce
+from softbounce.core.decide import decide
+from softbounce.core.policy_file import load
+from softbounce.errors import StoreUnreachable, UnsafeStore
+from softbounce.settings import celery_url, policy_text
+from softbounce.store import Store
+
+SHIPPED = load(policy_text()[0], file="policy.yaml")
+
+
+@pytest.fixture
+def group(tmp_path) -> Iterator[servers.Sentinels]:
+    """A master with one replica behind three sentinels."""
+    with _running(servers.sentinels, tmp_path / "group") as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def cluster(tmp_path) -> Iterator[servers.Cluster]:
+    """A Redis Cluster."""
+    with _running(servers.cluster, tmp_path / "cluster") as nodes:
+        yield nodes
+
+
+def _running(start, folder):
+    try:
+        servers.program()
+    except servers.ServerError as error:
+        pytest.skip(str(error))
+    return start(folder)
+
+
+def _accept(store: Store, reference: str) -> str:
+    raw = json.dumps(failed(reference)).encode()
+    return store.ledger.accept([decide(raw, policy=SHIPPED, now=store.now())], policy=SHIPPED)[0].outcome
+
+
+def _patient(call):
+    """Repeat a call while the store says that it is away, and nothing else."""
+
+    def answered():
+        with suppress(StoreUnreachable):
+            return [call()]
+
+    return until(answered)[0]
+
+
+def test_what_no_replica_has_is_not_accepted(group):
+    """With WAIT 1 and the replication cut, neither producer nor worker hears "stored"; once mended, both do."""
+    with closing(Store.open(group.url, replicas=1)) as store:
+        assert _accept(store, "before") == "scheduled"
+        group.cut()
+
+        with pytest.raises(StoreUnreachable, match="only 0 of 1 replicas confirmed in 500 ms"):
+            _accept(store, "meanwhile")
+        with pytest.raises(StoreUnreachable, match="only 0 of 1"):
+            Softbounce(store).report(failed("reported"))
+        with pytest.raises(StoreUnreachable, match="only 0 of 1"):
+            store.control.cancel("reference", "before", reason="paid", actor="test", now=store.now())
+
+        group.mend()
+        assert _accept(store, "meanwhile") == "duplicate"
+        assert Softbounce(store).report(failed("reported")).entry_id
+
+
+@pytest.mark.parametrize("replicas", [0, 1])
+def test_a_failover_takes_back_only_what_was_not_confirmed(group, replicas):
+    """With the link cut, a master without WAIT acknowledges what dies with it; with WAIT 1 it acknowledges nothing."""
+    acknowledged = ["before"]
+    with closing(Store.open(group.url, replicas=replicas)) as store:
+        _accept(store, "before")
+        epoch, old = store.epoch(), group.master
+        group.attached(1)
+        group.cut()
+        for number in range(3):
+            with suppress(StoreUnreachable):
+                _accept(store, f"tail{number}")
+                acknowledged.append(f"tail{number}")
+        old.kill()
+        group.failed_over(old)
+
+        assert _patient(store.epoch) == epoch
+        found = [name for name in acknowledged if _patient(lambda name=name: store.retries.find(name))]
+        assert acknowledged == (["before"] if replicas else ["before", "tail0", "tail1", "tail2"])
+        assert found == ["before"]
+
+
+def test_a_replica_is_refused_as_the_store(group):
+    """A worker that is pointed at a replica refuses to start and says what to name instead."""
+    replica = Store.open(group.replicas[0].url)
+    with closing(replica), pytest.raises(UnsafeStore, match="is a replica and takes no writes"):
+        replica.require_safe()
+
+
+def test_a_worker_goes_on_after_a_failover(group, start, policy):
+    """Reports by the stream and by Celery, whose queues Sentinel names too, get their outcome from the new master."""
+    worker = start(redis_url=group.url, policy=str(policy))
+    celery = Celery(broker=celery_url(group.url), set_as_current=False)
+    celery.conf.update(broker_transport_options={"master_name": group.name}, task_default_queue="softbounce")
+    with closing(Store.open(group.url)) as store:
+        Softbounce(store).report(failed("s1"))
+        celery.send_task("softbounce.report", [failed("c1")])
+        until(lambda: store.counters().get("scheduled") == 2)
+        group.attached(1)
+
+        old = group.master
+        old.kill()
+        group.failed_over(old)
+
+        _patient(lambda: Softbounce(store).report(failed("s2")))
+        until(lambda: _patient(store.counters).get("scheduled") == 3)
+        celery.close()
+        celery.send_task("softbounce.report", [failed("c2")])
+        until(lambda: store.counters().get("scheduled") == 4, seconds=40)
+    assert worker.process.poll() is None
+    assert worker.logged("store.unreachable")
+    celery.close()
+
+
+def test_a_cluster_keeps_the_state_through_the_death_of_its_node(cluster):
+    """The node that holds our slot dies: calls say that the store is away, then its replica answers with all we had."""
+    with closing(Store.open(cluster.url, replicas=1)) as store:
+        assert _accept(store, "before") == "scheduled"
+
+        cluster.owner(store.keys.fixed("meta")).kill()
+
+        assert _patient(lambda: store.retries.find("before"))
+        store_without_wait = Store.open(cluster.url)
+        assert _patient(lambda: _accept(store_without_wait, "after")) in ("scheduled", "duplicate")
+        store_without_wait.close()
+
+
+def test_a_worker_runs_on_a_cluster(cluster, server, start, policy):
+    """The state lies in one slot, the streams in others, Celery's queues elsewhere: a report gets its outcome."""
+    refused = start(redis_url=cluster.url, policy=str(policy), may_refuse=True)
+    assert "set SOFTBOUNCE_BROKER_URL" in refused.log
+
+    start(redis_url=cluster.url, policy=str(policy), broker_url=celery_url(server.url))
+    with closing(Store.open(cluster.url)) as store:
+        now = store.now()
+        store.events.publish([json.dumps(failed("r1")).encode()], reply="t")
+        (answer,) = store.events.wait_replies("t", count=1, seconds=9)
+        store.set_now(now)
+        (waits,) = [story.delivery for story in store.retries.find("r1")]
+        store.set_now(waits.due + 1000)
+        until(lambda: store.stream("softbounce:resend").read())
+    assert answer["outcome"] == "scheduled"
