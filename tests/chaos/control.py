@@ -54,10 +54,17 @@ BUGS = (
         (
             (LUA + "claim.lua", 'redis.call("ZADD", schedule, now + options.lease, id)', ""),
             (
+                "store/ledger.py",
+                "    def finish(self,",
+                "    def lease(self, leases):\n"
+                "        ends = {lease.delivery.id: lease.ends for lease in leases}\n"
+                '        self._client.zadd(self._keys.fixed("schedule"), ends)\n\n'
+                "    def finish(self,",
+            ),
+            (
                 "worker/pump.py",
                 '            reached("pump.claimed")\n',
-                '            reached("pump.claimed")\n            self._store._client.zadd('
-                + 'self._store.keys.fixed("schedule"), {one.delivery.id: one.ends for one in claimed.leases})\n',
+                '            reached("pump.claimed")\n            self._store.ledger.lease(claimed.leases)\n',
             ),
         ),
         ("--only", "kill_at_points", "--points", "pump.claimed"),
@@ -102,7 +109,7 @@ BUGS = (
                 LUA + "accept.lua",
                 "      accept_failure(bare ~= nil and bare ~= false)\n",
                 '      redis.call("SET", marker, "scheduled 0 " .. id, "PX", limits.dedupe)\n'
-                + "      accept_failure(bare ~= nil and bare ~= false)\n",
+                "      accept_failure(bare ~= nil and bare ~= false)\n",
             ),
         ),
         ("--only", "half_done", "--scale", "0.4"),

@@ -204,10 +204,10 @@ def memory_full(bench: Bench) -> None:
             bench.rig(server.url, place=place) as rig,
         ):
             used = rig.client.info("memory")["used_memory"]
-            rig.client.config_set("maxmemory", used + 6_000_000)
+            rig.client.config_set("maxmemory", used + 14_000_000)
             rig.world.text = "x" * 6000  # what the store keeps of a report is smaller: it drains by deciding
             with rig.fault("memory full"):
-                rig.send(rig.world.messages(1200))
+                rig.send(rig.world.messages(2600))
                 rig.until(lambda rig=rig: _refused(rig), "the store refuses reports")
                 rig.worker()
                 rig.worker()
