@@ -179,7 +179,7 @@ class EventStream:
     def ack(
         self, entries: Sequence[Entry], *, replies: Mapping[str, Mapping[str, Any]] | None = None
     ) -> None:
-        """Delete and acknowledge, in one MULTI: a crash between two calls would leave an entry for ever.
+        """Delete and acknowledge, in one step; also when memory is full.
 
         ``replies``: outcomes by entry id, for producers that wait; they go out first, so that none is lost,
         and each says as ``entry`` which entry it answers: several workers answer in no order.
@@ -200,10 +200,7 @@ class EventStream:
                     pipe.expire(self._keys.reply(token), _REPLY_TTL)
                 with suppress(exceptions.OutOfMemoryError):  # the report is safe, its reply is a courtesy
                     pipe.execute()
-            pipe = self._client.pipeline(transaction=True)
-            pipe.xdel(self.key, *ids)
-            pipe.xack(self.key, GROUP, *ids)
-            pipe.execute()
+            Script("acknowledge")(self._client, self._keys, [GROUP, *ids], more=(self.key,))
 
     def lag(self) -> Lag:
         """Return how many events are unread, and how many were read and are not yet acknowledged."""

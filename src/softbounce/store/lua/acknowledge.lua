@@ -1,0 +1,10 @@
+-- acknowledge: take accepted reports off their stream and out of the group's hands, in one step: a crash between two would
+-- leave an entry for ever. A script, because a full server takes no command into a MULTI, not even one that frees.
+-- KEYS[1]  stream  event, reply
+-- returns  how many were there
+local group = ARGV[1] -- then the entries' ids
+local ids = { unpack(ARGV, 2) }
+
+local gone = redis.call("XDEL", KEYS[1], unpack(ids))
+redis.call("XACK", KEYS[1], group, unpack(ids))
+return gone
