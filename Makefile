@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer, or uv; the first command makes .venv, the next ones cost nothing.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint run bench lock clean
+.PHONY: help demo test lint run bench chaos soak fuzz lock clean
 BIN := .venv/bin
 STAMP := .venv/installed
 LUA := build/lua
@@ -29,6 +29,16 @@ run: $(STAMP)  ## the service: worker and durable store in ./data
 
 bench: $(STAMP)  ## print the speed and memory ratios
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+chaos: $(STAMP)  ## faults and what they cost: CONTROL=1, SEED=1, REPORT=chaos.json, JUDGE=chaos.json, SCALE=1
+	@$(BIN)/python -m tests.chaos --scale $(or $(SCALE),0.7) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT)) \
+	  $(if $(JUDGE),--judge $(JUDGE)) $(if $(CONTROL),--control) $(ARGS)
+
+soak: $(STAMP)  ## the same, seed after seed: HOURS=8
+	@$(BIN)/python -m tests.chaos --hours $(or $(HOURS),8) $(ARGS)
+
+fuzz: $(STAMP)  ## a coverage-guided fuzzer on what comes from outside: SECONDS=60
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(ARGS)
 
 lock:  ## write requirements.lock anew (needs uv)
 	@set -e; copy=$$(mktemp -d); trap 'rm -rf $$copy' EXIT; cp pyproject.toml $$copy; touch $$copy/README.md $$copy/LICENSE; \

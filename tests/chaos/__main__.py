@@ -40,6 +40,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--judge", type=Path, help="judge a kept file again, run nothing")
     parser.add_argument("--points", default="", help="of kill_at_points and zombies, by comma")
     parser.add_argument("--control", action="store_true", help="stock Celery, and ten planted bugs")
+    parser.add_argument(
+        "--hours", type=float, help="go on with new seeds for so long, stop at the first loss"
+    )
     parser.add_argument("--list", action="store_true", help="name the faults")
     options = parser.parse_args(words)
     if options.list:
@@ -56,11 +59,26 @@ def main(words: list[str] | None = None) -> int:
     if unknown := [name for name in names if name not in SCENARIOS]:
         parser.error(f"no fault {', '.join(unknown)}; see --list")
     print(f"seed {seed}")
+    if options.hours:
+        return soak(names, seed=seed, hours=options.hours, kept=options.report or Path("chaos.json"))
     points = [point for point in options.points.split(",") if point]
     report = run(names, seed=seed, scale=options.scale, points=points)
     if options.report:
         save(options.report, report)
     return show(report)
+
+
+def soak(names: list[str], *, seed: int, hours: float, kept: Path) -> int:
+    """Run all faults again and again with new seeds; keep the histories of the first run that is not clean."""
+    end = time.monotonic() + hours * 3600
+    while time.monotonic() < end:
+        report = run(names, seed=seed)
+        if show(report):
+            save(kept, report)
+            print(f"seed {seed} is not clean; its histories are in {kept}")
+            return 1
+        seed += 1
+    return 0
 
 
 def run(names: list[str], *, seed: int, scale: float = 1.0, points: list[str] | None = None) -> dict:

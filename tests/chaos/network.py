@@ -49,7 +49,7 @@ def blackhole(bench: Bench) -> None:
 @scenario("replies lost", times=15)
 def replies_lost(bench: Bench) -> None:
     """The store does what it was asked, and the worker never learns of it."""
-    _struck(bench, "deaf", times=15, low=0.1, high=0.5, calm=0.4)
+    _struck(bench, "deaf", times=15, low=0.1, high=0.3, calm=1.0)
 
 
 @scenario("half-open connections", times=2)

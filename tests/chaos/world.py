@@ -90,7 +90,9 @@ class World:
             to = address(number)
             for day in days:
                 ref = f"{prefix}{number}-{day}"
-                plan = Plan(sends=TRIES, ends="given_up")
+                plan = (
+                    Plan(sends=TRIES, ends="given_up") if prefix == "s" else Plan(sends=1, ends="delivered")
+                )
                 self.fates[ref] = plan, to
                 at = datetime.now(UTC) - timedelta(days=day)
                 yield ref, plan, to, [self.failed(ref, to, plan.code, at=at)]
