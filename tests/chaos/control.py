@@ -112,7 +112,7 @@ BUGS = (
                 "      accept_failure(bare ~= nil and bare ~= false)\n",
             ),
         ),
-        ("--only", "half_done", "--scale", "0.4"),
+        ("--only", "half_done"),
     ),
     Bug(
         "claim without a look at suppressions",

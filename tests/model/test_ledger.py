@@ -248,7 +248,7 @@ class Ledger(RuleBasedStateMachine):
         assert self.book.is_suppressed(PEOPLE[ref]) == (PEOPLE[ref] in self.model.suppressed)
 
 
-def _run(client, *, examples, policy=None):
+def _run(client, *, examples):
     machine = type("Machine", (Ledger,), {"client": client})
     run_state_machine_as_test(
         machine,

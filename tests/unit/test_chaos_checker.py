@@ -1,0 +1,113 @@
+"""A checker that cannot fail proves nothing: each kind of fault is seen in a history of a few lines."""
+
+import re
+from pathlib import Path
+
+from tests.chaos.checker import judge
+from tests.chaos.workers import BY_CELERY, ZOMBIES
+
+from softbounce.worker.faults import POINTS
+
+SOURCE = Path(__file__).parents[2] / "src" / "softbounce" / "worker"
+FATE = {"k": "fate", "t": 0, "ref": "m1", "to": "+49", "sends": 1, "ends": "delivered"}
+ASK, TOLD = {"k": "ask", "t": 1, "n": 1, "ref": "m1"}, {"k": "told", "t": 1, "n": 1}
+GOT = {"k": "got", "t": 2, "id": "i1", "ref": "m1", "attempt": 1, "to": ["+49"], "due": None}
+END = {
+    "k": "end",
+    "t": 9,
+    "ref": "m1",
+    "state": "ended",
+    "outcome": "delivered",
+    "attempt": 1,
+    "group": "",
+    "failed": ["e1"],
+}
+LEFT = {"k": "left", "t": 9, "schedule": 0, "ready": 0, "notices": 0, "unread": 0, "pending": 0, "keys": []}
+CLEAN = [FATE, ASK, TOLD, GOT, END, LEFT]
+
+
+def test_a_whole_story_is_clean():
+    """Told, handed over once, ended as it should."""
+    assert judge(CLEAN).problems == []
+
+
+def test_a_report_that_the_store_forgot_is_lost():
+    """The producer was told, and the store knows nothing."""
+    assert judge([FATE, ASK, TOLD, LEFT]).lost != []
+
+
+def test_a_report_that_nobody_was_told_of_may_be_missing():
+    """An unknown answer may mean there or not; the producer reports it again."""
+    assert judge([FATE, ASK, LEFT]).problems == []
+
+
+def test_a_resend_that_never_came_is_lost():
+    """The store may say what it likes: the pipeline has nothing."""
+    assert judge([FATE, ASK, TOLD, END, LEFT]).lost != []
+
+
+def test_the_same_try_under_two_ids_is_a_doubled_effect_under_one_a_raw_double():
+    """A receiver that dedupes on the id acts once in the second case only."""
+    assert judge([*CLEAN, GOT | {"id": "i2"}]).doubled != []
+    assert (judge([*CLEAN, GOT]).problems, judge([*CLEAN, GOT]).raw_doubles) == ([], 1)
+
+
+def test_one_report_with_two_outcomes_is_doubled():
+    """Its history names it twice."""
+    assert judge([FATE, ASK, TOLD, GOT, END | {"failed": ["e1", "e1"]}, LEFT]).doubled != []
+
+
+def test_a_try_too_many_and_an_unknown_message_are_unexpected():
+    """Nobody asked for them."""
+    assert judge([*CLEAN, GOT | {"id": "i2", "attempt": 2}]).unexpected != []
+    assert judge([*CLEAN, GOT | {"ref": "m9"}]).unexpected != []
+
+
+def test_a_hand_over_after_a_persons_word_is_forbidden():
+    """A lease may still be under way for 0.8 of its time, and no longer."""
+    said = {"k": "said", "t": 2, "what": "person", "ref": "m1"}
+    late = [
+        FATE | {"ends": "person"},
+        ASK,
+        TOLD,
+        said,
+        GOT | {"t": 7.9},
+        END | {"outcome": "suppressed"},
+        LEFT,
+    ]
+    assert judge(late).forbidden != []
+
+
+def test_a_hand_over_in_a_silence_is_forbidden():
+    """An old backup, and nobody's word."""
+    assert judge([*CLEAN, {"k": "silence", "t": 3, "since": 1, "until": 3, "why": "x"}]).forbidden != []
+
+
+def test_an_innocent_message_held_as_a_crash_loop_is_named():
+    """A kill must not convict what happened to be in hand."""
+    assert judge([FATE, ASK, TOLD, GOT, END | {"state": "held", "group": "crash_loop"}, LEFT]).innocent != []
+
+
+def test_a_power_cut_excuses_its_window_only():
+    """What was acknowledged within it may be lost; never doubled."""
+    window = {"k": "window", "t": 3, "since": 0.5, "until": 1.5}
+    assert judge([FATE, ASK, TOLD, LEFT, window]).problems == []
+    assert judge([FATE, ASK, TOLD, LEFT, window | {"since": 1.2}]).lost != []
+    assert judge([*CLEAN, GOT | {"id": "i2"}, window]).doubled != []
+
+
+def test_what_is_left_over_is_named():
+    """A schedule that never empties, a key without an end, a run without an export."""
+    assert judge([*CLEAN[:-1], LEFT | {"schedule": 2, "keys": ["k"]}]).left == [
+        "2 in schedule",
+        "key k has no end",
+    ]
+    assert judge(CLEAN[:-1]).left != []
+
+
+def test_every_named_point_is_reached_in_one_place_and_struck_by_the_suite():
+    """A point without a place, or a place without a name, fails here."""
+    found = re.findall(r'reached\("([\w.]+)"\)', "".join(path.read_text() for path in SOURCE.glob("*.py")))
+
+    assert sorted(found) == sorted(POINTS)
+    assert {*BY_CELERY, *ZOMBIES} <= set(POINTS)
