@@ -74,7 +74,7 @@ def test_resends_are_taken_from_the_stream(server: Embedded, store: Store, clien
         (name, "command", json.dumps({"id": name, "reference": f"m-{name}", "attempt": 1}))
         for name in ("a", "b", "a")
     ]
-    store.stream("softbounce:resend").add(rows)
+    store.stream("softbounce:resend").add("command", [(ident, body) for ident, _, body in rows])
     said = tmp_path / "said"
     with said.open("wb") as output:
         receiver = subprocess.Popen(  # noqa: S603 - our own words
