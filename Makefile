@@ -38,6 +38,9 @@ soak: $(STAMP)  ## the same, seed after seed: HOURS=8
 	@$(BIN)/python -m tests.chaos --hours $(or $(HOURS),8) $(ARGS)
 
 fuzz: $(STAMP)  ## a coverage-guided fuzzer on what comes from outside: SECONDS=60
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || { if command -v uv >/dev/null; then \
+	  uv pip install --quiet --python $(BIN)/python 'atheris>=3,<4'; else \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3,<4'; fi; } || true  # few platforms have it
 	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(ARGS)
 
 lock:  ## write requirements.lock anew (needs uv)
