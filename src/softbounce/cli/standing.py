@@ -136,8 +136,9 @@ def pauses_of(delivery: Delivery, store: Store, now: int) -> Iterator[tuple[str,
     for field in (
         f"reference:{delivery.id[:12]}",
         f"claim:{delivery.claim.id}",
+        f"customer:{delivery.claim.customer_number}",
         f"merchant:{delivery.merchant}",
-        f"recipient:{delivery.rid}",
+        *(f"recipient:{rid}" for rid in delivery.head.get("rs", [delivery.rid])),
         f"channel:{delivery.channel}",
         f"code:{delivery.code}",
     ):

@@ -210,7 +210,8 @@ def export(words: Words = None, *, form: FormOption = Form.CSV, reveal: Reveal =
         if reveal:
             _note_reveal(store, words)
         found = store.suppressions.select(_filter(words, store), now=store.now())
-        rows = (entry.row(reveal=reveal) for entry in tracked(found, "exporting"))
+        key = store.suppressions.fingerprint
+        rows = (entry.row(reveal=reveal, key=key) for entry in tracked(found, "exporting"))
         say(f"{write_rows(rows, sys.stdout, form=form):,} exported")
 
 

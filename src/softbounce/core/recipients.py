@@ -185,6 +185,11 @@ def _spellings(value: object, channels: Iterable[Channel]) -> Iterator[Recipient
             yield known
 
 
+def fingerprint(key: bytes) -> str:
+    """Return what tells one hash key from another, and nothing of either."""
+    return blake2b(key, digest_size=8, person=b"softbounce-key").hexdigest()
+
+
 def hashed(who: Recipient, key: bytes) -> str:
     """Return the 12 characters that stand for a recipient everywhere; ``key`` has at most 64 bytes."""
     digest = blake2b(f"{who.channel.value}:{who.address}".encode(), key=key, digest_size=9).digest()

@@ -1,6 +1,5 @@
 """The only room that knows Redis: everything softbounce remembers, and every step that changes it."""
 
-import hashlib
 import json
 import secrets
 from functools import cached_property
@@ -9,6 +8,7 @@ from typing import cast
 import redis
 
 from softbounce.core.policy import Policy
+from softbounce.core.recipients import fingerprint
 from softbounce.errors import UnsafeStore, WrongKey
 from softbounce.store.cases import Cases
 from softbounce.store.connection import StoreFacts, clock, connect, facts, reaching
@@ -18,10 +18,11 @@ from softbounce.store.erasure import Erasure
 from softbounce.store.keys import SWEPT, Keys
 from softbounce.store.ledger import Accepted, Claimed, Ended, Finish, Lease, Ledger
 from softbounce.store.notices import Notice, Notices
+from softbounce.store.out_stream import OutStream
 from softbounce.store.receipts import Receipts
 from softbounce.store.retries import Retries
 from softbounce.store.scripts import Script
-from softbounce.store.streams import Entry, EventStream, OutStream
+from softbounce.store.streams import Entry, EventStream
 from softbounce.store.suppressions import Suppressions, Verdict
 
 __all__ = [
@@ -89,11 +90,11 @@ class Store:
         meta = self.keys.fixed("meta")
         with reaching():
             if self._given_key is not None:
-                fingerprint = _fingerprint(self._given_key)
+                given = fingerprint(self._given_key)
                 own, known = cast("list[bytes | None]", self._client.hmget(meta, ["key", "key_fingerprint"]))
                 if own is None and known is None:  # read first: a mistaken key must leave no trace
-                    known = self._found("key_fingerprint", fingerprint)
-                if own is not None or known is None or known.decode() != fingerprint:
+                    known = self._found("key_fingerprint", given)
+                if own is not None or known is None or known.decode() != given:
                     msg = (
                         "SOFTBOUNCE_PII_KEY is not the key this store was written with: "
                         "every suppression would be missed"
@@ -189,6 +190,22 @@ class Store:
             known = cast("bytes | None", self._client.hget(meta, "epoch"))
             return (known or self._found("epoch", secrets.token_hex(8))).decode()
 
+    def found_again(self) -> str:
+        """Make the facts of a store that lost its state anew, under the hash key we know; return its epoch.
+
+        So every hash that was exported stays true. Raises ``WrongKey`` where somebody else was first: what we
+        would write, nobody would find.
+        """
+        if self._given_key is None:
+            with reaching():
+                if self._found("key", self.key) != self.key:
+                    msg = "the store was lost and has another hash key by now: start this worker again"
+                    raise WrongKey(msg)
+        else:
+            del self.key  # read anew, which founds it
+            _ = self.key
+        return self.epoch()
+
     def _found(self, name: str, value: bytes | str) -> bytes:
         """Give one of the store's own facts its value, once and for all; return the one that holds."""
         return cast("bytes", Script("found")(self._client, self.keys, [name, value]))
@@ -266,7 +283,3 @@ class Store:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
-
-
-def _fingerprint(key: bytes) -> str:
-    return hashlib.blake2b(key, digest_size=8, person=b"softbounce-key").hexdigest()

@@ -20,7 +20,7 @@ from softbounce.core.records import command_id, digest, payload
 from softbounce.core.value import value
 from softbounce.errors import InvalidRecipient
 
-_ANSWERABLE = 24  # tries among which a report's resendId is looked for; limits.max_attempts is 12 by default
+_ANSWERABLE = 100  # tries among which a report's resendId is looked for: the most that a policy may allow
 
 
 @value

@@ -24,6 +24,7 @@ COLUMNS = (
     "since",
     "until",
     "evidence",
+    "key",
 )
 _NEVER = 10**14  # ms, the year 5138: Lua writes a longer number as 1e+14, and would read 1
 # What a spreadsheet may take for a formula, also behind blanks; the full-width forms start one, too.
@@ -58,8 +59,8 @@ class Suppression:
             "age": now - int(self.entry["at"]),
         }
 
-    def row(self, *, reveal: bool) -> dict[str, Any]:
-        """Return the entry for an export, masked unless ``reveal``."""
+    def row(self, *, reveal: bool, key: str = "") -> dict[str, Any]:
+        """Return the entry for an export, masked unless ``reveal``; ``key``: its hash key's fingerprint."""
         entry = self.entry
         return {
             "recipient": f"r_{self.rid}",
@@ -72,6 +73,7 @@ class Suppression:
             "since": iso(int(entry["at"])),
             "until": iso(entry.get("z")) or "never",
             "evidence": list(entry.get("evidence") or ()),
+            **({"key": key} if key else {}),
         }
 
 

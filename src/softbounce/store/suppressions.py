@@ -10,7 +10,7 @@ from typing import Any, cast
 import redis
 
 from softbounce.core.filters import Filter
-from softbounce.core.recipients import Channel, hashed, listed, mask, recipient
+from softbounce.core.recipients import Channel, fingerprint, hashed, listed, mask, recipient
 from softbounce.errors import InvalidEvent, InvalidRecipient
 from softbounce.store.connection import node, reaching, when
 from softbounce.store.control import AUDIT_KEPT, compact
@@ -52,6 +52,11 @@ class Suppressions:
         self._key = key
         self._keep_addresses = keep_addresses
         self._mark = Script("mark")
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells the hash key of this list from another."""
+        return fingerprint(self._key)
 
     def rid(self, value: object, channel: Channel | str) -> str:
         """Return the hash of a recipient; ``r_...`` is taken as one already. Raises ``InvalidRecipient``."""
@@ -227,6 +232,9 @@ class Suppressions:
             if self._keep_addresses:
                 entry["address"] = target.address
         elif _HASH.fullmatch(known):
+            if (theirs := _text(row, "key")) and theirs != self.fingerprint:
+                message = "was hashed under another key than this store's, and would protect nobody"
+                raise InvalidEvent(message, "recipient")
             rid = known[2:]
             entry["mask"] = address
         else:

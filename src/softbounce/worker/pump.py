@@ -1,6 +1,7 @@
 """What is due goes out: claim, quiet hours once more, hand over, finish."""
 
 import logging
+import os
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from softbounce.core.policy import Policy
 from softbounce.core.recipients import Channel, Recipient, recipient
 from softbounce.core.records import Delivery, resend_command
 from softbounce.core.schedule import chances, out_of_quiet, zones_for
-from softbounce.errors import InvalidRecipient
+from softbounce.errors import InvalidRecipient, WrongKey
 from softbounce.store import Claimed, Finish, Lease, Store
 from softbounce.telemetry import get_logger
 from softbounce.worker.faults import reached
@@ -137,7 +138,13 @@ class Pump:
         if claimed.alarm:
             name = "store.lost" if claimed.alarm.startswith("the store") else "quarantine.began"
             log.critical(name, worker=self._worker, reason=claimed.alarm, then="softbounce doctor")
-            self._epoch, self._seen, self._noted = self._store.epoch(), None, None
+            try:
+                self._epoch, self._seen, self._noted = self._store.found_again(), None, None
+            except (
+                WrongKey
+            ) as error:  # what we go on to write, nobody would find: started again, we know better
+                log.critical("worker.refused", worker=self._worker, reason=str(error))
+                os._exit(1)
         if self._noted is None or now - self._noted[0] >= MEMORY:
             self._seen = self._noted[1] if self._noted else None
             self._noted = now, claimed.number

@@ -24,7 +24,6 @@ local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, and t
 local rules = cjson.decode(ARGV[2]) -- each rule of the batch once: what policy says, whatever the event
 local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history; the last three are kept as they are
 
-redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its end when memory is full
 -- include: clock
 -- include: record
 -- include: history

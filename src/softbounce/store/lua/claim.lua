@@ -23,7 +23,6 @@ local meta = KEYS[17] -- hash  now, epoch, claims, swept, rate_left, rate_at, id
 
 local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_claim ({count, per}), history (ms), epoch, seen
 
-redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its end when memory is full
 -- include: clock
 -- include: record
 -- include: history
@@ -95,10 +94,14 @@ left = math.min(capacity, left + math.max(0, now - at) * rate.count / rate.per)
 
 -- 3. pick
 local leases, ended = {}, {}
-local function paused_until(id, merchant, channel, code, claim)
+local function paused_until(id, people, merchant, channel, code, claim, customer)
   local latest
-  local entries = redis.call("HMGET", pauses, "recipient:" .. string.sub(id, 13), "merchant:" .. merchant, "channel:" .. channel,
-    "code:" .. code, "claim:" .. claim, "reference:" .. string.sub(id, 1, 12))
+  local names = { "merchant:" .. merchant, "channel:" .. channel, "code:" .. code, "claim:" .. claim, "customer:" .. customer,
+    "reference:" .. string.sub(id, 1, 12) }
+  for _, rid in ipairs(people) do
+    table.insert(names, "recipient:" .. rid)
+  end
+  local entries = redis.call("HMGET", pauses, unpack(names))
   for _, entry in ipairs(entries) do
     local ends = entry and tonumber(string.match(entry, '"z":(%d+)'))
     if ends and ends > now and (not latest or ends > latest) then
@@ -171,9 +174,9 @@ local function finish_it(id, record, payload, recipients, outcome, why, fields)
   table.insert(ended, { id, outcome, why })
 end
 
-local skipped, budget = 0, math.min(options.limit, math.floor(left))
+local skipped, leaving, budget = 0, 0, math.min(options.limit, math.floor(left))
 for _ = 1, options.limit * 2 + 200 do
-  if #leases >= budget then
+  if leaving >= budget then
     break
   end
   local turn = redis.call("ZRANGE", turns, skipped, skipped, "WITHSCORES")
@@ -200,22 +203,26 @@ for _ = 1, options.limit * 2 + 200 do
       if record.kt and math.floor(now / 1000) - record.kt > STRIKES_WITHIN then
         strikes, record.kt = 0, nil
       end
-      if strikes > 0 and #leases > 0 then
+      if strikes > 0 and leaving > 0 then
         break -- claimed alone, so that it cannot convict its neighbours
       end
       redis.call("ZREM", ready, found)
       redis.call("ZADD", turns, tonumber(turn[2]) + 1, merchant)
-      local paused = not record.q and paused_until(id, merchant, channel, code, claim)
-      local recipient_free, recipient_times = capped("recipient:" .. rid, options.per_recipient)
-      local claim_free, claim_times = capped("claim:" .. claim, options.per_claim)
-      if claim == "" then
-        claim_free = nil
-      end
       local is_new_try = record.b ~= record.a -- a second claim of the same try counts for no cap
       local arrived = "delivered:" .. string.sub(id, 1, 12) .. ":"
       local ends
       if record.rs then
         recipients, ends = still_wanted(id, record, recipients, merchant)
+      end
+      local people = record.rs or { rid }
+      local paused = not record.q and paused_until(id, people, merchant, channel, code, claim, customer)
+      local free_at, claim_times = capped("claim:" .. claim, options.per_claim)
+      free_at = claim ~= "" and free_at or 0
+      local times = {} -- of each person it goes to
+      for n, who in ipairs(people) do
+        local free
+        free, times[n] = capped("recipient:" .. who, options.per_recipient)
+        free_at = math.max(free_at, free or 0)
       end
       if is_active(cancels, arrived .. channel, arrived .. rid) then
         finish_it(id, record, payload, recipients, "delivered", "late receipt", fields)
@@ -237,15 +244,17 @@ for _ = 1, options.limit * 2 + 200 do
         table.insert(ended, { id, "held", "crash loop" })
       elseif paused then
         wait(id, record, payload, recipients, paused, "paused")
-      elseif is_new_try and (recipient_free or claim_free) then
-        wait(id, record, payload, recipients, math.max(recipient_free or 0, claim_free or 0), "rate")
+      elseif is_new_try and free_at > 0 then
+        wait(id, record, payload, recipients, free_at, "rate")
       else
         record.t = record.t + 1
         record.c, record.b = now, record.a
-        left = left - 1
+        left, leaving = left - 1, leaving + 1
         if is_new_try then
-          if string.sub(rid, 1, 1) ~= "*" then
-            note_sent("recipient:" .. rid, recipient_times, options.per_recipient)
+          for n, who in ipairs(people) do
+            if who ~= "" and string.sub(who, 1, 1) ~= "*" then
+              note_sent("recipient:" .. who, times[n], options.per_recipient)
+            end
           end
           if claim ~= "" then
             note_sent("claim:" .. claim, claim_times, options.per_claim)

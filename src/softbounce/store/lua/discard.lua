@@ -8,7 +8,6 @@ local meta = KEYS[3] -- hash  now, dead_letter_bytes
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then id, times seen
 local retention = tonumber(ARGV[2])
 
-redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its end when memory is full
 -- include: clock
 -- include: letter_bytes
 

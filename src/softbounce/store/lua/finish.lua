@@ -9,7 +9,6 @@ local meta = KEYS[5] -- hash  now
 
 local keep = tonumber(ARGV[1]) -- ms that an ended delivery is remembered; then JSON {d, t, r, delay, n} for each
 
-redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its end when memory is full
 -- include: clock
 -- include: record
 -- include: history
@@ -21,8 +20,8 @@ for n = 2, #ARGV do
   local answer = "stale"
   if record and record.t == result.t and record.s == "leased" then
     answer = "done"
-    record.k, record.kt = nil, nil
     if result.r == "handed_over" then
+      record.k, record.kt = nil, nil
       redis.call("ZREM", schedule, result.d)
       record.s, record.z, record.w, record.q = "out", now + keep, nil, nil
       remember(result.d, string.format('"k":"resent","a":%d,"n":%s}', record.a, cjson.encode(result.n)))
@@ -31,6 +30,7 @@ for n = 2, #ARGV do
     elseif result.r == "later" then
       redis.call("ZADD", schedule, now + result.delay, result.d)
       record.s, record.w = "waiting", result.n
+      record.k = (record.k or 1) > 1 and record.k - 1 or nil -- the strike of this lease; those of crashes before it stay
       write_record(result.d, record, payload, recipients)
     else
       redis.call("ZREM", schedule, result.d)

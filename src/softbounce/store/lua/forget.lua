@@ -15,7 +15,6 @@ local entry = cjson.decode(ARGV[1]) -- actor, action, what (the recipient's hash
 -- suppressions (fields), dead_letters (ids), deliveries and notices ({id, {recipients before, after, places kept}}), periods
 local options = cjson.decode(ARGV[2])
 
-redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its end when memory is full
 -- include: clock
 -- include: record
 -- include: history

@@ -8,7 +8,6 @@ local meta = KEYS[3] -- hash  now
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then field, value pairs
 local retention = tonumber(ARGV[2])
 
-redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its end when memory is full
 -- include: clock
 
 local function without_address(text) -- the audit outlives a "recipients forget"

@@ -6,7 +6,6 @@ local meta = KEYS[3] -- hash  now
 
 local limit, lease = tonumber(ARGV[1]), tonumber(ARGV[2])
 
-redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its end when memory is full
 -- include: clock
 
 local found = {}

@@ -11,7 +11,6 @@ local meta = KEYS[6] -- hash  now, dead_letter_bytes, cursor of each hash
 
 local options = cjson.decode(ARGV[1]) -- name, count, silence (ms, 0: deliveries are reported)
 
-redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its end when memory is full
 -- include: clock
 -- include: record
 -- include: history

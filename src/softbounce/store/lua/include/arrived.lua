@@ -18,7 +18,7 @@ local function accept_delivery()
       local raw = redis.call("HGET", standing, event.rid)
       if raw then
         local known = cjson.decode(raw)
-        known.m = nil
+        known.m, known.c = nil, nil -- an address that was reached is not dead, whatever one report said
         redis.call("HSET", standing, event.rid, cjson.encode(known))
       end
       local pause = redis.call("HGET", pauses, "recipient:" .. event.rid)
