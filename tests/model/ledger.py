@@ -66,23 +66,16 @@ class Model:
         return self._failed(m, ref, code, at=at, now=now, resend=resend), escalates
 
     def _bounced(self, m: Message, ref: str, code: str) -> bool:
-        if code not in ("SMS_EXPIRED", "INVALID_MOBILE_NUMBER") or m.ended == "delivered":
+        if code != "SMS_EXPIRED" or m.ended == "delivered":
             return False
         bounced = self.bounced.setdefault(m.to, set())
         bounced.add(ref)
-        if code == "INVALID_MOBILE_NUMBER":
-            bounced.discard("")  # a permanent verdict counts as any other
         if len(bounced) < 3 or m.to in self.escalated:
             return False
         self.escalated.add(m.to)
         return True
 
     def _failed(self, m: Message, ref: str, code: str, *, at: int, now: int, resend: int) -> str:
-        if code == "INVALID_MOBILE_NUMBER":
-            self.suppressed.add(m.to)
-            if m.ended != "delivered":
-                m.end("suppressed")
-            return "suppressed"
         if m.state == "waiting" and resend == m.attempt == m.counted:
             m.state = "leased"  # it waits as if it had not left, and yet somebody answers it
         answers = m.state in ("leased", "out") and (
@@ -92,6 +85,11 @@ class Model:
             m.token += m.state == "leased"
             if code in m.answered:
                 m.answered[code] += 1
+        if code == "INVALID_MOBILE_NUMBER":
+            self.suppressed.add(m.to)
+            if m.ended != "delivered":
+                m.end("suppressed")
+            return "suppressed"
         if m.state == "ended":
             return "ended"
         if ref in self.cancelled:
@@ -113,7 +111,7 @@ class Model:
         if m.attempt >= MAX_ATTEMPTS or done >= len(DELAYS[code]):
             return m.end("given_up")
         m.state, m.attempt, m.strikes = "waiting", m.attempt + 1, 0
-        m.due = max(now + DELAYS[code][done], now + 1000)
+        m.due = max(at + DELAYS[code][done], now + 1000)
         return "scheduled"
 
     def delivered(self, ref: str, to: str) -> str:
@@ -157,11 +155,10 @@ class Model:
         if token != m.token or m.state != "leased":
             again = ("waiting",) if result == "later" else ("out", "ended")
             return "done" if token == m.token and m.state in again else "stale"
-        m.strikes = 0
         if result == "handed_over":
-            m.state = "out"
-        elif result == "later":
-            m.state, m.due = "waiting", now + delay
+            m.state, m.strikes = "out", 0
+        elif result == "later":  # its own strike is taken back, those of crashes stay
+            m.state, m.due, m.strikes = "waiting", now + delay, m.strikes - 1
         else:
             m.end("cancelled")
         return "done"
