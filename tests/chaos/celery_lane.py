@@ -8,8 +8,6 @@ import contextlib
 import json
 import os
 import random
-import selectors
-import socket
 import sys
 import tempfile
 import threading
@@ -17,14 +15,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import redis
 from celery import Celery, signals
+from tests import servers
 from tests.chaos.nursery import Child, Nursery
-
-from softbounce import embedded
-from softbounce.settings import celery_url
+from tests.chaos.wire import Wire
 
 QUEUE = "lane"
 OPTIONS = {  # seconds; short, so that a run need not wait for what comes back
@@ -77,73 +74,16 @@ def consume(broker: str, done: str, *, safe: bool) -> int:
     return worker.exitcode or 0
 
 
-class Wire:
-    """Passes bytes between a port of its own and a server's socket; ``hold`` keeps them, ``cut`` ends all."""
-
-    def __init__(self, server: str) -> None:
-        self._server = server
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
-        self._held: set[str] = set()
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.cut()
-
-    def hold(self, *what: str) -> None:
-        """Keep ``calls``, ``replies`` or both on the way, without a word to either side."""
-        self._held = set(what)
-
-    def cut(self) -> None:
-        """End every connection, with all that is on the way, and pass again what comes by new ones."""
-        pairs, self._pairs = self._pairs, []
-        for pair in pairs:
-            for side in pair:
-                with contextlib.suppress(OSError):
-                    side.shutdown(socket.SHUT_RDWR)
-        self._held = set()
-
-    def _listen(self) -> None:
-        with contextlib.suppress(OSError):  # closed: the run is over
-            while True:
-                client = self._listener.accept()[0]
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(self._server)
-                self._pairs.append((client, server))
-                threading.Thread(target=self._pass, args=(client, server), daemon=True).start()
-
-    def _pass(self, client: socket.socket, server: socket.socket) -> None:
-        with client, server, contextlib.suppress(OSError), selectors.DefaultSelector() as selector:
-            for side in (client, server):
-                selector.register(side, selectors.EVENT_READ)
-            while True:
-                for key, _ in selector.select():
-                    source, target, what = (
-                        (client, server, "calls") if key.fileobj is client else (server, client, "replies")
-                    )
-                    if not (data := source.recv(65536)):
-                        return
-                    while what in self._held:
-                        time.sleep(0.002)
-                    target.sendall(data)
-
-
 class Lane:
     """One run: a producer, workers, and what becomes of them."""
 
-    def __init__(self, folder: Path, nursery: Nursery, socket_path: str, *, seed: int, safe: bool) -> None:
+    def __init__(self, folder: Path, nursery: Nursery, url: str, *, seed: int, safe: bool) -> None:
         self.rng = random.Random(seed)
         self.sent: list[int] = []
         self._folder, self._nursery, self._safe = folder, nursery, safe
-        self._broker = f"redis+socket://{socket_path}"
+        self._broker = url
         self._producer = app_of(self._broker, safe=False)  # producers need nothing of ours
-        self.redis = redis.Redis(unix_socket_path=socket_path)
+        self.redis = redis.Redis.from_url(url)
 
     def send(self, count: int = 1) -> None:
         """Send messages; each counts as sent once the broker has it."""
@@ -219,7 +159,7 @@ class Lane:
                 return count
             self._drained(end)
             time.sleep(self.rng.uniform(0.05, 0.2))
-            wire.hold(*self.rng.choice((("calls", "replies"), ("replies",))))
+            wire.mode = self.rng.choice(("hole", "deaf"))
             self.send(PER_CUT)
             time.sleep(self.rng.uniform(0.05, 0.3))
             wire.cut()
@@ -248,11 +188,10 @@ def run(
     end = began + seconds
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lane-")))
-        server = stack.enter_context(embedded.start(folder / "data"))
+        server = stack.enter_context(servers.plain(folder / "data"))
         nursery = stack.enter_context(Nursery(folder / "logs"))
-        path = celery_url(server.url).removeprefix("redis+socket://").partition("?")[0]
-        wire = stack.enter_context(Wire(path))
-        lane = Lane(folder, nursery, path, seed=seed, safe=safe)
+        wire = stack.enter_context(Wire(server.port))
+        lane = Lane(folder, nursery, server.url, seed=seed, safe=safe)
         frozen = kills // FROZEN
         killed = lane.kill_under_load(kills - frozen, end)
         lane.settle(20)

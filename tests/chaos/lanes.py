@@ -147,6 +147,11 @@ class CeleryLane:
                         yield from found
                         found.clear()
 
+    def close(self) -> None:
+        """Leave no queue behind."""
+        with Connection(self.broker) as connection:
+            self._queue(connection.channel()).delete()
+
     def waiting(self) -> int:
         with Connection(self.broker) as connection:
             channel = connection.channel()

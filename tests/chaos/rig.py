@@ -20,7 +20,7 @@ from softbounce.store import Store
 from softbounce.store.keys import FIXED
 
 from .history import History
-from .lanes import Lane, Stream
+from .lanes import CeleryLane, Lane, Stream
 from .nursery import Child, Nursery
 from .world import PLANS, POLICY, World
 
@@ -91,6 +91,8 @@ class Rig:
             worker.kill()
         for thread in self.threads:
             thread.join(15)
+        if isinstance(self.sink, CeleryLane):
+            self.sink.close()
         self.client.close()
         self.store.close()
 
