@@ -96,7 +96,11 @@ def make_app(settings: Settings) -> App:
     bury.__json__ = lambda: "a dead letter"  # type: ignore[attr-defined]  # or `celery inspect stats` fails
     options = ON_AMQP if is_amqp else {**ON_REDIS, "unreadable": bury}
     if broker.startswith("sentinel:"):
-        options = {**options, "master_name": several(store_url)[2][0]}
+        kind, _, path, _ = several(store_url)
+        if kind != "sentinel":
+            msg = "SOFTBOUNCE_BROKER_URL: a broker behind Sentinel takes its master's name from the store's"
+            raise InvalidSettings(msg)
+        options = {**options, "master_name": path[0]}
     app.conf.update(CONFIG, broker_transport_options=options, broker_use_ssl=use_ssl)
     app.steps["worker"].add(Loops)
     signals.setup_logging.connect(_logging, dispatch_uid="softbounce")
