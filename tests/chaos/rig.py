@@ -73,7 +73,8 @@ class Rig:
         self._sending = 0
         self._kept: list[tuple[str, bytes]] | None = None
         self._stop = threading.Event()
-        self._acted: set[str] = set()
+        self.acted: set[str] = set()  # ids that the pipeline has acted on
+        self.told = 0  # reports that are stored for sure
         self.threads = [threading.Thread(target=loop, daemon=True) for loop in (self._publish, self._receive)]
         for thread in self.threads:
             thread.start()
@@ -275,6 +276,7 @@ class Rig:
                 done = self.intake.publish([raw for _, _, raw in left])
                 for number, _, _ in left[:done]:
                     self.history.add("told", n=number)
+                    self.told += 1
                 left = left[done:]
                 self._sending = len(left)
                 if left:
@@ -292,8 +294,8 @@ class Rig:
             self.history.add(
                 "got", id=ident, ref=ref, attempt=attempt, to=command["recipients"], due=command["dueAt"]
             )
-            if ident not in self._acted:
-                self._acted.add(ident)
+            if ident not in self.acted:
+                self.acted.add(ident)
                 self._put(ref, self.world.answer(ref, attempt, ident))
 
 
