@@ -81,6 +81,19 @@ def test_a_delivery_event_that_comes_again_resets_nothing(book):
     assert book.fail("m3").escalated
 
 
+def test_a_second_report_of_a_delivery_clears_nothing_that_came_after_it(book):
+    """Only what is dated before the delivery is cleared: its report under another id takes no later soft bounce away."""
+    book.accept(book.delivered("m9"))
+    again = book.delivered("m9")  # dated as the first, with an id of its own
+    for n in range(2):
+        book.wait(25 * HOUR)
+        book.fail(f"m{n}")
+    book.wait(25 * HOUR)
+
+    assert book.accept(again) == ["ended"]
+    assert book.fail("m3").escalated
+
+
 def test_the_earliest_not_after_of_any_report_binds(book):
     """NotAfter is the message's own: named in a later report, it binds a retry that waits already."""
     book.fail()

@@ -77,6 +77,8 @@ class Encoder:
             "whole": not rid,  # unless several are named, each by a readable address
             "reset": decision.resets_count and rid != "",
         }
+        if event.at is not None:
+            facts["at"] = event.at
         if len(event.recipients) > 1 and not rid and (rids := list(filter(None, self._rids(event)))):
             facts["rids"] = rids
         arguments = (as_json(facts), "", as_json(event.recipients), "")

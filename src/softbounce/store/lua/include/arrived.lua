@@ -1,4 +1,34 @@
--- arrived: one MESSAGE_DELIVERED. Ends what waits, lifts the pause, clears the count. Needs: outcomes, the event in hand.
+-- arrived: one MESSAGE_DELIVERED. Ends what waits, lifts the pause, clears the count of what came before. Needs: outcomes, the event.
+
+-- An address that was reached is not dead, whatever was reported before. What is dated after the delivery still counts: a report of
+-- it that comes again, under whatever id, clears nothing more.
+local function after(list, at)
+  local newer = {}
+  for _, item in ipairs(list or {}) do
+    if item[2] > at then
+      table.insert(newer, item)
+    end
+  end
+  return #newer > 0 and newer or nil
+end
+
+local function clear_count(at)
+  local raw = redis.call("HGET", standing, event.rid)
+  local known = raw and cjson.decode(raw)
+  if known then
+    known.m = after(known.m, at)
+    for code, reports in pairs(known.c or {}) do
+      known.c[code] = after(reports, at)
+    end
+    known.c = known.c and next(known.c) and known.c or nil
+    redis.call("HSET", standing, event.rid, cjson.encode(known))
+  end
+  local pause = redis.call("HGET", pauses, "recipient:" .. event.rid)
+  if pause and cjson.decode(pause).by == "policy" and not (known and known.m) then
+    redis.call("HDEL", pauses, "recipient:" .. event.rid)
+  end
+end
+
 local function accept_delivery()
   record, old_payload, old_recipients = read_record(id)
   if record and record.e == "delivered" and record.i == event.i then
@@ -15,16 +45,7 @@ local function accept_delivery()
     redis.call("HSET", cancels, field, string.format('{"a":%d,"z":%d}', now, now + limits.history))
   else
     if event.reset then
-      local raw = redis.call("HGET", standing, event.rid)
-      if raw then
-        local known = cjson.decode(raw)
-        known.m, known.c = nil, nil -- an address that was reached is not dead, whatever one report said
-        redis.call("HSET", standing, event.rid, cjson.encode(known))
-      end
-      local pause = redis.call("HGET", pauses, "recipient:" .. event.rid)
-      if pause and cjson.decode(pause).by == "policy" then
-        redis.call("HDEL", pauses, "recipient:" .. event.rid)
-      end
+      clear_count(math.min(event.at or now, now))
     end
     -- a bare report names nobody: its delivery is this one
     local bare_id = string.sub(id, 1, 12) .. "*" .. event.ch
