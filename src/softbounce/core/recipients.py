@@ -9,9 +9,9 @@ from enum import StrEnum
 from hashlib import blake2b
 
 from email_validator import EmailNotValidError, validate_email
+from msgspec import Struct
 
 from softbounce.core.numbers import DIALLED, E164, calling_code, read_number, zones_of
-from softbounce.core.value import value
 from softbounce.errors import InvalidRecipient
 
 
@@ -23,8 +23,7 @@ class Channel(StrEnum):
     LETTER = "letter"
 
 
-@value
-class Recipient:
+class Recipient(Struct, frozen=True, kw_only=True):
     """One address on one channel; ``address`` is normalised and is what gets hashed."""
 
     channel: Channel
