@@ -37,6 +37,7 @@ class Recipient(Struct, frozen=True, kw_only=True):
 _PHONE = ("phonenumber", "phone", "mobilenumber", "mobile", "msisdn", "number", "telephone", "tel", "sms")
 _EMAIL = ("email", "emailaddress", "mail")
 _ANY = ("value", "address", "recipient", "to")
+_PHONE_OR_ANY, _EMAIL_OR_ANY = (*_PHONE, *_ANY), (*_EMAIL, *_ANY)
 _COUNTRY = ("country", "countrycode")
 _POSTCODE = ("postcode", "postalcode", "zip", "zipcode", "plz")
 _CITY = ("city", "town")
@@ -87,9 +88,9 @@ def recipient(value: object, channel: Channel) -> Recipient:
     """Return the normalised recipient with what its address tells: country, domain, time zones."""
     match channel:
         case Channel.SMS:
-            return _phone(_text_of(value, (*_PHONE, *_ANY)))
+            return _phone(_text_of(value, _PHONE_OR_ANY))
         case Channel.EMAIL:
-            return _email(_text_of(value, (*_EMAIL, *_ANY)))
+            return _email(_text_of(value, _EMAIL_OR_ANY))
         case Channel.LETTER:
             return _letter(value)
 
@@ -191,7 +192,7 @@ def fingerprint(key: bytes) -> str:
 
 def hashed(who: Recipient, key: bytes) -> str:
     """Return the 12 characters that stand for a recipient everywhere; ``key`` has at most 64 bytes."""
-    digest = blake2b(f"{who.channel.value}:{who.address}".encode(), key=key, digest_size=9).digest()
+    digest = blake2b(f"{who.channel}:{who.address}".encode(), key=key, digest_size=9).digest()
     return base64.urlsafe_b64encode(digest).decode()
 
 

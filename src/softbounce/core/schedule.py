@@ -108,8 +108,9 @@ def chances(seed: str, attempt: int) -> tuple[float, float]:
 
 def _draws(seed: str, block: int) -> list[tuple[float, float]]:
     numbers = DRAWS.unpack(blake2b(f"{seed}|{block}".encode()).digest())
-    fractions = [number / 2**32 for number in numbers]
-    return list(zip(fractions[::2], fractions[1::2], strict=True))
+    return [
+        (jitter / 2**32, spread / 2**32) for jitter, spread in zip(numbers[::2], numbers[1::2], strict=True)
+    ]
 
 
 @lru_cache(maxsize=8192)  # a rule's quiet hours x the zones in use x the days ahead; a miss costs 30 us
