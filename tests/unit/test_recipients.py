@@ -40,12 +40,15 @@ SPECIAL_USE = ("arpa", "invalid", "local", "localhost", "onion")
 
 
 def by_library(text):
-    """Return what the library makes of a number, or None."""
+    """Return what the library makes of a number, or None where it is none, or is another one when read again."""
     try:
         e164 = phonenumbers.format_number(phonenumbers.parse(text), E164)
+        again = phonenumbers.format_number(
+            phonenumbers.parse(e164), E164
+        )  # +49 000000 loses a zero each time
     except phonenumbers.NumberParseException:
         return None
-    return e164 if 7 <= len(e164) - 1 <= 15 else None
+    return e164 if e164 == again and 7 <= len(e164) - 1 <= 15 else None
 
 
 def key(value, channel):
