@@ -40,15 +40,12 @@ SPECIAL_USE = ("arpa", "invalid", "local", "localhost", "onion")
 
 
 def by_library(text):
-    """Return what the library makes of a number, or None where it is none, or is another one when read again."""
+    """Return what the library makes of a number, or None."""
     try:
         e164 = phonenumbers.format_number(phonenumbers.parse(text), E164)
-        again = phonenumbers.format_number(
-            phonenumbers.parse(e164), E164
-        )  # +49 000000 loses a zero each time
     except phonenumbers.NumberParseException:
         return None
-    return e164 if e164 == again and 7 <= len(e164) - 1 <= 15 else None
+    return e164 if 7 <= len(e164) - 1 <= 15 else None
 
 
 def key(value, channel):
@@ -112,7 +109,7 @@ def test_the_country_of_an_assigned_number_is_the_librarys():
 def test_countries_that_share_a_code_are_told_apart_as_by_the_library(code, national):
     """Where the library cannot place a number, it belongs to the code's main country."""
     e164 = by_library(f"+{code}{national}")
-    if e164 is None:
+    if e164 is None or by_library(e164) != e164:  # read again, +49 000000 loses one more zero each time
         return
     known = phonenumbers.region_code_for_number(phonenumbers.parse(e164))
 
@@ -123,7 +120,7 @@ def test_countries_that_share_a_code_are_told_apart_as_by_the_library(code, nati
 def test_zones_are_those_of_the_longest_known_prefix(code, national):
     """Zones are the library's for a located number; unknown is the empty tuple, never ``Etc/Unknown``."""
     e164 = by_library(f"+{code}{national}")
-    if e164 is None:
+    if e164 is None or by_library(e164) != e164:  # read again, +49 000000 loses one more zero each time
         return
     zones = timezone.time_zones_for_geographical_number(phonenumbers.parse(e164))
 
