@@ -22,6 +22,7 @@ from softbounce.core.policy import (
 )
 from softbounce.core.policy_checks import errors, warnings
 from softbounce.core.policy_levels import Branch, CodeRules, Level, Rulebook, Value
+from softbounce.core.policy_lints import lints
 from softbounce.core.policy_reading import read
 from softbounce.core.policy_values import BUILT_IN
 from softbounce.core.recipients import Channel
@@ -61,6 +62,7 @@ def check(text: str, *, file: str) -> tuple[Policy | None, list[Problem]]:
         found |= {("error", mistake) for mistake in errors(model, tree, rulebook)}
         found |= {("warning", mistake) for mistake in warnings(tree, rulebook)}
         if all(severity == "warning" for severity, _ in found):
+            found |= {("warning", mistake) for mistake in lints(model, tree, rulebook)}
             policy = _policy(model, rulebook, text, file)
     return policy, problems(found, text, file=file)
 
