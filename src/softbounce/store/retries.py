@@ -28,6 +28,7 @@ FILTER_KEYS = (
     "state",
     "try",
     "rule",
+    "provider",
 )
 _PAGE = 500
 _T = TypeVar("_T")
@@ -60,6 +61,7 @@ class Waiting:
             "state": self.state,
             "try": delivery.attempt,
             "rule": delivery.rule,
+            "provider": delivery.extra.get("provider"),
         }
 
 
