@@ -161,6 +161,15 @@ class Retries:
             if raw is not None
         ]
 
+    def dues(self, idents: Sequence[str]) -> list[int]:
+        """Return when each of these retries was due (ms), of those that are left."""
+        if not idents:
+            return []
+        with reaching():
+            raws = cast("list[bytes | None]", self._client.hmget(self._keys.fixed("deliveries"), idents))
+        found = [decode(ident, raw) for ident, raw in zip(idents, raws, strict=True) if raw is not None]
+        return [delivery.due for delivery in found if delivery.due is not None]
+
     def standing(self, rid: str) -> Json:
         """Return a recipient's soft bounces as (message, time), reports by code, time of escalation."""
         with reaching():
