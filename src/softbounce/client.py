@@ -50,10 +50,13 @@ class Softbounce:
     ``Overloaded``, another hash key than the store's ``WrongKey``.
     """
 
-    def __init__(self, store: str | Store) -> None:
-        """Use the store at ``redis://``, ``rediss://`` or ``unix://``; ``SOFTBOUNCE_*`` set the rest."""
+    def __init__(self, store: str | Store, *, namespace: str | None = None) -> None:
+        """Use the store at ``redis://``, ``rediss://`` or ``unix://``; ``SOFTBOUNCE_*`` set the rest.
+
+        ``namespace``: where merchants have namespaces of their own, one object for each.
+        """
         self.unreachable = 0  # verdicts given without the store, since this object was made
-        self._store = open_store(store)
+        self._store = open_store(store, namespace=namespace)
         self._ask_again_at = 0.0
 
     @classmethod
@@ -232,11 +235,11 @@ class Softbounce:
         return [_unasked(value, channel, allows=allows) for value in block]
 
 
-def open_store(store: str | Store | None = None) -> Store:
+def open_store(store: str | Store | None = None, *, namespace: str | None = None) -> Store:
     """Return the store at a URL, by default the one that the settings name; other settings apply to both."""
     if isinstance(store, Store):
         return store
-    settings = Settings.load(redis_url=store)
+    settings = Settings.load(redis_url=store, namespace=namespace)
     url = find_store(settings)
     if url is None:
         message = f"no store: set SOFTBOUNCE_REDIS_URL, or start one on {settings.data} by `softbounce run`"

@@ -166,6 +166,11 @@ class Settings(BaseSettings):
             return StreamSink(key=f"softbounce:{self.namespace}:resend")
         return parse_sink(self.resend_to)
 
+    @property
+    def queue(self) -> str:
+        """Where reports wait that come by Celery; namespaces share a broker, and no queue."""
+        return "softbounce" if self.namespace == "default" else f"softbounce-{self.namespace}"
+
     @model_validator(mode="after")
     def _a_handover_ends_within_its_lease(self) -> Self:
         if 2 * self.handover_timeout > self.lease:

@@ -120,7 +120,7 @@ def _leave(*_: object) -> None:
 def banner(settings: Settings, *, is_embedded: bool, began: float) -> str:
     """Return what a person wants to see when a worker has begun."""
     policy, url = policy_of(settings.policy), store_url(settings)
-    with closing(Store.open(url)) as store:
+    with closing(Store.open(url, namespace=settings.namespace)) as store:
         facts = store.facts()
     kept = "AOF" if facts.aof else "no AOF"
     where = f"{'embedded ' if is_embedded else ''}{facts.kind} {facts.version}, {kept}"
