@@ -23,8 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from softbounce.core.durations import parse_duration, words
 from softbounce.errors import InvalidSettings
-from softbounce.hosts import several
-from softbounce.telemetry import mask_url
+from softbounce.hosts import mask_url, several
 
 _MOST = 1 << 20  # characters of a policy; the reader refuses from 256 KiB on
 LEASE = 30_000  # ms

@@ -16,10 +16,11 @@ from softbounce import embedded
 from softbounce.cli.console import PolicyOption, release, say
 from softbounce.cli.desk import naming, policy_of, store_url
 from softbounce.embedded import Embedded
+from softbounce.hosts import mask_url
 from softbounce.settings import Settings, StreamSink
 from softbounce.store import Store
 from softbounce.store.keys import Keys
-from softbounce.telemetry import get_logger, mask_url
+from softbounce.telemetry import get_logger
 
 run = typer.Typer(add_completion=False)
 worker = typer.Typer(add_completion=False)

@@ -8,8 +8,6 @@ from contextlib import suppress
 from enum import StrEnum
 from hashlib import blake2b
 
-from email_validator import EmailNotValidError, validate_email
-
 from softbounce.core.numbers import DIALLED, E164, calling_code, read_number, zones_of
 from softbounce.core.value import value
 from softbounce.errors import InvalidRecipient
@@ -253,6 +251,8 @@ def _email(text: str) -> Recipient:
     if len(text) > _MAX_EMAIL or _is_masked(text, Channel.EMAIL):
         message = "a masked or overlong e-mail address"
         raise InvalidRecipient(message)
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - 20 ms, for few addresses
+
     try:
         known = validate_email(text, check_deliverability=False, test_environment=True)
     except EmailNotValidError:
