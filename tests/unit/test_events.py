@@ -186,7 +186,7 @@ def test_a_broken_traceparent_is_dropped(trace):
         ({"claim": {"merchantId": True, "communication": {"reference": "m"}}}, "claim.merchantId"),
         ({"claim": {"customerNumber": 1.5, "communication": {"reference": "m"}}}, "claim.customerNumber"),
         ({"claim": {"id": 1 << 63, "communication": {"reference": "m"}}}, "claim.id"),
-        ({"more": [{"a": 1}, {"b": [0, -(1 << 63) - 1]}]}, "more[1].b[1]"),
+        ({"claim": {"merchantId": -(1 << 63), "communication": {"reference": "m"}}}, "claim.merchantId"),
     ],
 )
 def test_a_refusal_names_the_field(change, path):

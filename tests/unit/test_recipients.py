@@ -114,7 +114,7 @@ def test_the_country_of_an_assigned_number_is_the_librarys():
 def test_countries_that_share_a_code_are_told_apart_as_by_the_library(code, national):
     """Where the library cannot place a number, it belongs to the code's main country."""
     e164 = by_library(f"+{code}{national}")
-    if e164 is None:
+    if e164 is None or by_library(e164) != e164:  # read again, +49 000000 loses one more zero each time
         return
     known = phonenumbers.region_code_for_number(phonenumbers.parse(e164))
 
@@ -125,7 +125,7 @@ def test_countries_that_share_a_code_are_told_apart_as_by_the_library(code, nati
 def test_zones_are_those_of_the_longest_known_prefix(code, national):
     """Zones are the library's for a located number; unknown is the empty tuple, never ``Etc/Unknown``."""
     e164 = by_library(f"+{code}{national}")
-    if e164 is None:
+    if e164 is None or by_library(e164) != e164:  # read again, +49 000000 loses one more zero each time
         return
     zones = timezone.time_zones_for_geographical_number(phonenumbers.parse(e164))
 

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from softbounce.core.durations import DAY, HOUR, MINUTE
 from softbounce.core.policy import Disposition, Fault, QuietHours, Rule, SoftBounce, Source, Suppression
@@ -176,7 +177,7 @@ def test_no_try_is_sooner_than_planned(at, waited, quiet):
 
 def phone_in(*zones: str) -> Recipient:
     """Return a phone that may be in any of the zones."""
-    return replace(PHONE, zones=zones)
+    return structs.replace(PHONE, zones=zones)
 
 
 @pytest.mark.parametrize(

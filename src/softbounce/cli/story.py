@@ -1,8 +1,9 @@
 """One delivery of the store, told: how it stands, its history, and the report that was decided on."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from softbounce.cli.console import Json, columns, plain, time_of, zone
 from softbounce.core.decide import Plan, plan

@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from msgspec import Struct
+
 from softbounce.core.events import Event, Ignored, content_hash, parse
 from softbounce.core.policy import Confirm, Disposition, Fault, Policy, Rule
 from softbounce.core.reasons import VETO_TYPES, built_in_fault
 from softbounce.core.recipients import Recipient
 from softbounce.core.schedule import Due, due_times
-from softbounce.core.value import value
 from softbounce.errors import InvalidEvent
 
 _KEPT_BYTES = 64 * 1024  # of a dead letter
 HEAD_BYTES = 2 * 1024  # of a dead letter, once those that are kept have used up their budget
 
 
-@value
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """What policy wants for one failure; times in ms."""
 
     event: Event
@@ -38,16 +38,14 @@ class Plan:
     deadline: int
 
 
-@value
-class Arrived:
+class Arrived(Struct, frozen=True, kw_only=True):
     """A message was delivered."""
 
     event: Event
     resets_count: bool
 
 
-@value
-class DeadLetter:
+class DeadLetter(Struct, frozen=True, kw_only=True):
     """Input that could not be read; the first 64 KiB are kept."""
 
     identity: str

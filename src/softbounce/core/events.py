@@ -10,15 +10,15 @@ from hashlib import blake2b
 from typing import Any
 from zoneinfo import available_timezones
 
+from msgspec import Struct
+
 from softbounce.core.culprits import channel_of, subject_of
 from softbounce.core.recipients import Channel, Recipient
 from softbounce.core.strict_json import read_object, refuse
-from softbounce.core.value import value
 from softbounce.errors import InvalidEvent
 
 
-@value
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """The business object a message belongs to, echoed as reported."""
 
     id: int | str | None = None
@@ -27,8 +27,7 @@ class Claim:
     customer_number: str | int | None = None
 
 
-@value
-class Failure:
+class Failure(Struct, frozen=True, kw_only=True):
     """What went wrong, as the producer says."""
 
     type: str  # CONTACT_ERROR RENDER_ERROR SEND_ERROR CONFIGURATION_ERROR, or any other text
@@ -38,8 +37,7 @@ class Failure:
     detail: str | None = None  # what groups a case: the snippet or placeholder named, else None
 
 
-@value
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """One report about one message. ``failure`` is None for a delivery and for a bare report."""
 
     delivered: bool
@@ -68,8 +66,7 @@ class Event:
         return not self.delivered and self.failure is None
 
 
-@value
-class Ignored:
+class Ignored(Struct, frozen=True, kw_only=True):
     """An event of a type that is not ours: acknowledged, counted, nothing else."""
 
     type: str
@@ -82,6 +79,7 @@ _ERROR = f"{_COMMUNICATION}.error"
 _MAX_RECIPIENTS = 100
 _MAX_NAME = 512  # characters of what is used to find, to group or to label
 _MAX_TEXT = 4096  # characters of what is only shown, or sent back
+_LARGEST = 2**63 - 1  # of an id that is a number
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.IGNORECASE | re.ASCII
@@ -211,7 +209,9 @@ def _claim(claim: dict[str, Any]) -> Claim:
 
 
 def _id(value: object, path: str) -> int | str | None:
-    return value if type(value) is int else _name(value, path)
+    if type(value) is not int:
+        return _name(value, path)
+    return value if -_LARGEST <= value <= _LARGEST else refuse("is a number out of range", path)
 
 
 def _recipients(value: object) -> tuple[object, ...]:

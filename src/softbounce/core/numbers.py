@@ -49,10 +49,13 @@ def read_number(text: str) -> tuple[str, str | None]:
 
 def zones_of(e164: str) -> tuple[str, ...]:
     """Return the zones of the longest known prefix, assigned number or not; () if there is none."""
-    for length in range(min(TIMEZONE_LONGEST_PREFIX, len(e164) - 1), 0, -1):
-        if zones := TIMEZONE_DATA.get(e164[1 : 1 + length]):
-            return zones
-    return ()
+    return _zones(e164[1 : 1 + TIMEZONE_LONGEST_PREFIX])
+
+
+@lru_cache(maxsize=100_000)  # some operators' blocks of numbers, each of thousands of subscribers
+def _zones(digits: str) -> tuple[str, ...]:
+    prefixes = (digits[:length] for length in range(len(digits), 0, -1))
+    return next((zones for prefix in prefixes if (zones := TIMEZONE_DATA.get(prefix))), ())
 
 
 @lru_cache(maxsize=1000)

@@ -8,8 +8,9 @@ from contextlib import suppress
 from enum import StrEnum
 from hashlib import blake2b
 
+from msgspec import Struct
+
 from softbounce.core.numbers import DIALLED, E164, calling_code, read_number, zones_of
-from softbounce.core.value import value
 from softbounce.errors import InvalidRecipient
 
 
@@ -21,8 +22,7 @@ class Channel(StrEnum):
     LETTER = "letter"
 
 
-@value
-class Recipient:
+class Recipient(Struct, frozen=True, kw_only=True):
     """One address on one channel; ``address`` is normalised and is what gets hashed."""
 
     channel: Channel
@@ -36,6 +36,7 @@ class Recipient:
 _PHONE = ("phonenumber", "phone", "mobilenumber", "mobile", "msisdn", "number", "telephone", "tel", "sms")
 _EMAIL = ("email", "emailaddress", "mail")
 _ANY = ("value", "address", "recipient", "to")
+_PHONE_OR_ANY, _EMAIL_OR_ANY = (*_PHONE, *_ANY), (*_EMAIL, *_ANY)
 _COUNTRY = ("country", "countrycode")
 _POSTCODE = ("postcode", "postalcode", "zip", "zipcode", "plz")
 _CITY = ("city", "town")
@@ -88,9 +89,9 @@ def recipient(value: object, channel: Channel) -> Recipient:
     """Return the normalised recipient with what its address tells: country, domain, time zones."""
     match channel:
         case Channel.SMS:
-            return _phone(_text_of(value, (*_PHONE, *_ANY)))
+            return _phone(_text_of(value, _PHONE_OR_ANY))
         case Channel.EMAIL:
-            return _email(_text_of(value, (*_EMAIL, *_ANY)))
+            return _email(_text_of(value, _EMAIL_OR_ANY))
         case Channel.LETTER:
             return _letter(value)
 
@@ -203,7 +204,7 @@ def fingerprint(key: bytes) -> str:
 
 def hashed(who: Recipient, key: bytes) -> str:
     """Return the 12 characters that stand for a recipient everywhere; ``key`` has at most 64 bytes."""
-    return keyed(f"{who.channel.value}:{who.address}", key)
+    return keyed(f"{who.channel}:{who.address}", key)
 
 
 def keyed(name: str, key: bytes) -> str:

@@ -3,23 +3,24 @@
 import hashlib
 import uuid
 from base64 import urlsafe_b64encode
-from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from msgspec import Struct, field
+from msgspec.json import Encoder
+from pydantic_core import from_json
 
 from softbounce.core.events import Claim, Event
 from softbounce.core.policy import Rule
 from softbounce.core.reasons import cause
 from softbounce.core.texts import FIRST, LAST
-from softbounce.core.value import value
 
 # the namespace of command ids; changing it breaks every dedupe
 _COMMANDS = uuid.UUID("5b6f0a3e-6f0e-5c0a-9a55-1d3c6a1b7f10")
 _EXTRA = 10  # the place of a payload's optional facts, after those that every one has
 
 Json = dict[str, Any]
+as_json = Encoder().encode
 
 
 def digest(text: str) -> str:
@@ -32,10 +33,10 @@ def command_id(delivery: str, attempt: int) -> str:
     return str(uuid.uuid5(_COMMANDS, f"{delivery}/{attempt}"))
 
 
-def payload(event: Event, rule: Rule, *, revision: str, channel: str) -> str:
+def payload(event: Event, rule: Rule, *, revision: str, channel: str) -> bytes:
     """Return what the store keeps of an event for its resend, without the recipients, as compact JSON."""
-    failure = event.failure
-    claim = event.claim
+    failure, claim = event.failure, event.claim
+    code = failure.code if failure else ""
     row: list[Any] = [
         event.reference,
         channel,
@@ -44,23 +45,23 @@ def payload(event: Event, rule: Rule, *, revision: str, channel: str) -> str:
         _kept(claim.reference_number),
         _kept(claim.customer_number),
         failure.type if failure else "",
-        failure.code if failure else "",
+        code,
         revision,
         rule.line,
     ]
-    extra = {
-        "rule": None if failure and rule.name == f"codes.{failure.code}" else rule.name,
-        "traceparent": event.traceparent,
-        "timezone": event.timezone,
-        "provider": event.provider,
-    }
-    if extra := {name: value for name, value in extra.items() if value}:
-        row.append(extra)
-    return to_json(row).decode()
+    has_own_rule = failure is not None and rule.name == f"codes.{code}"
+    if not has_own_rule or event.traceparent or event.timezone or event.provider:
+        extra = {
+            "rule": None if has_own_rule else rule.name,
+            "traceparent": event.traceparent,
+            "timezone": event.timezone,
+            "provider": event.provider,
+        }
+        row.append({name: value for name, value in extra.items() if value})
+    return as_json(row)
 
 
-@value
-class Delivery:
+class Delivery(Struct, frozen=True, kw_only=True):
     """One delivery as read from the store; times are ms. ``head`` has the rest, named in ``record.lua``."""
 
     id: str

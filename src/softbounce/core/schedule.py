@@ -4,27 +4,27 @@ Everything here is an integer of milliseconds since the epoch, and follows from 
 comes from a hash of the seed, so that explain, replay and a second worker compute the same moment.
 """
 
+import struct
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
-from struct import Struct
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct
 
 from softbounce.core.durations import DAY, MINUTE
 from softbounce.core.policy import Fault, QuietHours, Rule
 from softbounce.core.recipients import Recipient
-from softbounce.core.value import value
 
 HORIZON = 8 * DAY  # quiet hours repeat weekly: what is quiet for 8 days is quiet for ever
 MOST_ZONES = 4  # a number that may be in more zones than this is as good as unknown
 LAST_SECOND = 16_725_225_600  # 2500-01-01: a date of the year 9999 in an event must not overflow a clock
-DRAWS = Struct("<16I")  # of one hash: jitter and spread of eight tries
+DRAWS = struct.Struct("<16I")  # of one hash: jitter and spread of eight tries
 TRIES_A_HASH = 8
 
 
-@value
-class Due:
+class Due(Struct, frozen=True, kw_only=True):
     """One try: when it may leave, and when it would have left without quiet hours."""
 
     at: int
@@ -57,16 +57,15 @@ def due_times(
     the recipient is at fault. ``seed`` names the delivery.
     """
     dues = []
-    earliest = now + min_delay
-    quiet = rule.quiet_hours
+    quiet, deviation = rule.quiet_hours, rule.jitter
     zones = zones_for(rule, subject, timezone)[0] if quiet else ()
-    draws = _draws(seed, 0) if rule.delays else []
-    for attempt, delay in enumerate(rule.delays, 1):
-        jitter, spread = draws[attempt - 1] if attempt <= TRIES_A_HASH else chances(seed, attempt)
-        factor = jitter if rule.jitter is None else 1 + rule.jitter * (2 * jitter - 1)
-        planned = max(at + round(delay * factor), earliest)
-        if attempt == 1 and rule.fault is Fault.RECIPIENT:
-            planned = max(planned, at + rule.settle)
+    earliest = now + min_delay
+    first = max(earliest, at + rule.settle) if rule.fault is Fault.RECIPIENT else earliest
+    draws = _draws(seed, 0) if rule.delays else ()
+    for place, delay in enumerate(rule.delays):
+        jitter, spread = draws[place] if place < TRIES_A_HASH else chances(seed, place + 1)
+        factor = jitter if deviation is None else 1 + deviation * (2 * jitter - 1)
+        planned = max(at + round(delay * factor), first if place == 0 else earliest)
         moment = out_of_quiet(planned, quiet, zones, spread) if quiet else planned
         dues.append(Due(at=moment, planned=planned, quiet=moment != planned))
     return tuple(dues)
@@ -109,8 +108,9 @@ def chances(seed: str, attempt: int) -> tuple[float, float]:
 
 def _draws(seed: str, block: int) -> list[tuple[float, float]]:
     numbers = DRAWS.unpack(blake2b(f"{seed}|{block}".encode()).digest())
-    fractions = [number / 2**32 for number in numbers]
-    return list(zip(fractions[::2], fractions[1::2], strict=True))
+    return [
+        (jitter / 2**32, spread / 2**32) for jitter, spread in zip(numbers[::2], numbers[1::2], strict=True)
+    ]
 
 
 @lru_cache(maxsize=8192)  # a rule's quiet hours x the zones in use x the days ahead; a miss costs 30 us

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from pydantic_core import to_json
+from msgspec import Struct
+from msgspec.json import Encoder as JsonEncoder
 
 from softbounce.core.decide import (
     HEAD_BYTES,
@@ -14,22 +15,74 @@ from softbounce.core.decide import (
     dead_letter_entry,
 )
 from softbounce.core.events import Event, Ignored
-from softbounce.core.policy import Fault
+from softbounce.core.policy import Disposition, Fault
 from softbounce.core.recipients import Channel, Recipient, as_written, hashed, mask, recipient
 from softbounce.core.records import command_id, digest, payload
-from softbounce.core.value import value
 from softbounce.errors import InvalidRecipient
 
 _ANSWERABLE = 100  # tries among which a report's resendId is looked for: the most that a policy may allow
 
 
-@value
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """One event as ``accept.lua`` takes it: facts, and payload, recipients, history, kept as they are."""
 
     identity: str
     delivery: str
     arguments: tuple[bytes | str, ...]
+
+
+class Facts(Struct, kw_only=True, omit_defaults=True, tag_field="y", tag="failure"):
+    """What ``accept.lua`` decides a failure by; its names."""
+
+    i: str  # identity
+    id: str  # eventId, or the identity
+    d: str  # delivery
+    rid: str
+    ch: str
+    m: str  # merchant
+    cl: str  # claim
+    ref: str
+    code: str
+    detail: str
+    mask: str
+    bare: bool = False
+    do: Disposition
+    hold: str
+    at: int
+    counts: bool = False
+    dues: list[int]
+    quiet: list[int]
+    answers: int
+    rule: int
+    not_after: int | None = None
+    rids: list[str] | None = None
+    address: str | None = None
+
+
+class Said(Struct, kw_only=True, omit_defaults=True):
+    """What the history keeps of a failure in clear, as no hash gives it back; never the address."""
+
+    id: str | None = None
+    at: int  # s
+    type: str | None = None
+    code: str | None = None
+    smtp: str | None = None
+    ch: str | None = None
+    to: str | None = None  # masked
+    m: str | None = None
+    do: Disposition | None = None  # where it is not the rule's
+    f: Fault
+    r: str | None = None  # the rule, where it is not the code's
+    l: int  # noqa: E741 - its line
+    rev: str
+    country: str | None = None
+    domain: str | None = None
+    operator: str | None = None
+    campaign: str | None = None
+    provider: str | None = None
+    zone: str | None = None
+    until: int | None = None
+    several: int | None = None
 
 
 class Encoder:
@@ -87,41 +140,40 @@ class Encoder:
     def _failure(self, plan: Plan) -> Row:
         event, subject, failure = plan.event, plan.subject, plan.event.failure
         rid = hashed(subject, self._key) if subject else ""
-        channel = event.channel.value if event.channel else ""  # an enum costs to_json a microsecond
+        channel = f"{event.channel}" if event.channel else ""
         delivery = digest(event.reference) + (rid or f"*{channel}")
         masked = mask(subject.address) if subject else ""
         merchant = _text(event.claim.merchant_id)
-        facts: dict[str, Any] = {
-            "y": "failure",
-            "i": event.identity,
-            "id": event.event_id or event.identity,
-            "d": delivery,
-            "rid": rid,
-            "ch": channel,
-            "m": merchant,
-            "cl": _text(event.claim.id),
-            "ref": event.reference,
-            "code": failure.code if failure else "",
-            "detail": _text(failure.detail if failure else None),
-            "mask": masked,
-            "bare": event.is_bare,
-            "do": plan.do.value,
-            "hold": plan.hold,
-            "at": plan.at,
-            "counts": plan.counts,
-            "dues": [due.at for due in plan.dues],
-            "quiet": [int(due.quiet) for due in plan.dues],
-            "answers": _answered(event, delivery),
-            "rule": self._number(plan),
-        }
-        if event.not_after is not None:
-            facts["not_after"] = event.not_after
+        answers = 0 if event.resend_id is None else _answered(event.resend_id, delivery)
+        facts = Facts(
+            i=event.identity,
+            id=event.event_id or event.identity,
+            d=delivery,
+            rid=rid,
+            ch=channel,
+            m=merchant,
+            cl=_text(event.claim.id),
+            ref=event.reference,
+            code=failure.code if failure else "",
+            detail=failure.detail or "" if failure else "",
+            mask=masked,
+            bare=event.is_bare,
+            do=plan.do,
+            hold=plan.hold,
+            at=plan.at,
+            counts=plan.counts,
+            dues=[due.at for due in plan.dues],
+            quiet=[int(due.quiet) for due in plan.dues],
+            answers=answers,
+            rule=self._number(plan),
+            not_after=event.not_after,
+        )
         if subject is None and event.recipients:
-            facts["rids"] = self._rids(event)
+            facts.rids = self._rids(event)
         if subject is not None and self._keep_addresses and plan.fault is Fault.RECIPIENT:
-            facts["address"] = subject.address
+            facts.address = subject.address
         kept = payload(event, plan.rule, revision=self._revision, channel=channel)
-        said = as_json(_history(plan, masked, merchant, revision=self._revision))
+        said = as_json(_said(plan, channel, masked, merchant, revision=self._revision))
         arguments = (as_json(facts), kept, as_json(_addressed(event)), said)
         return Row(identity=event.identity, delivery=delivery, arguments=arguments)
 
@@ -171,11 +223,9 @@ class Encoder:
         return len(self.rules)
 
 
-def _answered(event: Event, delivery: str) -> int:
-    """Return the try that the event's ``resendId`` belongs to, or 0."""
-    if event.resend_id is None:
-        return 0
-    return next((n for n in range(1, _ANSWERABLE + 1) if command_id(delivery, n) == event.resend_id), 0)
+def _answered(resend: str, delivery: str) -> int:
+    """Return the try that a report's ``resendId`` belongs to, or 0."""
+    return next((n for n in range(1, _ANSWERABLE + 1) if command_id(delivery, n) == resend), 0)
 
 
 def _addressed(event: Event) -> tuple[object, ...]:
@@ -197,33 +247,33 @@ def _known(value: object, channel: Channel) -> Recipient | None:
         return None
 
 
-def _history(plan: Plan, masked: str, merchant: str, *, revision: str) -> dict[str, Any]:
-    """Return what the history keeps of a failure in clear, as no hash gives it back; never the address."""
-    event, failure, subject = plan.event, plan.event.failure, plan.subject
-    facts = {
-        "id": event.event_id,
-        "at": plan.at // 1000,
-        "type": failure.type if failure else None,
-        "code": failure.code if failure else None,
-        "smtp": failure.smtp if failure else None,
-        "ch": event.channel.value if event.channel else None,
-        "to": masked,
-        "m": merchant,
-        "do": plan.do.value if plan.do is not plan.rule.do else None,
-        "f": plan.fault.value,
-        "r": None if failure and plan.rule.name == f"codes.{failure.code}" else plan.rule.name,
-        "l": plan.rule.line,
-        "rev": revision,
-        "country": subject.country if subject else None,
-        "domain": subject.domain if subject else None,
-        "operator": event.operator,
-        "campaign": event.campaign,
-        "provider": event.provider,
-        "zone": event.timezone,
-        "until": event.not_after,
-        "several": len(event.recipients) if len(event.recipients) > 1 else None,
-    }
-    return {name: value for name, value in facts.items() if value or value == 0}
+def _said(plan: Plan, channel: str, masked: str, merchant: str, *, revision: str) -> Said:
+    event, failure, subject, rule = plan.event, plan.event.failure, plan.subject, plan.rule
+    said = Said(
+        id=event.event_id,
+        at=plan.at // 1000,
+        ch=channel or None,
+        to=masked or None,
+        m=merchant or None,
+        do=None if plan.do is rule.do else plan.do,
+        f=plan.fault,
+        l=rule.line,
+        rev=revision,
+        operator=event.operator,
+        campaign=event.campaign,
+        provider=event.provider,
+        zone=event.timezone,
+        until=event.not_after,
+    )
+    if failure:
+        said.type, said.code, said.smtp = failure.type or None, failure.code or None, failure.smtp
+    if not failure or rule.name != f"codes.{failure.code}":
+        said.r = rule.name
+    if subject:
+        said.country, said.domain = subject.country, subject.domain
+    if len(event.recipients) > 1:
+        said.several = len(event.recipients)
+    return said
 
 
 def _text(value: object) -> str:
@@ -231,6 +281,5 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def as_json(value: object) -> bytes:
-    """Return compact JSON."""
-    return to_json(value)
+as_json = JsonEncoder().encode
+"""Return compact JSON."""

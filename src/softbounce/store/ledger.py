@@ -6,11 +6,11 @@ from itertools import chain
 from typing import Any, cast
 
 import redis
+from msgspec import Struct
 
 from softbounce.core.decide import Arrived, Decision, Plan
 from softbounce.core.policy import Policy
 from softbounce.core.records import Delivery, decode
-from softbounce.core.value import value
 from softbounce.store.connection import reaching
 from softbounce.store.dead_letters import BUDGET
 from softbounce.store.encoding import Encoder, Row, as_json
@@ -18,8 +18,7 @@ from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 
 
-@value
-class Accepted:
+class Accepted(Struct, frozen=True, kw_only=True):
     """What the store says became of one event."""
 
     outcome: str

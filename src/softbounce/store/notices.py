@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis
+from msgspec import Struct
 from pydantic_core import from_json
 
 from softbounce.core.reasons import cause
 from softbounce.core.records import claim_json, decode, iso
-from softbounce.core.value import value
 from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
@@ -18,8 +18,7 @@ _NOTICES = uuid.UUID("a7f4f2b0-54a1-5d5f-8f5e-0f3f7a7c9e11")
 _HEAD = "{}\n"
 
 
-@value
-class Notice:
+class Notice(Struct, frozen=True, kw_only=True):
     """One notice: ``body`` is what receivers get; ``key`` is what ``finish`` wants."""
 
     key: str

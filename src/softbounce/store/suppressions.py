@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, cast
 
 import redis
+from msgspec import Struct
 
 from softbounce.core.filters import Filter
 from softbounce.core.recipients import (
@@ -19,7 +20,6 @@ from softbounce.core.recipients import (
     mask,
     recipient,
 )
-from softbounce.core.value import value as record
 from softbounce.errors import InvalidEvent, InvalidRecipient
 from softbounce.store.connection import ask, clock, reaching
 from softbounce.store.control import AUDIT_KEPT, compact
@@ -34,8 +34,7 @@ _HASH = re.compile(r"r_[A-Za-z0-9_-]{12}")
 FILTER_KEYS = ("recipient", "channel", "code", "origin", "merchant", "expires", "age")
 
 
-@record
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """Whether (true or false) a recipient may be sent to, and why. ``until``: ms; None: ever or never."""
 
     allowed: bool

@@ -2,8 +2,6 @@
 local notices = KEYS[1] -- zset  notice -> due, or end of lease (ms)
 local notice_bodies = KEYS[2] -- hash  notice -> body
 
-for _, id in ipairs(ARGV) do
-  redis.call("ZREM", notices, id)
-  redis.call("HDEL", notice_bodies, id)
-end
+redis.call("ZREM", notices, unpack(ARGV))
+redis.call("HDEL", notice_bodies, unpack(ARGV))
 return #ARGV
