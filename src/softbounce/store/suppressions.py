@@ -34,7 +34,7 @@ _HASH = re.compile(r"r_[A-Za-z0-9_-]{12}")
 FILTER_KEYS = ("recipient", "channel", "code", "origin", "merchant", "expires", "age")
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
+class Verdict(Struct, frozen=True, kw_only=True, gc=False):
     """Whether (true or false) a recipient may be sent to, and why. ``until``: ms; None: ever or never."""
 
     allowed: bool
