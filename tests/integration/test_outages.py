@@ -21,6 +21,7 @@ from live import HOUR, START, WorkerProcess, empty, failed, until
 from proxy import Door
 
 from softbounce import embedded
+from softbounce.core.filters import parse_filter
 from softbounce.embedded import Embedded
 from softbounce.errors import Overloaded, StoreUnreachable
 from softbounce.store import Store
@@ -371,6 +372,7 @@ def test_a_message_that_kills_each_worker_is_buried(
 
     assert deaths in (3, 4)
     assert "crash loop: delivered 4 times" in letter["reason"]
+    assert [case.kind for case in store.cases.select(parse_filter("", keys=()), now=START)] == ["crash_loop"]
 
 
 def test_mode_off_stops_what_is_already_claimed(

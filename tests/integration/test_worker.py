@@ -14,6 +14,7 @@ import redis
 from live import HOUR, MINUTE, START, WorkerProcess, failed, until
 
 from softbounce import embedded
+from softbounce.core.filters import parse_filter
 from softbounce.embedded import Embedded
 from softbounce.store import Store
 
@@ -137,7 +138,7 @@ def test_what_a_dead_worker_has_read_is_taken_over(start: Start, store: Store):
 
 
 def test_an_entry_that_killed_three_workers_is_buried(start: Start, store: Store, client: redis.Redis):
-    """Three deliveries without an acknowledgement make a dead letter; the neighbour is accepted."""
+    """Three deliveries without an acknowledgement make a dead letter and a case; the neighbour is accepted."""
     store.events.make_group()
     poison, _ = store.events.publish([json.dumps(failed(name)).encode() for name in ("poison", "m1")])
     store.events.read("dead", count=2, block_ms=0)
@@ -146,6 +147,11 @@ def test_an_entry_that_killed_three_workers_is_buried(start: Start, store: Store
     until(lambda: store.events.lag().pending == 0)
 
     assert store.counters() == {"dead_lettered": 1, "scheduled": 1}
+    (case,), (letter,) = (
+        store.cases.select(parse_filter("", keys=()), now=START),
+        store.dead_letters.select(parse_filter("", keys=()), now=START),
+    )
+    assert (case.kind, case.entry["letter"]) == ("crash_loop", letter.id)
 
 
 def test_a_killed_worker_loses_nothing(start: Start, store: Store, commands: Commands):

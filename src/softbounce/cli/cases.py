@@ -25,6 +25,7 @@ from softbounce.cli.console import (
     time_of,
     zoned,
 )
+from softbounce.cli.dead_letters import PREFIX
 from softbounce.cli.desk import agreed, note_reveal, opened, policy_of, spelled, who
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
@@ -224,6 +225,8 @@ def _what(case: Case) -> str:
             text = f"Unknown code {code}"
         case "soft_bounces":
             text = f"{word('case', case.kind)} {entry.get('mask', '')}"
+        case "crash_loop" if "letter" in entry:
+            text = "A report ended its worker three times"
         case "incident":
             text = f"Incident: {code}"
         case kind:
@@ -232,7 +235,11 @@ def _what(case: Case) -> str:
 
 
 def _suggestion(case: Case) -> str:
-    return "" if case.state == "resolved" else SUGGESTIONS.get(case.kind, "").format(id=case.id)
+    if case.state == "resolved":
+        return ""
+    if letter := case.entry.get("letter"):
+        return f"dead-letters show {PREFIX}{letter}, report the mistake, then --fixed"
+    return SUGGESTIONS.get(case.kind, "").format(id=case.id)
 
 
 def _row(case: Case, now: int) -> Row:

@@ -54,6 +54,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     raw: bytes
     length: int
     sha256: str
+    is_poison: bool = False  # it ended a worker as often as it may: a person looks
 
 
 Decision = Plan | Arrived | Ignored | DeadLetter
@@ -74,7 +75,9 @@ def decide(raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int) ->
     return plan(event, policy=policy, now=now)
 
 
-def dead_letter(raw: bytes | str | Mapping[str, Any], error: InvalidEvent) -> DeadLetter:
+def dead_letter(
+    raw: bytes | str | Mapping[str, Any], error: InvalidEvent, *, is_poison: bool = False
+) -> DeadLetter:
     """Return the dead letter for input that ``error`` says cannot be read."""
     if isinstance(raw, Mapping):
         try:
@@ -89,6 +92,7 @@ def dead_letter(raw: bytes | str | Mapping[str, Any], error: InvalidEvent) -> De
         raw=data[:_KEPT_BYTES],
         length=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
+        is_poison=is_poison,
     )
 
 

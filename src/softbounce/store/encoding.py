@@ -103,7 +103,7 @@ class Encoder:
             case Arrived():
                 return self._arrived(decision)
             case DeadLetter():
-                facts = {"y": "dead_letter", "i": decision.identity, "d": ""}
+                facts = {"y": "dead_letter", "i": decision.identity, "d": "", "poison": decision.is_poison}
                 whole = as_json(dead_letter_entry(decision))
                 head = as_json(dead_letter_entry(decision, most=HEAD_BYTES))
                 arguments = (as_json(facts), whole, head, "")

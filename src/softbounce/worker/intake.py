@@ -83,9 +83,10 @@ class Intake:
                 [dead_letter(raws[0], InvalidEvent("we failed on it; the log says how"))], policy=policy
             )
 
-    def bury(self, raw: bytes, reason: str) -> None:
-        """Keep input that is no report as a dead letter."""
-        self._accept([dead_letter(raw, InvalidEvent(reason))], policy=self._policies.current)
+    def bury(self, raw: bytes, reason: str, *, is_poison: bool = False) -> None:
+        """Keep input that is no report, or has ended ``STRIKES`` workers, as a dead letter."""
+        letter = dead_letter(raw, InvalidEvent(reason), is_poison=is_poison)
+        self._accept([letter], policy=self._policies.current)
 
     def turn(self) -> bool:
         """Decide on a batch while the store still accepts the batch before it; then let it be accepted.
@@ -146,7 +147,8 @@ class Intake:
             entry = entries[0]
             if entry.deliveries > STRIKES:
                 reason = f"read {STRIKES} times, and each time the worker died before it was acknowledged"
-                decisions: list[Decision] = [dead_letter(entry.raw, InvalidEvent(reason))]
+                letter = dead_letter(entry.raw, InvalidEvent(reason), is_poison=True)
+                decisions: list[Decision] = [letter]
             else:
                 decisions = self._decide([entry.raw], policy=policy, now=now)
             self._keep(entries, self._ledger.encode(decisions, policy=policy), policy)

@@ -92,7 +92,8 @@ class ReportConsumer(Consumer):
         except TryAgain:  # nobody counts while the store is away; the report then waits for it as any other
             return False
         if strikes >= STRIKES:
-            self._keep(message, f"crash loop: delivered {strikes + 1} times, and never acknowledged")
+            reason = f"crash loop: delivered {strikes + 1} times, and never acknowledged"
+            self._keep(message, reason, is_poison=True)
             return True
         try:
             task = self.app.tasks[message.headers["task"]]
@@ -129,10 +130,11 @@ class ReportConsumer(Consumer):
         """Keep a call that Celery cannot read."""
         self._keep(message, f"an invalid Celery message: {type(exc).__name__}")
 
-    def _keep(self, message: Message, reason: str) -> None:
+    def _keep(self, message: Message, reason: str, *, is_poison: bool = False) -> None:
         body = message.body or b""
+        raw = body.encode() if isinstance(body, str) else bytes(body)
         try:
-            _runtime(self.app).intake.bury(body.encode() if isinstance(body, str) else bytes(body), reason)
+            _runtime(self.app).intake.bury(raw, reason, is_poison=is_poison)
         except TryAgain:
             _runtime(self.app).stopping.wait(1)  # s; the broker delivers it again at once
             message.requeue()

@@ -55,6 +55,10 @@ local function keep_dead_letter()
   redis.call("HSET", dead_letters, event.i, entry)
   add_letter_bytes(#entry - #known)
   outcome = "dead_lettered"
+  if event.poison then
+    local facts = { kind = "crash_loop", merchant = "", channel = "", code = "", detail = "", letter = event.i }
+    case = open_case("crash_loop\n\n\n\nreport", "", facts)
+  end
   return is_cut
 end
 
