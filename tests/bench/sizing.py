@@ -114,7 +114,7 @@ def _bytes(number: float) -> str:
     for unit, size in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if number >= size:
             return f"{number / size:,.3g} {unit}"
-    return f"{number / 1e3:,.2g} kB"
+    return f"{number / 1e3:,.3g} kB"
 
 
 def main() -> None:

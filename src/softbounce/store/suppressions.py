@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import redis
 from msgspec import Struct
+from msgspec.json import Decoder
 
 from softbounce.core.filters import Filter
 from softbounce.core.recipients import (
@@ -30,6 +31,7 @@ from softbounce.store.scripts import Script
 __all__ = ["BLOCK", "FILTER_KEYS", "Suppression", "Suppressions", "Verdict"]
 
 BLOCK = 5_000  # recipients a round trip
+_read = Decoder().decode  # four times as fast as json, and a campaign may have many refused
 _HASH = re.compile(r"r_[A-Za-z0-9_-]{12}")
 FILTER_KEYS = ("recipient", "channel", "code", "origin", "merchant", "expires", "age")
 
@@ -120,11 +122,9 @@ class Suppressions:
             ("HMGET", pauses, *[f"recipient:{rid}" for rid in rids]),
         )
         found = [
-            (place, {**json.loads(raw), "code": "paused"})
-            for place, raw in enumerate(paused)
-            if raw is not None
+            (place, {**_read(raw), "code": "paused"}) for place, raw in enumerate(paused) if raw is not None
         ]
-        found += [(place % len(rids), json.loads(raw)) for place, raw in enumerate(listed) if raw is not None]
+        found += [(place % len(rids), _read(raw)) for place, raw in enumerate(listed) if raw is not None]
         if any("z" in entry for _, entry in found):  # few end: the time is worth a round trip only then
             with reaching():
                 now, _ = clock(self._client, self._keys.fixed("meta"))
