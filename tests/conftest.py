@@ -1,6 +1,7 @@
 """What all tests share: a packaged Valkey, the servers that variables name, and the payload samples."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,12 @@ def named(variable: str, what: str) -> str:
     if not (value := os.environ.get(variable)):
         pytest.skip(f"{variable} is not set: {what}")
     return value
+
+
+def needs_redis_server() -> None:
+    """Skip the test where Sentinel and Cluster have no server program, and say so."""
+    if not shutil.which("redis-server"):
+        pytest.skip("no redis-server on PATH: nothing runs behind Sentinel or on a Cluster here")
 
 
 @pytest.fixture(autouse=True, scope="session")

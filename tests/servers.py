@@ -24,7 +24,7 @@ from softbounce import embedded
 from softbounce.hosts import several
 
 PATIENCE = 20.0  # s; a machine with two cores may be busy
-DOWN_AFTER = 1000  # ms without an answer: Sentinel and Cluster take a master for dead
+DOWN_AFTER = 1000  # ms without an answer: Sentinel and Cluster take a master for dead, unless told otherwise
 
 # The kernel kills a server with us: SIGKILL, because a frozen one would never see SIGTERM.
 LAUNCHER = embedded.LAUNCHER.replace("prctl(1, 15)", "prctl(1, 9)")
@@ -215,8 +215,13 @@ def plain(folder: Path, *options: str, binary: str | None = None) -> Iterator[Se
 
 
 @contextmanager
-def sentinels(folder: Path, *options: str, replicas: int = 1) -> Iterator[Sentinels]:
-    """Start a master, ``replicas`` that follow it, and three sentinels that all know them."""
+def sentinels(
+    folder: Path, *options: str, replicas: int = 1, down_after: int = DOWN_AFTER
+) -> Iterator[Sentinels]:
+    """Start a master, ``replicas`` that follow it, and three sentinels that all know them.
+
+    They take the master for dead ``down_after`` ms after its last answer.
+    """
     with ExitStack() as stack:
         nodes: list[Server] = []
         for place in range(1 + replicas):
@@ -227,7 +232,7 @@ def sentinels(folder: Path, *options: str, replicas: int = 1) -> Iterator[Sentin
         for node in nodes:
             node.ready()
         watch = f"sentinel monitor mymaster 127.0.0.1 {nodes[0].port} 2\n"
-        watch += f"sentinel down-after-milliseconds mymaster {DOWN_AFTER}\n"
+        watch += f"sentinel down-after-milliseconds mymaster {down_after}\n"
         watch += "sentinel failover-timeout mymaster 5000\n"
         watchers: list[Server] = []
         for place in range(3):
@@ -242,13 +247,16 @@ def sentinels(folder: Path, *options: str, replicas: int = 1) -> Iterator[Sentin
 
 
 @contextmanager
-def cluster(folder: Path, *options: str) -> Iterator[Cluster]:
-    """Start six nodes in one Redis Cluster: every slot is served, every master has its replica."""
+def cluster(folder: Path, *options: str, down_after: int = DOWN_AFTER) -> Iterator[Cluster]:
+    """Start six nodes in one Redis Cluster: every slot is served, every master has its replica.
+
+    They take a node for dead ``down_after`` ms after its last answer.
+    """
     with ExitStack() as stack:
         nodes: list[Server] = []
         for place in range(6):
             conf = [_DURABLE, "repl-diskless-sync-delay 0", "cluster-enabled yes"]
-            conf += [f"cluster-port {free_port()}", f"cluster-node-timeout {DOWN_AFTER}", *options]
+            conf += [f"cluster-port {free_port()}", f"cluster-node-timeout {down_after}", *options]
             nodes.append(Server(folder / f"node{place}", "\n".join(conf)))
             stack.callback(nodes[-1].kill)
         for node in nodes:

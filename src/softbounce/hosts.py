@@ -1,6 +1,10 @@
-"""URLs that name several hosts: those of Sentinel and of a Redis Cluster."""
+"""URLs: the hosts of those that name several (Sentinel, a Redis Cluster), and what of any may be shown."""
 
+import re
 from urllib.parse import urlsplit
+
+_CREDENTIALS = re.compile(r"(\b[A-Za-z][\w+.-]*://)[^\s\"'<>]*@")  # to the last @: a password may hold one
+_PASSWORD = re.compile(r"([?&]password=)[^&\s\"'<>]+", re.IGNORECASE)
 
 
 def several(url: str) -> tuple[str, list[tuple[str, int]], list[str], str]:
@@ -21,3 +25,8 @@ def several(url: str) -> tuple[str, list[tuple[str, int]], list[str], str]:
     database = path[1] if kind == "sentinel" and len(path) > 1 else "0"
     query = f"?{parts.query}" if parts.query else ""
     return kind, hosts, path, f"{scheme}://{login}{at}localhost/{database}{query}"
+
+
+def mask_url(text: str) -> str:
+    """Return ``text`` without the user names and passwords of the URLs in it; host and path stay."""
+    return _PASSWORD.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", text))

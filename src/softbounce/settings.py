@@ -23,8 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from softbounce.core.durations import parse_duration, words
 from softbounce.errors import InvalidSettings
-from softbounce.hosts import several
-from softbounce.telemetry import mask_url
+from softbounce.hosts import mask_url, several
 
 _MOST = 1 << 20  # characters of a policy; the reader refuses from 256 KiB on
 LEASE = 30_000  # ms
@@ -165,6 +164,11 @@ class Settings(BaseSettings):
         if self.namespace != "default" and "resend_to" not in self.model_fields_set:
             return StreamSink(key=f"softbounce:{self.namespace}:resend")
         return parse_sink(self.resend_to)
+
+    @property
+    def queue(self) -> str:
+        """Where reports wait that come by Celery; namespaces share a broker, and no queue."""
+        return "softbounce" if self.namespace == "default" else f"softbounce-{self.namespace}"
 
     @model_validator(mode="after")
     def _a_handover_ends_within_its_lease(self) -> Self:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Mapping
 from typing import TextIO, cast
@@ -11,9 +10,7 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from softbounce.core.recipients import scrub
-
-_CREDENTIALS = re.compile(r"(\b[A-Za-z][\w+.-]*://)[^\s\"'<>]*@")  # to the last @: a password may hold one
-_PASSWORD = re.compile(r"([?&]password=)[^&\s\"'<>]+", re.IGNORECASE)
+from softbounce.hosts import mask_url
 
 
 def configure(*, stream: TextIO | None = None, json: bool | None = None, level: str = "INFO") -> None:
@@ -62,11 +59,6 @@ def get_logger() -> FilteringBoundLogger:
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Mask addresses and URL passwords in every field, however deep; a library's message is one."""
     return {key: value if key in {"level", "ts"} else _redacted(value) for key, value in event.items()}
-
-
-def mask_url(text: str) -> str:
-    """Return ``text`` without the user names and passwords of the URLs in it; host and path stay."""
-    return _PASSWORD.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", text))
 
 
 def _redacted(value: object) -> object:

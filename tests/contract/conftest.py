@@ -1,7 +1,5 @@
 """One suite for the store's rules, on every server that can keep our state; keys left are accounted for."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import fakeredis
 import pytest
 import redis
 from tests import servers
+from tests.conftest import needs_redis_server
 from tests.security.servers import guarded, url_for
 
 from softbounce.core.policy_file import load
@@ -27,8 +26,12 @@ def policy():
     return load(POLICY.read_text(encoding="utf-8"), file="config/policy.yaml")
 
 
-SERVERS = ["fakeredis", "valkey", "acl", *(["redis"] if "SOFTBOUNCE_TEST_REDIS_URL" in os.environ else [])]
-SERVERS += ["cluster"] if shutil.which("redis-server") else []
+SERVERS = ["fakeredis", "valkey", "acl", "redis", "sentinel", "cluster"]
+REPLICATED = (
+    "sentinel",
+    "cluster",
+)  # the whole suite, 200 tests each; there a replica confirms what we write
+CALM = 20_000  # ms; a test must not meet a failover because the machine is busy
 
 
 @pytest.fixture(scope="session")
@@ -39,32 +42,36 @@ def acl_port(tmp_path_factory) -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
+def sentinel_url(tmp_path_factory) -> Iterator[str]:
+    """The URL of a master with one replica behind three sentinels."""
+    needs_redis_server()
+    with servers.sentinels(tmp_path_factory.mktemp("sentinel"), "appendonly no", down_after=CALM) as group:
+        yield group.url
+
+
+@pytest.fixture(scope="session")
 def cluster_url(tmp_path_factory) -> Iterator[str]:
     """The URL of a Redis Cluster of three masters and their replicas."""
-    with servers.cluster(tmp_path_factory.mktemp("cluster"), "appendonly no") as nodes:
+    needs_redis_server()
+    with servers.cluster(tmp_path_factory.mktemp("cluster"), "appendonly no", down_after=CALM) as nodes:
         yield nodes.url
 
 
 @pytest.fixture(params=SERVERS)
 def client(request) -> Iterator[redis.Redis]:
-    """An empty database on fakeredis, the packaged Valkey, under the shipped ACL as the worker's user.
-
-    And on an external Redis where a variable names one.
-    """
+    """An empty database of each kind of server; under the shipped ACL as the worker's user."""
     admin = None
     match request.param:
         case "fakeredis":
             client = fakeredis.FakeRedis()
-        case "valkey":
-            client = redis.Redis.from_url(request.getfixturevalue("valkey"))
         case "acl":
             port = request.getfixturevalue("acl_port")
             client = redis.Redis.from_url(url_for("softbounce-worker", port))
             admin = redis.Redis.from_url(url_for("admin", port))
-        case "cluster":
-            client = connect(request.getfixturevalue("cluster_url"))
-        case _:
-            client = redis.Redis.from_url(request.getfixturevalue("redis_url"))
+        case "valkey":
+            client = connect(request.getfixturevalue("valkey"))
+        case kind:
+            client = connect(request.getfixturevalue(f"{kind}_url"))
     admin = admin or client
     admin.flushdb()
     yield client
@@ -81,8 +88,9 @@ def _is_accounted_for(client: redis.Redis, key: str) -> bool:
 
 
 @pytest.fixture
-def book(client, policy) -> Book:
+def book(client, policy, request) -> Book:
     """A ledger in virtual time with the shipped policy, and short words for what tests do to it."""
-    store = Store(client)
+    replicas = 1 if request.node.callspec.params["client"] in REPLICATED else 0
+    store = Store(client, replicas=replicas)
     store.set_now(START)
     return Book(store, policy, client=client)

@@ -4,6 +4,7 @@ import json
 from itertools import islice
 
 import pytest
+from redis.exceptions import ResponseError
 
 from softbounce import InvalidEvent, Softbounce, WrongKey
 from softbounce.store import Store
@@ -175,6 +176,16 @@ def test_a_campaign_is_split_in_order(book, sb):
     assert allowed == [*crowd[:6000], NUMBER]
     assert blocked == ["nobody", OTHER]
     assert [bool(verdict) for verdict in sb.may_send_many(crowd[-3:], channel="sms")] == [False, False, True]
+
+
+def test_an_error_of_the_server_leaves_no_answer_behind(book, sb):
+    """What was asked beside it is not read by the next call on that connection."""
+    book.client.set(book.store.keys.fixed("suppressions"), "no hash")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        sb.may_send(NUMBER, channel="sms")
+    book.client.delete(book.store.keys.fixed("suppressions"))
+
+    assert [bool(verdict) for verdict in sb.may_send_many([NUMBER, OTHER], channel="sms")] == [True, True]
 
 
 def test_another_hash_key_is_no_silent_allow(book, client):

@@ -8,13 +8,16 @@ import pytest
 from celery import Celery
 from live import START, failed, until
 from tests import servers
+from tests.conftest import needs_redis_server
 
 from softbounce.client import Softbounce
 from softbounce.core.decide import decide
+from softbounce.core.filters import parse_filter
 from softbounce.core.policy_file import load
 from softbounce.errors import StoreUnreachable, UnsafeStore
 from softbounce.settings import celery_url, policy_text
 from softbounce.store import Store
+from softbounce.store.keys import Keys
 
 SHIPPED = load(policy_text()[0], file="policy.yaml")
 
@@ -22,23 +25,17 @@ SHIPPED = load(policy_text()[0], file="policy.yaml")
 @pytest.fixture
 def group(tmp_path) -> Iterator[servers.Sentinels]:
     """A master with one replica behind three sentinels."""
-    with _running(servers.sentinels, tmp_path / "group") as nodes:
+    needs_redis_server()
+    with servers.sentinels(tmp_path / "group") as nodes:
         yield nodes
 
 
 @pytest.fixture
 def cluster(tmp_path) -> Iterator[servers.Cluster]:
     """A Redis Cluster."""
-    with _running(servers.cluster, tmp_path / "cluster") as nodes:
+    needs_redis_server()
+    with servers.cluster(tmp_path / "cluster") as nodes:
         yield nodes
-
-
-def _running(start, folder):
-    try:
-        servers.program()
-    except servers.ServerError as error:
-        pytest.skip(str(error))
-    return start(folder)
 
 
 def _accept(store: Store, reference: str) -> str:
@@ -142,17 +139,38 @@ def test_a_cluster_keeps_the_state_through_the_death_of_its_node(cluster):
         store_without_wait.close()
 
 
-def test_a_worker_runs_on_a_cluster(cluster, server, start, policy):
-    """The state lies in one slot, the streams in others, Celery's queues elsewhere: a report gets its outcome."""
-    refused = start(redis_url=cluster.url, policy=str(policy), may_refuse=True)
-    assert "set SOFTBOUNCE_BROKER_URL" in refused.log
+@pytest.mark.parametrize("kind", ["group", "cluster"])
+def test_namespaces_do_the_main_job_side_by_side(kind, request, server, start, policy):
+    """Each of two takes in, schedules, hands over and ends its own messages, by stream and by Celery, and no other's."""
+    nodes, broker = request.getfixturevalue(kind), celery_url(server.url)
+    if kind == "cluster":
+        refused = start(redis_url=nodes.url, policy=str(policy), may_refuse=True)
+        assert "set SOFTBOUNCE_BROKER_URL" in refused.log
 
-    with closing(Store.open(cluster.url)) as store:
+    queues = {"default": "softbounce", "team": "softbounce-team"}
+    stores = {name: Store.open(nodes.url, namespace=name) for name in queues}
+    for name, store in stores.items():
         store.set_now(START)  # at night the next hour would be 12 h away, and such a leap means quarantine
-        start(redis_url=cluster.url, policy=str(policy), broker_url=celery_url(server.url))
-        store.events.publish([json.dumps(failed("r1")).encode()], reply="t")
-        (answer,) = store.events.wait_replies("t", count=1, seconds=9)
-        (waits,) = [story.delivery for story in store.retries.find("r1")]
-        store.set_now(waits.due + 1000)
-        until(lambda: store.stream("softbounce:resend").read())
-    assert answer["outcome"] == "scheduled"
+        start(redis_url=nodes.url, namespace=name, policy=str(policy), broker_url=broker)
+    with Celery(broker=broker, set_as_current=False) as celery:
+        for name in stores:
+            Softbounce(nodes.url, namespace=name).report(failed(f"{name}-stream"))
+            celery.send_task("softbounce.report", [failed(f"{name}-celery")], queue=queues[name])
+    for name, store in stores.items():
+        until(lambda store=store: store.counters().get("scheduled") == 2)
+        waiting = list(store.retries.select(parse_filter("", keys=()), now=START))
+        store.set_now(max(story.delivery.due for story in waiting) + 1000)
+        resend = store.stream(store.keys.stream("resend"))
+        until(lambda resend=resend: len(resend.read()) == 2)
+
+        commands = [json.loads(fields["command"]) for _, fields in resend.read()]
+        references = {f"{name}-stream", f"{name}-celery"}
+        assert {command["reference"] for command in commands} == references
+        for reference in references:
+            Softbounce(store).delivered(reference=reference, channel="sms")
+        until(lambda store=store: store.counters().get("delivered") == 2)
+        assert store.counters() == {"scheduled": 2, "handed_over": 2, "delivered": 2}
+        assert store.sizes()["scheduled"] == 0
+        store.close()
+    if kind == "cluster":
+        assert len({nodes.owner(Keys(name).fixed("meta")).port for name in stores}) == 2

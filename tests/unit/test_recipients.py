@@ -12,6 +12,7 @@ from phonenumbers import timezone
 from softbounce.core.recipients import (
     Channel,
     Recipient,
+    address_of,
     as_written,
     form,
     hashed,
@@ -49,11 +50,15 @@ def by_library(text):
 
 
 def key(value, channel):
-    """Return the key of a value, or None where it has none."""
-    try:
-        return normalise(value, channel)
-    except InvalidRecipient:
-        return None
+    """Return the key of a value, or None where it has none; by both ways to it, which agree on every value."""
+    found = []
+    for way in (normalise, address_of):
+        try:
+            found.append(way(value, Channel(channel)))
+        except InvalidRecipient:
+            found.append(None)
+    assert found[0] == found[1]
+    return found[0]
 
 
 # --- phone numbers

@@ -6,8 +6,8 @@ import pytest
 
 from softbounce import embedded
 from softbounce.errors import InvalidSettings
+from softbounce.hosts import mask_url
 from softbounce.settings import CelerySink, Settings, StreamSink, celery_url, policy_text
-from softbounce.telemetry import mask_url
 
 SECRET = "canary-in-a-coal-mine"  # noqa: S105 - it must not be seen again
 
@@ -101,8 +101,10 @@ def test_hand_over_by_http_is_refused_by_name(monkeypatch):
     assert "arrives with a later release" in refused(monkeypatch, RESEND_TO="https://example.com/resend")
 
 
-def test_a_namespace_beside_the_default_has_its_own_resend_stream(monkeypatch):
-    """Two namespaces on one store never share a stream, unless somebody says so."""
+def test_a_namespace_beside_the_default_has_its_own_stream_and_queue(monkeypatch):
+    """Two namespaces on one store and one broker never share a stream, unless somebody says so, nor a queue."""
+    assert load(monkeypatch).queue == "softbounce"
+    assert load(monkeypatch, NAMESPACE="north").queue == "softbounce-north"
     assert load(monkeypatch, NAMESPACE="north").sink == StreamSink(key="softbounce:north:resend")
     assert load(monkeypatch, RESEND_TO="stream:both").sink == StreamSink(key="both")
 

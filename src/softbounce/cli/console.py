@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -98,6 +97,8 @@ class Filtered(TyperCommand):
 
 def release() -> str:
     """Return our own version."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - 15 ms, and few commands ask
+
     try:
         return version("softbounce")
     except PackageNotFoundError:

@@ -16,9 +16,9 @@ from softbounce.core.policy import Policy
 from softbounce.core.recipients import Channel, form
 from softbounce.embedded import find_store
 from softbounce.errors import InvalidSettings, StoreUnreachable
+from softbounce.hosts import mask_url
 from softbounce.settings import Settings, policy_text
 from softbounce.store import Store
-from softbounce.telemetry import mask_url
 
 SAMPLES = 5
 TYPED_ABOVE = 100  # matches: from there on a person types the count

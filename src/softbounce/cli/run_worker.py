@@ -16,10 +16,11 @@ from softbounce import embedded
 from softbounce.cli.console import PolicyOption, release, say
 from softbounce.cli.desk import naming, policy_of, store_url
 from softbounce.embedded import Embedded
+from softbounce.hosts import mask_url
 from softbounce.settings import Settings, StreamSink
 from softbounce.store import Store
 from softbounce.store.keys import Keys
-from softbounce.telemetry import get_logger, mask_url
+from softbounce.telemetry import get_logger
 
 run = typer.Typer(add_completion=False)
 worker = typer.Typer(add_completion=False)
@@ -120,7 +121,7 @@ def _leave(*_: object) -> None:
 def banner(settings: Settings, *, is_embedded: bool, began: float) -> str:
     """Return what a person wants to see when a worker has begun."""
     policy, url = policy_of(settings.policy), store_url(settings)
-    with closing(Store.open(url)) as store:
+    with closing(Store.open(url, namespace=settings.namespace)) as store:
         facts = store.facts()
     kept = "AOF" if facts.aof else "no AOF"
     where = f"{'embedded ' if is_embedded else ''}{facts.kind} {facts.version}, {kept}"

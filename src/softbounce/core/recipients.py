@@ -1,14 +1,13 @@
 """Who a message goes to: one normalised key for every spelling of an address, and its mask and hash."""
 
-import base64
 import re
 import unicodedata
+from binascii import b2a_base64
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from hashlib import blake2b
 
-from email_validator import EmailNotValidError, validate_email
 from msgspec import Struct
 
 from softbounce.core.numbers import DIALLED, E164, calling_code, read_number, zones_of
@@ -59,13 +58,15 @@ _MAX_TEXT = 4096
 _MAX_EMAIL = 320
 _SHOWS_BOTH_ENDS = 4  # a local part so long shows its last character too
 
-_LABEL = r"(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"  # "..--" is Punycode, or wrong
-_ATOM = r"[A-Za-z0-9!#$%&'+/=?^_`{|}~-]+"  # without "*": that is how addresses are masked
-_TOP = r"(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z])|[A-Za-z]"
+# Possessive, and without IGNORECASE: half the time, and nothing to go back over in a long wrong one.
+_LABEL = r"(?!-|..--)[A-Za-z0-9-]{1,63}+(?<!-)"  # "..--" is Punycode, or wrong
+_ATOM = r"[A-Za-z0-9!#$%&'+/=?^_`{|}~-]++"  # without "*": that is how addresses are masked
 _ADDR_SPEC = re.compile(
-    rf"((?!x{{3,}}@){_ATOM}(?:\.{_ATOM})*)@((?:{_LABEL}\.)+(?:{_TOP}))", re.IGNORECASE | re.ASCII
+    rf"((?![xX]{{3,}}@){_ATOM}(?:\.{_ATOM})*+)@((?:{_LABEL}\.)+{_LABEL}(?<=[A-Za-z]))", re.ASCII
 )
 _MAX_LOCAL, _MAX_DOMAIN, _MAX_ADDR_SPEC = 64, 253, 254
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 _BLACKED_OUT = re.compile(r"[*•…●■█]")
 _CROSSED_OUT = re.compile(r"(?i)x{2,}|\d[x#?_]|[x#?_]\d|[#?_]{2,}")  # +1XXX5550100, +4915x123, +49 ____ 12
@@ -93,6 +94,17 @@ def recipient(value: object, channel: Channel) -> Recipient:
             return _email(_text_of(value, _EMAIL_OR_ANY))
         case Channel.LETTER:
             return _letter(value)
+
+
+def address_of(value: object, channel: Channel) -> str:
+    """Return ``recipient(value, channel).address`` alone: half the price, for lists of millions."""
+    if isinstance(value, str):
+        text = value.strip()
+        if channel is Channel.SMS:
+            return read_number(text)[0]
+        if channel is Channel.EMAIL and _usual(text):
+            return text.lower()
+    return recipient(value, channel).address
 
 
 def as_written(value: object, channel: Channel) -> Recipient | None:
@@ -192,8 +204,13 @@ def fingerprint(key: bytes) -> str:
 
 def hashed(who: Recipient, key: bytes) -> str:
     """Return the 12 characters that stand for a recipient everywhere; ``key`` has at most 64 bytes."""
-    digest = blake2b(f"{who.channel}:{who.address}".encode(), key=key, digest_size=9).digest()
-    return base64.urlsafe_b64encode(digest).decode()
+    return keyed(f"{who.channel}:{who.address}", key)
+
+
+def keyed(name: str, key: bytes) -> str:
+    """Return the hash of ``channel:address``, see ``hashed``."""
+    digest = blake2b(name.encode(), key=key, digest_size=9).digest()
+    return b2a_base64(digest, newline=False).translate(_URL_SAFE).decode()
 
 
 def _channel(name: str) -> Channel:
@@ -247,12 +264,13 @@ def _phone(text: str) -> Recipient:
 
 
 def _email(text: str) -> Recipient:
-    usual = _ADDR_SPEC.fullmatch(text) if len(text) <= _MAX_ADDR_SPEC else None
-    if usual and len(usual[1]) <= _MAX_LOCAL and len(usual[2]) <= _MAX_DOMAIN:
+    if usual := _usual(text):
         return Recipient(channel=Channel.EMAIL, address=text.lower(), domain=usual[2].lower())
     if len(text) > _MAX_EMAIL or _is_masked(text, Channel.EMAIL):
         message = "a masked or overlong e-mail address"
         raise InvalidRecipient(message)
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - 20 ms, for few addresses
+
     try:
         known = validate_email(text, check_deliverability=False, test_environment=True)
     except EmailNotValidError:
@@ -260,6 +278,14 @@ def _email(text: str) -> Recipient:
         raise InvalidRecipient(message) from None
     domain = known.ascii_domain.lower()
     return Recipient(channel=Channel.EMAIL, address=f"{known.local_part.lower()}@{domain}", domain=domain)
+
+
+def _usual(text: str) -> re.Match[str] | None:
+    """Return local part and domain of an e-mail address as most are written; None: the library must look."""
+    if len(text) <= _MAX_ADDR_SPEC and (found := _ADDR_SPEC.fullmatch(text)):
+        at = found.end(1)
+        return found if at <= _MAX_LOCAL and len(text) - at - 1 <= _MAX_DOMAIN else None
+    return None
 
 
 def _letter(value: object) -> Recipient:

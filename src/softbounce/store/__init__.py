@@ -39,6 +39,7 @@ __all__ = [
     "Verdict",
 ]
 
+_SWEEPS = 100  # of one hash in one turn; each costs the store 0.2 ms, or 1.5 where all has ended
 _SILENCE = 24 * 3600 * 1000  # after a hand-over, where nobody reports deliveries
 
 
@@ -64,7 +65,6 @@ class Store:
         self._replicas = replicas
         self.keys = Keys(namespace)
         self._sweep = Script("sweep")
-        self._swept = 0
 
     @classmethod
     def open(
@@ -240,13 +240,22 @@ class Store:
         return int(found or 0)
 
     def sweep(self, *, policy: Policy, count: int = 100) -> int:
-        """Look at some ``count`` fields of the next swept hash, delete the ended ones; returns how many."""
-        name = SWEPT[self._swept % len(SWEPT)]
-        self._swept += 1
+        """Delete what has ended in the swept hashes; returns how many.
+
+        Looks at some ``count`` fields of each, and again while a tenth of them had ended, at most 100 times:
+        however many end a second, about a tenth of what is kept waits for it, and no call takes long.
+        """
         silence = _SILENCE if policy.feedback == "none" else 0
-        options = json.dumps({"name": name, "count": count, "silence": silence})
+        gone = 0
         with reaching():
-            return cast("int", self._sweep(self._client, self.keys, [options], target=name))
+            for name in SWEPT:
+                options = json.dumps({"name": name, "count": count, "silence": silence})
+                for _ in range(_SWEEPS):
+                    ended = cast("int", self._sweep(self._client, self.keys, [options], target=name))
+                    gone += ended
+                    if ended * 10 < count:
+                        break
+        return gone
 
     def counters(self) -> dict[str, int]:
         """Return how many events had each outcome and retries were handed over, since the store began."""

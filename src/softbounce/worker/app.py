@@ -23,12 +23,10 @@ from softbounce.worker.patience import patience
 from softbounce.worker.runtime import Runtime
 from softbounce.worker.steps import Loops, ReportConsumer
 
-QUEUE = "softbounce"  # where reports wait
 TASK = "softbounce.report"  # one name for ever; the version is in the payload
 HOLD = 60.0  # s that a report waits here for the store before the broker gets it back; RabbitMQ allows 30 min
 
 CONFIG: dict[str, object] = {
-    "task_default_queue": QUEUE,
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
     "task_acks_on_failure": True,  # by then every error is a dead letter, or was given back
@@ -101,7 +99,12 @@ def make_app(settings: Settings) -> App:
             msg = "SOFTBOUNCE_BROKER_URL: a broker behind Sentinel takes its master's name from the store's"
             raise InvalidSettings(msg)
         options = {**options, "master_name": path[0]}
-    app.conf.update(CONFIG, broker_transport_options=options, broker_use_ssl=use_ssl)
+    app.conf.update(
+        CONFIG,
+        task_default_queue=settings.queue,
+        broker_transport_options=options,
+        broker_use_ssl=use_ssl,
+    )
     app.steps["worker"].add(Loops)
     signals.setup_logging.connect(_logging, dispatch_uid="softbounce")
 

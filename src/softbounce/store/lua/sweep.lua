@@ -52,7 +52,7 @@ for n = 1, #answer[2], 2 do
     end
     if options.name == "deliveries" then
       local lines = redis.call("HGET", history, string.sub(field, 1, 12))
-      local newest = lines and string.match(lines, "([^\n]*)$")
+      local newest = lines and (string.match(lines, ".*\n(.*)") or lines) -- "([^\n]*)$" took 0.5 ms
       if newest and string.find(newest, '"y":"' .. string.sub(field, 13) .. '"', 1, true) then
         redis.call("HDEL", history, string.sub(field, 1, 12))
       end
