@@ -193,6 +193,17 @@ class Client(Stream):
         return {**found, "dead_lettered": found.get("dead_lettered", 0) + self._refused}
 
 
+class OneByOne(Client):
+    """softbounce, each event reported by a call of its own."""
+
+    name = "softbounce, client, one by one"
+
+    def _publish(self, raws: Sequence[bytes]) -> None:
+        client = Softbounce(self.store)
+        for raw in raws:
+            client.report(raw)
+
+
 class ToCelery(Stream):
     """softbounce, hand-over by calls of the pipeline's Celery task."""
 

@@ -16,6 +16,7 @@ from tests.bench.contenders import (
     Client,
     Contender,
     Dramatiq,
+    OneByOne,
     Stream,
     Task,
     ToCelery,
@@ -70,7 +71,7 @@ SHORT = Size(
 
 def intake(size: Size) -> Section:
     """Let every contender take in failures."""
-    racing = _present((Stream, Task, Client, *PEERS) if size.all else (Stream, CeleryRedis, BullMQ))
+    racing = _present((Stream, Task, Client, OneByOne, *PEERS) if size.all else (Stream, CeleryRedis, BullMQ))
     figures: Figures = {}
     two: list[float] = []
     limits: list[float] = []
@@ -363,7 +364,7 @@ def _count(kind: type[Contender], size: Size) -> int:
     """Return how many events keep a contender busy for some seconds."""
     if kind in (Stream, Client):
         return size.events
-    return size.tasks * (3 if kind in (Dramatiq, BullMQ) else 1)
+    return size.tasks * (3 if kind in (Dramatiq, BullMQ, OneByOne) else 1)
 
 
 def _cost(used: dict[str, list[float]]) -> list[float]:
