@@ -24,6 +24,9 @@ def main() -> int:
     options.add_argument(
         "--planted", action="store_true", help="show that the guard notices a slower copy of our code"
     )
+    options.add_argument(
+        "--record", action="store_true", help="write what is found, less 20 %%, as the floors"
+    )
     options.add_argument("--output", metavar="FILE", help="where all figures go as JSON")
     chosen = options.parse_args()
     if chosen.planted:
@@ -56,6 +59,8 @@ def main() -> int:
         Path(file).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if is_whole:
         report.write(result, found)
+    if chosen.record:
+        rows.record(targets)
     fell = rows.fallen(targets)
     for row in fell:
         print(f"FELL: {row}")

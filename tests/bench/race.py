@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.bench.contenders import HANDOVER, INTAKE, ROOT, Contender, Published
 from tests.bench.server import cpu, cpu_of, resident, scripts, server
@@ -79,18 +80,28 @@ def take_in(contender: Contender, raws: Sequence[bytes], *, workers: int = 1) ->
     return Round(**drained, published=published)
 
 
-def hand_over(kind: type[Contender], raws: Sequence[bytes]) -> Round:
-    """Let a contender hand over retries that are all due when its worker starts, on a store of its own."""
-    with server() as client:
+def hand_over(kind: type[Contender], raws: Sequence[bytes], *, image: Path | None = None) -> Round:
+    """Let a contender hand over retries that are all due when its worker starts, on a store of its own.
+
+    ``image``: a folder in which they wait already; making 100,000 anew takes longer than all else.
+    """
+    with server(image) as client:
         contender = kind(client)
         try:
-            contender.schedule(raws, [int(time.time() * 1000) + LEAD] * len(raws))
-            time.sleep(LEAD / 1000)
+            if image is None:
+                wait_until_due(contender, raws)
             count = len(raws)
             drained = _drain(contender, HANDOVER, contender.handed_over, count=count, warm=int(count * WARM))
             return Round(**drained, published=Published(count=0, seconds=0, cpu=0))
         finally:
             contender.close()
+
+
+def wait_until_due(contender: Contender, raws: Sequence[bytes]) -> None:
+    """Let retries wait, and return when all are due."""
+    due = int(time.time() * 1000) + LEAD
+    contender.schedule(raws, [due] * len(raws))
+    time.sleep(max(0.0, due / 1000 - time.time()))
 
 
 def start(contender: Contender, part: str, log, **settings: str) -> "subprocess.Popen[bytes]":

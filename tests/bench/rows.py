@@ -8,6 +8,8 @@ from statistics import median
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = ROOT / "bench/floors.json"
 
+MARGIN = 0.8  # of the worst round
+
 Figures = dict[str, dict[str, list[float]]]  # who -> what -> round by round
 
 
@@ -57,6 +59,16 @@ class Section:
 def ratios(ours: list[float], theirs: list[float]) -> list[float]:
     """Return ours / theirs, round by round."""
     return [our / their for our, their in zip(ours, theirs, strict=True)]
+
+
+def record(rows: list[Row]) -> None:
+    """Write what was found as the floors, less a margin for a busy machine; never a time."""
+    floors = json.loads(FLOORS.read_text(encoding="utf-8"))
+    for row in rows:
+        if row.unit in ("x", " B"):
+            worst = max(row.found) / MARGIN if row.less else min(row.found) * MARGIN
+            floors[row.key] = float(f"{worst:.3g}")
+    FLOORS.write_text(json.dumps(floors, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def fallen(rows: list[Row]) -> list[str]:

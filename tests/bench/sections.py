@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 from tests.bench import events, handover, lookups, parts, race, state
@@ -23,6 +26,7 @@ from tests.bench.contenders import (
     failures,
 )
 from tests.bench.rows import Figures, Row, Section, ratios
+from tests.bench.server import on
 
 MICRO, MIB = 1e6, 2**20
 
@@ -148,16 +152,19 @@ def delivered(size: Size) -> Section:
 def due(size: Size) -> Section:
     """Hand over what is due at once, with the cap lifted."""
     peers = _present(PEERS if size.all else (CeleryRedis,))
+    ours = {Stream: failures(size.due), ToCelery: failures(size.to_celery)}
     figures: Figures = {}
-    for _ in range(size.rounds):
-        for kind, count in (
-            (Stream, size.due),
-            (ToCelery, size.to_celery),
-            *((peer, size.resends) for peer in peers),
-        ):
-            found = race.hand_over(kind, failures(count))
-            _note(figures, kind.name, {"retries/s": found.per_second} | _used(found))
-        _note(figures, "a loop of apply_async", {"retries/s": handover.loop(size.resends)})
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        images = {kind: Path(folder) / kind.__name__ for kind in ours}
+        for kind, raws in ours.items():
+            with on(images[kind]) as client, closing(kind(client)) as contender:
+                race.wait_until_due(contender, raws)
+        for _ in range(size.rounds):
+            for kind in (*ours, *peers):
+                raws = ours.get(kind) or failures(size.resends)
+                found = race.hand_over(kind, raws, image=images.get(kind))
+                _note(figures, kind.name, {"retries/s": found.per_second} | _used(found))
+            _note(figures, "a loop of apply_async", {"retries/s": handover.loop(size.resends)})
     rate = {name: found["retries/s"] for name, found in figures.items()}
     rows = [
         Row(
@@ -204,7 +211,7 @@ def lag(size: Size) -> Section:
     ]
     if size.all:
         lease = handover.LEASE
-        found = [handover.recovery(count=10_000) for _ in range(3)]
+        found = handover.recoveries(3, count=10_000)
         title = f"recovery after kill -9 with a lease of {lease:g} s"
         rows.append(
             Row(

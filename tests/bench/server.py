@@ -1,6 +1,7 @@
 """A store of its own for each measurement: the packaged Valkey, AOF everysec, on an empty folder; and what it used."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +15,19 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def server() -> Iterator[redis.Redis]:
-    """Start it and give a client of it."""
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-") as data,
-        embedded.start(Path(data)) as running,
-        redis.Redis.from_url(running.url) as client,
-    ):
+def server(image: Path | None = None) -> Iterator[redis.Redis]:
+    """Start it, on a copy of the data in ``image`` if that is given, and give a client of it."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as data:
+        if image:
+            shutil.copytree(image, data, ignore=shutil.ignore_patterns("*.sock", "lock"), dirs_exist_ok=True)
+        with on(Path(data)) as client:
+            yield client
+
+
+@contextmanager
+def on(data: Path) -> Iterator[redis.Redis]:
+    """Start a server on a folder, which keeps the data, and give a client of it."""
+    with embedded.start(data) as running, redis.Redis.from_url(running.url) as client:
         yield client
 
 
