@@ -25,7 +25,7 @@ def main() -> int:
         "--planted", action="store_true", help="show that the guard notices a slower copy of our code"
     )
     options.add_argument(
-        "--record", action="store_true", help="write what is found, less 20 %%, as the floors"
+        "--record", action="store_true", help="write what is found, less a margin, as the floors"
     )
     options.add_argument("--output", metavar="FILE", help="where all figures go as JSON")
     chosen = options.parse_args()

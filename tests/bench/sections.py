@@ -25,7 +25,7 @@ from tests.bench.contenders import (
     ToCelery,
     failures,
 )
-from tests.bench.rows import Figures, Row, Section, ratios
+from tests.bench.rows import STEADY, Figures, Row, Section, ratios
 from tests.bench.server import on
 
 MICRO, MIB = 1e6, 2**20
@@ -104,6 +104,7 @@ def intake(size: Size) -> Section:
         ),
         Row(
             key="intake/cpu",
+            margin=STEADY,
             title="CPU of an event: of Celery / of softbounce",
             found=ratios(_cost(figures[CeleryRedis.name]), _cost(figures[Stream.name])),
         ),
@@ -138,6 +139,7 @@ def delivered(size: Size) -> Section:
     rows = [
         Row(
             key="delivered/cpu",
+            margin=STEADY,
             title="97 % MESSAGE_DELIVERED: CPU of Celery / of softbounce",
             found=ratios(_cost(figures[CeleryRedis.name]), _cost(figures[Stream.name])),
             goal=50,
@@ -176,6 +178,7 @@ def due(size: Size) -> Section:
         ),
         Row(
             key="due/cpu",
+            margin=STEADY,
             title="CPU of a hand-over to a stream: of Celery / of softbounce",
             found=ratios(_cost(figures[CeleryRedis.name]), _cost(figures[Stream.name])),
         ),
@@ -237,6 +240,7 @@ def kept(size: Size) -> Section:
     rows = [
         Row(
             key="bytes/retry",
+            margin=STEADY,
             title="Redis bytes of a pending retry, payload included",
             found=[found["a pending retry"]["softbounce"]],
             goal=300,
@@ -246,6 +250,7 @@ def kept(size: Size) -> Section:
         ),
         Row(
             key="bytes/message",
+            margin=STEADY,
             title="Redis bytes of a failed message, all state",
             found=[found["a failed message"]["softbounce"]],
             goal=900,
@@ -255,6 +260,7 @@ def kept(size: Size) -> Section:
         ),
         Row(
             key="delivered/memory",
+            margin=STEADY,
             title="97 % MESSAGE_DELIVERED: Redis memory of Celery / of softbounce",
             found=[arrived["Celery on Redis"] / arrived["softbounce"]],
             goal=50,
@@ -272,11 +278,15 @@ def many(size: Size) -> Section:
         for name, found in zip(names, pair, strict=True):
             _note(figures, name, _taken(found))
     few, lots = (figures[name] for name in names)
+    if size.all:
+        for count, held in zip((0, size.resends), state.celery_beside(size.resends), strict=True):
+            _note(figures, f"Celery on Redis, {count:,} ETAs in its memory", {"worker MiB": held / MIB})
 
     beside = f"{size.many:,} pending / {state.FEW:,}"
     rows = [
         Row(
             key="many/memory",
+            margin=STEADY,
             title=f"worker memory, {beside}",
             found=ratios(lots["worker MiB"], few["worker MiB"]),
             goal=1.1,
@@ -285,6 +295,7 @@ def many(size: Size) -> Section:
         ),
         Row(
             key="many/cost",
+            margin=STEADY,
             title=f"CPU per event, {beside}",
             found=ratios(_cost(lots), _cost(few)),
             goal=1.1,

@@ -1,12 +1,14 @@
 """What is kept: bytes for each retry that waits, by part; and what a worker costs beside many that wait."""
 
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
 import redis
 from tests.bench import events, job, race
-from tests.bench.contenders import BLOCK, CeleryRedis, Stream, load
-from tests.bench.server import memory, server, url_of
+from tests.bench.contenders import BLOCK, HANDOVER, CeleryRedis, Stream, load
+from tests.bench.server import memory, resident, server, url_of
 
 from softbounce.core.decide import decide
 from softbounce.core.policy import Policy
@@ -68,6 +70,22 @@ def beside(*, many: int, count: int, rounds: int) -> Iterator[tuple[race.Round, 
             raws = events.make(count, first=number * count)
             few, lots = (race.take_in(stream, raws) for stream in stores)
             yield few, lots
+
+
+def celery_beside(count: int) -> tuple[int, int]:
+    """Return the bytes of a Celery worker that holds no ETA, and of the same one that holds so many."""
+    with server() as client, closing(CeleryRedis(client)) as celery, tempfile.TemporaryFile() as log:
+        worker = race.start(celery, HANDOVER, log)
+        try:
+            now = int(time.time() * 1000)
+            celery.schedule(events.make(1, kinds=events.TRANSIENT), [now])
+            race.wait_for(celery.handed_over, 1, log=log, workers=[worker])
+            none = resident(worker.pid)
+            celery.schedule(events.make(count, kinds=events.TRANSIENT), [now + DAY] * count)
+            race.wait_for(lambda: client.hlen("unacked"), count, log=log, workers=[worker])
+            return none, resident(worker.pid)
+        finally:
+            race.stop(worker)
 
 
 def _fill(stream: Stream, count: int) -> None:
