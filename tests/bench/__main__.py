@@ -41,7 +41,7 @@ def main() -> int:
     began = time.monotonic()
     found: dict[str, rows.Section] = {}
     for name in chosen.only or sections.SECTIONS:
-        print(f"bench: {name}", file=sys.stderr, flush=True)
+        print(f"bench: {name}, at {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
         found[name] = sections.SECTIONS[name](size)
     targets = [row for section in found.values() for row in section.rows]
     result = {

@@ -247,7 +247,7 @@ class CeleryRedis(Contender):
     def worker(self, part: str) -> tuple[list[str], dict[str, str]]:
         queue = self.queues[part == HANDOVER]
         words = ["-A", "tests.bench.on_celery", "worker", "-Q", queue]
-        words += ["--pool", "prefork", "--concurrency", "1", "-n", f"bench-{next(NUMBERS)}@%h", *QUIET]
+        words += ["--pool", "threads", "--concurrency", "1", "-n", f"bench-{next(NUMBERS)}@%h", *QUIET]
         command = [sys.executable, "-W", "ignore", "-m", "celery", *words]
         return command, {"BENCH_STORE": url_of(self.client), "BENCH_BROKER": self.broker}
 
@@ -301,7 +301,7 @@ class Dramatiq(Contender):
 
     def worker(self, part: str) -> tuple[list[str], dict[str, str]]:
         queue = "resends" if part == HANDOVER else "events"
-        words = ["tests.bench.on_dramatiq", "--processes", "1", "--threads", "4", "--queues", queue]
+        words = ["tests.bench.on_dramatiq", "--processes", "1", "--threads", "8", "--queues", queue]
         return [sys.executable, "-W", "ignore", "-m", "dramatiq", *words], {
             "BENCH_STORE": url_of(self.client)
         }

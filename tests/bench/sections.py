@@ -61,13 +61,13 @@ FULL = Size(
 )
 SHORT = Size(
     rounds=3,
-    events=12_000,
-    tasks=800,
-    due=15_000,
-    resends=800,
-    to_celery=2_500,
+    events=10_000,
+    tasks=600,
+    due=10_000,
+    resends=600,
+    to_celery=2_000,
     many=100_000,
-    kept=8_000,
+    kept=6_000,
     recipients=20_000,
     all=False,
 )
