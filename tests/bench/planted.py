@@ -32,7 +32,5 @@ def show() -> int:
         ran = subprocess.run(words, env=env, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     fell = [line for line in ran.stdout.splitlines() if line.startswith("FELL")]
     print("\n".join(fell) or ran.stdout)
-    print(
-        f"a copy that takes 5 at a time: {'caught' if fell and ran.returncode == 1 else 'NOT CAUGHT'}"
-    )
+    print(f"a copy that takes 5 at a time: {'caught' if fell and ran.returncode == 1 else 'NOT CAUGHT'}")
     return int(not fell or ran.returncode != 1)
