@@ -64,8 +64,8 @@ BUGS = (
             ),
             (
                 "worker/pump.py",
-                '        reached("pump.claimed")\n',
-                '        reached("pump.claimed")\n        self._store.ledger.lease(batch.claimed.leases)\n',
+                '            reached("pump.claimed")\n',
+                '            reached("pump.claimed")\n            self._store.ledger.lease(claimed.leases)\n',
             ),
         ),
         ("--only", "kill_at_points", "--points", "pump.claimed"),

@@ -512,17 +512,6 @@ def test_a_claim_that_comes_after_its_successor_leases_nothing(book):
     assert len(book.asked(3, answered=2)) == 1
 
 
-def test_what_has_a_strike_is_not_claimed_ahead(book):
-    """The worker has others in hand, which a poisonous delivery would convict."""
-    book.fail()
-    book.until_due()
-    book.claim()
-    book.wait(LEASE + SECOND)
-
-    assert book.claimed(ahead=True).leases == ()
-    assert len(book.claim()) == 1
-
-
 @pytest.mark.parametrize("on", ["off", "on"])
 def test_a_merchant_that_was_off_has_no_turns_to_catch_up(book, on):
     """Others went on meanwhile; switched on again it gets its turn like everybody else, and not every turn."""

@@ -165,12 +165,11 @@ class Ledger:
         seen: int | None = None,
         soon: int = 0,
         caller: Caller | None = None,
-        ahead: bool = False,
     ) -> Claimed:
         """Lease at most ``limit`` due retries for ``lease`` ms.
 
         A reply that is lost costs each a lease and a strike, but not with a ``caller``: what got no answer is
-        due again with its next claim. ``ahead``: it has others in hand, so none that has a strike may join.
+        due again with its next claim.
         ``soon``: how many the caller hands over within a minute; where more is due, or more than the rate
         allows at once, merchants take turns and the nearest deadlines go first.
         ``epoch`` and ``seen``, a ``Claimed.number``, are what the caller knows of the store: one that came
@@ -190,7 +189,6 @@ class Ledger:
             "epoch": epoch,
             "seen": seen,
             "caller": asdict(caller) if caller else None,
-            "ahead": ahead,
             "soon": max(soon, limit),
         }
         known = {name: option for name, option in options.items() if option is not None}

@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import secrets
 import threading
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -12,7 +13,7 @@ from softbounce.core.recipients import Channel, Recipient, recipient
 from softbounce.core.records import Delivery, resend_command
 from softbounce.core.schedule import chances, out_of_quiet, zones_for
 from softbounce.errors import InvalidRecipient, WrongKey
-from softbounce.store import Claimed, Finish, Lease, Store
+from softbounce.store import Caller, Claimed, Finish, Lease, Store
 from softbounce.telemetry import get_logger
 from softbounce.worker.faults import reached
 from softbounce.worker.patience import patience
@@ -29,6 +30,7 @@ ENDED = {  # outcome -> event name, where it differs from "retry.cancelled"
     "observed": "retry.observed",
 }
 LOGGED_SINGLY = 100  # hand-overs of a batch; a larger one has one line in the log
+PACE = 2_000.0  # hand-overs/s, until we know better; what leaves within a minute stands in no line
 AT_ONCE = 1.0  # s that one batch may leave for; then the store is asked again whether anything may (mode off)
 MEMORY = 10.0  # s of claims that a store may lose in a failover or a power cut without an alarm
 
@@ -58,6 +60,9 @@ class Pump:
         self._stopping = stopping
         self._heard = heard
         self._patiently = patience(stopping, limit=lease / 1000, say=lambda _: heard())  # later it is `stale`
+        self._name = secrets.token_hex(8)  # of this pump; a restarted worker has another
+        self._asked = self._answered = 0  # the newest claim, and the newest that we have in hand
+        self._pace = PACE  # hand-overs/s of the newest full batch
         self._batch = BATCH  # what the sink is likely to take within a second
         self._epoch = store.epoch()
         self._seen: int | None = None  # a number of claims, at least 10 s old
@@ -67,15 +72,23 @@ class Pump:
         """Claim a batch and hand it over; false if nothing was due or the sink rests."""
         if not self._rest.is_over:
             return False
-        policy = self._policies.current
-        last_start = monotonic() + min(LAST_START * self._lease / 1000, AT_ONCE)
+        policy, limit, began = self._policies.current, self._batch, monotonic()
+        self._asked += 1
         claimed = self._store.ledger.claim(
-            policy=policy, limit=self._batch, lease=self._lease, epoch=self._epoch, seen=self._seen
+            policy=policy,
+            limit=limit,
+            lease=self._lease,
+            epoch=self._epoch,
+            seen=self._seen,
+            soon=int(60 * self._pace),
+            caller=Caller(name=self._name, claim=self._asked, answered=self._answered),
         )
+        self._answered = self._asked
         self._note(claimed)
         self._log(claimed)
         if claimed.leases:
             reached("pump.claimed")
+            last_start = began + min(LAST_START * self._lease / 1000, AT_ONCE)
             self.leased = len(claimed.leases)
             try:
                 results = self._hand_over(claimed, policy, lambda: self._may_begin(last_start))
@@ -83,6 +96,8 @@ class Pump:
                 reached("pump.finished")
             finally:
                 self.leased = 0
+            if len(claimed.leases) >= limit:
+                self._pace = limit / (monotonic() - began)
         return not claimed.idle
 
     def trim(self, *, before: int) -> None:
@@ -184,6 +199,8 @@ def quiet_for(delivery: Delivery, *, policy: Policy, now: int) -> int:
     if rule.quiet_hours is None or delivery.head.get("q"):
         return 0
     zones, _ = zones_for(rule, _subject(delivery.recipients, channel), delivery.extra.get("timezone"))
+    if out_of_quiet(now, rule.quiet_hours, zones, 0) == now:
+        return 0
     _, spread = chances(f"{delivery.reference}|{delivery.channel}", delivery.attempt)
     return out_of_quiet(now, rule.quiet_hours, zones, spread) - now
 

@@ -24,8 +24,7 @@ local claims = KEYS[17] -- hash  caller -> {n: its newest claim, d: delivery, to
 local meta = KEYS[18] -- hash  now, epoch, claims, swept, rate_left, rate_at, idle, case
 
 local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_claim ({count, per}), history (ms), epoch, seen,
--- soon (how many leave within a minute), ahead (the caller has others in hand),
--- caller ({name, claim: its number, answered: the newest whose answer came})
+-- soon (how many leave within a minute), caller ({name, claim: its number, answered: the newest whose answer came})
 
 -- include: clock
 -- include: record
@@ -197,7 +196,7 @@ local function examine(retry)
   if record.kt and math.floor(now / 1000) - record.kt > STRIKES_WITHIN then
     strikes, record.kt = 0, nil
   end
-  if strikes > 0 and (leaving > 0 or options.ahead) then
+  if strikes > 0 and leaving > 0 then
     return false -- claimed alone, so that it cannot convict its neighbours
   end
   local is_new_try = record.b ~= record.a -- a second claim of the same try counts for no cap
@@ -312,7 +311,7 @@ if caller then
 end
 
 local is_idle = due == 0 and examined == 0 and 1 or 0
-if is_idle == 1 and not options.ahead then
+if is_idle == 1 then
   redis.call("HSET", meta, "idle", now)
 end
 return { mode, is_idle, now, leases, ended, number, alarm }
