@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer, or uv; the first command makes .venv, the next ones cost nothing.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint run bench chaos soak fuzz lock clean
+.PHONY: help demo test lint run bench chaos outage soak fuzz lock clean
 BIN := .venv/bin
 STAMP := .venv/installed
 LUA := build/lua
@@ -33,6 +33,9 @@ bench: $(STAMP)  ## print the speed and memory ratios
 chaos: $(STAMP)  ## faults and what they cost: CONTROL=1, SEED=1, REPORT=chaos.json, JUDGE=chaos.json, SCALE=1
 	@$(BIN)/python -m tests.chaos --scale $(or $(SCALE),0.7) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT)) \
 	  $(if $(JUDGE),--judge $(JUDGE)) $(if $(CONTROL),--control) $(ARGS)
+
+outage: $(STAMP)  ## 1,250,000 retries due at once and a cap of 50/s, in virtual time; some five minutes
+	@$(BIN)/python -m tests.outage $(ARGS)
 
 soak: $(STAMP)  ## the same, seed after seed: HOURS=8
 	@$(BIN)/python -m tests.chaos --hours $(or $(HOURS),8) $(ARGS)

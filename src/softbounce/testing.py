@@ -20,6 +20,7 @@ from softbounce.client import Report, Softbounce, as_bytes
 from softbounce.core.durations import HOUR, MINUTE, parse_duration
 from softbounce.core.filters import parse_filter
 from softbounce.settings import LEASE
+from softbounce.store import Accepted, Store
 from softbounce.store.memory import in_memory
 from softbounce.worker.intake import Intake
 from softbounce.worker.pump import Pump
@@ -46,13 +47,14 @@ class Sandbox:
         policy: Path | None = None,
         start: datetime = START,
         pipeline: Callable[[Json], object] | None = None,
+        store: Store | None = None,
     ) -> None:
         """Begin at ``start``, under a policy file (default: the one a worker would take).
 
         ``pipeline`` is called with each resend command as it leaves, at its time; what it reports by
-        ``client`` counts from then on.
+        ``client`` counts from then on. ``store``: an empty one, else one in memory.
         """
-        self.store = in_memory()
+        self.store = store or in_memory()
         self.store.set_now(_ms(start))
         self.store.events.make_group()
         self.client = Softbounce(self.store)
@@ -78,9 +80,13 @@ class Sandbox:
 
     def report(self, event: Report) -> str:
         """Report one event and return its outcome: scheduled, suppressed, held, delivered, dead_lettered."""
+        return self.accept(event).outcome
+
+    def accept(self, event: Report) -> Accepted:
+        """Report one event and return all that the store says became of it."""
         self.settle()
         (answer,) = self._intake.take([as_bytes(event)])
-        return answer.outcome
+        return answer
 
     def settle(self) -> None:
         """Decide on everything that ``client`` has reported so far."""

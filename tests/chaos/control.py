@@ -30,11 +30,8 @@ BUGS = (
     Bug(
         "finish without a look at the token",
         (
-            (
-                LUA + "finish.lua",
-                'if record and record.t == result.t and record.s == "leased" then',
-                "if record then",
-            ),
+            (LUA + "finish.lua", "if not record or record.t ~= token then", "if not record then"),
+            (LUA + "finish.lua", 'elseif record.s ~= "leased" then', "elseif false then"),
         ),
         ("--only", "zombies", "--points", "handover.out"),
     ),
@@ -52,7 +49,11 @@ BUGS = (
     Bug(
         "claim in two calls: taken, then leased",
         (
-            (LUA + "claim.lua", 'redis.call("ZADD", schedule, now + options.lease, id)', ""),
+            (
+                LUA + "claim.lua",
+                'redis.call("ZADD", schedule, unpack(times))',
+                'for n = 2, #times, 2 do redis.call("ZREM", schedule, times[n]) end',
+            ),
             (
                 "store/ledger.py",
                 "    def finish(self,",
@@ -63,8 +64,8 @@ BUGS = (
             ),
             (
                 "worker/pump.py",
-                '            reached("pump.claimed")\n',
-                '            reached("pump.claimed")\n            self._store.ledger.lease(claimed.leases)\n',
+                '        reached("pump.claimed")\n',
+                '        reached("pump.claimed")\n        self._store.ledger.lease(batch.claimed.leases)\n',
             ),
         ),
         ("--only", "kill_at_points", "--points", "pump.claimed"),
@@ -95,7 +96,7 @@ BUGS = (
         "a newer release's record discarded",
         (
             (
-                LUA + "claim.lua",
+                LUA + "include/gates.lua",
                 'redis.call("ZADD", schedule, now + 60000, id)',
                 'redis.call("ZREM", schedule, id)',
             ),
@@ -119,7 +120,7 @@ BUGS = (
         (
             (
                 LUA + "claim.lua",
-                'elseif is_active(suppressions, rid, rid .. "@" .. merchant) then',
+                "elseif is_suppressed(retry) then",
                 "elseif false then",
             ),
         ),

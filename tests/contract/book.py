@@ -7,7 +7,7 @@ from softbounce.core.decide import decide
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy_file import load
 from softbounce.core.records import command_id
-from softbounce.store.ledger import Finish
+from softbounce.store.ledger import Caller, Finish
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 START = int(datetime(2026, 11, 23, 9, 0, tzinfo=UTC).timestamp() * 1000)  # a Monday, 10:00 in Berlin
@@ -102,9 +102,13 @@ class Book:
         """Claim; returns the leases."""
         return list(self.claimed(limit).leases)
 
-    def claimed(self, limit=100):
+    def claimed(self, limit=100, **options):
         """Claim; returns everything that the store says."""
-        return self.store.ledger.claim(policy=self.policy, limit=limit, lease=LEASE)
+        return self.store.ledger.claim(policy=self.policy, limit=limit, lease=LEASE, **options)
+
+    def asked(self, number, *, answered, by="w1", **options):
+        """Claim as a worker that counts its claims; returns the leases."""
+        return list(self.claimed(caller=Caller(name=by, claim=number, answered=answered), **options).leases)
 
     def finish(self, *leases, result="handed_over", delay=0):
         """Finish hand-overs; returns the answers."""

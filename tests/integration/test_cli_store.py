@@ -215,6 +215,33 @@ def test_a_pause_is_ended_in_the_words_that_made_it(desk):
     assert sorted(desk.pump()) == ["a", "b"]
 
 
+def test_resuming_says_which_other_pause_holds_it_back(desk):
+    """An operator who ends one pause must not believe that all is on its way."""
+    desk.report(failed("a"))
+    desk.run("retries", "pause", "merchant:1", "--reason", "x")
+    desk.run("retries", "pause", "channel:sms", "--reason", "y")
+
+    assert "paused by channel:sms" in desk.run("retries", "resume", "merchant:1", "--reason", "over").stdout
+    assert "paused" not in desk.run("retries", "resume", "channel:sms", "--reason", "over").stdout
+
+
+def test_retries_are_found_by_provider(desk):
+    """What waits behind a provider that is down."""
+    desk.report(failed("a", provider="acme"), failed("b"))
+
+    assert [row["reference"] for row in desk.data("retries", "list", "provider:acme")] == ["a"]
+
+
+def test_explain_says_when_a_block_was_taken_away(desk):
+    """A message that ended for a block tells whether sends are refused still."""
+    desk.report(failed("a", "INVALID_MOBILE_NUMBER"))
+    before = desk.run("explain", "a").stdout
+    desk.run("suppressions", "remove", "code:INVALID_MOBILE_NUMBER", "--reason", "corrected")
+
+    assert "are refused until" in before
+    assert "are allowed again" in desk.run("explain", "a").stdout
+
+
 def test_resuming_what_is_not_paused_names_what_is(desk):
     """A typing error must not look like a success."""
     desk.run("retries", "pause", "merchant:7", "--reason", "x")

@@ -380,7 +380,7 @@ def state(store: Store, client: redis.Redis) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for key in client.scan_iter(prefix + "*"):
         match name := key.removeprefix(prefix), client.type(key):
-            case (("meta" | "workers" | "policies"), _):  # of the worker's life, not of any report
+            case (("meta" | "claims" | "workers" | "policies"), _):  # of the worker's life, not of any report
                 continue
             case _, "hash":
                 kept[name] = client.hgetall(key)

@@ -104,13 +104,13 @@ def test_kombu_still_has_the_parts_that_we_stand_in_for():
     """A release that moves them must fail here, in a sentence, and not lose messages in silence."""
     expected = {
         stock.Channel: "_brpop_start _brpop_read _get _q_for_pri _update_queue_cycle _flush_brpop_reauth "
-        "_maybe_update_queues_expire conn_or_acquire basic_get active_queues",
+        "_maybe_update_queues_expire conn_or_acquire basic_get active_queues default_priority",
         stock.QoS: "append restore_by_tag restore_visible visibility_timeout _remove_from_indices unacked_key",
         stock.MultiChannelPoller: "on_poll_start maybe_restore_messages maybe_check_brpop_health",
         stock.Transport: "_deliver connection_errors Channel",
         stock: "loads Empty SentinelTransport SentinelChannel",
         virtual.QoS: "append",
-        kombu.Connection: "get_transport_cls",
+        kombu.Connection: "get_transport_cls _reraise_as_library_errors",
         AMQP.__mro__[1]: "Connection",
     }
     missing = [

@@ -58,9 +58,13 @@ class Ledger(RuleBasedStateMachine):
         self.ids = {}  # (reference, attempt) -> id of the command
         self.moves = 0
 
-    @initialize(code=st.sampled_from(["SMS_EXPIRED", "PROVIDER_ERROR"]), hand_over=st.booleans())
-    def begin(self, code, hand_over):
-        """Some messages have failed already, and may be on their second way."""
+    @initialize(
+        code=st.sampled_from(["SMS_EXPIRED", "PROVIDER_ERROR"]), hand_over=st.booleans(), line=st.booleans()
+    )
+    def begin(self, code, hand_over, line):
+        """Some messages have failed already, and may be on their second way; there may be a line for the rate."""
+        if line:  # what is due stands in line where somebody does
+            self.client.zadd(self.book.store.keys.fixed("ready"), {"another merchant\n9999999999\nnobody": 0})
         for ref in NAMES[:5]:
             self._report(ref, code)
         if hand_over:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from softbounce.cli import policy_test
 from softbounce.core import policy_file, policy_schema
 from softbounce.core.durations import SECOND, words
 from softbounce.core.policy import Disposition, Policy, Rule
@@ -121,6 +122,9 @@ def show(
         table.add_row(label, rule.do, rule.fault, _tries(rule), _suppressed(rule), f":{rule.line}")
     typer.echo(f'{file}: revision {loaded.revision} "{loaded.name}"', err=True)
     Console(highlight=False, width=None if sys.stdout.isatty() else WIDE).print(table)
+
+
+app.command("test")(policy_test.run)
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """``softbounce retries``: what waits to be sent again, and a person's word on it."""
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -31,6 +32,7 @@ from softbounce.cli.console import (
     zoned,
 )
 from softbounce.cli.desk import agreed, hashed_words, note_reveal, opened, tracked, who
+from softbounce.cli.standing import pauses_of
 from softbounce.core.durations import HOUR
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.reasons import cause
@@ -45,6 +47,7 @@ from softbounce.store.retries import FILTER_KEYS, Waiting
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="What waits to be sent again.")
 
 PAUSABLE = ("reference", "claim", "merchant", "recipient", "channel", "code")
+LOOKED_AT = 20  # retries, for what else holds them back
 NOUNS = ("waiting retry", "waiting retries")
 HEAD = ("TRY", "RECIPIENT", "CAUSE", "MERCHANT", "WAITS FOR", "REFERENCE")
 COLUMNS = (
@@ -58,8 +61,8 @@ Mark = tuple[str, str]  # kind and value, as cancel markers and pauses know them
 def list_(words: Words = None, *, reveal: Reveal = False, output: OutputOption = Output.TABLE) -> None:
     """List waiting retries, the next one first: retries list channel:sms 'due:<2h'.
 
-    Keys: reference (needs no key), claim, customer, merchant, recipient, channel, code, due, age, try, rule
-    and state (waiting quiet rate paused leased).
+    Keys: reference (needs no key), claim, customer, merchant, recipient, channel, code, provider, due, age,
+    try, rule and state (waiting quiet rate paused leased).
     """
     with opened() as store:
         now = store.now()
@@ -204,7 +207,21 @@ def resume(
         waited = [waiting.delivery.id for waiting in matching if waiting.state == "paused"]
         moved = store.retries.resume(waited, reason=reason, actor=actor)
         sentence = f"Resumed: {count(moved, 'retries')} had become due."
-        tell(sentence, {"action": "resume", "matched": len(matching), "done": moved}, output)
+        if others := _other_pauses(matching, store):
+            sentence += f" Some wait still: paused by {', '.join(others)}."
+        facts = {"action": "resume", "matched": len(matching), "done": moved, "paused": others}
+        tell(sentence, facts, output)
+
+
+def _other_pauses(matching: Iterable[Waiting], store: Store) -> list[str]:
+    """Return, for some of what was to be resumed, the pauses that hold it back still."""
+    now = store.now()
+    held = {
+        field.partition(":")[0] if field.startswith(("reference:", "recipient:")) else field
+        for waiting in islice(matching, LOOKED_AT)
+        for field, _ in pauses_of(waiting.delivery, store, now)
+    }
+    return sorted(held)
 
 
 def _filter(words: Collection[str] | None, store: Store) -> Filter:

@@ -144,8 +144,10 @@ def headline(story: Story, store: Store, now: int) -> str:
             told = label("held", **facts, deadline=when(delivery.deadline, zone(), now))
         case "suppressed":
             merchant = delivery.merchant or None
-            until = store.suppressions.check(f"r_{delivery.rid}", Channel.SMS, merchant=merchant).until
-            told = label("suppressed", **facts, date=until and date(until, zone(), now))
+            verdict = store.suppressions.check(f"r_{delivery.rid}", Channel.SMS, merchant=merchant)
+            again = "again" if verdict else None  # somebody took the block away, or it has ended
+            until = verdict.until and date(verdict.until, zone(), now)
+            told = label("suppressed", **facts, again=again, date=until)
         case "cancelled":
             told = _stopped(store.retries.end_of(delivery, now=now), now)
         case "delivered" if not delivery.attempt:

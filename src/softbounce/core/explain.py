@@ -160,10 +160,11 @@ def _zones(decision: Plan) -> tuple[str, ...]:
 
 
 def _outcome(facts: Facts) -> str:
-    """Return the outcome that the store said, or for a file the one that a first report would have."""
-    if facts.outcome:
-        return facts.outcome
-    decision = facts.plan
+    return facts.outcome or first_outcome(facts.plan)
+
+
+def first_outcome(decision: Plan) -> str:
+    """Return the outcome that a first report would have in an empty store."""
     do = decision.confirm.meanwhile if decision.confirm else decision.do
     match do:
         case Disposition.RETRY:

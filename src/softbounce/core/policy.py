@@ -174,6 +174,7 @@ class Policy:
     feedback: str  # delivered | none
     ignore_failures_before: int | None  # ms; None: never
     codes: tuple[str, ...]  # the names under codes:, in the file's order
+    rules: tuple[tuple[str, int], ...]  # name and line of all that may decide about a code
     merchants: frozenset[str]
     targets: Mapping[str, Target]
     notify: tuple[Target, ...]

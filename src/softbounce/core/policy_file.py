@@ -1,6 +1,6 @@
 """The policy file: YAML text to a ``Policy``, or to every mistake in it with line, column and caret."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -22,6 +22,7 @@ from softbounce.core.policy import (
 )
 from softbounce.core.policy_checks import errors, warnings
 from softbounce.core.policy_levels import Branch, CodeRules, Level, Rulebook, Value
+from softbounce.core.policy_lints import lints
 from softbounce.core.policy_reading import read
 from softbounce.core.policy_values import BUILT_IN
 from softbounce.core.recipients import Channel
@@ -44,9 +45,9 @@ class Problem:
 
 def load(text: str, *, file: str) -> Policy:
     """Return the policy that ``text`` says; raise ``InvalidPolicy`` with every mistake, in line order."""
-    policy, problems = check(text, file=file)
+    policy, wrong = check(text, file=file)
     if policy is None:
-        raise InvalidPolicy([problem.rendered for problem in problems if problem.severity == "error"])
+        raise InvalidPolicy([problem.rendered for problem in wrong if problem.severity == "error"])
     return policy
 
 
@@ -61,10 +62,16 @@ def check(text: str, *, file: str) -> tuple[Policy | None, list[Problem]]:
         found |= {("error", mistake) for mistake in errors(model, tree, rulebook)}
         found |= {("warning", mistake) for mistake in warnings(tree, rulebook)}
         if all(severity == "warning" for severity, _ in found):
+            found |= {("warning", mistake) for mistake in lints(model, tree, rulebook)}
             policy = _policy(model, rulebook, text, file)
+    return policy, problems(found, text, file=file)
+
+
+def problems(found: Iterable[tuple[str, Mistake]], text: str, *, file: str) -> list[Problem]:
+    """Return (severity, mistake) pairs as people read them, in line order."""
     lines = text.splitlines()
-    problems = [_problem(severity, mistake, file, lines) for severity, mistake in found]
-    return policy, sorted(problems, key=lambda problem: (problem.line, problem.column, problem.message))
+    shown = (_problem(severity, mistake, file, lines) for severity, mistake in found)
+    return sorted(shown, key=lambda problem: (problem.line, problem.column, problem.message))
 
 
 def _problem(severity: str, mistake: Mistake, file: str, lines: list[str]) -> Problem:
@@ -105,6 +112,7 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
         feedback=model.feedback,
         ignore_failures_before=model.ignore_failures_before,
         codes=tuple(rulebook.codes.levels),
+        rules=tuple(rulebook.rules()),
         merchants=frozenset(model.merchants),
         targets=targets,
         notify=tuple(targets[name] for name in notify),

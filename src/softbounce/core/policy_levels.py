@@ -159,6 +159,14 @@ class Rulebook:
             yield level
             yield from (branch for _, branch in level.values["when"].value) if "when" in level.values else ()
 
+    def rules(self) -> Iterator[tuple[str, int]]:
+        """Yield name and line of every rule that may decide: of codes, merchants' codes, and SMTP replies."""
+        for book in (self.codes, *self.merchant_codes.values()):
+            for level in book.levels.values():
+                yield level.name, level.line
+                branches = level.values["when"].value if "when" in level.values else ()
+                yield from ((level.name, branch.line) for _, branch in branches)
+
     def code_levels(self, code: str | None, merchant: str | None) -> list[Level]:
         """Return the rule for ``code`` and what the merchant changes in it, the more exact one last."""
         books = self.codes, self.merchant_codes.get(merchant or "", NO_CODES)

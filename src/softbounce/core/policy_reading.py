@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -10,6 +10,7 @@ from softbounce.core.durations import shown
 from softbounce.core.policy_schema import File
 from softbounce.core.yaml_tree import Mistake, Path, Tree
 
+Model = TypeVar("Model", bound=BaseModel)
 LATER_KEYS = {
     ("", "providers"),
     ("suppression", "brake"),
@@ -72,11 +73,22 @@ def read(tree: Tree) -> tuple[File | None, dict[str, Any], list[Mistake]]:
     return None, raw, mistakes
 
 
-def _mistake(tree: Tree, problem: Any) -> Mistake:  # noqa: ANN401 - pydantic's ErrorDetails
+def read_as(model: type[Model], tree: Tree) -> tuple[Model | None, list[Mistake]]:
+    """Return another file of ours as its model, or None and every mistake in it."""
+    raw = tree.plain()
+    if tree.root is None:
+        return None, []
+    try:
+        return model.model_validate(raw), []
+    except ValidationError as error:
+        return None, [_mistake(tree, problem, model) for problem in error.errors(include_url=False)]
+
+
+def _mistake(tree: Tree, problem: Any, root: type[BaseModel] = File) -> Mistake:  # noqa: ANN401 - pydantic's ErrorDetails
     path, kind, context = problem["loc"], problem["type"], problem.get("ctx", {})
     given = problem["input"]
     if kind == "extra_forbidden":
-        return Mistake(place=tree.key_place(path), message=_unknown_key(path))
+        return Mistake(place=tree.key_place(path), message=_unknown_key(path, root))
     if kind == "missing":
         return Mistake(place=tree.key_place(path[:-1]), message=f"'{path[-1]}' is missing here")
     if kind == "union_tag_invalid":
@@ -98,11 +110,11 @@ def _mistake(tree: Tree, problem: Any) -> Mistake:  # noqa: ANN401 - pydantic's 
     return Mistake(place=tree.value_place(path), message=message)
 
 
-def _unknown_key(path: Path) -> str:
+def _unknown_key(path: Path, root: type[BaseModel]) -> str:
     key, parent = str(path[-1]), str(path[-2]) if len(path) > 1 else ""
-    if (parent, key) in LATER_KEYS:
+    if root is File and (parent, key) in LATER_KEYS:
         return f"'{key}' arrives with a later release; remove it until then"
-    model = File
+    model = root
     for step in path[:-1]:
         model = _block(model, step) or model
     names = [field.alias or name for name, field in model.model_fields.items()]

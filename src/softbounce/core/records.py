@@ -1,14 +1,13 @@
 """A delivery as the store keeps it: identity, record (Lua's head, our payload), resend command."""
 
 import hashlib
-import uuid
 from base64 import urlsafe_b64encode
-from datetime import UTC, datetime
+from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct, field
-from msgspec.json import Encoder
-from pydantic_core import from_json
+from msgspec.json import Decoder, Encoder
 
 from softbounce.core.events import Claim, Event
 from softbounce.core.policy import Rule
@@ -16,11 +15,12 @@ from softbounce.core.reasons import cause
 from softbounce.core.texts import FIRST, LAST
 
 # the namespace of command ids; changing it breaks every dedupe
-_COMMANDS = uuid.UUID("5b6f0a3e-6f0e-5c0a-9a55-1d3c6a1b7f10")
+_COMMANDS = bytes.fromhex("5b6f0a3e6f0e5c0a9a551d3c6a1b7f10")
+_EPOCH = date(1970, 1, 1).toordinal()
 _EXTRA = 10  # the place of a payload's optional facts, after those that every one has
 
 Json = dict[str, Any]
-as_json = Encoder().encode
+as_json, from_json = Encoder().encode, Decoder().decode
 
 
 def digest(text: str) -> str:
@@ -29,8 +29,13 @@ def digest(text: str) -> str:
 
 
 def command_id(delivery: str, attempt: int) -> str:
-    """Return the id of one resend, the same for ever for one (delivery, attempt)."""
-    return str(uuid.uuid5(_COMMANDS, f"{delivery}/{attempt}"))
+    """Return the id of one resend, the same for ever for one (delivery, attempt): a UUID of version 5.
+
+    ``uuid.uuid5`` gives the same and costs five times as much, a tenth of a hand-over.
+    """
+    digits = hashlib.sha1(_COMMANDS + f"{delivery}/{attempt}".encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
 def payload(event: Event, rule: Rule, *, revision: str, channel: str) -> bytes:
@@ -101,8 +106,8 @@ def decode(delivery: str, raw: bytes | str) -> Delivery:
     """Return the delivery that the store keeps as ``raw``."""
     text = raw.decode() if isinstance(raw, bytes) else raw
     first, second, third = text.split("\n", 2)
-    head = from_json(first)
-    row = from_json(second) or ["", "", "", "", "", "", "", "", "", 0]
+    head, row, recipients = from_json(f"[{first},{second},{third or '[]'}]")
+    row = row or ["", "", "", "", "", "", "", "", "", 0]
     extra = row[_EXTRA] if len(row) > _EXTRA else {}
     code = row[7]
     return Delivery(
@@ -118,7 +123,7 @@ def decode(delivery: str, raw: bytes | str) -> Delivery:
         waits_for=head.get("w"),
         reference=row[0],
         channel=row[1],
-        recipients=tuple(from_json(third)) if third else (),
+        recipients=tuple(recipients),
         claim=Claim(
             id=_given(row[2]),
             merchant_id=_given(row[3]),
@@ -151,7 +156,13 @@ def iso(moment: int | None) -> str | None:
     if moment is None:
         return None
     seconds = min(max(moment, FIRST), LAST) // 1000  # a date with an offset may lie in the year 0 or 10000
-    return f"{datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()}Z"
+    day, second = divmod(seconds, 86_400)
+    return f"{_date(day)}T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z"
+
+
+@lru_cache(maxsize=1024)
+def _date(day: int) -> str:
+    return date.fromordinal(_EPOCH + day).isoformat()
 
 
 def claim_json(claim: Claim) -> Json:

@@ -50,6 +50,7 @@ ENGLISH = Language(
         "suppressed": (
             ("{cause}.",),
             (
+                "Not tried again; sends to this recipient are allowed {again}.",
                 "Not tried again; sends to this recipient are refused until {date}.",
                 "Not tried again; sends to this recipient are refused.",
             ),

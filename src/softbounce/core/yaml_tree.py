@@ -55,6 +55,7 @@ class Node:
     items: "list[Node] | None" = None
     entries: "dict[str, tuple[Node, Node]] | None" = None
     is_alias: bool = False
+    is_meant: bool = False  # a null that may stand as a value
     size: int = 1  # values in it, itself included
 
 
@@ -74,7 +75,9 @@ class _Unreadable(Exception):  # noqa: N818 - ends the reading, never leaves thi
 class Tree:
     """The text as nodes. ``root`` is None where the text cannot be read; ``mistakes`` says what is wrong."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, takes_null: bool = False) -> None:
+        """``takes_null``: a written ``null`` is a value; nothing at all is none in any case."""
+        self._takes_null = takes_null
         self.mistakes: list[Mistake] = []
         self.root: Node | None = None
         self._anchors: dict[str, Node] = {}
@@ -204,7 +207,8 @@ class Tree:
                 self._wrong(key.place, f"duplicate key {shown(name)}; the first is in line {first}")
             else:
                 entries[name] = (key, value)
-                if _is_null(value) and value.text in NULLS:
+                value.is_meant = self._takes_null and value.text != ""
+                if _is_null(value) and value.text in NULLS and not value.is_meant:
                     self._wrong(
                         key.place, f"{shown(name)} has no value; write one, or {{}} for an empty block"
                     )
@@ -245,7 +249,8 @@ def _scalar(text: str) -> Scalar:
 
 def _plain(node: Node) -> Any:  # noqa: ANN401 - whatever the file says
     if node.entries is not None:
-        return {name: _plain(value) for name, (_, value) in node.entries.items() if not _is_null(value)}
+        values = ((name, value) for name, (_, value) in node.entries.items())
+        return {name: _plain(value) for name, value in values if value.is_meant or not _is_null(value)}
     if node.items is not None:
         return [_plain(item) for item in node.items]
     return node.value

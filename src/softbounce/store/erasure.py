@@ -7,7 +7,8 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import redis
-from pydantic_core import from_json, to_json
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from softbounce.core.recipients import hashed, named_in
 from softbounce.store.connection import reaching

@@ -20,6 +20,7 @@ FIXED = (
     "notice_bodies",  # hash    notice -> body
     "dead_letters",  # hash    id -> entry; swept
     "counters",  # hash    outcome -> count
+    "claims",  # hash    pump -> its newest claim and what that leased; swept
     "modes",  # hash    merchant or "*" -> entry
     "workers",  # hash    worker -> what it last said; swept
     "policies",  # hash    revision -> file and name; swept
@@ -37,6 +38,7 @@ SWEPT = (
     "sent",
     "cases",
     "dead_letters",
+    "claims",
     "workers",
     "policies",
 )

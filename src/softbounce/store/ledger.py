@@ -1,7 +1,7 @@
 """The ledger: what becomes of each event and each retry. Every method is one Lua call for a whole batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any, cast
 
@@ -16,6 +16,8 @@ from softbounce.store.dead_letters import BUDGET
 from softbounce.store.encoding import Encoder, Row, as_json
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
+
+_AT_ONCE = 1000  # deliveries in one command of a script, whose arguments end at 8,000
 
 
 class Accepted(Struct, frozen=True, kw_only=True):
@@ -63,6 +65,15 @@ class Claimed:
     now: int
     number: int  # of claims of this store so far
     alarm: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who claims, by a name of its own; the number of this claim; the newest claim whose answer it has."""
+
+    name: str
+    claim: int
+    answered: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,10 +156,23 @@ class Ledger:
         ]
 
     def claim(
-        self, *, policy: Policy, limit: int, lease: int, epoch: str | None = None, seen: int | None = None
+        self,
+        *,
+        policy: Policy,
+        limit: int,
+        lease: int,
+        epoch: str | None = None,
+        seen: int | None = None,
+        soon: int = 0,
+        caller: Caller | None = None,
+        ahead: bool = False,
     ) -> Claimed:
-        """Lease at most ``limit`` due retries for ``lease`` ms; a lost reply costs each a lease, a strike.
+        """Lease at most ``limit`` due retries for ``lease`` ms.
 
+        A reply that is lost costs each a lease and a strike, but not with a ``caller``: what got no answer is
+        due again with its next claim. ``ahead``: it has others in hand, so none that has a strike may join.
+        ``soon``: how many the caller hands over within a minute; where more is due, or more than the rate
+        allows at once, merchants take turns and the nearest deadlines go first.
         ``epoch`` and ``seen``, a ``Claimed.number``, are what the caller knows of the store: one that came
         back empty or older hands nothing over until a person says ``mode on``.
         """
@@ -165,16 +189,20 @@ class Ledger:
             "history": policy.retention.history,
             "epoch": epoch,
             "seen": seen,
+            "caller": asdict(caller) if caller else None,
+            "ahead": ahead,
+            "soon": max(soon, limit),
         }
         known = {name: option for name, option in options.items() if option is not None}
         with reaching():
             mode, idle, now, leases, ended, number, alarm = self._claim(
                 self._client, self._keys, [as_json(known)]
             )
+        fields = iter(leases)
         return Claimed(
             leases=tuple(
                 Lease(token=token, delivery=decode(delivery.decode(), raw), ends=now + lease)
-                for delivery, token, raw in leases
+                for delivery, token, raw in zip(fields, fields, fields, strict=True)
             ),
             ended=tuple(
                 Ended(delivery=d.decode(), outcome=o.decode(), reason=r.decode()) for d, o, r in ended
@@ -190,21 +218,26 @@ class Ledger:
         """Record how hand-overs ended; each answer is ``done``, or ``stale`` where the lease passed on."""
         if not results:
             return []
-        rows = [
-            as_json(
-                {
-                    "d": result.delivery,
-                    "t": result.token,
-                    "r": result.result,
-                    "delay": result.delay,
-                    "n": result.note,
-                }
-            )
-            for result in results
+        alike: dict[tuple[str, int, str], list[int]] = {}
+        for place, result in enumerate(results):
+            alike.setdefault((result.result, result.delay, result.note), []).append(place)
+        groups = [
+            {
+                "r": kind,
+                "delay": delay,
+                "n": note,
+                "d": [results[place].delivery for place in some],
+                "t": [results[place].token for place in some],
+            }
+            for (kind, delay, note), places in alike.items()
+            for start in range(0, len(places), _AT_ONCE)
+            for some in [places[start : start + _AT_ONCE]]
         ]
         with reaching():
-            answers = self._finish(self._client, self._keys, [policy.retention.history, *rows])
-        return [cast("bytes", answer).decode() for answer in answers]
+            answers = self._finish(self._client, self._keys, [policy.retention.history, as_json(groups)])
+        order = chain.from_iterable(alike.values())
+        found = {place: cast("bytes", answer).decode() for place, answer in zip(order, answers, strict=True)}
+        return [found[place] for place in range(len(results))]
 
     def release(self, leases: Sequence[Lease], *, policy: Policy) -> list[str]:
         """Give leases back that were not begun: due again at once, the strike taken back."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 from msgspec import Struct
-from pydantic_core import from_json
+from msgspec.json import decode as from_json
 
 from softbounce.core.reasons import cause
 from softbounce.core.records import claim_json, decode, iso

@@ -28,6 +28,7 @@ FILTER_KEYS = (
     "state",
     "try",
     "rule",
+    "provider",
 )
 _PAGE = 500
 _T = TypeVar("_T")
@@ -60,6 +61,7 @@ class Waiting:
             "state": self.state,
             "try": delivery.attempt,
             "rule": delivery.rule,
+            "provider": delivery.extra.get("provider"),
         }
 
 
@@ -158,6 +160,15 @@ class Retries:
             for ident, raw in zip(idents, raws, strict=True)
             if raw is not None
         ]
+
+    def dues(self, idents: Sequence[str]) -> list[int]:
+        """Return when each of these retries was due (ms), of those that are left."""
+        if not idents:
+            return []
+        with reaching():
+            raws = cast("list[bytes | None]", self._client.hmget(self._keys.fixed("deliveries"), idents))
+        found = [decode(ident, raw) for ident, raw in zip(idents, raws, strict=True) if raw is not None]
+        return [delivery.due for delivery in found if delivery.due is not None]
 
     def standing(self, rid: str) -> Json:
         """Return a recipient's soft bounces as (message, time), reports by code, time of escalation."""

@@ -1,23 +1,28 @@
 """Where resend commands and notices go: a Redis stream, or a Celery task of the pipeline."""
 
 import random
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 import tenacity
 from celery import Celery
 from kombu.exceptions import OperationalError
-from pydantic_core import to_json
+from kombu.utils.uuid import uuid
+from msgspec.json import encode as to_json
 
 from softbounce import settings
 from softbounce.errors import StoreUnreachable
 from softbounce.store import Store
 from softbounce.worker.faults import reached
+from softbounce.worker.transport import is_redis, put_all
 
 Message = tuple[str, Mapping[str, object]]  # id, body
 MayBegin = Callable[[], bool]  # false once the lease is nearly over, or the worker stops
+BLOCK = 100  # calls sent to Redis at once; what is lost with an answer may arrive twice, under its id
 LAST_START = 0.8  # of a lease; nothing leaves later, by our own monotonic clock
 
 
@@ -74,18 +79,63 @@ class ToTask:
         )
 
     def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
-        """Send one call a message; counted when the broker has taken it (RabbitMQ: has confirmed it)."""
-        for count, (name, body) in enumerate(messages):
+        """Send one call a message; counted when the broker has taken it (RabbitMQ: has confirmed it).
+
+        The first goes alone, Celery's own way: it makes the queue. On Redis the others follow in blocks.
+        """
+        count = 0
+        while count < len(messages):
             if not may_begin():
                 return Handed(count=count)
+            some = messages[count : count + (BLOCK if count and self._takes_blocks else 1)]
             try:
-                self._patiently(self._send, name, body)
-            except Exception as error:  # noqa: BLE001 - any refusal (another queue type) rests, and costs no strike
+                self._patiently(self._send_block if len(some) > 1 else self._send, some)
+            except Exception as error:  # noqa: BLE001 - any refusal rests, and costs no strike
                 return Handed(count=count, failure=_why(error))
+            count += len(some)
             reached("handover.half")
         return Handed(count=len(messages))
 
-    def _send(self, name: str, body: Mapping[str, object]) -> None:
+    @cached_property
+    def _takes_blocks(self) -> bool:
+        with self._app.producer_or_acquire() as producer:
+            return is_redis(producer)
+
+    @cached_property
+    def _headers(self) -> dict[str, Any]:
+        """What Celery says of a call, whatever its id: its protocol 2, of the release that is installed."""
+        call = self._app.amqp.as_task_v2("", self._task, ignore_result=True, argsrepr="()", kwargsrepr="{}")
+        return call.headers
+
+    def _send_block(self, messages: Sequence[Message]) -> None:
+        """Do what ``_send`` does at a tenth of its cost: Celery and kombu take half a millisecond a call."""
+        block = [self._written(name, body) for name, body in messages]
+        with self._app.producer_or_acquire() as producer:
+            put_all(producer, self._queue, block)
+
+    def _written(self, name: str, body: Mapping[str, object]) -> bytes:
+        """Return one call as it lies on a queue of Redis."""
+        embedded = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+        properties = {
+            "correlation_id": name,
+            "reply_to": self._app.thread_oid,
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": self._queue},
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_tag": uuid(),  # not the id: a call may be sent twice, and each is acknowledged
+        }
+        message = {
+            "body": b64encode(to_json([(), {self._argument: body}, embedded])).decode(),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": {**self._headers, "id": name, "root_id": name},
+            "properties": properties,
+        }
+        return to_json(message)
+
+    def _send(self, messages: Sequence[Message]) -> None:
+        ((name, body),) = messages
         self._app.send_task(
             self._task,
             kwargs={self._argument: body},

@@ -11,7 +11,7 @@ the same queues; a stock consumer still loses what it takes itself. In a pipelin
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from time import monotonic, time  # noqa: TID251 - undoes kombu's own look at this clock
 from typing import Any
@@ -258,6 +258,18 @@ class AMQP(amqp.AMQP):
 
     Connection = Connection
     BrokerConnection = Connection
+
+
+def is_redis(producer: kombu.Producer) -> bool:
+    """Whether what it publishes lies in lists of Redis."""
+    return isinstance(producer.channel, stock.Channel)
+
+
+def put_all(producer: kombu.Producer, queue: str, messages: Sequence[bytes]) -> None:
+    """Put messages that are written out already on a queue, in order, all or none."""
+    channel = producer.channel
+    with producer.connection._reraise_as_library_errors(), channel.conn_or_acquire() as client:
+        client.lpush(channel._q_for_pri(queue, channel.default_priority), *messages)
 
 
 def _parts(record: bytes) -> tuple[str, bytes]:

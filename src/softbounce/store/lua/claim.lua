@@ -1,7 +1,8 @@
 -- claim: lease due retries, merchants in turn, the nearest deadline first, within the hand-over rate.
 -- effects  due items move from the schedule to the ready list; leased ones go back with the end of their lease as score;
 --          suppressed, cancelled, delivered, expired ones end; paused and capped ones wait on; three strikes hold
--- returns  {mode, idle (0 or 1), now, {delivery, token, record} flat for each lease, {delivery, outcome, reason} flat for each that ended,
+--          what the caller claimed before and got no answer to is due again, without a strike
+-- returns  {mode, idle (0 or 1), now, delivery, token, record of each lease (flat), {delivery, outcome, reason} of each that ended,
 --          number of claims so far, why hand-overs must wait for a person (or "")}
 local schedule = KEYS[1] -- zset  delivery -> due, or end of lease (ms)
 local ready = KEYS[2] -- zset  merchant, deadline, delivery (by name)
@@ -19,9 +20,12 @@ local members = KEYS[13] -- zset  group, delivery (by name)
 local notices = KEYS[14] -- zset  notice -> due, or end of lease (ms)
 local notice_bodies = KEYS[15] -- hash  notice -> body
 local counters = KEYS[16] -- hash  outcome -> count
-local meta = KEYS[17] -- hash  now, epoch, claims, swept, rate_left, rate_at, idle, case
+local claims = KEYS[17] -- hash  caller -> {n: its newest claim, d: delivery, token of each lease (flat), z: forget at (ms)}
+local meta = KEYS[18] -- hash  now, epoch, claims, swept, rate_left, rate_at, idle, case
 
-local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_claim ({count, per}), history (ms), epoch, seen
+local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_claim ({count, per}), history (ms), epoch, seen,
+-- soon (how many leave within a minute), ahead (the caller has others in hand),
+-- caller ({name, claim: its number, answered: the newest whose answer came})
 
 -- include: clock
 -- include: record
@@ -30,258 +34,285 @@ local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_
 -- include: case
 -- include: active
 -- include: several
+-- include: take_back
+-- include: gates
+-- include: line
 
 local GAP = 6 * 3600 * 1000 -- nobody swept for so long: an old backup, or a weekend off
 local STRIKES, STRIKES_WITHIN = 3, 72 * 3600
-
-local function text(value) -- ids are numbers or texts; Lua writes 1e+15 for a long number
-  return type(value) == "number" and string.format("%.0f", value) or value
-end
-
-local function mode_of(merchant)
-  local entry = redis.call("HGET", modes, merchant)
-  return entry and cjson.decode(entry).mode or "on"
-end
+local REMEMBERED = 3600 * 1000 -- a claim; by then its leases are over
+local ROOM = 500 -- retries looked at in one go
 
 -- What this worker knows of the store (its epoch, a number of claims seen) tells an older state from a clock that was set.
-local swept, claims = tonumber(redis.call("HGET", meta, "swept")), redis.call("HINCRBY", meta, "claims", 1)
+local known = redis.call("HMGET", meta, "swept", "epoch", "rate_left", "rate_at")
+local swept, number = tonumber(known[1]), redis.call("HINCRBY", meta, "claims", 1)
 redis.call("HSET", meta, "swept", now)
+local star = redis.call("HGET", modes, "*")
+local mode = star and cjson.decode(star).mode or "on"
 local alarm = ""
-if options.epoch and options.epoch ~= redis.call("HGET", meta, "epoch") then
+if options.epoch and options.epoch ~= known[2] then
   alarm = "the store lost its state: it came back empty, or is another one"
-elseif options.seen and claims <= options.seen then
+elseif options.seen and number <= options.seen then
   alarm = "the store went back to an older state"
-elseif swept and now - swept > GAP and redis.call("ZCARD", schedule) + redis.call("ZCARD", ready) > 0 and mode_of("*") ~= "off" then
+elseif swept and now - swept > GAP and redis.call("ZCARD", schedule) + redis.call("ZCARD", ready) > 0 and mode ~= "off" then
   alarm = "no worker had run for over 6 h"
 end
 if alarm ~= "" then
-  if mode_of("*") ~= "off" then
-    redis.call("HSET", modes, "*", cjson.encode({ mode = "off", by = "softbounce", at = now, reason = "quarantine: " .. alarm }))
+  if mode ~= "off" then
+    mode = "off"
+    redis.call("HSET", modes, "*", cjson.encode({ mode = mode, by = "softbounce", at = now, reason = "quarantine: " .. alarm }))
   end
   open_case("incident\n\n\nquarantine\n", "", { kind = "incident", code = "quarantine", merchant = "", channel = "", detail = alarm })
 end
-local mode = mode_of("*")
+local caller = options.caller
+local last = caller and redis.call("HGET", claims, caller.name)
+last = last and cjson.decode(last) or { n = 0, d = {} }
+if caller and caller.claim <= last.n then -- it was long on its way, and nobody waits for its answer any more
+  return { mode, 1, now, {}, {}, number, alarm }
+end
+if caller and caller.answered < last.n then
+  for n = 1, #last.d, 2 do
+    local id = last.d[n]
+    local record, payload, recipients = read_record(id)
+    if record and record.s == "leased" and record.t == last.d[n + 1] then
+      take_back(record)
+      write_record(id, record, payload, recipients)
+      redis.call("ZADD", schedule, now, id)
+    end
+  end
+end
 if mode == "off" then
   redis.call("HSET", meta, "idle", now)
-  return { mode, 1, now, {}, {}, claims, alarm }
+  return { mode, 1, now, {}, {}, number, alarm }
 end
 
--- 1. what has become due gets ready
-local due = redis.call("ZRANGEBYSCORE", schedule, "-inf", now, "LIMIT", 0, 1000)
-for _, id in ipairs(due) do
-  local record, payload = read_record(id)
-  if not record then
-    redis.call("ZREM", schedule, id)
-  elseif record.v and record.v > 1 then
-    redis.call("ZADD", schedule, now + 60000, id) -- a newer release wrote it; that release takes it
-  else
-    local merchant = text(cjson.decode(payload)[4])
-    redis.call("ZREM", schedule, id)
-    redis.call("ZADD", ready, 0, string.format("%s\n%010d\n%s", merchant, record.x, id))
-    if not redis.call("ZSCORE", turns, merchant) then
-      local first = redis.call("ZRANGE", turns, 0, 0, "WITHSCORES")
-      redis.call("ZADD", turns, first[2] or 0, merchant)
-    end
-  end
-end
-
--- 2. how many may leave now: a token bucket that holds one second
+-- 1. how many may leave now: a token bucket that holds one second
 local rate = options.rate
 local capacity = math.max(1, rate.count * 1000 / rate.per)
-local left = tonumber(redis.call("HGET", meta, "rate_left")) or capacity
-local at = tonumber(redis.call("HGET", meta, "rate_at")) or now
+local left = tonumber(known[3]) or capacity
+local at = tonumber(known[4]) or now
 left = math.min(capacity, left + math.max(0, now - at) * rate.count / rate.per)
 
--- 3. pick
-local leases, ended = {}, {}
-local function paused_until(id, people, merchant, channel, code, claim, customer)
-  local latest
-  local names = { "merchant:" .. merchant, "channel:" .. channel, "code:" .. code, "claim:" .. claim, "customer:" .. customer,
-    "reference:" .. string.sub(id, 1, 12) }
-  for _, rid in ipairs(people) do
-    table.insert(names, "recipient:" .. rid)
+-- 2. pick; what it means for the store is written for many at once
+local leases, ended, tokens, leased = {}, {}, {}, 0
+local records, times = {}, {} -- to be written: field, value; score, member
+
+local function write()
+  if #records > 0 then
+    redis.call("HSET", deliveries, unpack(records))
+    redis.call("ZADD", schedule, unpack(times))
+    records, times = {}, {}
   end
-  local entries = redis.call("HMGET", pauses, unpack(names))
-  for _, entry in ipairs(entries) do
-    local ends = entry and tonumber(string.match(entry, '"z":(%d+)'))
-    if ends and ends > now and (not latest or ends > latest) then
-      latest = ends
-    end
-  end
-  return latest
 end
 
--- What names people covers what waited when it was made; a reference or a claim covers what comes, too.
-local function is_cancelled(record, id, merchant, claim, customer)
-  local entries = redis.call("HMGET", cancels, "reference:" .. string.sub(id, 1, 12), "claim:" .. claim, "customer:" .. customer,
-    "merchant:" .. merchant, "recipient:" .. string.sub(id, 13))
-  for n, entry in ipairs(entries) do
-    local made = entry and tonumber(string.match(entry, '"a":(%d+)'))
-    if made and (n <= 2 or made >= record.f * 1000) then
-      return true
-    end
-  end
-  return false
+local function keep(retry, moment)
+  local raw, base = format_record(retry.record, retry.payload, retry.recipients), #records
+  records[base + 1], records[base + 2] = retry.id, raw
+  times[base + 1], times[base + 2] = moment, retry.id
+  return raw
 end
 
--- A cap counts what left within its time. Returns when the next one may leave, or nil if one may leave now.
-local function capped(field, cap)
-  local raw = redis.call("HGET", sent, field)
-  if not raw then
-    return nil, {}
-  end
-  local times = {}
-  for _, time in ipairs(cjson.decode(raw).at) do
-    if time * 1000 > now - cap.per then
-      table.insert(times, time)
-    end
-  end
-  if #times >= cap.count then
-    return times[#times - cap.count + 1] * 1000 + cap.per, times
-  end
-  return nil, times
+local function wait(retry, until_ms, why)
+  retry.record.s, retry.record.w = "waiting", why
+  keep(retry, until_ms)
 end
 
-local function note_sent(field, times, cap)
-  table.insert(times, math.floor(now / 1000))
-  redis.call("HSET", sent, field, cjson.encode({ at = times, z = now + cap.per }))
+local function case_for(retry, kind)
+  local record = retry.record
+  local reference, channel, code = retry.fields[1], retry.fields[2], retry.fields[8]
+  record.g = kind .. "\n" .. retry.merchant .. "\n" .. channel .. "\n" .. code .. "\n"
+  return open_case(record.g, retry.id, {
+    kind = kind, merchant = retry.merchant, channel = channel, code = code, detail = "", sample = reference, rule = "",
+  })
 end
 
-local function wait(id, record, payload, recipients, until_ms, why)
-  redis.call("ZADD", schedule, until_ms, id)
-  record.s, record.w = "waiting", why
-  write_record(id, record, payload, recipients)
-end
-
-local function case_facts(kind, fields)
-  return { kind = kind, merchant = text(fields[4]), channel = fields[2], code = fields[8], detail = "", sample = fields[1], rule = "" }
-end
-
-local function finish_it(id, record, payload, recipients, outcome, why, fields)
+local function finish_it(retry, outcome, why)
+  local id, record, payload, recipients = retry.id, retry.record, retry.payload, retry.recipients
   record.s, record.e, record.z = "ended", outcome, now + options.history
   if why == "too_late" then
-    local code, merchant, channel = fields[8], text(fields[4]), fields[2]
-    record.g = "exhausted\n" .. merchant .. "\n" .. channel .. "\n" .. code .. "\n"
-    local case = open_case(record.g, id, case_facts("exhausted", fields))
-    notify("given_up", id, record.a, { code = code, why = why, case = case, tries = record.a - 1 }, payload, recipients)
+    local case = case_for(retry, "exhausted")
+    notify("given_up", id, record.a, { code = retry.fields[8], why = why, case = case, tries = record.a - 1 }, payload, recipients)
   end
   if outcome == "delivered" then
     notify("recovered", id, "0", { tries = record.a - 1, after = now - record.f * 1000 }, payload, recipients)
   end
   remember(id, string.format('"k":"%s","a":%d,"n":"%s"}', outcome, record.a, why))
   write_record(id, record, payload, "")
+  redis.call("ZREM", schedule, id)
   redis.call("HINCRBY", counters, "claim_" .. outcome, 1)
   table.insert(ended, { id, outcome, why })
 end
 
-local skipped, leaving, budget = 0, 0, math.min(options.limit, math.floor(left))
-for _ = 1, options.limit * 2 + 200 do
-  if leaving >= budget then
-    break
+local function hold(retry)
+  local id, record = retry.id, retry.record
+  record.s, record.z, record.j = "held", now + options.history, 1
+  local case = case_for(retry, "crash_loop")
+  notify("held", id, record.t, { code = retry.fields[8], case = case, deadline = record.x * 1000 }, retry.payload, retry.recipients)
+  remember(id, string.format('"k":"held","a":%d,"n":"three hand-overs began and none ended"}', record.a))
+  write_record(id, record, retry.payload, retry.recipients)
+  redis.call("ZREM", schedule, id)
+  table.insert(ended, { id, "held", "crash loop" })
+end
+
+local function lease(retry, strikes)
+  local id, record = retry.id, retry.record
+  record.t = record.t + 1
+  record.c, record.b = now, record.a
+  left = left - 1
+  if mode == "observe" or mode_of(retry.merchant) == "observe" then
+    record.s, record.z = "out", now + options.history
+    remember(id, string.format('"k":"observed","a":%d}', record.a))
+    write_record(id, record, retry.payload, "")
+    redis.call("ZREM", schedule, id)
+    table.insert(ended, { id, "observed", "mode is observe" })
+    return
   end
-  local turn = redis.call("ZRANGE", turns, skipped, skipped, "WITHSCORES")
-  local merchant = turn[1]
-  if not merchant then
-    break
+  record.s, record.k, record.kt = "leased", strikes + 1, record.kt or math.floor(now / 1000)
+  local raw, base = keep(retry, now + options.lease), 3 * leased
+  leases[base + 1], leases[base + 2], leases[base + 3] = id, record.t, raw
+  tokens[2 * leased + 1], tokens[2 * leased + 2] = id, record.t
+  leased = leased + 1
+end
+
+local examined, leaving, is_alone = 0, 0, false
+
+-- Returns how it ends instead of leaving, and why.
+local function verdict(retry)
+  local outcome, why = is_over(retry)
+  if outcome then
+    return outcome, why
+  elseif is_suppressed(retry) then
+    return "suppressed", "recipient is suppressed"
+  elseif retry.ends then
+    return retry.ends, "no recipient is left"
+  elseif retry.record.x * 1000 < now and retry.record.q ~= 2 then
+    return "given_up", "too_late"
   end
-  local found = redis.call("ZRANGEBYLEX", ready, "[" .. merchant .. "\n", "[" .. merchant .. "\n\255", "LIMIT", 0, 1)[1]
-  local merchant_mode = mode_of(merchant)
-  if not found then
-    redis.call("ZREM", turns, merchant)
-  elseif merchant_mode == "off" then
-    skipped = skipped + 1
+end
+
+-- Returns whether it was dealt with; false: it stays in line, for a claim in which nothing else leaves.
+local function examine(retry)
+  local record = retry.record
+  local strikes = record.k or 0
+  if record.kt and math.floor(now / 1000) - record.kt > STRIKES_WITHIN then
+    strikes, record.kt = 0, nil
+  end
+  if strikes > 0 and (leaving > 0 or options.ahead) then
+    return false -- claimed alone, so that it cannot convict its neighbours
+  end
+  local is_new_try = record.b ~= record.a -- a second claim of the same try counts for no cap
+  local outcome, why = verdict(retry)
+  local pause_ends = not record.q and paused_until(retry)
+  if is_new_try then
+    each_cap(retry, look_at_cap)
+  end
+  if outcome then
+    finish_it(retry, outcome, why)
+  elseif strikes >= STRIKES then
+    hold(retry)
+  elseif pause_ends then
+    wait(retry, pause_ends, "paused")
+  elseif retry.free_at then
+    wait(retry, retry.free_at, "rate")
   else
-    local id = string.match(found, "([^\n]*)$")
-    local record, payload, recipients = read_record(id)
-    if not record or (record.s ~= "waiting" and record.s ~= "leased") or redis.call("ZSCORE", schedule, id) then
-      redis.call("ZREM", ready, found) -- it ended, or was scheduled anew, while it stood in line
+    if is_new_try then
+      each_cap(retry, note_sent)
+    end
+    lease(retry, strikes)
+    leaving, is_alone = leaving + 1, strikes > 0
+  end
+  return true
+end
+
+-- Returns how many of the retries were dealt with.
+local function deal(retries, budget)
+  for n, retry in ipairs(retries) do
+    if leaving >= budget or is_alone then
+      return n - 1
+    elseif retry and not examine(retry) then
+      is_alone = true
+      return n - 1
+    end
+    examined = examined + 1
+  end
+  return #retries
+end
+
+-- Returns how many were due. All of them leave soon, so nobody stands in line; nil where one must, for its merchant's sake.
+local function take_due(budget)
+  local due = redis.call("ZRANGEBYSCORE", schedule, "-inf", now, "LIMIT", 0, math.min(budget, ROOM))
+  local retries = #due > 0 and read_retries(due) or {}
+  for _, retry in ipairs(retries) do
+    if retry and mode_of(retry.merchant) == "off" then
+      return nil
+    end
+  end
+  deal(retries, budget)
+  write()
+  return #due
+end
+
+-- The first of each merchant in turn, then the second of each, and so on; where some have no more, the others go on.
+local function take_in_turns(budget)
+  local served, is_end = {}, false
+  while leaving < budget and not is_alone and looked < 2000 and examined < 2 * options.limit + 200 do
+    local room, round, count = math.min(budget - leaving, ROOM), {}, 0
+    if not is_end then
+      round, count = next_lines(room)
+      is_end = count < room
     else
-      local fields = cjson.decode(payload)
-      local channel, claim, customer, code = fields[2], text(fields[3]), text(fields[6]), fields[8]
-      local rid = string.sub(id, 13)
-      local strikes = record.k or 0
-      if record.kt and math.floor(now / 1000) - record.kt > STRIKES_WITHIN then
-        strikes, record.kt = 0, nil
-      end
-      if strikes > 0 and leaving > 0 then
-        break -- claimed alone, so that it cannot convict its neighbours
-      end
-      redis.call("ZREM", ready, found)
-      redis.call("ZADD", turns, tonumber(turn[2]) + 1, merchant)
-      local is_new_try = record.b ~= record.a -- a second claim of the same try counts for no cap
-      local arrived = "delivered:" .. string.sub(id, 1, 12) .. ":"
-      local ends
-      if record.rs then
-        recipients, ends = still_wanted(id, record, recipients, merchant)
-      end
-      local people = record.rs or { rid }
-      local paused = not record.q and paused_until(id, people, merchant, channel, code, claim, customer)
-      local free_at, claim_times = capped("claim:" .. claim, options.per_claim)
-      free_at = claim ~= "" and free_at or 0
-      local times = {} -- of each person it goes to
-      for n, who in ipairs(people) do
-        local free
-        free, times[n] = capped("recipient:" .. who, options.per_recipient)
-        free_at = math.max(free_at, free or 0)
-      end
-      if is_active(cancels, arrived .. channel, arrived .. rid) then
-        finish_it(id, record, payload, recipients, "delivered", "late receipt", fields)
-      elseif is_cancelled(record, id, merchant, claim, customer) then
-        finish_it(id, record, payload, recipients, "cancelled", "cancelled", fields)
-      elseif is_active(suppressions, rid, rid .. "@" .. merchant) then
-        finish_it(id, record, payload, recipients, "suppressed", "recipient is suppressed", fields)
-      elseif ends then
-        finish_it(id, record, payload, recipients, ends, "no recipient is left", fields)
-      elseif record.x * 1000 < now and record.q ~= 2 then
-        finish_it(id, record, payload, recipients, "given_up", "too_late", fields)
-      elseif strikes >= STRIKES then
-        record.s, record.z, record.j = "held", now + options.history, 1
-        record.g = "crash_loop\n" .. merchant .. "\n" .. channel .. "\n" .. code .. "\n"
-        local case = open_case(record.g, id, case_facts("crash_loop", fields))
-        notify("held", id, record.t, { code = code, case = case, deadline = record.x * 1000 }, payload, recipients)
-        remember(id, string.format('"k":"held","a":%d,"n":"three hand-overs began and none ended"}', record.a))
-        write_record(id, record, payload, recipients)
-        table.insert(ended, { id, "held", "crash loop" })
-      elseif paused then
-        wait(id, record, payload, recipients, paused, "paused")
-      elseif is_new_try and free_at > 0 then
-        wait(id, record, payload, recipients, free_at, "rate")
-      else
-        record.t = record.t + 1
-        record.c, record.b = now, record.a
-        left, leaving = left - 1, leaving + 1
-        if is_new_try then
-          for n, who in ipairs(people) do
-            if who ~= "" and string.sub(who, 1, 1) ~= "*" then
-              note_sent("recipient:" .. who, times[n], options.per_recipient)
-            end
-          end
-          if claim ~= "" then
-            note_sent("claim:" .. claim, claim_times, options.per_claim)
-          end
+      for _, line in ipairs(served) do
+        if line.has_more then
+          table.insert(round, line)
         end
-        if mode == "observe" or merchant_mode == "observe" then
-          record.s, record.z = "out", now + options.history
-          remember(id, string.format('"k":"observed","a":%d}', record.a))
-          write_record(id, record, payload, "")
-          table.insert(ended, { id, "observed", "mode is observe" })
-        else
-          record.s, record.k, record.kt = "leased", strikes + 1, record.kt or math.floor(now / 1000)
-          redis.call("ZADD", schedule, now + options.lease, id)
-          write_record(id, record, payload, recipients)
-          table.insert(leases, { id, record.t, redis.call("HGET", deliveries, id) })
-        end
-        if strikes > 0 then
-          break
-        end
+      end
+      if #round == 0 then
+        break
+      end
+    end
+    local share = math.ceil(room / math.max(#round, 1))
+    local owners, places, ids = heads(round, share)
+    if #ids > 0 then
+      local retries = read_retries(ids, redis.call("ZMSCORE", schedule, unpack(ids)))
+      local done = deal(retries, budget)
+      write()
+      for n = 1, done do
+        owners[n].left = owners[n].left - 1
+        owners[n].taken = owners[n].taken + (retries[n] and 1 or 0)
+      end
+      if done > 0 then
+        redis.call("ZREM", ready, unpack(places, 1, done))
+      end
+    end
+    for _, line in ipairs(round) do
+      line.has_more = #line.found == share
+      line.is_empty = line.left == 0 and not line.has_more
+      if count > 0 then
+        table.insert(served, line)
       end
     end
   end
+  end_turns(served)
 end
-redis.call("HSET", meta, "rate_left", string.format("%.3f", left), "rate_at", now)
 
-local is_idle = #leases == 0 and #ended == 0 and #due == 0 and 1 or 0
-if is_idle == 1 then
+local budget, due = math.min(options.limit, math.floor(left)), nil
+if redis.call("ZCARD", ready) == 0 and redis.call("ZCOUNT", schedule, "-inf", now) <= math.min(left, options.soon) then
+  due = take_due(budget)
+end
+if not due then
+  due = line_up()
+  if due < SORTED then -- else more is due, and what is next is not known yet
+    take_in_turns(budget)
+  end
+end
+write_sent()
+redis.call("HSET", meta, "rate_left", string.format("%.3f", left), "rate_at", now)
+if caller then
+  redis.call("HSET", claims, caller.name, cjson.encode({ n = caller.claim, d = tokens, z = now + REMEMBERED }))
+end
+
+local is_idle = due == 0 and examined == 0 and 1 or 0
+if is_idle == 1 and not options.ahead then
   redis.call("HSET", meta, "idle", now)
 end
-return { mode, is_idle, now, leases, ended, claims, alarm }
+return { mode, is_idle, now, leases, ended, number, alarm }

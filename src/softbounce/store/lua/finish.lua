@@ -7,43 +7,69 @@ local history = KEYS[3] -- hash  reference -> lines
 local counters = KEYS[4] -- hash  outcome -> count
 local meta = KEYS[5] -- hash  now
 
-local keep = tonumber(ARGV[1]) -- ms that an ended delivery is remembered; then JSON {d, t, r, delay, n} for each
+local keep = tonumber(ARGV[1]) -- ms that an ended delivery is remembered
+local groups = cjson.decode(ARGV[2]) -- {r: result, delay, n: note, d: deliveries, t: their tokens} for each way to end
 
 -- include: clock
 -- include: record
 -- include: history
+-- include: history_all
+-- include: take_back
 
-local answers, handed_over = {}, 0
-for n = 2, #ARGV do
-  local result = cjson.decode(ARGV[n])
-  local record, payload, recipients = read_record(result.d)
-  local answer = "stale"
-  if record and record.t == result.t and record.s == "leased" then
-    answer = "done"
-    if result.r == "handed_over" then
-      record.k, record.kt = nil, nil
-      redis.call("ZREM", schedule, result.d)
-      record.s, record.z, record.w, record.q = "out", now + keep, nil, nil
-      remember(result.d, string.format('"k":"resent","a":%d,"n":%s}', record.a, cjson.encode(result.n)))
-      write_record(result.d, record, payload, "")
-      handed_over = handed_over + 1
-    elseif result.r == "later" then
-      redis.call("ZADD", schedule, now + result.delay, result.d)
-      record.s, record.w = "waiting", result.n
-      record.k = (record.k or 1) > 1 and record.k - 1 or nil -- the strike of this lease; those of crashes before it stay
-      write_record(result.d, record, payload, recipients)
-    else
-      redis.call("ZREM", schedule, result.d)
-      record.s, record.e, record.z = "ended", "cancelled", now + keep
-      remember(result.d, string.format('"k":"cancelled","a":%d,"n":%s}', record.a, cjson.encode(result.n)))
-      write_record(result.d, record, payload, "")
-    end
-  elseif record and record.t == result.t and result.r ~= "later" and (record.s == "out" or record.s == "ended") then
-    answer = "done"
-  elseif record and record.t == result.t and result.r == "later" and record.s == "waiting" then
-    answer = "done"
+local handed_over = 0
+
+-- Returns the answer, and whether the record is to be written.
+local function finish_one(group, token, record)
+  local result = group.r
+  if not record or record.t ~= token then
+    return "stale"
+  elseif record.s ~= "leased" then
+    local again = result == "later" and record.s == "waiting" or result ~= "later" and (record.s == "out" or record.s == "ended")
+    return again and "done" or "stale"
+  elseif result == "handed_over" then
+    record.k, record.kt, record.w, record.q = nil, nil, nil, nil
+    record.s, record.z = "out", now + keep
+    handed_over = handed_over + 1
+  elseif result == "later" then
+    take_back(record)
+    record.w = group.n
+  else
+    record.s, record.e, record.z = "ended", "cancelled", now + keep
   end
-  answers[n - 1] = answer
+  return "done", true
+end
+
+local answers = {}
+for _, group in ipairs(groups) do
+  local ends = group.r ~= "later"
+  local kind = group.r == "handed_over" and "resent" or "cancelled"
+  local note = cjson.encode(group.n)
+  local records, changed, said, times = {}, {}, {}, {}
+  local raws = redis.call("HMGET", deliveries, unpack(group.d))
+  for n, id in ipairs(group.d) do
+    local record, payload, recipients = parse_record(raws[n])
+    local answer, is_changed = finish_one(group, group.t[n], record)
+    answers[#answers + 1] = answer
+    if is_changed then
+      records[#records + 1] = id
+      records[#records + 1] = format_record(record, payload, ends and "" or recipients)
+      times[#times + 1] = now + group.delay
+      times[#times + 1] = id
+      changed[#changed + 1] = id
+      said[#said + 1] = '"k":"' .. kind .. '","a":' .. record.a .. ',"n":' .. note .. "}"
+    end
+  end
+  if #records > 0 then
+    if ends then
+      remember_all(changed, said)
+    end
+    redis.call("HSET", deliveries, unpack(records))
+    if ends then -- last: what stands in the schedule in vain is dropped when it is due, what is missing there is lost
+      redis.call("ZREM", schedule, unpack(changed))
+    else
+      redis.call("ZADD", schedule, unpack(times))
+    end
+  end
 end
 if handed_over > 0 then
   redis.call("HINCRBY", counters, "handed_over", handed_over)

@@ -11,27 +11,32 @@
 --   rs  the hash of each recipient, where it is about nobody in particular
 --   b  the try that was counted for the caps       y  the message's own deadline (s)
 -- payload   JSON array, see core/records.py; never written here      recipients  JSON array, only while needed
-local function read_record(id)
-  local raw = redis.call("HGET", deliveries, id)
+local function parse_record(raw)
   if not raw then
     return nil
   end
-  local head, payload, recipients = string.match(raw, "^([^\n]*)\n([^\n]*)\n(.*)$")
-  local record = cjson.decode(head)
+  local first = string.find(raw, "\n", 1, true)
+  local second = string.find(raw, "\n", first + 1, true)
+  local record = cjson.decode(string.sub(raw, 1, first - 1))
   record.s = record.s or "waiting"
   record.a = record.a or 0
   record.t = record.t or 0
-  return record, payload, recipients
+  return record, string.sub(raw, first + 1, second - 1), string.sub(raw, second + 1)
+end
+
+local function read_record(id)
+  return parse_record(redis.call("HGET", deliveries, id))
+end
+
+local function format_record(record, payload, recipients)
+  local state, token = record.s, record.t
+  record.s = state ~= "waiting" and state or nil
+  record.t = token ~= 0 and token or nil
+  local raw = cjson.encode(record) .. "\n" .. payload .. "\n" .. recipients
+  record.s, record.t = state, token
+  return raw
 end
 
 local function write_record(id, record, payload, recipients)
-  if record.s == "waiting" then
-    record.s = nil
-  end
-  if record.t == 0 then
-    record.t = nil
-  end
-  redis.call("HSET", deliveries, id, cjson.encode(record) .. "\n" .. payload .. "\n" .. recipients)
-  record.s = record.s or "waiting"
-  record.t = record.t or 0
+  redis.call("HSET", deliveries, id, format_record(record, payload, recipients))
 end

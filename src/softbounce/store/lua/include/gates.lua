@@ -1,0 +1,195 @@
+-- gates: what stops a retry that is due, read for many at once. Needs: suppressions, pauses, cancels, sent, schedule, deliveries,
+-- modes, options, now, record, active, several. Binds: text.
+local function text(value) -- ids are numbers or texts; Lua writes 1e+15 for a long number
+  return type(value) == "number" and string.format("%.0f", value) or value
+end
+
+local function read_all(hash, fields)
+  if #fields <= 5000 then -- unpack ends at 8,000
+    return #fields > 0 and redis.call("HMGET", hash, unpack(fields)) or {}
+  end
+  local values = {}
+  for first = 1, #fields, 5000 do
+    for n, value in ipairs(redis.call("HMGET", hash, unpack(fields, first, math.min(first + 4999, #fields)))) do
+      values[first + n - 1] = value
+    end
+  end
+  return values
+end
+
+local PAUSES, CANCELS = 7, 7 -- fields read of each hash for one retry, in the order below; of the others 2
+local paused, cancelled, suppressed, capped = {}, {}, {}, {} -- what they hold, for all retries in hand
+local caps = {} -- fields of sent, by which they are capped
+local is_any_paused, is_any_cancelled = redis.call("HLEN", pauses) > 0, redis.call("HLEN", cancels) > 0
+local few = { merchant = {}, channel = {}, code = {} } -- names, few for many retries
+
+local function named(kind, value)
+  local name = few[kind][value]
+  if not name then
+    name = kind .. ":" .. value
+    few[kind][value] = name
+  end
+  return name
+end
+
+local modes_of = {}
+local function mode_of(merchant)
+  if not modes_of[merchant] then
+    local entry = redis.call("HGET", modes, merchant)
+    modes_of[merchant] = entry and cjson.decode(entry).mode or "on"
+  end
+  return modes_of[merchant]
+end
+
+local function leave_to_newer(id) -- a newer release wrote it; that release takes it
+  redis.call("ZADD", schedule, now + 60000, id)
+end
+
+-- Returns each retry with its record and what stands against it, and false where there is none any more; moved: and where it was
+-- scheduled anew while it stood in line.
+local function read_retries(ids, moved)
+  local retries = {}
+  local pause_fields, cancel_fields, suppression_fields, cap_fields, count = {}, {}, {}, {}, 0
+  for n, raw in ipairs(redis.call("HMGET", deliveries, unpack(ids))) do
+    local id, record, payload, recipients = ids[n], parse_record(raw)
+    retries[n] = false
+    if record and record.v and record.v > 1 then
+      leave_to_newer(id)
+    elseif not record or (record.s ~= "waiting" and record.s ~= "leased") then
+      redis.call("ZREM", schedule, id)
+    elseif not (moved and moved[n]) then
+      local fields, ends = cjson.decode(payload), nil
+      local reference, rid, merchant = string.sub(id, 1, 12), string.sub(id, 13), text(fields[4])
+      if record.rs then
+        recipients, ends = still_wanted(id, record, recipients, merchant)
+      end
+      local claim, channel, code = text(fields[3]), fields[2], fields[8]
+      local by_claim, by_recipient, by_reference = "claim:" .. claim, "recipient:" .. rid, "reference:" .. reference
+      local by_customer, by_merchant = "customer:" .. text(fields[6]), named("merchant", merchant)
+      if is_any_paused then
+        local at = PAUSES * count
+        pause_fields[at + 1], pause_fields[at + 2], pause_fields[at + 3] = by_merchant, named("channel", channel), named("code", code)
+        pause_fields[at + 4], pause_fields[at + 5], pause_fields[at + 6] = by_claim, by_customer, by_reference
+        pause_fields[at + 7] = by_recipient
+      end
+      if is_any_cancelled then
+        local at = CANCELS * count
+        cancel_fields[at + 1], cancel_fields[at + 2], cancel_fields[at + 3] = by_reference, by_claim, by_customer
+        cancel_fields[at + 4], cancel_fields[at + 5] = by_merchant, by_recipient
+        cancel_fields[at + 6] = "delivered:" .. reference .. ":" .. channel
+        cancel_fields[at + 7] = "delivered:" .. reference .. ":" .. rid
+      end
+      suppression_fields[2 * count + 1], suppression_fields[2 * count + 2] = rid, rid .. "@" .. merchant
+      cap_fields[2 * count + 1], cap_fields[2 * count + 2] = by_claim, by_recipient
+      retries[n] = {
+        id = id, record = record, payload = payload, recipients = recipients, fields = fields, merchant = merchant,
+        ends = ends, place = count,
+      }
+      count = count + 1
+    end
+  end
+  paused, cancelled = read_all(pauses, pause_fields), read_all(cancels, cancel_fields)
+  suppressed, capped, caps = read_all(suppressions, suppression_fields), read_all(sent, cap_fields), cap_fields
+  return retries
+end
+
+local function paused_until(retry)
+  if not is_any_paused then
+    return nil
+  end
+  local latest
+  local function look(entry)
+    local ends = entry and tonumber(string.match(entry, '"z":(%d+)'))
+    if ends and ends > now and (not latest or ends > latest) then
+      latest = ends
+    end
+  end
+  for n = PAUSES * retry.place + 1, PAUSES * (retry.place + 1) do
+    look(paused[n])
+  end
+  for _, who in ipairs(retry.record.rs or {}) do
+    look(redis.call("HGET", pauses, "recipient:" .. who))
+  end
+  return latest
+end
+
+-- Returns whether it was delivered, or cancelled. What names people covers what waited when it was made; a reference or a claim
+-- covers what comes, too.
+local function is_over(retry)
+  local at = CANCELS * retry.place
+  if is_standing(cancelled[at + 6]) or is_standing(cancelled[at + 7]) then
+    return "delivered", "late receipt"
+  end
+  for n = 1, 5 do
+    local entry = cancelled[at + n]
+    local made = entry and tonumber(string.match(entry, '"a":(%d+)'))
+    if made and (n <= 2 or made >= retry.record.f * 1000) then
+      return "cancelled", "cancelled"
+    end
+  end
+end
+
+local function is_suppressed(retry)
+  return is_standing(suppressed[2 * retry.place + 1]) or is_standing(suppressed[2 * retry.place + 2])
+end
+
+-- A cap counts what left within its time, of one claim and of each recipient.
+local noted = {} -- field of sent -> its new value
+local FIRST = {} -- the value where nothing else counts, by cap
+
+local function times_of(raw, cap) -- those that still count (s)
+  local times = {}
+  for _, time in ipairs(cjson.decode(raw).at) do
+    if time * 1000 > now - cap.per then
+      times[#times + 1] = time
+    end
+  end
+  return times
+end
+
+local function each_cap(retry, visit)
+  local at = 2 * retry.place
+  local by_claim, by_recipient = caps[at + 1], caps[at + 2]
+  if by_claim ~= "claim:" then
+    visit(retry, by_claim, options.per_claim, noted[by_claim] or capped[at + 1])
+  end
+  if string.sub(by_recipient, 11, 11) ~= "*" then
+    visit(retry, by_recipient, options.per_recipient, noted[by_recipient] or capped[at + 2])
+  end
+  for _, who in ipairs(retry.record.rs or {}) do
+    if who ~= "" then
+      local name = "recipient:" .. who
+      visit(retry, name, options.per_recipient, noted[name] or redis.call("HGET", sent, name))
+    end
+  end
+end
+
+-- Gives the retry the time at which one may leave that is over its cap now.
+local function look_at_cap(retry, _, cap, raw)
+  local times = raw and times_of(raw, cap)
+  if times and #times >= cap.count then
+    retry.free_at = math.max(retry.free_at or 0, times[#times - cap.count + 1] * 1000 + cap.per)
+  end
+end
+
+local function note_sent(_, name, cap, raw)
+  FIRST[cap] = FIRST[cap] or string.format('{"at":[%d],"z":%d}', math.floor(now / 1000), now + cap.per)
+  local times = raw and times_of(raw, cap)
+  if not times or #times == 0 then
+    noted[name] = FIRST[cap]
+  else
+    table.insert(times, math.floor(now / 1000))
+    noted[name] = string.format('{"at":[%s],"z":%d}', table.concat(times, ","), now + cap.per)
+  end
+end
+
+local function write_sent()
+  local fields, count = {}, 0
+  for name, value in pairs(noted) do
+    fields[count + 1], fields[count + 2] = name, value
+    count = count + 2
+  end
+  for first = 1, count, 2000 do
+    redis.call("HSET", sent, unpack(fields, first, math.min(first + 1999, count)))
+  end
+end

@@ -1,0 +1,88 @@
+"""What a policy says without a mistake and probably does not mean is a warning with its reason."""
+
+from pathlib import Path
+
+import pytest
+
+from softbounce.core import policy_file
+
+ROOT = Path(__file__).parents[2]
+
+
+def warned(text):
+    """Return (line, message) of each warning."""
+    policy, problems = policy_file.check(f"version: 1\n{text}", file="p.yaml")
+    assert policy, problems
+    return [(problem.line, problem.message) for problem in problems]
+
+
+def test_the_shipped_policy_has_no_warning():
+    """Who starts from it starts clean."""
+    assert (
+        policy_file.check((ROOT / "config/policy.yaml").read_text(encoding="utf-8"), file="p.yaml")[1] == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("codes: {SMS_A: {do: retry, fault: recipient, retry: {delays: [40m]}}}", 2, "may be a second one"),
+        (
+            "channels: {sms: {retry: {settle: 30m}}}\ncodes: {SMS_A: {do: retry, fault: recipient, retry: {delays: [10m]}}}",
+            3,
+            "the first try says 10m, settle 30m: settle wins",
+        ),
+        ('defaults: {quiet_hours: {from: "12:00", to: "08:00"}}', 2, "only 4h a day are left"),
+        ('defaults: {quiet_hours: {from: "20:00", to: "08:00", spread: 0s}}', 2, "leave in one second"),
+        (
+            'merchants: {"7": {quiet_hours: {from: "09:00", to: "08:00", spread: 5m}}}',
+            2,
+            "only 1h a day are left",
+        ),
+        (
+            "codes: {PROVIDER_ERROR: {do: retry, retry: {delays: [1h, 40h, 50h]}}}",
+            2,
+            "try 3 would come after give_up_after (72h)",
+        ),
+        (
+            "codes: {PROVIDER_ERROR: {do: retry, retry: {delays: [40h], max_attempts: 4}}}",
+            2,
+            "tries 2 to 4 would come after",
+        ),
+        (
+            "limits: {resends_per_recipient: 2/1d}\ncodes: {PROVIDER_ERROR: {do: retry, retry: {delays: [1h, 2h, 3h]}}}",
+            3,
+            "limits.resends_per_recipient (2/24h) holds back",
+        ),
+        (
+            "limits: {resends_per_claim: 1/7d}\ncodes: {PROVIDER_ERROR: {do: retry, retry: {delays: [1h, 2h]}}}",
+            3,
+            "limits.resends_per_claim (1/7d) holds back",
+        ),
+        (
+            "codes: {BOUNCE_PERMANENT_GENERAL: {do: suppress, fault: recipient, when: [\n  {smtp: ['5.2.*'], do: hold}, \n  {smtp: ['5.1.1', '5.2.2'], do: hold}]}}",
+            4,
+            "never reached: an earlier branch takes 5.2.2",
+        ),
+        ("escalation: {targets: {desk: {type: stream, stream: x}}}", 2, "target 'desk' is in no notify"),
+    ],
+)
+def test_what_is_probably_not_meant_is_warned_of(text, line, said):
+    """At the line that an operator would change, with the figures that collide."""
+    assert [(where, said in message) for where, message in warned(text)] == [(line, True)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "codes: {SMS_A: {do: retry, fault: provider, retry: {delays: [2m]}}}",  # no receipt can be late
+        "codes: {SMS_A: {do: retry, fault: recipient, retry: {delays: [90m]}}}",
+        "codes: {BOUNCE_A: {do: retry, fault: recipient, retry: {delays: [2m]}}}",  # no text
+        "codes: {SMS_A: {do: hold, retry: {delays: [1m]}}}",  # never tried
+        "limits: {resends_per_recipient: 2/1d}\ncodes: {PROVIDER_ERROR: {do: retry, retry: {delays: [1h, 2h, 24h]}}}",
+        'defaults: {quiet_hours: {from: "22:00", to: "06:00", spread: 1m}}',
+    ],
+)
+def test_what_is_meant_is_not_warned_of(text):
+    """A warning that cries wolf is turned off."""
+    assert warned(text) == []
