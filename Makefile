@@ -27,8 +27,13 @@ lint: $(STAMP)  ## ruff, mypy, the rooms, the Lua scripts
 run: $(STAMP)  ## the service: worker and durable store in ./data
 	@exec $(BIN)/softbounce run $(ARGS)
 
-bench: $(STAMP)  ## print the speed and memory ratios
-	@$(BIN)/python -m tests.bench $(ARGS)
+bench: $(STAMP)  ## beside other queues, in ratios: VERIFY=1 compares counts, ARGS="--short" guards floors, ARGS=--planted
+	@$(BIN)/python -c 'import dramatiq' 2>/dev/null || { if command -v uv >/dev/null; then \
+	  uv pip install --quiet --python $(BIN)/python 'dramatiq>=2.2,<3'; else \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check 'dramatiq>=2.2,<3'; fi; } || true  # what cannot be had is left out, and said
+	@[ -d build/bullmq/node_modules/bullmq ] || { command -v npm >/dev/null && mkdir -p build/bullmq && \
+	  npm install --silent --no-audit --no-fund --prefix build/bullmq bullmq@5; } || true
+	@$(BIN)/python -m tests.bench $(if $(VERIFY),--verify) $(ARGS)
 
 chaos: $(STAMP)  ## faults and what they cost: CONTROL=1, SEED=1, REPORT=chaos.json, JUDGE=chaos.json, SCALE=1
 	@$(BIN)/python -m tests.chaos --scale $(or $(SCALE),0.7) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT)) \

@@ -1,89 +1,70 @@
-"""``make bench``: ratios within one run. Exits with 1 where a ratio misses its target, never over seconds."""
+"""``make bench``: softbounce beside its peers, in ratios within one run. Exits with 1 where a ratio falls below its recorded floor."""
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
 import sys
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 
-from tests.bench import lookups, memory, parts, race, report
-
-from softbounce.core import policy_file
-from softbounce.settings import policy_text
-
-FASTER = 20  # times the events a second of a Celery task for each event
-FLOOR = 6  # below this the run fails; other load on the machine takes a third off the ratio
-SMALL = 450  # bytes of a retry that waits
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """How much of each thing is measured."""
-
-    rounds: int
-    events: int
-    tasks: int  # Celery takes so many in the same time, and a round must not last for ever
-    state: int
-    recipients: int
-
-
-FULL = Size(rounds=5, events=60_000, tasks=4_000, state=50_000, recipients=100_000)
-SHORT = Size(rounds=3, events=15_000, tasks=1_200, state=20_000, recipients=20_000)
+from tests.bench import planted, report, rows, sections, verify
 
 
 def main() -> int:
-    """Measure, print, and say by the exit code whether the targets are met."""
+    """Measure, print, and say by the exit code whether the recorded floors hold."""
     options = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    options.add_argument("--short", action="store_true", help="less of everything, in under a minute")
-    options.add_argument("--output", type=Path, metavar="FILE", help="write all figures as JSON too")
+    options.add_argument("--short", action="store_true", help="less of everything, in under two minutes")
+    options.add_argument(
+        "--only", nargs="+", choices=sections.SECTIONS, metavar="PART", help=", ".join(sections.SECTIONS)
+    )
+    options.add_argument("--rounds", type=int, help="instead of 5 (3 where short)")
+    options.add_argument("--verify", action="store_true", help="let each contender count the same events")
+    options.add_argument(
+        "--planted", action="store_true", help="show that the guard notices a slower copy of our code"
+    )
+    options.add_argument(
+        "--record", action="store_true", help="write what is found, less a margin, as the floors"
+    )
+    options.add_argument("--output", metavar="FILE", help="where all figures go as JSON")
     chosen = options.parse_args()
+    if chosen.planted:
+        return planted.show()
     for name in [name for name in os.environ if name.startswith("SOFTBOUNCE_")]:
         del os.environ[name]  # the developer's own store and policy are no part of this
-    size = SHORT if chosen.short else FULL
-    policy = policy_file.load(policy_text()[0], file="config/policy.yaml")
+    if chosen.verify:
+        return verify.compare()
+    size = sections.SHORT if chosen.short else sections.FULL
+    if chosen.rounds:
+        size = dataclasses.replace(size, rounds=chosen.rounds)
     began = time.monotonic()
-    ours, theirs = [], []
-    for number in range(1, size.rounds + 1):
-        _say(f"intake, round {number} of {size.rounds}")
-        theirs.append(race.celery(size.tasks))
-        ours.append(race.softbounce(size.events))
-    _say("memory")
-    bytes_each = memory.measure(policy, count=size.state)
-    _say("parts")
-    microseconds = parts.measure(policy, count=size.state)
-    _say("lookups")
-    asked = lookups.measure(count=size.recipients, rounds=size.rounds)
+    found: dict[str, rows.Section] = {}
+    for name in chosen.only or sections.SECTIONS:
+        print(f"bench: {name}, at {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        found[name] = sections.SECTIONS[name](size)
+    targets = [row for section in found.values() for row in section.rows]
     result = {
         "machine": f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}",
-        "size": asdict(size),
-        "intake": {"softbounce": [asdict(one) for one in ours], "celery": [asdict(one) for one in theirs]},
-        "memory": asdict(bytes_each),
-        "cpu": microseconds,
-        "lookups": asked,
+        "rounds": size.rounds,
         "seconds": round(time.monotonic() - began),
+        "skipped": sections.skipped() if size.all else {},
+        "size": dataclasses.asdict(size),
+        "targets": [row.as_json() for row in targets],
+        "figures": {section.title: section.figures for section in found.values()},
     }
-    ratios = [our.per_second / their.per_second for our, their in zip(ours, theirs, strict=True)]
-    result["targets"] = {
-        "intake / Celery": _target(median(ratios), goal=FASTER, floor=FLOOR),
-        "bytes a retry": _target(-bytes_each.retry, goal=-SMALL, floor=-SMALL),
-    }
-    report.show(result)
-    if chosen.output:
-        chosen.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    return 1 if any(target["state"] == "below the floor" for target in result["targets"].values()) else 0
-
-
-def _target(found: float, *, goal: float, floor: float) -> dict[str, float | str]:
-    state = "reached" if found >= goal else "short of it" if found >= floor else "below the floor"
-    return {"goal": abs(goal), "floor": abs(floor), "found": abs(found), "state": state}
-
-
-def _say(what: str) -> None:
-    print(f"bench: {what}", file=sys.stderr, flush=True)  # noqa: T201 - progress, beside the result
+    report.show(result, found)
+    is_whole = not (chosen.short or chosen.only)
+    if file := chosen.output or (report.path() if is_whole else None):
+        Path(file).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if is_whole:
+        report.write(result, found)
+    if chosen.record:
+        rows.record(targets)
+    fell = rows.fallen(targets)
+    for row in fell:
+        print(f"FELL: {row}")
+    return int(bool(fell))
 
 
 if __name__ == "__main__":

@@ -216,7 +216,7 @@ def main() -> None:
     lines += [f"| a failed message, answered | {kept:,.0f} |"]
     lines += [f"| a failed message whose recipient is blocked | {middle('block', 'memory'):,.0f} |"]
     lines += [f"| a delivery of what never failed | {middle('delivery', 'memory'):,.0f} |"]
-    print("\n".join(lines))  # noqa: T201 - for docs/scaling.md
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

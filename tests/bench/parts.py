@@ -4,22 +4,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import thread_time
 
-import redis
-from tests.bench import mix
-from tests.bench.server import cpu, server
+from tests.bench import events
+from tests.bench.contenders import BLOCK, load
+from tests.bench.server import cpu, scripts, server, url_of
 
 from softbounce.core.decide import Decision, dead_letter, plan
 from softbounce.core.events import Event, parse
 from softbounce.core.policy import Policy
 from softbounce.errors import InvalidEvent
 from softbounce.store import Store
-from softbounce.store.encoding import Encoder
 
-BATCH = 500
+SCRIPT = "Redis: the script"
 
 
-def measure(policy: Policy, *, count: int) -> dict[str, float]:
+def measure(*, count: int) -> dict[str, float]:
     """Take so many events of the mix through the steps of the intake, in batches, one step after the other."""
+    policy = load()
     used = dict.fromkeys(("read", "parse", "plan", "encode", "send, take the answer", "acknowledge"), 0.0)
 
     @contextmanager
@@ -28,33 +28,29 @@ def measure(policy: Policy, *, count: int) -> dict[str, float]:
         yield
         used[part] += thread_time() - began
 
-    with server() as url, redis.Redis.from_url(url) as client:
-        store = Store.open(url)
+    with server() as client:
+        store = Store.open(url_of(client))
         store.events.make_group()
-        raws = mix.events(count)
-        for start in range(0, count, BATCH):
-            store.events.publish(raws[start : start + BATCH])
+        raws = events.make(count)
+        for start in range(0, count, BLOCK):
+            store.events.publish(raws[start : start + BLOCK])
         client.config_resetstat()
         before = cpu(client)
-        for _ in range(0, count, BATCH):
+        for _ in range(0, count, BLOCK):
             with timed("read"):
-                entries, now = store.events.read("bench", count=BATCH, block_ms=0)
+                entries, now = store.events.read("bench", count=BLOCK, block_ms=0)
             with timed("parse"):
-                events = [_parsed(entry.raw) for entry in entries]
+                found = [_parsed(entry.raw) for entry in entries]
             with timed("plan"):
-                decisions = [_planned(event, policy, now) for event in events]
+                decisions = [_planned(event, policy, now) for event in found]
             with timed("encode"):
-                encoder = Encoder(key=store.key, revision=policy.revision, keep_addresses=True)
-                for decision in decisions:
-                    encoder.row(decision)
+                batch = store.ledger.encode(decisions, policy=policy)
             with timed("send, take the answer"):
-                store.ledger.accept(decisions, policy=policy)
+                store.ledger.commit(batch)
             with timed("acknowledge"):
                 store.events.ack(entries)
-        whole, script = cpu(client) - before, client.info("commandstats")["cmdstat_evalsha"]["usec"] / 1e6
+        used |= {SCRIPT: scripts(client), "Redis: all it does": cpu(client) - before}
         store.close()
-    used["send, take the answer"] -= used["encode"]  # accept encodes once more
-    used |= {"script": script, "the store in all": whole}
     return {part: seconds / count * 1e6 for part, seconds in used.items()}
 
 

@@ -1,146 +1,190 @@
-"""Intake: one softbounce worker process and one Celery worker process, in turns, each on a store of its own."""
+"""One worker, from its start until all is done: how fast, and by whose CPU."""
 
 import os
+import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis
-from tests.bench import mix, peer
-from tests.bench.server import cpu, server
+from tests.bench.contenders import HANDOVER, INTAKE, ROOT, Contender, Published
+from tests.bench.server import cpu, cpu_of, resident, scripts, server
 
-from softbounce.store import Store
+LIMIT = 120.0  # s for one round; longer is a failure
+LOOK = 0.01  # s between two looks at what is done
+WARM = 0.1  # of the work goes by before the clock starts: imports, first rules, first connections
+LEAD = 1_000  # ms for what is scheduled to become due
 
-ROOT = Path(__file__).parents[2]
-LIMIT = 90.0  # s for one round; longer is a failure
-LOOK = 0.005  # s between two looks at what is left
-WARM = 0.1  # of the events go by before the clock starts: imports, first rules, first connections
-BLOCK = 1_000  # events published at once
-TICKS = os.sysconf("SC_CLK_TCK")
-# The best of prefork, threads and solo with one and two at a time, on an idle machine; prefork is two processes.
-PEER_WORKER = ["-A", "tests.bench.peer", "worker", "-l", "WARNING", "--pool", "prefork", "--concurrency", "1"]
-PEER_WORKER += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+
+class TooSlow(RuntimeError):
+    """A worker ended, or did not end its work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """How one worker took in its events."""
+    """How the workers did their work; CPU in seconds."""
 
     per_second: float
-    worker: float  # CPU microseconds an event, of the worker and its children
-    server: float  # CPU microseconds an event
-
-
-def softbounce(count: int) -> Round:
-    """Let one softbounce worker drain its stream."""
-    with server() as url, redis.Redis.from_url(url) as client:
-        store = Store.open(url)
-        store.events.make_group()
-        raws = mix.events(count)
-        for start in range(0, count, BLOCK):
-            store.events.publish(raws[start : start + BLOCK])
-        command = ["-A", "softbounce", "worker", "-l", "INFO"]
-        measured = _drain(
-            command, {"SOFTBOUNCE_REDIS_URL": url}, client, lambda: client.xlen(store.events.key), count
-        )
-        _require(sum(store.counters().values()), count)
-        store.close()
-        return measured
-
-
-def celery(count: int) -> Round:
-    """Let one Celery worker drain its queue."""
-    with server() as url, redis.Redis.from_url(url) as client:
-        peer.app.conf.broker_url = peer.broker(url)
-        with peer.app.connection_for_write() as connection, peer.app.amqp.Producer(connection) as producer:
-            for raw in mix.events(count):
-                peer.handle.apply_async((raw.decode("utf-8"),), producer=producer)
-        measured = _drain(
-            PEER_WORKER,
-            {"BENCH_STORE": url},
-            client,
-            lambda: client.llen(peer.QUEUE) + client.hlen("unacked"),
-            count,
-        )
-        kept = sum(client.hlen(key) for key in ("suppressed", "held", "dead_letters"))
-        _require(kept + client.llen(peer.RESENDS), count)
-        return measured
-
-
-def _drain(
-    command: list[str], settings: dict[str, str], client: redis.Redis, left: Callable[[], int], count: int
-) -> Round:
-    """Start a worker, wait until nothing is left, end it, and say how fast it was once it was warm."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SOFTBOUNCE_")}
-    with tempfile.TemporaryFile() as log:
-        worker = subprocess.Popen(  # noqa: S603 - our own words
-            [sys.executable, "-W", "ignore", "-m", "celery", *command],
-            env={**kept, **settings},
-            cwd=ROOT,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            began = _at(worker, client, left, most=count - int(count * WARM))
-            ended = _at(worker, client, left, most=0)
-        except TimeoutError as error:
-            log.seek(0)
-            error.add_note(log.read().decode(errors="replace")[-2_000:])
-            raise
-        finally:
-            worker.terminate()
-            try:
-                worker.wait(30)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait()
-    done = began.left - ended.left
-    return Round(
-        per_second=done / (ended.clock - began.clock),
-        worker=(ended.worker - began.worker) / done * 1e6,
-        server=(ended.server - began.server) / done * 1e6,
-    )
+    worker: float  # CPU for one
+    server: float  # CPU for one
+    script: float  # in our scripts, for one
+    busy: float  # share of the time that the server's CPU was busy
+    start: float  # s from the workers' start until the first is done
+    resident: int  # bytes, of the workers at the end
+    published: Published
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What is left, and the clocks (s) at that moment."""
+    """How much is done, and the clocks (s) at that moment."""
 
-    left: int
+    done: int
     clock: float
     worker: float
     server: float
+    script: float
 
 
-def _at(
-    worker: "subprocess.Popen[bytes]", client: redis.Redis, left: Callable[[], int], *, most: int
-) -> Look:
-    """Wait until at most so many events are left."""
+def intake(kind: type[Contender], raws: Sequence[bytes], *, workers: int = 1) -> Round:
+    """Let a contender take in events, on a store of its own."""
+    with server() as client:
+        contender = kind(client)
+        try:
+            return take_in(contender, raws, workers=workers)
+        finally:
+            contender.close()
+
+
+def take_in(contender: Contender, raws: Sequence[bytes], *, workers: int = 1) -> Round:
+    """Let a contender take in events, beside what its store has already."""
+    before = sum(contender.outcomes().values())
+    warm = int(len(raws) * WARM)
+    first, rest = (raws[:warm], raws[warm:]) if contender.live else (raws, [])
+    published = contender.publish(first)
+
+    def go_on() -> None:
+        nonlocal published
+        published = contender.publish(rest)
+
+    drained = _drain(
+        contender,
+        INTAKE,
+        lambda: sum(contender.outcomes().values()) - before,
+        count=len(raws),
+        warm=warm,
+        workers=workers,
+        go_on=go_on if rest else None,
+    )
+    return Round(**drained, published=published)
+
+
+def hand_over(kind: type[Contender], raws: Sequence[bytes], *, image: Path | None = None) -> Round:
+    """Let a contender hand over retries that are all due when its worker starts, on a store of its own.
+
+    ``image``: a folder in which they wait already; making 100,000 anew takes longer than all else.
+    """
+    with server(image) as client:
+        contender = kind(client)
+        try:
+            if image is None:
+                wait_until_due(contender, raws)
+            count = len(raws)
+            drained = _drain(contender, HANDOVER, contender.handed_over, count=count, warm=int(count * WARM))
+            return Round(**drained, published=Published(count=0, seconds=0, cpu=0))
+        finally:
+            contender.close()
+
+
+def wait_until_due(contender: Contender, raws: Sequence[bytes]) -> None:
+    """Let retries wait, and return when all are due."""
+    due = int(time.time() * 1000) + LEAD
+    contender.schedule(raws, [due] * len(raws))
+    time.sleep(max(0.0, due / 1000 - time.time()))
+
+
+def start(contender: Contender, part: str, log, **settings: str) -> "subprocess.Popen[bytes]":
+    """Start one worker of a contender."""
+    command, own = contender.worker(part)
+    return subprocess.Popen(
+        command, env=os.environ | own | settings, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
+    )
+
+
+def stop(worker: "subprocess.Popen[bytes]") -> None:
+    """End a worker; what waits in its memory is not wanted any more."""
+    worker.terminate()
+    try:
+        worker.wait(5)
+    except subprocess.TimeoutExpired:
+        worker.send_signal(signal.SIGQUIT)
+        try:
+            worker.wait(5)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
+
+
+def wait_for(
+    done: Callable[[], int], least: int, *, log=None, workers: Sequence["subprocess.Popen[bytes]"] = ()
+) -> int:
+    """Wait until so much is done and return how much it is."""
     end = time.monotonic() + LIMIT
-    while (rest := left()) > most:
-        if worker.poll() is not None or time.monotonic() > end:
-            message = f"{rest} events were left when the worker ended, or after {LIMIT:.0f} s"
-            raise TimeoutError(message)
+    while (found := done()) < least:
+        if any(worker.poll() is not None for worker in workers) or time.monotonic() > end:
+            said = ""
+            if log:
+                log.seek(0)
+                said = log.read().decode(errors="replace")[-2_000:]
+            raise TooSlow(f"{found} of {least} were done when a worker ended, or after {LIMIT:.0f} s\n{said}")
         time.sleep(LOOK)
-    clock = time.monotonic()
-    return Look(left=rest, clock=clock, worker=_cpu(worker.pid), server=cpu(client))
+    return found
 
 
-def _cpu(pid: int) -> float:
-    """Return the CPU seconds of a process and its children so far; 0 where the system has no /proc."""
-    path = Path(f"/proc/{pid}")
-    if not path.exists():
-        return 0.0
-    user, system = (path / "stat").read_text().rpartition(")")[2].split()[11:13]
-    children = (path / "task" / str(pid) / "children").read_text().split()
-    return (int(user) + int(system)) / TICKS + sum(_cpu(int(child)) for child in children)
+def _drain(
+    contender: Contender,
+    part: str,
+    done: Callable[[], int],
+    *,
+    count: int,
+    warm: int,
+    workers: int = 1,
+    go_on: Callable[[], None] | None = None,
+) -> dict[str, float]:
+    with tempfile.TemporaryFile() as log:
+        born = time.monotonic()
+        running = [start(contender, part, log) for _ in range(workers)]
 
+        def at(least: int) -> Look:
+            found = wait_for(done, least, log=log, workers=running)
+            return Look(
+                done=found,
+                clock=time.monotonic(),
+                worker=sum(cpu_of(worker.pid) for worker in running),
+                server=cpu(contender.client),
+                script=scripts(contender.client),
+            )
 
-def _require(found: int, expected: int) -> None:
-    if found != expected:
-        message = f"{found} outcomes for {expected} events: this was no fair race"
-        raise RuntimeError(message)
+        try:
+            first = at(1)
+            began = at(max(warm, 1))
+            if go_on:
+                go_on()
+            ended = at(count)
+            most = max(resident(worker.pid) for worker in running)
+        finally:
+            for worker in running:
+                stop(worker)
+    if ended.done != count:
+        raise TooSlow(f"{ended.done} outcomes for {count}: this was no fair race")
+    number, seconds = ended.done - began.done, ended.clock - began.clock
+    return {
+        "per_second": number / seconds,
+        "worker": (ended.worker - began.worker) / number,
+        "server": (ended.server - began.server) / number,
+        "script": (ended.script - began.script) / number,
+        "busy": (ended.server - began.server) / seconds,
+        "start": first.clock - born,
+        "resident": most,
+    }

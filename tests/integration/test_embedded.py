@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import redis
 
 from softbounce import embedded
 from softbounce.embedded import Embedded
@@ -81,8 +82,10 @@ def owner(tmp_path: Path):
 
 def test_a_killed_server_comes_back_with_all_it_had(tmp_path):
     """500 queued messages are 500 messages after kill -9 and a restart on the same folder."""
-    with embedded.start(tmp_path) as server:
+    with embedded.start(tmp_path) as server, redis.Redis.from_url(server.url) as client:
         ask(server, *(f"RPUSH queue message-{n}" for n in range(500)))
+        # While the disk is still at work on the flush before, the server answers first and writes up to 2 s later.
+        await_that(lambda: client.info("persistence")["aof_buffer_length"] == 0)
         os.kill(server.pid, signal.SIGKILL)
         await_that(lambda: not server.alive())
         restarted = server.ensure()

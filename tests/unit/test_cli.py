@@ -103,6 +103,7 @@ def test_an_unknown_command_names_the_nearest(run):
         ("doctor",),
         ("events", "report", "-"),
         ("explain", "m1"),
+        ("bench",),
         ("worker",),
     ],
 )

@@ -37,6 +37,7 @@ COMMANDS = {  # name -> module and attribute, and what it does
     "dead-letters": ("dead_letters:app", "Input that could not be read."),
     "recipients": ("recipients:app", "Erase a recipient's address."),
     "audit": ("audit:app", "Who changed what, and why."),
+    "bench": ("bench:app", "How much your store lets one worker do, beside bare round trips."),
     "policy": ("policy:app", "The file that says what each failure means."),
 }
 CODES: tuple[tuple[type[SoftbounceError], int], ...] = (  # the first that fits

@@ -24,6 +24,7 @@ from softbounce.store.retries import Retries
 from softbounce.store.scripts import Script
 from softbounce.store.streams import Entry, EventStream
 from softbounce.store.suppressions import Suppressions, Verdict
+from softbounce.store.trial import Trial
 
 __all__ = [
     "Accepted",
@@ -170,6 +171,11 @@ class Store:
     def receipts(self) -> Receipts:
         """What a receiver has acted on."""
         return Receipts(self._client, self.keys)
+
+    @cached_property
+    def trial(self) -> Trial:
+        """The namespace as a whole, for what tries things out in it."""
+        return Trial(self._client, self.keys)
 
     def stream(self, key: str) -> OutStream:
         """Return a stream for the pipeline by its key."""

@@ -1,0 +1,46 @@
+"""A namespace for a trial: whether it is free, what it takes, and its removal as a whole."""
+
+from collections.abc import Iterable
+
+import redis
+
+from softbounce.store.connection import reaching
+from softbounce.store.keys import FIXED, Keys
+
+_PAGE = 1_000
+
+
+class Trial:
+    """For a namespace that nobody works in."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client, self._keys = client, keys
+
+    def is_free(self) -> bool:
+        """Return whether nothing is kept there."""
+        with reaching():
+            own = [self._keys.fixed(name) for name in FIXED]
+            return not any(self._client.exists(key) for key in (*own, self._keys.stream("events")))
+
+    def touch(self) -> int:
+        """Take one bare round trip: a write that changes nothing."""
+        with reaching():
+            return self._client.hdel(self._keys.fixed("meta"), "")
+
+    def bytes_of(self, names: Iterable[str]) -> int:
+        """Return the memory of some of the permanent keys, every element counted."""
+        with reaching():
+            keys = [self._keys.fixed(name) for name in names]
+            return sum(self._client.memory_usage(key, samples=0) or 0 for key in keys)
+
+    def remove(self) -> int:
+        """Delete everything that is kept there, by a scan of all keys; returns how many keys there were."""
+        count = 0
+        with reaching():
+            for pattern in (
+                self._keys.stream("*"),
+                self._keys.fixed("*"),
+            ):  # the key's fingerprint is in the last
+                for key in self._client.scan_iter(pattern, count=_PAGE):
+                    count += self._client.unlink(key)
+        return count
