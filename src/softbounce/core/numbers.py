@@ -44,8 +44,8 @@ def read_number(text: str) -> tuple[str, str | None]:
     if not E164.fullmatch(e164):
         message = "a phone number has 7 to 15 digits"
         raise InvalidRecipient(message)
-    # The library takes one national prefix at each reading, and there may be more (+49 0049 70...): a key must
-    # stay the same when it is read again.
+    # The library takes one national prefix at each reading, and there may be more (+49 0049 70...).
+    # A key must stay the same when it is read again.
     if len(e164) <= sum(map(str.isdigit, written[1])):
         return read_number(e164)
     return e164, _country(number.country_code or 0, phonenumbers.national_significant_number(number))
