@@ -39,7 +39,7 @@ chaos: $(STAMP)  ## faults and what they cost: CONTROL=1, SEED=1, REPORT=chaos.j
 	@$(BIN)/python -m tests.chaos --scale $(or $(SCALE),0.7) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT)) \
 	  $(if $(JUDGE),--judge $(JUDGE)) $(if $(CONTROL),--control) $(ARGS)
 
-outage: $(STAMP)  ## 1,250,000 retries due at once and a cap of 50/s, in virtual time; some five minutes
+outage: $(STAMP)  ## 1,250,000 retries due at once and a cap of 50/s, in virtual time; some ten minutes
 	@$(BIN)/python -m tests.outage $(ARGS)
 
 soak: $(STAMP)  ## the same, seed after seed: HOURS=8

@@ -92,7 +92,7 @@ class CeleryLane:
     """Celery messages on a broker, as a stock producer and a stock worker exchange them."""
 
     def __init__(self, broker: str, *, intake: str = "softbounce", queue: str | None = None) -> None:
-        self.broker = broker
+        self.broker, self.intake = broker, intake
         queue = queue or f"messaging-{uuid.uuid4().hex[:8]}"
         self.resend_to = f"celery:messaging.resend@{queue}"
         self._intake = Queue(intake, Exchange(intake), routing_key=intake)

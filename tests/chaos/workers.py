@@ -98,7 +98,7 @@ def _at_point(bench: Bench, url: str, place: int, point: str) -> None:
             return
         options["sink"] = CeleryLane(bench.amqp)
     if point in BY_CELERY:
-        options["intake"] = CeleryLane(bench.amqp or "")
+        options["intake"] = CeleryLane(bench.amqp or "", intake=f"softbounce-p{place}")  # of its namespace
         options["intake"].clear()
     with bench.rig(url, namespace=f"p{place}", place=place, **options) as rig:
         for turn in range(1, 1 + bench.times(3)):
@@ -132,7 +132,8 @@ def die(rig: Rig, worker: Child, point: str) -> None:
         if point.startswith("stop."):
             worker.send(signal.SIGTERM)
         if point == "celery.buried":
-            CeleryLane(rig.intake.broker).publish([f'{{"torn": "{ref}"}}'.encode()], task="another.task")
+            lane = CeleryLane(rig.intake.broker, intake=rig.intake.intake)
+            lane.publish([f'{{"torn": "{ref}"}}'.encode()], task="another.task")
         return not worker.is_alive
 
     with rig.fault(f"kill -9 at {point}"):

@@ -13,7 +13,7 @@ POLICY = """\
 version: 1
 name: chaos
 limits: {max_attempts: 6, min_delay: 1s, resends_per_recipient: 1000/1d, resends_per_claim: 1000/1d, handover_rate: 5000/s}
-retention: {dedupe: 40d}
+retention: {dedupe: 40d, dead_letters: 90d}
 defaults:
   retry: {delays: [1s, 1s, 1s], jitter: 0%, give_up_after: 35d}
   soft_bounce: {escalate_at: 3, within: 30d, apart: 1h, then: notify}
