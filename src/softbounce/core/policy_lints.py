@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from softbounce.core.culprits import channel_of
 from softbounce.core.durations import HOUR, MINUTE, words
 from softbounce.core.policy import Disposition, Fault, QuietHours, Rate, Rule
 from softbounce.core.policy_levels import Level, Rulebook, matches
@@ -68,7 +69,7 @@ def _schedules(tree: Tree, rules: Rulebook) -> Iterator[Mistake]:
 
 
 def _channels(code: str) -> tuple[Channel, ...]:
-    named = {"SMS": Channel.SMS, "BOUNCE": Channel.EMAIL}.get(code.partition("_")[0])
+    named = channel_of(None, code=code, recipients=(), details={})
     return (named,) if named else tuple(Channel)
 
 
