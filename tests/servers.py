@@ -24,7 +24,9 @@ from softbounce import embedded
 from softbounce.hosts import several
 
 PATIENCE = 20.0  # s; a machine with two cores may be busy
-DOWN_AFTER = 1000  # ms without an answer: Sentinel and Cluster take a master for dead, unless told otherwise
+# ms without an answer: Sentinel and Cluster take a master for dead, unless told otherwise. Sentinel asks once a second:
+# with 1,000 a busy machine made it leave the new master a second after the first failover, and lose a tail twice.
+DOWN_AFTER = 2000
 
 # The kernel kills a server with us: SIGKILL, because a frozen one would never see SIGTERM.
 LAUNCHER = embedded.LAUNCHER.replace("prctl(1, 15)", "prctl(1, 9)")
@@ -111,7 +113,7 @@ class Server:
 
 
 class Sentinels:
-    """A master ``mymaster``, its replicas, and three sentinels that fail over after a second of silence."""
+    """A master ``mymaster``, its replicas, and three sentinels that fail over after two seconds of silence."""
 
     def __init__(self, nodes: list[Server], watchers: list[Server]) -> None:
         self.nodes, self.watchers = nodes, watchers
@@ -334,12 +336,18 @@ def program() -> str:
 
 
 def free_port() -> int:
-    """Return a port nobody listens on, below those the kernel gives to outgoing connections."""
+    """Return a port nobody listens on, below those the kernel gives to outgoing connections; never one twice."""
     while True:
         port = random.SystemRandom().randrange(15_000, 32_000)
+        if port in _GIVEN:  # its server may not listen yet
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:  # taken
                 continue
+            _GIVEN.add(port)
             return port
+
+
+_GIVEN: set[int] = set()
