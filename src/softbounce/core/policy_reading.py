@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from softbounce.core.durations import shown
-from softbounce.core.policy_schema import File
+from softbounce.core.policy_schema import File, Layer
 from softbounce.core.yaml_tree import Mistake, Path, Tree
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -118,7 +118,10 @@ def _unknown_key(path: Path, root: type[BaseModel]) -> str:
     for step in path[:-1]:
         model = _block(model, step) or model
     names = [field.alias or name for name, field in model.model_fields.items()]
-    return f"unknown key {shown(key)}{did_you_mean(key, names)}"
+    if model is File and key in Layer.model_fields:
+        return f"{shown(key)} belongs under defaults, channels.NAME or merchants.NAME"
+    hint = did_you_mean(key, names) or f"; known here: {', '.join(names)}"
+    return f"unknown key {shown(key)}{hint}"
 
 
 def _block(model: type[BaseModel], step: int | str) -> Any:  # noqa: ANN401 - a model, or None
@@ -137,6 +140,8 @@ def _not_one_of(given: object, expected: str) -> str:
     options = [option.strip("'") for option in expected.replace(" or ", ", ").split(", ")]
     if options == ["off"]:
         return f"{shown(given)} is neither off nor a block of keys"
+    if isinstance(given, str) and options == [given]:
+        return f"the number {given} is needed here, not text; leave out the quotes"
     wanted = f"one of {_listed(options)}" if len(options) > 1 else options[0]
     return f"{shown(given)} is not {wanted}{did_you_mean(given, options)}"
 

@@ -52,7 +52,8 @@ def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (OSError, ValueError, LookupError):  # a folder, an absolute path, no such zone
-        near = get_close_matches(value[:60], available_timezones(), n=1)
+        places = [name for name in available_timezones() if "/" in name]  # EST is no answer to CEST
+        near = get_close_matches(value[:60], places, n=1)
         hint = f"did you mean '{near[0]}'?" if near else "use a name such as Europe/Berlin"
         message = f"no time zone {shown(value)}; {hint}"
         raise ValueError(message) from None

@@ -91,9 +91,13 @@ class Tree:
             line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
             self._wrong(Place(line=line, column=column, end=column + 1), "YAML does not allow this character")
         except MarkedYAMLError as error:
-            tab = "\\t" in (error.problem or "")
-            message = "a tab cannot indent YAML; use spaces" if tab else f"this is not YAML: {error.problem}"
-            self._wrong(_place(error.problem_mark or error.context_mark), message)
+            problem, mark = error.problem or "", error.problem_mark or error.context_mark
+            message = f"this is not YAML: {problem}"
+            if "\\t" in problem:
+                message = "a tab cannot indent YAML; use spaces"
+            elif "quoted scalar" in (error.context or "") and "end of stream" in problem:
+                message, mark = "this quote is never closed", error.context_mark  # the end says nothing
+            self._wrong(_place(mark), message)
         except (YAMLError, ValueError) as error:  # ValueError: a %YAML line with a broken number
             self._wrong(Place(line=1, column=1, end=1), f"this is not YAML: {error}")
 
