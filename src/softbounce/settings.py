@@ -1,6 +1,7 @@
 """What a process is told, in this order: flags, ``SOFTBOUNCE_*`` variables, secret files."""
 
 import os
+from base64 import b64decode
 from dataclasses import dataclass
 from importlib.resources import files
 from ipaddress import ip_address
@@ -32,6 +33,8 @@ _UNCHECKED = {
     "ssl_cert_reqs": ("none", "optional", "cert_none", "cert_optional"),
     "ssl_check_hostname": ("0", "n", "no", "f", "false"),
 }
+WHSEC = "whsec_"  # how Standard Webhooks writes a secret, base64 after it
+LEAST_SECRET = 24  # bytes, by the same
 PLAIN = {  # scheme -> the same over TLS
     "redis": "rediss",
     "redis+sentinel": "rediss+sentinel",
@@ -282,3 +285,22 @@ def _is_this_machine(host: str | None) -> bool:
 def _said(problem: ErrorDetails) -> str:
     where = "".join(f"SOFTBOUNCE_{str(part).upper()}: " for part in problem["loc"][:1])
     return where + problem["msg"].removeprefix("Value error, ")
+
+
+def signing_keys(variable: str) -> list[bytes]:
+    """Return the secrets in a variable: ``whsec_`` and base64, spaces between them. Raises ``ValueError``."""
+    words = os.environ.get(variable, "").split()
+    return [b64decode(word.removeprefix(WHSEC), validate=True) for word in words]
+
+
+def secret_trouble(variable: str) -> str:
+    """Return what is wrong with the secrets in a variable of this process, or nothing."""
+    try:
+        keys = signing_keys(variable)
+    except ValueError:
+        keys = [b""]
+    if not keys:
+        return f"the variable {variable} is not set: it holds the secret, {WHSEC} and base64"
+    if min(map(len, keys)) < LEAST_SECRET:
+        return f"the variable {variable} holds no secret: {WHSEC} and base64 of {LEAST_SECRET} bytes or more"
+    return ""

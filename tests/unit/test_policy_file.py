@@ -53,6 +53,17 @@ def test_a_problem_shows_the_line_and_a_caret_below_the_word():
     ]
 
 
+def test_a_secret_in_the_file_is_not_repeated():
+    """What a finding shows reaches logs, so a signing key or a password of a URL becomes stars of its length."""
+    url = "{type: webhook, url: 'https://me:mine@desk.example', secret: whsec_c2VjcmV0}"
+    _, problems = policy_file.check(f"version: 1\nescalation: {{targets: {{desk: {url}}}}}", file="p")
+    text = "\n".join(problem.rendered for problem in problems)
+
+    assert len([problem for problem in problems if problem.severity == "error"]) == 2
+    assert "mine" not in text
+    assert "c2VjcmV0" not in text
+
+
 def test_a_very_long_line_is_shown_around_the_mistake():
     """A file on one line must not flood the terminal."""
     _, problems = policy_file.check(f"{{version: 1, name: {'x' * 50}, {' ' * 5_000}nam: y}}", file="p")

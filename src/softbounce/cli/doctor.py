@@ -17,7 +17,7 @@ from softbounce.core.durations import MINUTE, SECOND
 from softbounce.core.policy import Policy
 from softbounce.core.texts import count, span, when
 from softbounce.errors import Forbidden, InvalidPolicy, StoreUnreachable
-from softbounce.settings import CelerySink, Settings
+from softbounce.settings import CelerySink, Settings, secret_trouble
 from softbounce.store import Store
 
 app = typer.Typer(add_completion=False)
@@ -159,6 +159,9 @@ def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:
             which = "ahead of" if ahead > 0 else "behind"
             text = f"the clock of {name} is {span(abs(ahead))} {which} the store's: retries obey the store's"
             yield Level.WARN, f"{text}, logs show the worker's. Set both by NTP"
+    for target in policy.notify:
+        if target.secret and (trouble := secret_trouble(target.secret)):
+            yield Level.WARN, f"target {target.name}, as seen from here: {trouble}"
     if all(target.type == "log" for target in policy.notify):
         yield (
             Level.WARN,

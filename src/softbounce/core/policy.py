@@ -147,10 +147,12 @@ class Target:
     """Where people hear about escalations."""
 
     name: str
-    type: str  # log | celery | stream
+    type: str  # log | celery | stream | webhook
     task: str | None = None
     queue: str | None = None
     stream: str | None = None
+    url: str | None = None
+    secret: str | None = None  # the variable that holds it
 
 
 class Resolve(Protocol):

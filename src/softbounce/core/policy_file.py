@@ -1,5 +1,6 @@
 """The policy file: YAML text to a ``Policy``, or to every mistake in it with line, column and caret."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -29,6 +30,7 @@ from softbounce.core.recipients import Channel
 from softbounce.core.yaml_tree import Mistake, Path, Place, Tree
 from softbounce.errors import InvalidPolicy
 
+SECRETS = r"whsec_\S+|(?<=://)[^/@\s]+(?=@)"  # a key for signing, or the user and password of a URL
 WIDEST = 160  # columns of a source line that are shown around a mistake
 
 
@@ -90,8 +92,9 @@ def _excerpt(place: Place, lines: list[str]) -> list[str]:
     """Return the line and a caret below the place; of a very long line the part around it."""
     if place.line > len(lines):
         return []
-    first = 0 if len(lines[place.line - 1]) <= WIDEST else max(0, place.column - 1 - WIDEST // 2)
-    line = "".join(c if c.isprintable() else " " for c in lines[place.line - 1][first : first + WIDEST])
+    text = re.sub(SECRETS, lambda found: "*" * len(found[0]), lines[place.line - 1])  # this reaches logs
+    first = 0 if len(text) <= WIDEST else max(0, place.column - 1 - WIDEST // 2)
+    line = "".join(c if c.isprintable() else " " for c in text[first : first + WIDEST])
     indent = place.column - 1 - first
     width = max(1, min(place.end - place.column, len(line) - indent))
     return [f"  {place.line} | {line}", f"  {' ' * len(str(place.line))} | {' ' * indent}{'^' * width}"]
@@ -101,7 +104,10 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
     retention = _complete(schema.Retention, "retention", model.retention)
     targets = {"log": Target(name="log", type="log")}
     for name, target in (model.escalation.targets or {}).items():
-        targets[name] = Target(name=name, **target.model_dump())
+        facts = target.model_dump()
+        if isinstance(target, schema.WebhookTarget):
+            facts["secret"] = target.secret.env
+        targets[name] = Target(name=name, **facts)
     notify = ["log"] if model.escalation.notify is None else model.escalation.notify
     return Policy(
         revision=sha256(text.encode()).hexdigest()[:8],

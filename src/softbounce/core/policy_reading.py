@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from softbounce.core.durations import shown
-from softbounce.core.policy_schema import File, Layer
+from softbounce.core.policy_schema import CeleryTarget, File, Layer, LogTarget, StreamTarget, WebhookTarget
 from softbounce.core.yaml_tree import Mistake, Path, Tree
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -18,7 +18,13 @@ LATER_KEYS = {
     ("escalation", "group_wait"),
     ("escalation", "repeat"),
 }
-LATER_TARGETS = frozenset({"webhook", "apprise"})
+LATER_TARGETS = frozenset({"apprise"})
+TARGETS: dict[str, type[BaseModel]] = {
+    "log": LogTarget,
+    "celery": CeleryTarget,
+    "stream": StreamTarget,
+    "webhook": WebhookTarget,
+}
 RULE_ENDS: tuple[list[str], ...] = ([], ["do"], ["fault"], ["when"])
 ROUNDS = 20  # of leaving out what is wrong; a broken value can hide at most a few others
 
@@ -30,7 +36,7 @@ MESSAGES = {
     "int_from_float": "a whole number is needed here, not {input}",
     "float_type": "a number is needed here, not {input}",
     "string_type": "text is needed here, not {input}; put it in quotes",
-    "union_tag_not_found": "'type' is missing; write log, celery or stream",
+    "union_tag_not_found": "'type' is missing; write log, celery, stream or webhook",
     "string_too_short": "this may not be empty",
     "string_too_long": "this may have at most {max_length} characters",
     "too_short": "a list needs at least {min_length} item here",
@@ -96,8 +102,7 @@ def _mistake(tree: Tree, problem: Any, root: type[BaseModel] = File) -> Mistake:
         if name in LATER_TARGETS:
             message = f"a target of type '{name}' arrives with a later release; remove it until then"
         else:
-            options = ("log", "celery", "stream")
-            message = f"{shown(name)} is not one of {_listed(options)}{did_you_mean(name, options)}"
+            message = f"{shown(name)} is not one of {_listed([*TARGETS])}{did_you_mean(name, [*TARGETS])}"
         return Mistake(place=place, message=message)
     if kind == "value_error":
         is_key = path[-1] == "[key]" or isinstance(given, dict)
@@ -116,7 +121,8 @@ def _unknown_key(path: Path, root: type[BaseModel]) -> str:
         return f"'{key}' arrives with a later release; remove it until then"
     model = root
     for step in path[:-1]:
-        model = _block(model, step) or model
+        tagged = TARGETS.get(str(step)) if model in TARGETS.values() else None  # pydantic's step for the type
+        model = tagged or _block(model, step) or model
     names = [field.alias or name for name, field in model.model_fields.items()]
     if model is File and key in Layer.model_fields:
         return f"{shown(key)} belongs under defaults, channels.NAME or merchants.NAME"

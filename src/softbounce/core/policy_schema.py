@@ -27,7 +27,9 @@ from softbounce.core.policy_values import (
     Rate,
     Reply,
     Tries,
+    VariableName,
     Verdict,
+    WebAddress,
     Zone,
     ZoneOrRecipient,
 )
@@ -231,7 +233,29 @@ class StreamTarget(Block):
     stream: Annotated[str, Field(min_length=1)]
 
 
-Target = Annotated[LogTarget | CeleryTarget | StreamTarget, Field(discriminator="type")]
+class Secret(Block):
+    """Where a secret stands; never in the file itself."""
+
+    env: VariableName = Field(description="A variable of the worker's environment")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_elsewhere(cls, value: object) -> object:
+        if isinstance(value, str):
+            message = "no secret stands in this file; name a variable that holds it: {env: DESK_SECRET}"
+            raise ValueError(message)  # noqa: TRY004 - pydantic makes a finding of it
+        return value
+
+
+class WebhookTarget(Block):
+    """A signed POST (Standard Webhooks) to a system of yours."""
+
+    type: Literal["webhook"]
+    url: WebAddress = Field(description="https; http is for this machine only. Redirects are not followed")
+    secret: Secret
+
+
+Target = Annotated[LogTarget | CeleryTarget | StreamTarget | WebhookTarget, Field(discriminator="type")]
 
 
 class Escalation(Block):

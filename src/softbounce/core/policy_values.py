@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
@@ -25,6 +26,7 @@ from softbounce.core.durations import (
 
 CODE = r"^(\*|[A-Z][A-Z0-9_]*\*?)$"
 REPLY = r"^([245][0-9]{0,2}\*?|[245]\.[0-9.]{0,7}\*?)$"
+VARIABLE = r"^[A-Z_][A-Z0-9_]*$"
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -78,6 +80,27 @@ def _reply(value: str) -> str:
     return value
 
 
+def _web_address(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        is_near = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+        is_fine = bool(parts.hostname) and parts.port != 0 and not parts.username
+        is_fine = is_fine and (parts.scheme == "https" or is_near)
+    except ValueError:
+        is_fine = False
+    if not is_fine or " " in value or not value.isprintable():
+        message = "this is no https address without a user; write for example https://desk.example/hooks"
+        raise ValueError(message)
+    return value
+
+
+def _variable(value: str) -> str:
+    if not re.fullmatch(VARIABLE, value):
+        message = f"{shown(value)} is no name of a variable; use capitals, digits and _"
+        raise ValueError(message)
+    return value
+
+
 def _days(value: object) -> frozenset[int]:
     names = list(DAYS) if value == "all" else value
     if not isinstance(names, list) or not names or any(name not in DAYS for name in names):
@@ -112,6 +135,8 @@ Days = Annotated[
         {"anyOf": [{"const": "all"}, {"type": "array", "items": {"enum": [*DAYS]}, "minItems": 1}]}
     ),
 ]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+VariableName = Annotated[str, AfterValidator(_variable), _text(VARIABLE)]
 Tries = Annotated[int, Field(ge=0, le=100)]
 Verdict = Literal["retry", "suppress", "hold", "drop", "ignore"]
 Blame = Literal["recipient", "message", "provider", "config"]

@@ -15,6 +15,7 @@ from softbounce.telemetry import get_logger
 from softbounce.worker.faults import reached
 from softbounce.worker.reload import PolicyInForce
 from softbounce.worker.sinks import LAST_START, Rest, Sink, open_sink, trim
+from softbounce.worker.webhook import ToWebhook
 
 log = get_logger()
 
@@ -48,7 +49,7 @@ class Notices:
         self._store, self._policies, self._config, self._app, self._rng = store, policies, config, app, rng
         self._heard = heard
         self._last_start = 0.0  # no notice of a batch leaves later: others hold it then
-        self._receivers: dict[settings.Sink, Receiver] = {}
+        self._receivers: dict[settings.Sink | Target, Receiver] = {}
 
     def turn(self) -> bool:
         """Claim a batch and tell it; false if there was none, or the pipeline's sink rests."""
@@ -86,6 +87,8 @@ class Notices:
             return self._tell(
                 self._receiver(settings.CelerySink(task=target.task, queue=target.queue or "celery")), notices
             )
+        if target.type == "webhook":
+            return self._tell(self._receiver(target), notices)
         for notice in notices:
             facts = {name: value for name, value in notice.body.items() if name not in ("type", "recipients")}
             log.warning(FOR_PEOPLE[notice.type], policy_revision=policy.revision, **facts)
@@ -115,17 +118,17 @@ class Notices:
         self._heard()
         return monotonic() < self._last_start
 
-    def _receiver(self, target: settings.Sink) -> Receiver:
+    def _receiver(self, target: settings.Sink | Target) -> Receiver:
         if target not in self._receivers:
-            sink = open_sink(
-                target,
-                store=self._store,
-                app=self._app,
-                field="notice",
-                timeout=self._config.handover_timeout,
-            )
-            self._receivers[target] = Receiver(sink=sink, rest=Rest(self._rng))
+            self._receivers[target] = Receiver(sink=self._sink(target), rest=Rest(self._rng))
         return self._receivers[target]
+
+    def _sink(self, target: settings.Sink | Target) -> Sink:
+        timeout = self._config.handover_timeout
+        if isinstance(target, Target):
+            now = self._store.now
+            return ToWebhook(target.url or "", secret=target.secret or "", timeout=timeout / 1000, now=now)
+        return open_sink(target, store=self._store, app=self._app, field="notice", timeout=timeout)
 
 
 def notice_sink(resend: settings.Sink, *, stream: str) -> settings.Sink:
