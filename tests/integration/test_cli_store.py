@@ -770,6 +770,22 @@ def test_the_doctor_is_content_with_a_store_a_policy_and_a_worker(desk):
     assert any("log alone" in text for text in found["warn"])
 
 
+def test_the_doctor_names_the_variable_that_a_webhook_lacks(desk, monkeypatch, tmp_path):
+    """A desk that cannot be signed to hears nothing: said before the first escalation, not after."""
+    target = 'desk: {type: webhook, url: "https://desk.example", secret: {env: DESK_SECRET}}'
+    text = policy_text()[0].replace("notify: [log]", "notify: [desk]")
+    (tmp_path / "desk.yaml").write_text(text.replace("  targets:\n", f"  targets:\n    {target}\n"))
+    monkeypatch.setenv("SOFTBOUNCE_POLICY", str(tmp_path / "desk.yaml"))
+    beat(desk, one=desk.policy.revision)
+    lacking = [text for text in findings(desk)["warn"] if "DESK_SECRET" in text]
+    monkeypatch.setenv("DESK_SECRET", "whsec_" + "b2xkIGRlc2s" * 4)
+    fit = [text for text in findings(desk)["warn"] if "DESK_SECRET" in text]
+
+    assert len(lacking) == 1
+    assert "target desk" in lacking[0]
+    assert fit == []
+
+
 def test_the_doctor_names_workers_that_run_another_policy(desk):
     """Which revision runs where."""
     beat(desk, one=desk.policy.revision, two="77aa0d12", three=desk.policy.revision)
