@@ -140,7 +140,7 @@ BUGS = (
     Bug(
         "a window that ends at the event in hand",
         ((LUA + "include/evidence.lua", "local newest = list[#list][2]", "local newest = at"),),
-        ("--only", "repeats", "--scale", "0.1"),
+        ("--only", "repeats"),
     ),
 )
 

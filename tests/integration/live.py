@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ def failed(reference: str, code: str = "SMS_EXPIRED", **fields: Any) -> dict[str
         "source": "ESCALATION",
         "claim": {**claim, "communication": {**communication, **fields}},
     }
+
+
+def failed_now(reference: str, code: str = "SMS_EXPIRED", **fields: Any) -> dict[str, Any]:
+    """Return a report of this moment, for a store in real time: four days after its date a retry is given up."""
+    return failed(reference, code, **fields) | {"date": datetime.now(UTC).isoformat()}
 
 
 def until(claim: Callable[[], Any], *, seconds: float = 20) -> Any:

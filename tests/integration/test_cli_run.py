@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from live import failed, until
+from live import failed_now, until
 
 from softbounce import embedded
 
@@ -104,7 +104,7 @@ def test_run_is_the_whole_service(operator):
 
 def test_what_was_accepted_outlives_a_kill_of_everything(operator):
     """``kill -9`` of the worker takes Valkey along; the next run goes on where it was."""
-    (operator.folder / "event.json").write_text(json.dumps(failed("a")))
+    (operator.folder / "event.json").write_text(json.dumps(failed_now("a")))
     first = operator.start("run")
     operator.ready()
     assert operator.run("events", "report", "event.json", "--wait", "20s").returncode == 0
@@ -126,7 +126,7 @@ def test_a_killed_store_is_started_again(operator):
     with redis.Redis.from_url(socket) as client:
         os.kill(client.info()["process_id"], signal.SIGKILL)
     until(lambda: operator.run("mode").returncode == 0)
-    (operator.folder / "event.json").write_text(json.dumps(failed("a")))
+    (operator.folder / "event.json").write_text(json.dumps(failed_now("a")))
 
     assert operator.run("events", "report", "event.json", "--wait", "20s").returncode == 0
 
@@ -137,7 +137,7 @@ def test_several_workers_share_one_store_and_answers_keep_their_order(operator):
     operator.ready()
     operator.start("worker", "--name", "second")
     operator.ready(1)
-    lines = [json.dumps(failed(f"m{number}")) for number in range(3000)]
+    lines = [json.dumps(failed_now(f"m{number}")) for number in range(3000)]
     (operator.folder / "many.ndjson").write_text("\n".join(lines))
     reported = operator.run("events", "report", "many.ndjson", "--wait", "30s", "-o", "ndjson")
 
@@ -149,13 +149,13 @@ def test_several_workers_share_one_store_and_answers_keep_their_order(operator):
 
 def test_without_a_worker_the_wait_ends_in_part(operator, valkey):
     """Exit code 5 and a line of JSON for each: they are reported, but not decided."""
-    (operator.folder / "event.json").write_text(json.dumps(failed("a")))
+    (operator.folder / "event.json").write_text(json.dumps(failed_now("a")))
     settings = {"redis_url": valkey, "namespace": "nobody-works-here"}
     result = operator.run("events", "report", "event.json", "--wait", "1s", "-o", "ndjson", **settings)
     *talk, counted = result.stderr.splitlines()
 
     assert (result.returncode, result.stdout) == (5, "")
-    assert json.loads(talk[-1])["eventId"] == failed("a")["eventId"]
+    assert json.loads(talk[-1])["eventId"] == failed_now("a")["eventId"]
     assert counted == "1 of 1 failed"
 
 

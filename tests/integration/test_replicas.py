@@ -6,7 +6,7 @@ from contextlib import closing, suppress
 
 import pytest
 from celery import Celery
-from live import START, failed, until
+from live import START, failed_now, until
 from tests import servers
 from tests.conftest import needs_redis_server
 
@@ -39,7 +39,7 @@ def cluster(tmp_path) -> Iterator[servers.Cluster]:
 
 
 def _accept(store: Store, reference: str) -> str:
-    raw = json.dumps(failed(reference)).encode()
+    raw = json.dumps(failed_now(reference)).encode()
     return store.ledger.accept([decide(raw, policy=SHIPPED, now=store.now())], policy=SHIPPED)[0].outcome
 
 
@@ -62,13 +62,13 @@ def test_what_no_replica_has_is_not_accepted(group):
         with pytest.raises(StoreUnreachable, match="only 0 of 1 replicas confirmed in 500 ms"):
             _accept(store, "meanwhile")
         with pytest.raises(StoreUnreachable, match="only 0 of 1"):
-            Softbounce(store).report(failed("reported"))
+            Softbounce(store).report(failed_now("reported"))
         with pytest.raises(StoreUnreachable, match="only 0 of 1"):
             store.control.cancel("reference", "before", reason="paid", actor="test", now=store.now())
 
         group.mend()
         assert _accept(store, "meanwhile") == "duplicate"
-        assert Softbounce(store).report(failed("reported")).entry_id
+        assert Softbounce(store).report(failed_now("reported")).entry_id
 
 
 @pytest.mark.parametrize("replicas", [0, 1])
@@ -106,8 +106,8 @@ def test_a_worker_goes_on_after_a_failover(group, start, policy):
     celery = Celery(broker=celery_url(group.url), set_as_current=False)
     celery.conf.update(broker_transport_options={"master_name": group.name}, task_default_queue="softbounce")
     with closing(Store.open(group.url)) as store:
-        Softbounce(store).report(failed("s1"))
-        celery.send_task("softbounce.report", [failed("c1")])
+        Softbounce(store).report(failed_now("s1"))
+        celery.send_task("softbounce.report", [failed_now("c1")])
         until(lambda: store.counters().get("scheduled") == 2)
         group.attached(1)
 
@@ -115,10 +115,10 @@ def test_a_worker_goes_on_after_a_failover(group, start, policy):
         old.kill()
         group.failed_over(old)
 
-        _patient(lambda: Softbounce(store).report(failed("s2")))
+        _patient(lambda: Softbounce(store).report(failed_now("s2")))
         until(lambda: _patient(store.counters).get("scheduled") == 3)
         celery.close()
-        celery.send_task("softbounce.report", [failed("c2")])
+        celery.send_task("softbounce.report", [failed_now("c2")])
         until(lambda: store.counters().get("scheduled") == 4, seconds=40)
     assert worker.process.poll() is None
     assert worker.logged("store.unreachable")
@@ -154,8 +154,8 @@ def test_namespaces_do_the_main_job_side_by_side(kind, request, server, start, p
         start(redis_url=nodes.url, namespace=name, policy=str(policy), broker_url=broker)
     with Celery(broker=broker, set_as_current=False) as celery:
         for name in stores:
-            Softbounce(nodes.url, namespace=name).report(failed(f"{name}-stream"))
-            celery.send_task("softbounce.report", [failed(f"{name}-celery")], queue=queues[name])
+            Softbounce(nodes.url, namespace=name).report(failed_now(f"{name}-stream"))
+            celery.send_task("softbounce.report", [failed_now(f"{name}-celery")], queue=queues[name])
     for name, store in stores.items():
         until(lambda store=store: store.counters().get("scheduled") == 2)
         waiting = list(store.retries.select(parse_filter("", keys=()), now=START))

@@ -17,7 +17,7 @@ from celery import Celery
 from kombu import Consumer, Queue
 from kombu.transport import redis as stock
 from kombu.transport import virtual
-from live import failed, until
+from live import failed_now, until
 from proxy import Door
 
 from softbounce.embedded import Embedded
@@ -433,7 +433,7 @@ def test_our_worker_keeps_junk_as_dead_letters(
     worker = start()
     client.lpush("softbounce", b"junk", json.dumps([1]))
     app = Celery("producer", broker=celery_url(server.url), set_as_current=False)
-    app.send_task("softbounce.report", args=[failed("m1")], queue="softbounce")
+    app.send_task("softbounce.report", args=[failed_now("m1")], queue="softbounce")
 
     assert until(lambda: store.counters() == {"dead_lettered": 2, "scheduled": 1})
     assert worker.process.poll() is None
@@ -450,7 +450,7 @@ def test_a_killed_workers_report_gets_its_outcome(
     os.kill(first.process.pid, signal.SIGSTOP)
     app = Celery("producer", broker=celery_url(server.url), set_as_current=False)
     for number in range(5):
-        app.send_task("softbounce.report", args=[failed(f"m{number}")], queue="softbounce")
+        app.send_task("softbounce.report", args=[failed_now(f"m{number}")], queue="softbounce")
     first.kill()
     for tag in client.zrange("unacked_index", 0, -1):  # as if a minute had passed
         client.zadd("unacked_index", {tag: 1})

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import redis
-from live import HOUR, MINUTE, START, WorkerProcess, failed, until
+from live import HOUR, MINUTE, START, WorkerProcess, failed, failed_now, until
 
 from softbounce import embedded
 from softbounce.core.filters import parse_filter
@@ -298,12 +298,12 @@ def test_one_process_keeps_its_store_alive(tmp_path: Path):
             assert process.stdout
             pid = int(process.stdout.readline())
             store = Store.open(embedded.running(tmp_path) or "")
-            store.events.publish([json.dumps(failed("m1")).encode()])
+            store.events.publish([json.dumps(failed_now("m1")).encode()])
             until(lambda: store.counters() == {"scheduled": 1})
             os.kill(pid, signal.SIGKILL)
             until(lambda: not embedded.running(tmp_path))
             until(lambda: embedded.running(tmp_path))
-            store.events.publish([json.dumps(failed("m2")).encode()])
+            store.events.publish([json.dumps(failed_now("m2")).encode()])
             until(lambda: store.counters()["scheduled"] == 2)
             process.terminate()
             code = process.wait(30)
