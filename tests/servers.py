@@ -335,6 +335,9 @@ def program() -> str:
     return found
 
 
+_GIVEN: set[int] = set()
+
+
 def free_port() -> int:
     """Return a port nobody listens on, below those the kernel gives to outgoing connections; never one twice."""
     while True:
@@ -348,6 +351,3 @@ def free_port() -> int:
                 continue
             _GIVEN.add(port)
             return port
-
-
-_GIVEN: set[int] = set()

@@ -288,19 +288,17 @@ def _said(problem: ErrorDetails) -> str:
 
 
 def signing_keys(variable: str) -> list[bytes]:
-    """Return the secrets in a variable: ``whsec_`` and base64, spaces between them. Raises ``ValueError``."""
-    words = os.environ.get(variable, "").split()
-    return [b64decode(word.removeprefix(WHSEC), validate=True) for word in words]
-
-
-def secret_trouble(variable: str) -> str:
-    """Return what is wrong with the secrets in a variable of this process, or nothing."""
+    """Return the secrets in a variable, spaces between them. Raises ``InvalidSettings``."""
+    form = f"{WHSEC} and base64 of {LEAST_SECRET} bytes or more"
+    written = os.environ.get(variable, "").split()
+    if not written:
+        message = f"the variable {variable} is not set: it holds the secret, {form}"
+        raise InvalidSettings(message)
     try:
-        keys = signing_keys(variable)
+        keys = [b64decode(word.removeprefix(WHSEC), validate=True) for word in written]
     except ValueError:
         keys = [b""]
-    if not keys:
-        return f"the variable {variable} is not set: it holds the secret, {WHSEC} and base64"
     if min(map(len, keys)) < LEAST_SECRET:
-        return f"the variable {variable} holds no secret: {WHSEC} and base64 of {LEAST_SECRET} bytes or more"
-    return ""
+        message = f"the variable {variable} holds no secret: {form}"
+        raise InvalidSettings(message)
+    return keys

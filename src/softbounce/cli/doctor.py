@@ -16,8 +16,8 @@ from softbounce.cli.desk import opened, policy_of
 from softbounce.core.durations import MINUTE, SECOND
 from softbounce.core.policy import Policy
 from softbounce.core.texts import count, span, when
-from softbounce.errors import Forbidden, InvalidPolicy, StoreUnreachable
-from softbounce.settings import CelerySink, Settings, secret_trouble
+from softbounce.errors import Forbidden, InvalidPolicy, InvalidSettings, StoreUnreachable
+from softbounce.settings import CelerySink, Settings, signing_keys
 from softbounce.store import Store
 
 app = typer.Typer(add_completion=False)
@@ -160,8 +160,10 @@ def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:
             text = f"the clock of {name} is {span(abs(ahead))} {which} the store's: retries obey the store's"
             yield Level.WARN, f"{text}, logs show the worker's. Set both by NTP"
     for target in policy.notify:
-        if target.secret and (trouble := secret_trouble(target.secret)):
-            yield Level.WARN, f"target {target.name}, as seen from here: {trouble}"
+        try:
+            _ = target.secret and signing_keys(target.secret)
+        except InvalidSettings as error:
+            yield Level.WARN, f"target {target.name}, as seen from here: {error}"
     if all(target.type == "log" for target in policy.notify):
         yield (
             Level.WARN,

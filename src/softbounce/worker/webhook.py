@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from msgspec.json import encode as to_json
 from standardwebhooks import Webhook
 
-from softbounce.errors import StoreUnreachable
-from softbounce.settings import secret_trouble, signing_keys
+from softbounce.errors import InvalidSettings
+from softbounce.settings import signing_keys
 from softbounce.worker.sinks import Handed, MayBegin, Message
 
 if TYPE_CHECKING:
@@ -35,25 +35,23 @@ class ToWebhook:
 
         Raises ``StoreUnreachable``: the time comes from there.
         """
+        try:
+            keys = [Webhook(key) for key in signing_keys(self._secret)]
+        except InvalidSettings as error:
+            return Handed(count=0, failure=str(error))
+        now = datetime.fromtimestamp(self._now() // 1000, UTC)
         for count, (name, body) in enumerate(messages):
             if not may_begin():
                 return Handed(count=count)
             try:
-                failure = self._post(name, to_json(body).decode())
-            except StoreUnreachable:
-                raise
+                status = self._post(name, to_json(body).decode(), keys=keys, now=now)
             except Exception as error:  # noqa: BLE001 - any refusal rests; urllib3's own words may name the path
-                failure = f"{type(error).__name__} on the way to {self.name}"
-            if failure:
-                return Handed(count=count, failure=failure)
+                return Handed(count=count, failure=f"{type(error).__name__} on the way to {self.name}")
+            if not 200 <= status < 300 and status != HAD_IT:  # noqa: PLR2004 - the class of success
+                return Handed(count=count, failure=f"{self.name} answers {status}")
         return Handed(count=len(messages))
 
-    def _post(self, ident: str, body: str) -> str:
-        """Return why it was not taken, or nothing."""
-        if wrong := secret_trouble(self._secret):
-            return wrong
-        now = datetime.fromtimestamp(self._now() // 1000, UTC)
-        signatures = [Webhook(key).sign(ident, now, body) for key in signing_keys(self._secret)]
+    def _post(self, ident: str, body: str, *, keys: Sequence[Webhook], now: datetime) -> int:
         answer = self._client.request(
             "POST",
             self._url,
@@ -63,19 +61,17 @@ class ToWebhook:
                 "user-agent": "softbounce",
                 "webhook-id": ident,
                 "webhook-timestamp": str(int(now.timestamp())),
-                "webhook-signature": " ".join(signatures),
+                "webhook-signature": " ".join(key.sign(ident, now, body) for key in keys),
             },
-            redirect=False,
             preload_content=False,  # what it says beside the status may be endless
         )
         answer.close()
-        is_taken = 200 <= answer.status < 300 or answer.status == HAD_IT  # noqa: PLR2004 - the class of success
-        return "" if is_taken else f"{self.name} answers {answer.status}"
+        return answer.status
 
     @property
     def _client(self) -> "PoolManager":
         if self._pool is None:
             from urllib3 import PoolManager, Timeout  # noqa: PLC0415 - 40 ms that most workers never need
 
-            self._pool = PoolManager(retries=False, timeout=Timeout(total=self._timeout))
+            self._pool = PoolManager(retries=False, timeout=Timeout(total=self._timeout))  # nor redirects
         return self._pool
