@@ -14,7 +14,7 @@ DAY = 86_400
 BUSY = 0.6  # of a core: what is left catches up after an outage, and carries a slow neighbour
 WAIT = 6 * 3_600  # s that a retry waits, in the middle
 NODE = 64e9  # bytes of memory of one node, half of it for data: AOF rewrites and replicas copy the rest
-SHIPPED, SHORT = (90, 14), (3, 6)  # days of retention.history and retention.dedupe
+SHIPPED, SHORT = (90, 14), (6, 6)  # days of retention.history and retention.dedupe
 LOADS = (0.1, 10, 1_000, 10_000, 100_000, 1_000_000)  # events/s
 SHAPES = {
     "failures": None,
@@ -52,12 +52,12 @@ def row(found: Load, text: str) -> str:
     worker, store, aof, network = (
         found.failed * sum(step[n] for step in way) + found.delivered * costs["delivery"][n] for n in range(4)
     )
-    waiting, answered, _, marker = (cells[0] for cells in kept.values())
+    waiting, answered, _, arrived = (cells[0] for cells in kept.values())
     retries = found.failed * WAIT
 
     def memory(history: int, dedupe: int) -> float:
-        ended = found.failed * history * DAY * (answered - 2 * marker)
-        return retries * waiting + ended + found.events * dedupe * DAY * marker
+        ended = found.failed * max(history, dedupe) * DAY * answered
+        return retries * waiting + ended + found.delivered * 2 * dedupe * DAY * arrived
 
     by_cpu, by_memory = (ceil(need) for need in (store / 1e6 / BUSY, memory(*SHORT) / (NODE / 2)))
     masters = max(by_cpu, by_memory)
@@ -79,8 +79,8 @@ def row(found: Load, text: str) -> str:
 
 
 HEAD = (
-    "| events/s | messages that fail/s | workers (cores) | store cores | retries that wait | memory, 90 d | memory, 3 d "
-    "| masters of 64 GB, 3 d | set by | AOF/s | network/s |\n" + "| ---: " * 8 + "| --- | ---: | ---: |"
+    "| events/s | messages that fail/s | workers (cores) | store cores | retries that wait | memory, 90 d | memory, 6 d "
+    "| masters of 64 GB, 6 d | set by | AOF/s | network/s |\n" + "| ---: " * 8 + "| --- | ---: | ---: |"
 )
 
 

@@ -34,7 +34,6 @@ for n = tonumber(ARGV[2]), tonumber(ARGV[3]) do
   redis.call("ZADD", schedule, due + n, name .. name)
   redis.call("HSET", history, name, lines)
   redis.call("HSET", standing, name, counts)
-  redis.call("SET", ARGV[4] .. name, "scheduled 0 " .. name .. name, "PX", 1209600000)
 end
 """
 
@@ -98,7 +97,7 @@ def _fill(stream: Stream, count: int) -> None:
     names = [keys.fixed(name) for name in ("deliveries", "schedule", "history", "standing")]
     one = client.hkeys(names[0])[0]
     for start in range(0, count, 10_000):
-        copy(names, [one, start, min(count, start + 10_000) - 1, keys.marker("")])
+        copy(names, [one, start, min(count, start + 10_000) - 1])
     client.config_set("appendonly", "yes")
     race.wait_for(lambda: int(client.info("persistence")["aof_rewrite_in_progress"] == 0), 1)
 
@@ -145,8 +144,4 @@ def _accept(store: Store, raws: list[bytes], policy: Policy) -> None:
 
 def _sizes(store: Store, client: redis.Redis) -> dict[str, int]:
     """Return the bytes of each part, every element counted (SAMPLES 0)."""
-    sizes = {name: client.memory_usage(store.keys.fixed(key), samples=0) or 0 for name, key in PARTS.items()}
-    asked = client.pipeline(transaction=False)
-    for marker in client.scan_iter(store.keys.marker("*"), count=1_000):
-        asked.memory_usage(marker, samples=0)
-    return {**sizes, "dedupe marker": sum(asked.execute())}
+    return {name: client.memory_usage(store.keys.fixed(key), samples=0) or 0 for name, key in PARTS.items()}

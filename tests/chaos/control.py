@@ -104,13 +104,17 @@ BUGS = (
         ("--only", "newer_records"),
     ),
     Bug(
-        "the dedupe marker first",
+        "an event marked as seen before its effects",
         (
             (
                 LUA + "accept.lua",
-                "      accept_failure(bare ~= nil and bare ~= false)\n",
-                '      redis.call("SET", marker, "scheduled 0 " .. id, "PX", limits.dedupe)\n'
-                "      accept_failure(bare ~= nil and bare ~= false)\n",
+                "      accept_failure(replaces)\n",
+                "      local before = record\n"
+                '      outcome, record = "scheduled", record or { s = "ended", a = 0, t = 0, f = 0, z = now + limits.history }\n'
+                "      mark_seen()\n"
+                "      write_record(id, record, payload, to)\n"
+                "      outcome, record = nil, before\n"
+                "      accept_failure(replaces)\n",
             ),
         ),
         ("--only", "half_done"),

@@ -340,7 +340,7 @@ def test_the_same_delivery_event_twice_is_a_duplicate(book):
     event = book.delivered()
 
     assert book.accept(event, event) == ["delivered", "duplicate"]
-    assert book.deliver().outcome == "ended"
+    assert book.deliver().outcome == "duplicate"
 
 
 def test_other_types_are_acknowledged_and_ignored(book):

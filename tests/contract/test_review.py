@@ -90,7 +90,7 @@ def test_a_second_report_of_a_delivery_clears_nothing_that_came_after_it(book):
         book.fail(f"m{n}")
     book.wait(25 * HOUR)
 
-    assert book.accept(again) == ["ended"]
+    assert book.accept(again) == ["duplicate"]
     assert book.fail("m3").escalated
 
 
@@ -267,6 +267,15 @@ def test_one_of_several_who_has_the_message_does_not_get_it_again(book):
     """MESSAGE_DELIVERED for one of several recipients takes that one out of the resend."""
     book.fail(to=[NUMBER, OTHER])
     book.deliver(to=[NUMBER])
+    book.until_due()
+
+    assert [lease.delivery.recipients for lease in book.claim()] == [(OTHER,)]
+
+
+def test_one_of_several_who_had_the_message_before_does_not_get_it_again(book):
+    """MESSAGE_DELIVERED of one that comes before the failure of several takes that one out, too."""
+    book.deliver(to=[NUMBER])
+    book.fail(to=[NUMBER, OTHER])
     book.until_due()
 
     assert [lease.delivery.recipients for lease in book.claim()] == [(OTHER,)]

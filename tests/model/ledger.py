@@ -35,6 +35,7 @@ class Message:
     strikes: int = 0
     claimed: int = 0
     counted: int = 0  # the newest try that was ever claimed
+    arrived: bool = False  # before anything failed
 
     def end(self, how: str) -> str:
         """End it, and say how."""
@@ -117,9 +118,12 @@ class Model:
     def delivered(self, ref: str, to: str) -> str:
         """Return the outcome of a delivery report."""
         m = self.messages.setdefault(ref, Message(to))
+        if m.arrived:
+            return "duplicate"  # under whatever id, as no record of it keeps one
         self.bounced.pop(to, None)
         if m.ended == "delivered":
             return "ended"
+        m.arrived = m.state == "new"
         m.end("delivered")
         return "delivered"
 

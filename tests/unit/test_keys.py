@@ -10,7 +10,7 @@ NAMES = ["default", "team", *(f"merchant-{number}" for number in range(1000))]
 def private(namespace: str) -> set[str]:
     """Return a key of each kind that holds our state."""
     keys = Keys(namespace)
-    return {keys.fixed(name) for name in FIXED} | {keys.marker("x"), keys.receipt("x"), keys.strike("x")}
+    return {keys.fixed(name) for name in FIXED} | {keys.receipt("x"), keys.strike("x")}
 
 
 def public(namespace: str) -> set[str]:

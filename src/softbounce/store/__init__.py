@@ -255,7 +255,9 @@ class Store:
         gone = 0
         with reaching():
             for name in SWEPT:
-                options = json.dumps({"name": name, "count": count, "silence": silence})
+                options = json.dumps(
+                    {"name": name, "count": count, "silence": silence, "dedupe": policy.retention.dedupe}
+                )
                 for _ in range(_SWEEPS):
                     ended = cast("int", self._sweep(self._client, self.keys, [options], target=name))
                     gone += ended

@@ -17,7 +17,7 @@ from softbounce.core.decide import (
 from softbounce.core.events import Event, Ignored
 from softbounce.core.policy import Disposition, Fault
 from softbounce.core.recipients import Channel, Recipient, as_written, hashed, mask, recipient
-from softbounce.core.records import command_id, digest, payload
+from softbounce.core.records import command_id, digest, payload, raw_digest
 from softbounce.errors import InvalidRecipient
 
 _ANSWERABLE = 100  # tries among which a report's resendId is looked for: the most that a policy may allow
@@ -29,6 +29,7 @@ class Row(Struct, frozen=True, kw_only=True):
     identity: str
     delivery: str
     arguments: tuple[bytes | str, ...]
+    probe: bytes = bytes(9)  # hash of the delivery; include/delivered.lua looks for it
 
 
 class Facts(Struct, kw_only=True, omit_defaults=True, tag_field="y", tag="failure"):
@@ -56,6 +57,7 @@ class Facts(Struct, kw_only=True, omit_defaults=True, tag_field="y", tag="failur
     rule: int
     not_after: int | None = None
     rids: list[str] | None = None
+    first: int | None = None  # which of the probes of several is that of the first
     address: str | None = None
 
 
@@ -90,6 +92,7 @@ class Encoder:
 
     def __init__(self, *, key: bytes, revision: str, keep_addresses: bool) -> None:
         self.rules: list[dict[str, Any]] = []
+        self.probes: list[bytes] = []  # of each of several recipients
         self._key = key
         self._revision = revision
         self._keep_addresses = keep_addresses
@@ -135,7 +138,9 @@ class Encoder:
         if len(event.recipients) > 1 and not rid and (rids := list(filter(None, self._rids(event)))):
             facts["rids"] = rids
         arguments = (as_json(facts), "", as_json(event.recipients), "")
-        return Row(identity=event.identity, delivery=delivery, arguments=arguments)
+        return Row(
+            identity=event.identity, delivery=delivery, arguments=arguments, probe=raw_digest(delivery)
+        )
 
     def _failure(self, plan: Plan) -> Row:
         event, subject, failure = plan.event, plan.subject, plan.event.failure
@@ -170,12 +175,16 @@ class Encoder:
         )
         if subject is None and event.recipients:
             facts.rids = self._rids(event)
+            facts.first = len(self.probes) + 1  # as Lua counts
+            self.probes += (raw_digest(digest(event.reference) + one) for one in facts.rids)
         if subject is not None and self._keep_addresses and plan.fault is Fault.RECIPIENT:
             facts.address = subject.address
         kept = payload(event, plan.rule, revision=self._revision, channel=channel)
         said = as_json(_said(plan, channel, masked, merchant, revision=self._revision))
         arguments = (as_json(facts), kept, as_json(_addressed(event)), said)
-        return Row(identity=event.identity, delivery=delivery, arguments=arguments)
+        return Row(
+            identity=event.identity, delivery=delivery, arguments=arguments, probe=raw_digest(delivery)
+        )
 
     def _rids(self, event: Event) -> list[str]:
         """Return the hash of each recipient, "" for one that cannot be read."""

@@ -1,4 +1,4 @@
-"""Where everything lies in Redis: one hash tag, a few fixed keys, one kind of key for each event."""
+"""Where everything lies in Redis: one hash tag and a few fixed keys."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,8 @@ FIXED = (
     "ready",  # zset    merchant, deadline, delivery, by name: what is due and stands in line
     "turns",  # zset    merchant -> its turn
     "deliveries",  # hash    delivery -> record; ended ones carry their own end and are swept
+    "delivered",  # hash    bucket -> what arrived and never failed; goes as a whole after the dedupe period
+    "delivered_before",  # hash    the same of the period before
     "history",  # hash    reference -> lines; goes with the newest delivery of the reference
     "standing",  # hash    recipient -> soft bounces and reports; swept
     "suppressions",  # hash    recipient[@merchant] -> entry; swept
@@ -25,9 +27,9 @@ FIXED = (
     "workers",  # hash    worker -> what it last said; swept
     "policies",  # hash    revision -> file and name; swept
     "audit",  # stream  entries, trimmed by age on each write
-    "meta",  # hash    key, epoch, now, claims, swept, idle, rate_*, case, dead_letter_bytes, cursor_*
+    "meta",  # hash    key, epoch, now, claims, swept, idle, rate_*, case, dead_letter_bytes, delivered*, ...
 )
-"""Permanent keys. Whatever else is under the tag has a TTL (dedupe markers)."""
+"""Permanent keys. Whatever else is under the tag has a TTL (receipts, strikes)."""
 
 SWEPT = (
     "deliveries",
@@ -54,10 +56,6 @@ class Keys:
     def fixed(self, name: str) -> str:
         """Return the key of one of ``FIXED``."""
         return f"{{sb:{self.namespace}}}:{name}"
-
-    def marker(self, identity: str) -> str:
-        """Return the key of one event's dedupe marker; it has a TTL."""
-        return f"{{sb:{self.namespace}}}:e:{identity}"
 
     def receipt(self, ident: str) -> str:
         """Return the key by which a receiver knows that it has acted on a command; it has a TTL."""

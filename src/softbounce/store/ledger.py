@@ -94,7 +94,6 @@ class Batch:
     decisions: Sequence[Decision]
     rows: list[Row]
     arguments: list[Any]
-    markers: tuple[str, ...]
 
 
 class Ledger:
@@ -123,8 +122,7 @@ class Ledger:
             "revision": policy.revision,
             "min_delay": policy.limits.min_delay,
             "max_attempts": policy.limits.max_attempts,
-            "dedupe": retention.dedupe,
-            "history": retention.history,
+            "history": max(retention.history, retention.dedupe),  # a record knows the events it has seen
             "dead_letters": retention.dead_letters,
             "dead_letter_bytes": BUDGET,
             "audit": retention.audit,
@@ -137,9 +135,9 @@ class Ledger:
             arguments=[
                 as_json(limits),
                 as_json(encoder.rules),
+                b"".join([*(row.probe for row in rows), *encoder.probes]),
                 *chain.from_iterable(row.arguments for row in rows),
             ],
-            markers=tuple(self._keys.marker(row.identity) for row in rows),
         )
 
     def commit(self, batch: Batch) -> list[Accepted]:
@@ -147,9 +145,7 @@ class Ledger:
         if not batch.rows:
             return []
         with reaching():
-            answers = self._accept(
-                self._client, self._keys, batch.arguments, more=batch.markers, replicas=self._replicas
-            )
+            answers = self._accept(self._client, self._keys, batch.arguments, replicas=self._replicas)
         return [
             _accepted(row, decision, answer)
             for row, decision, answer in zip(batch.rows, batch.decisions, answers, strict=True)

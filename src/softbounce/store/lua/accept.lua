@@ -1,5 +1,5 @@
 -- accept: give each event of a batch its outcome, once.
--- effects  attempt count, schedule, soft-bounce count, suppression, hold, case, notice, history; the dedupe marker last
+-- effects  attempt count, schedule, soft-bounce count, suppression, hold, case, notice, history; last the record with what it has seen
 -- returns  for each event {outcome, attempt, due (ms or 0), case or "", escalated (0 or 1), first outcome of a duplicate or "",
 --          cut (1: of this dead letter only the head was kept)}
 local schedule = KEYS[1] -- zset  delivery -> due, or end of lease (ms)
@@ -18,10 +18,12 @@ local dead_letters = KEYS[13] -- hash  id -> entry
 local counters = KEYS[14] -- hash  outcome -> count
 local audit = KEYS[15] -- stream
 local meta = KEYS[16] -- hash  now, case, dead_letter_bytes, ...
-local FIXED = 16 -- KEYS[FIXED + n] -- string  dedupe marker of event n: outcome, bare flag, delivery
+local delivered = KEYS[17] -- hash  bucket -> entries; see include/delivered
+local delivered_before = KEYS[18] -- hash  the generation before
 
 local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, and the retention periods (ms)
 local rules = cjson.decode(ARGV[2]) -- each rule of the batch once: what policy says, whatever the event
+local probes = ARGV[3] -- nine bytes, the hash of its delivery, of each event, then of each recipient where there are several
 local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history; the last three are kept as they are
 
 -- include: clock
@@ -33,12 +35,16 @@ local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history;
 -- include: active
 -- include: evidence
 -- include: letter_bytes
+-- include: delivered
 
 local LATE = 5 * 60 * 1000 -- a report dated this much before the newest claim still answers it
 
--- One event on its way through; every step below reads and writes these.
-local event, rule, payload, to, said, id, record, old_payload, old_recipients, outcome, case, escalated, due
+local count = (#ARGV - 3) / PER_EVENT
 
+-- One event on its way through; every step below reads and writes these.
+local place, event, rule, payload, to, said, id, record, old_payload, old_recipients, outcome, case, escalated, due
+
+-- include: seen
 -- include: outcomes
 -- include: judge
 -- include: failure
@@ -62,34 +68,52 @@ local function keep_dead_letter()
   return is_cut
 end
 
+-- Whether the event had its outcome before, and which. The enriched form of a bare report names the recipient: it comes in its place.
+local function is_repeat()
+  local bare_id = string.sub(id, 1, 12) .. "*" .. event.ch
+  local raws = redis.call("HMGET", deliveries, id, bare_id)
+  record, old_payload, old_recipients = parse_record(raws[1])
+  local first, is_bare = seen_by(record)
+  if not first and event.bare then
+    first = seen_enriched()
+  end
+  if first and (event.bare or not is_bare) then
+    return true, first
+  end
+  local replaces = is_bare
+  if bare_id ~= id and raws[2] then
+    local twin, twin_payload = parse_record(raws[2])
+    if seen_by(twin) then
+      replaces = true
+      if twin.s == "held" then
+        redis.call("ZREM", members, twin.g .. "\n\n" .. bare_id)
+        twin.s, twin.e, twin.z, twin.g = "ended", "superseded", now + limits.history, nil
+        write_record(bare_id, twin, twin_payload, "")
+      end
+    end
+  end
+  return false, nil, replaces
+end
+
 local results = {}
 local totals = {}
-for n = 1, (#ARGV - 2) / PER_EVENT do
-  local first_arg = 2 + (n - 1) * PER_EVENT
+look_for_deliveries()
+for n = 1, count do
+  local first_arg = 3 + (n - 1) * PER_EVENT
+  place = n
   event = cjson.decode(ARGV[first_arg + 1])
   payload, to, said = ARGV[first_arg + 2], ARGV[first_arg + 3], ARGV[first_arg + 4]
   rule = rules[event.rule]
   id = event.d
   outcome, case, escalated, due = nil, "", nil, nil
   local attempt, first, is_cut = 0, "", false
-  local marker = KEYS[FIXED + n]
   if event.y == "failure" then
-    local seen = redis.call("GET", marker)
-    local bare = seen and string.match(seen, "^%S+ 1 (.*)$")
-    if seen and (event.bare or not bare) then
-      outcome, first = "duplicate", string.match(seen, "^%S+")
+    local repeated, before, replaces = is_repeat()
+    if repeated then
+      outcome, first = "duplicate", before
     else
-      if bare and bare ~= id then -- the enriched form names the recipient: the bare one's delivery gives way
-        local twin, twin_payload = read_record(bare)
-        if twin and twin.s == "held" then
-          redis.call("ZREM", members, twin.g .. "\n\n" .. bare)
-          twin.s, twin.e, twin.z = "ended", "superseded", now + limits.dedupe
-          write_record(bare, twin, twin_payload, "")
-        end
-      end
-      accept_failure(bare ~= nil and bare ~= false)
+      accept_failure(replaces)
       attempt = record and record.a or 0
-      redis.call("SET", marker, outcome .. (event.bare and " 1 " or " 0 ") .. id, "PX", limits.dedupe)
     end
   elseif event.y == "delivered" then
     accept_delivery()
@@ -109,7 +133,8 @@ for n = 1, (#ARGV - 2) / PER_EVENT do
   end
   results[n] = { outcome, attempt, due or 0, case, escalated and 1 or 0, first, is_cut and 1 or 0 }
 end
-for name, count in pairs(totals) do
-  redis.call("HINCRBY", counters, name, count)
+write_deliveries()
+for name, total in pairs(totals) do
+  redis.call("HINCRBY", counters, name, total)
 end
 return results

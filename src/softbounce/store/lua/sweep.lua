@@ -1,6 +1,6 @@
 -- sweep: delete fields of one hash whose end has passed; a scan goes on where the last call left it.
 -- effects  a delivery takes its history and its place in a case along, and is presumed delivered after a day of silence
---          where nobody reports deliveries
+--          where nobody reports deliveries; what arrived is forgotten once a generation of it is as old as the dedupe period
 -- returns  how many fields were deleted
 local hash = KEYS[1] -- hash  any whose values carry "z": forget at (ms)
 local history = KEYS[2] -- hash  reference -> lines
@@ -9,7 +9,10 @@ local deliveries = KEYS[4] -- hash  delivery -> record
 local standing = KEYS[5] -- hash  recipient -> {m: soft bounces, ...}
 local meta = KEYS[6] -- hash  now, dead_letter_bytes, cursor of each hash
 
-local options = cjson.decode(ARGV[1]) -- name, count, silence (ms, 0: deliveries are reported)
+local delivered = KEYS[7] -- hash  bucket -> entries; see include/delivered
+local delivered_before = KEYS[8] -- hash  the generation before
+
+local options = cjson.decode(ARGV[1]) -- name, count, silence (ms, 0: deliveries are reported), dedupe (ms)
 
 -- include: clock
 -- include: record
@@ -33,6 +36,24 @@ local function presume_delivered(id)
   end
 end
 
+local function turn_over()
+  local since = tonumber(redis.call("HGET", meta, "delivered_since"))
+  if since and now - since < options.dedupe then
+    return
+  end
+  if since then
+    redis.call("UNLINK", delivered_before)
+    if redis.call("EXISTS", delivered) == 1 then
+      redis.call("RENAME", delivered, delivered_before)
+    end
+    redis.call("HSET", meta, "delivered_before", redis.call("HGET", meta, "delivered") or 0, "delivered", 0)
+  end
+  redis.call("HSET", meta, "delivered_since", now)
+end
+
+if options.name == "deliveries" then
+  turn_over()
+end
 local cursor = redis.call("HGET", meta, "cursor_" .. options.name) or "0"
 local answer = redis.call("HSCAN", hash, cursor, "COUNT", options.count)
 redis.call("HSET", meta, "cursor_" .. options.name, answer[1])

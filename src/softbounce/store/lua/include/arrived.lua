@@ -1,4 +1,4 @@
--- arrived: one MESSAGE_DELIVERED. Ends what waits, lifts the pause, clears the count of what came before. Needs: outcomes, the event.
+-- arrived: one MESSAGE_DELIVERED. Ends what waits, lifts the pause, clears the count of what came before. Needs: outcomes, failure.
 
 -- An address that was reached is not dead, whatever was reported before. What is dated after the delivery still counts: a report of
 -- it that comes again, under whatever id, clears nothing more.
@@ -31,18 +31,16 @@ end
 
 local function accept_delivery()
   record, old_payload, old_recipients = read_record(id)
-  if record and record.e == "delivered" and record.i == event.i then
+  if was_delivered(place) or (record and record.e == "delivered" and seen_by(record)) then
     outcome = "duplicate"
     return
   end
   if event.rids then -- several are named: each has it, whoever else waits has not
     for _, rid in ipairs(event.rids) do
-      local field = "delivered:" .. string.sub(id, 1, 12) .. ":" .. rid
-      redis.call("HSET", cancels, field, string.format('{"a":%d,"z":%d}', now, now + limits.history))
+      note_reached(rid)
     end
   elseif event.whole then -- no recipient is named: every delivery of this message on this channel has ended
-    local field = "delivered:" .. string.sub(id, 1, 12) .. ":" .. event.ch
-    redis.call("HSET", cancels, field, string.format('{"a":%d,"z":%d}', now, now + limits.history))
+    note_reached(event.ch)
   else
     if event.reset then
       clear_count(math.min(event.at or now, now))
@@ -50,7 +48,9 @@ local function accept_delivery()
     -- a bare report names nobody: its delivery is this one
     local bare_id = string.sub(id, 1, 12) .. "*" .. event.ch
     local bare, bare_payload, bare_recipients = read_record(bare_id)
-    if bare and bare.s ~= "ended" and bare_recipients == "[]" then
+    if bare and bare.s ~= "ended" and bare.rs then
+      note_reached(event.rid)
+    elseif bare and bare.s ~= "ended" and bare_recipients == "[]" then
       bare.s, bare.e, bare.z = "ended", "delivered", now + limits.history
       redis.call("ZREM", schedule, bare_id)
       if bare.g then
@@ -66,15 +66,14 @@ local function accept_delivery()
   end
   outcome = "delivered"
   if not record then
-    local fresh = '{"s":"ended","e":"delivered","i":"%s","f":%d,"z":%d}\n[]\n'
-    redis.call("HSET", deliveries, id, string.format(fresh, event.i, math.floor(now / 1000), now + limits.dedupe))
+    note_delivery(place)
     return
   end
   local old_state = record.s
   finish_record("ended", "delivered")
-  record.i = event.i
   local tries = old_state == "waiting" and record.a - 1 or record.a
   notify("recovered", id, "0", { tries = tries, after = now - record.f * 1000 }, old_payload, old_recipients ~= "" and old_recipients or to)
   remember(id, string.format('"k":"delivered","a":%d,"was":"%s","id":', record.a, old_state) .. cjson.encode(event.id) .. "}")
+  mark_seen()
   write_record(id, record, old_payload, "")
 end

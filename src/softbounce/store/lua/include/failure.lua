@@ -1,5 +1,5 @@
 -- failure: one MESSAGE_NOT_DELIVERED. Which send it answers, what its verdict is, and what becomes of the delivery.
--- Needs: outcomes, judge, the event in hand.
+-- Needs: outcomes, judge, seen, delivered, the event in hand and its record.
 
 -- The bare report held the delivery; its enriched form finds the delivery as that had found it. Returns the state.
 local function give_way()
@@ -12,8 +12,13 @@ local function give_way()
   return "new"
 end
 
+-- What is said of the whole channel, or of one of several, is looked at before each resend.
+local function note_reached(whom)
+  local field = "delivered:" .. string.sub(id, 1, 12) .. ":" .. whom
+  redis.call("HSET", cancels, field, string.format('{"a":%d,"z":%d}', now, now + limits.history))
+end
+
 local function accept_failure(may_replace)
-  record, old_payload, old_recipients = read_record(id)
   local state = record and record.s or "new"
   if event["do"] == "ignore" then
     outcome = "ignored"
@@ -34,7 +39,7 @@ local function accept_failure(may_replace)
   local marks = redis.call("HMGET", cancels, "reference:" .. reference, "claim:" .. event.cl, "delivered:" .. reference .. ":" .. event.ch,
     "delivered:" .. reference .. ":" .. string.sub(id, 13))
   local cancelled = is_standing(marks[1]) or is_standing(marks[2])
-  local arrived = is_standing(marks[3]) or is_standing(marks[4])
+  local arrived = is_standing(marks[3]) or is_standing(marks[4]) or was_delivered(place)
   if ended_well or arrived then -- a bounce after the delivery is recorded, not counted; a permanent verdict still speaks of the recipient
     event.counts = false
   end
@@ -77,8 +82,8 @@ local function accept_failure(may_replace)
   elseif state == "ended" then
     outcome = "ended"
   elseif cancelled or arrived then
-    finish_record("ended", cancelled and "cancelled" or "delivered")
-    outcome = cancelled and "cancelled" or "ended"
+    finish_record("ended", arrived and "delivered" or "cancelled")
+    outcome = arrived and "ended" or "cancelled"
   elseif state == "held" then
     outcome = "held"
     case = record.g and redis.call("HGET", open_cases, record.g) or ""
@@ -105,12 +110,10 @@ local function accept_failure(may_replace)
   if escalated then
     escalate()
   end
-  local keeps_address = record.s == "waiting" or record.s == "held" or record.s == "leased"
-  if outcome == "coalesced" or outcome == "superseded" or outcome == "ended" and old_payload or outcome == "held" and state == "held" then
-    write_record(id, record, old_payload, keeps_address and old_recipients or "")
-  else
-    record.rs = keeps_address and event.rids or nil
-    write_record(id, record, payload, keeps_address and to or "")
+  for n, rid in ipairs(event.rids or {}) do
+    if was_delivered(count + event.first + n - 1) then -- it has the message already
+      note_reached(rid)
+    end
   end
   local line = string.format('"k":"failed","o":"%s","a":%d,', outcome, record.a)
   if due then
@@ -123,4 +126,12 @@ local function accept_failure(may_replace)
     line = line .. '"x":1,'
   end
   remember(id, line .. string.sub(said, 2))
+  mark_seen()
+  local keeps_address = record.s == "waiting" or record.s == "held" or record.s == "leased"
+  if outcome == "coalesced" or outcome == "superseded" or outcome == "ended" and old_payload or outcome == "held" and state == "held" then
+    write_record(id, record, old_payload, keeps_address and old_recipients or "")
+  else
+    record.rs = keeps_address and event.rids or nil
+    write_record(id, record, payload, keeps_address and to or "")
+  end
 end

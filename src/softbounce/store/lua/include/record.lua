@@ -7,7 +7,7 @@
 --   d  due (s)   x  deadline (s)   f, l  first and newest failure (s)  e  how it ended   z  forget at (ms)
 --   w  what it waits for     q  sent by a person's word: 1 quiet hours and pauses do not bind, 2 nor the deadline
 --   u  1: presumed delivered, or never to be (reset_on: never)
---   r  1: somebody else retries too, said once     i  event that ended it     j  1: this try was never handed over
+--   r  1: somebody else retries too, said once     h  events it has seen     j  1: this try was never handed over
 --   rs  the hash of each recipient, where it is about nobody in particular
 --   b  the try that was counted for the caps       y  the message's own deadline (s)
 -- payload   JSON array, see core/records.py; never written here      recipients  JSON array, only while needed

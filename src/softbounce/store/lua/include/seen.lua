@@ -1,0 +1,43 @@
+-- seen: which events a delivery has had, newest first, in `h` of its record: half of the identity and a letter for the outcome, a
+-- capital for a bare report. Written with the record, after all other effects. Needs: record, history, the event in hand.
+local LETTERS = {
+  scheduled = "s", suppressed = "u", held = "h", given_up = "g", cancelled = "c", coalesced = "w", superseded = "p", ended = "e",
+  delivered = "d",
+}
+local OUTCOMES = {}
+for name, letter in pairs(LETTERS) do
+  OUTCOMES[letter] = name
+end
+local MARK, MARKS = 9, 200 -- characters of one; as many as the history has lines
+
+-- Returns the outcome that the event had, and whether it was a bare report's.
+local function seen_by(one)
+  local marks, mark, at = one and one.h, string.sub(event.i, 1, MARK - 1), 0
+  if not marks then
+    return nil
+  end
+  repeat
+    at = string.find(marks, mark, at + 1, true)
+  until not at or (at - 1) % MARK == 0
+  if at then
+    local letter = string.sub(marks, at + MARK - 1, at + MARK - 1)
+    return OUTCOMES[string.lower(letter)], letter ~= string.lower(letter)
+  end
+end
+
+-- A bare report names nobody; its enriched form, which does, may have come before it.
+local function seen_enriched()
+  local reference = string.sub(id, 1, 12)
+  for rid in string.gmatch(redis.call("HGET", history, reference) or "", '"y":"([^"]*)"') do
+    local first = seen_by((read_record(reference .. rid)))
+    if first then
+      return first
+    end
+  end
+end
+
+local function mark_seen()
+  local letter = LETTERS[outcome]
+  record.h = string.sub(event.i, 1, MARK - 1) .. (event.bare and string.upper(letter) or letter)
+    .. string.sub(record.h or "", 1, MARK * (MARKS - 1))
+end
