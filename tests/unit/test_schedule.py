@@ -391,3 +391,12 @@ def test_quiet_hours_in_the_doubled_hour_happen_twice():
 
     assert out_of_quiet(first, quiet, BERLIN, 0.0) == first + 20 * MINUTE
     assert out_of_quiet(second, quiet, BERLIN, 0.0) == second + 20 * MINUTE
+
+
+def test_a_night_before_a_leap_day_ends_on_the_leap_day():
+    """A text that fails on the evening of 28 February 2028 leaves on the 29th; a year earlier on 1 March."""
+    quiet = replace(NIGHT, spread=0)
+
+    for year, morning in ((2028, "02-29"), (2027, "03-01")):
+        evening = ms(f"{year}-02-28T22:00", "Europe/Berlin")
+        assert out_of_quiet(evening, quiet, BERLIN, 0.0) == ms(f"{year}-{morning}T08:00", "Europe/Berlin")
