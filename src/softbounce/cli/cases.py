@@ -49,6 +49,7 @@ SUGGESTIONS = {
     "soft_bounces": "ask for another address; cases resolve {id} --suppress, or --fixed",
     "also_retried": "let one system alone send it again, then --fixed",
     "crash_loop": "see the worker's log, then --release or --drop",
+    "brake": "wrong? suppressions undo incident:{id}; right? cases resolve {id} --suppress",
     "incident": "look at retries list, then: mode on --reason ...",
 }
 CaseId = Annotated[str, typer.Argument(metavar="CASE", help="k_19, as cases list shows it")]
@@ -87,7 +88,7 @@ def show_(
             tell("", facts, output)
             return
         typer.echo(f"{found.id}   {found.state}   {plain(_what(found))}")
-        names = ("merchant", "channel", "reasonCode", "rule", "recipient", "address", "by", "how")
+        names = ("merchant", "channel", "reasonCode", "rule", "recipient", "address", "by", "how", "usual")
         rows = [(name, plain(facts[name])) for name in names if facts.get(name)]
         rows.append((zoned("opened"), time_of(int(found.entry["opened"]), store.now())))
         rows.append(("suggestion", _suggestion(found) or "none: it is resolved"))
@@ -136,6 +137,9 @@ def resolve(
         if found.state == "resolved":
             message = f"{case} is resolved already, by {plain(found.entry.get('by', 'somebody'))}"
             raise NotFound(message)
+        if release and "brake" in found.entry:
+            message = f"its recipients are refused; lift them: suppressions undo incident:{case} --reason ..."
+            raise InvalidSettings(message)
         _, members = store.cases.show(case, limit=max(found.count, 1))
         agreed(
             members,
@@ -180,7 +184,9 @@ def resolve(
 def _suppress(
     case: Case, members: Sequence[Delivery], store: Store, *, policy: Policy, reason: str, actor: str
 ) -> int:
-    """List the recipients that a case is about; return how many."""
+    """List the recipients that a case is about, or give an incident's their term; return how many."""
+    if "brake" in case.entry:
+        return sum(store.incidents.settle(case, "confirm"))
     now = store.now()
     rows = {row["recipient"]: row for row in _refusals(case, members, policy=policy, reason=reason, now=now)}
     results = store.suppressions.load(rows.values(), reason=reason, actor=actor, now=now)
@@ -227,6 +233,8 @@ def _what(case: Case) -> str:
             text = f"{word('case', case.kind)} {entry.get('mask', '')}"
         case "crash_loop" if "letter" in entry:
             text = "A report ended its worker three times"
+        case "incident" if "brake" in entry:
+            text = f"{entry['suppressed']:,} sudden suppressions: {entry['brake']}"
         case "incident":
             text = f"Incident: {code}"
         case kind:
@@ -239,7 +247,7 @@ def _suggestion(case: Case) -> str:
         return ""
     if letter := case.entry.get("letter"):
         return f"dead-letters show {PREFIX}{letter}, report the mistake, then --fixed"
-    return SUGGESTIONS.get(case.kind, "").format(id=case.id)
+    return SUGGESTIONS.get("brake" if "brake" in case.entry else case.kind, "").format(id=case.id)
 
 
 def _row(case: Case, now: int) -> Row:
@@ -266,6 +274,9 @@ def _as_json(case: Case) -> Json:
         "recipient": f"r_{recipient}" if recipient else None,
         "address": entry.get("mask") or None,
         "sample": entry.get("sample") or None,
+        "group": entry.get("brake"),
+        "suppressed": entry.get("suppressed"),
+        "usual": entry.get("usual"),
         "by": entry.get("by"),
         "how": entry.get("how"),
     }

@@ -18,9 +18,10 @@ local dead_letters = KEYS[13] -- hash  id -> entry
 local counters = KEYS[14] -- hash  outcome -> count
 local audit = KEYS[15] -- stream
 local meta = KEYS[16] -- hash  now, case, dead_letter_bytes, ...
-local FIXED = 16 -- KEYS[FIXED + n] -- string  dedupe marker of event n: outcome, bare flag, delivery
+local brakes = KEYS[17] -- hash  group of suppressions -> {w, n, u, k, t, z}
+local FIXED = 17 -- KEYS[FIXED + n] -- string  dedupe marker of event n: outcome, bare flag, delivery
 
-local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, and the retention periods (ms)
+local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, brake (absent: off), and the retention periods (ms)
 local rules = cjson.decode(ARGV[2]) -- each rule of the batch once: what policy says, whatever the event
 local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history; the last three are kept as they are
 
@@ -29,6 +30,7 @@ local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history;
 -- include: history
 -- include: notice
 -- include: case
+-- include: brake
 -- include: suppress
 -- include: active
 -- include: evidence
@@ -109,6 +111,7 @@ for n = 1, (#ARGV - 2) / PER_EVENT do
   end
   results[n] = { outcome, attempt, due or 0, case, escalated and 1 or 0, first, is_cut and 1 or 0 }
 end
+write_brakes()
 for name, count in pairs(totals) do
   redis.call("HINCRBY", counters, name, count)
 end

@@ -12,6 +12,7 @@ local notices = KEYS[7] -- zset  notice -> due, or end of lease (ms)
 local notice_bodies = KEYS[8] -- hash  notice -> body
 local audit = KEYS[9] -- stream
 local meta = KEYS[10] -- hash  now
+local brakes = KEYS[11] -- hash  group of suppressions -> {w, n, u, k, t, z}
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what (the case), reason
 local options = cjson.decode(ARGV[2]) -- how, even_stale, first (ms), step (ms), limit, max_attempts, and retention periods
@@ -60,6 +61,14 @@ if #batch == options.limit then
 end
 case.state, case.resolved, case.how, case.by, case.z = "resolved", now, options.how, entry.actor, now + options.closed_cases
 redis.call("HDEL", open_cases, case.group)
+local brake = case.brake and redis.call("HGET", brakes, case.brake)
+if brake then -- off again; what a person found right is usual from now on
+  brake = cjson.decode(brake)
+  brake.u = options.how == "suppress" and math.max(brake.u or 0, case.suppressed) or brake.u
+  brake.w, brake.n, brake.k, brake.t = now, 0, nil, nil
+  redis.call("HSET", brakes, case.brake, cjson.encode(brake))
+end
+entry.recipients = case.settled
 redis.call("HSET", cases, entry.what, cjson.encode(case))
 notify("case_resolved", entry.what, "0", { case = entry.what, how = options.how, kind = case.kind, code = case.code }, "[]", "")
 entry.at = now
