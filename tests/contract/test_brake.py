@@ -69,6 +69,7 @@ def test_above_the_limit_one_incident_opens_and_the_rest_is_provisional(braked):
 
     (case,) = incidents(braked)
     assert (case.count, case.entry["suppressed"], case.entry["code"]) == (4, 9, CODE)
+    assert braked.notices().count("incident") == 1
     verdict = braked.store.suppressions.check(number(7), "sms")
     assert (bool(verdict), verdict.until) == (False, braked.now + DAY)
     assert braked.store.suppressions.check(number(1), "sms").until > braked.now + DAY

@@ -1,5 +1,5 @@
 -- brake: count new suppressions of a group; above the usual an incident opens, and they are provisional.
--- Needs: brakes, cases, case, limits.
+-- Needs: brakes, cases, case, notice, limits.
 -- brakes  {w: begin of the window (ms), n: in it, u: usual for a window, k: the open incident, t: its suppressions, z: forget at}
 local REMEMBERED = 30 -- windows without a suppression, after which nothing is usual any more
 local braking = {} -- group -> the above, written once a batch
@@ -30,6 +30,7 @@ local function count_suppression(entry, facts)
     facts.merchant, facts.detail = "", ""
     facts.brake, facts.since, facts.usual = group, brake.w, math.floor(brake.u or 0)
     brake.k, brake.t = open_case("incident\n\n\n\n" .. group, entry.d, facts), brake.n - 1
+    notify("incident", brake.k, "0", { case = brake.k, code = facts.code, group = group, count = brake.n, usual = facts.usual }, "[]", "")
   end
   brake.t = brake.k and brake.t + 1
   return brake.k
