@@ -902,3 +902,30 @@ def test_what_an_incident_holds_is_not_released_to_refused_recipients(desk):
 def test_an_undo_of_no_incident_is_refused(desk, words):
     """A sentence and an exit code, nothing changes."""
     assert desk.run("suppressions", "undo", words, "--reason", "x").exit_code in (1, 2)
+
+
+def test_of_many_held_messages_one_leaves_first(desk):
+    """The first --release sends a canary, again too early is refused, and once it is well the rest leaves."""
+    desk.report(*(failed(f"h{n}", "PLACEHOLDER_ERROR") for n in range(60)))
+    release = ("cases", "resolve", "k_1", "--release", "--reason", "template mended")
+
+    assert "one message sent first" in desk.run(*release).stdout
+    assert desk.run(*release).exit_code == 1
+    (first,) = desk.pump()
+    assert desk.run(*release).exit_code == 1
+    desk.store.set_now(desk.store.now() + 5 * MINUTE)
+    assert "59 released" in desk.run(*release).stdout
+    assert first not in desk.waiting()
+
+
+def test_a_canary_that_fails_again_is_followed_by_another(desk):
+    """The rest stays held until one message is well."""
+    desk.report(*(failed(f"h{n}", "PLACEHOLDER_ERROR") for n in range(60)))
+    release = ("cases", "resolve", "k_1", "--release", "--reason", "template mended")
+    desk.run(*release)
+    (first,) = desk.pump()
+    desk.report(failed(first, "PLACEHOLDER_ERROR", campaign="again") | {"eventId": "again"})
+    desk.store.set_now(desk.store.now() + 5 * MINUTE)
+
+    assert "one message sent first" in desk.run(*release).stdout
+    assert desk.data("cases", "show", "k_1")[0]["count"] == 59

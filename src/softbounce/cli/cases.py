@@ -27,6 +27,7 @@ from softbounce.cli.console import (
 )
 from softbounce.cli.dead_letters import PREFIX
 from softbounce.cli.desk import agreed, note_reveal, opened, policy_of, spelled, who
+from softbounce.cli.incidents import Every
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
 from softbounce.core.reasons import cause
@@ -116,6 +117,7 @@ def resolve(
     suppress: Annotated[bool, typer.Option("--suppress", help="Refuse its recipients from now on")] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Give up what it holds")] = False,
     fixed: Annotated[bool, typer.Option("--fixed", help="Close it; what it holds ends")] = False,
+    every: Every = 0,
     even_stale: Annotated[
         bool, typer.Option("--even-stale", help="With --release: also what is past its deadline")
     ] = False,
@@ -124,7 +126,10 @@ def resolve(
     dry_run: DryRun = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Close a case in one of four ways. What is released leaves at the policy's hand-over rate."""
+    """Close a case in one of four ways. What is released leaves at the policy's hand-over rate.
+
+    Of more held messages than the policy's brake allows, --release sends one first; again, it sends the rest.
+    """
     choices = {"release": release, "suppress": suppress, "drop": drop, "fixed": fixed}
     chosen = [name for name, is_chosen in choices.items() if is_chosen]
     if len(chosen) != 1 or (even_stale and not release):
@@ -151,6 +156,7 @@ def resolve(
             always_typed=even_stale,
         )
         now, actor = store.now(), who(actor)
+        canary = release and found.kind == "held" and _needs_canary(found, store, policy, now)
         refused = (
             _suppress(found, members, store, policy=policy, reason=reason, actor=actor) if suppress else 0
         )
@@ -162,8 +168,9 @@ def resolve(
             actor=actor,
             policy=policy,
             first=now,
-            step=rate.per // rate.count,
+            step=every or rate.per // rate.count,
             even_stale=even_stale,
+            canary=canary,
         )
         facts = {
             "action": f"resolve {how}",
@@ -178,7 +185,21 @@ def resolve(
             f"{result.ended:,} ended" if result.ended else "",
             f"{refused:,} {'recipient' if refused == 1 else 'recipients'} suppressed" if suppress else "",
         ]
+        if canary and result.released:
+            sentence = f"{case}: one message sent first. Unless it fails within 5 min, type this again."
+            tell(sentence, facts | {"action": "canary"}, output)
+            return
         tell(f"{case} resolved: {', '.join(filter(None, parts)) or how}.", facts, output)
+
+
+def _needs_canary(case: Case, store: Store, policy: Policy, now: int) -> bool:
+    """Whether one message must show first that the fix holds; refuse while it is on its way."""
+    is_many = policy.brake is not None and case.count > policy.brake.more_than
+    state = store.cases.canary(case, now=now)
+    if state == "waits":
+        message = f"{case.id}: the message sent first is on its way; type this again 5 min after it has left"
+        raise NotFound(message)
+    return state == "failed" or (state == "none" and is_many)
 
 
 def _suppress(

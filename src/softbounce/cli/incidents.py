@@ -14,6 +14,16 @@ from softbounce.store.cases import Case, Resolved
 from softbounce.store.listing import Suppression
 from softbounce.store.retries import FILTER_KEYS
 
+Every = Annotated[
+    int,
+    typer.Option(
+        parser=duration,
+        metavar="TIME",
+        show_default="the hand-over rate",
+        help="Send one message each time; 2s",
+    ),
+]
+
 
 def undo(
     incident: Annotated[
@@ -21,15 +31,7 @@ def undo(
     ],
     *,
     reason: Reason,
-    every: Annotated[
-        int,
-        typer.Option(
-            parser=duration,
-            metavar="TIME",
-            show_default="the hand-over rate",
-            help="Send one message each time; 2s",
-        ),
-    ] = 0,
+    every: Every = 0,
     actor: Actor = None,
     yes: Yes = False,
     dry_run: DryRun = False,

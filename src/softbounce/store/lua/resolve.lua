@@ -1,7 +1,7 @@
 -- resolve: close a case, and decide what becomes of the deliveries that it holds.
 -- effects  release: each waits for its time, one try on; drop: each has ended; fixed: exhausted ones stay ended, held ones end
 --          one notice "case_resolved". More members than the limit: answers "more", the case stays open, and the caller calls again
--- returns  {"done" | "more" | "gone", released, skipped (past the deadline or the last try), ended}
+-- returns  {"done" | "more" | "canary" (one released, still open) | "gone", released, skipped (past the deadline or the last try), ended}
 local schedule = KEYS[1] -- zset  delivery -> due (ms)
 local deliveries = KEYS[2] -- hash  delivery -> record
 local history = KEYS[3] -- hash  reference -> lines
@@ -15,7 +15,7 @@ local meta = KEYS[10] -- hash  now
 local brakes = KEYS[11] -- hash  group of suppressions -> {w, n, u, k, t, z}
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what (the case), reason
-local options = cjson.decode(ARGV[2]) -- how, even_stale, first (ms), step (ms), limit, max_attempts, and retention periods
+local options = cjson.decode(ARGV[2]) -- how, canary, even_stale, first (ms), step (ms), limit, max_attempts, and retention periods
 
 -- include: clock
 -- include: record
@@ -55,6 +55,13 @@ for _, member in ipairs(batch) do
       ended = ended + (options.how == "release" and 0 or 1)
     end
   end
+end
+if options.canary and released > 0 then -- the limit is one: whether it arrives decides about the others
+  case.canary = string.sub(batch[1], #prefix + 1)
+  redis.call("HSET", cases, entry.what, cjson.encode(case))
+  entry.at = now
+  redis.call("XADD", audit, "MINID", "~", string.format("%d", now - options.audit), "*", "entry", cjson.encode(entry))
+  return { "canary", released, skipped, ended }
 end
 if #batch == options.limit then
   return { "more", released, skipped, ended }
