@@ -840,3 +840,92 @@ def test_a_mistaken_key_is_refused_and_leaves_no_trace(desk, monkeypatch):
     assert refused.exit_code == 1
     assert "not the key this store was written with" in refused.stderr
     assert desk.run("suppressions", "check", NUMBER).stdout.startswith("suppressed")
+
+
+# The brake --------------------------------------------------------------------------------------------------
+
+
+def mislabel(desk: Desk, count: int) -> None:
+    """Let an operator call so many numbers dead."""
+    events = [
+        failed(f"b{n:03}", "INVALID_MOBILE_NUMBER", recipients=[f"+4915120{n:06}"]) for n in range(count)
+    ]
+    desk.report(*events)
+
+
+def test_an_incident_is_undone_by_one_command(desk):
+    """Doctor and lists name it; the undo asks for the count, lifts all, sends all, and is safe to repeat."""
+    mislabel(desk, 120)
+    assert (
+        "incident k_1, INVALID_MOBILE_NUMBER DE: 120 sudden suppressions, 70 messages held"
+        in desk.run("doctor").stdout
+    )
+    (case,) = desk.data("cases", "list", "kind:incident")
+    assert (case["suppressed"], case["count"], case["group"]) == (120, 70, "INVALID_MOBILE_NUMBER DE")
+    assert len(desk.data("suppressions", "list", "incident:k_1")) == 70
+    words = ("suppressions", "undo", "incident:k_1", "--reason", "wrong codes")
+
+    assert "Dry run: nothing changed." in desk.run(*words, "--dry-run").stderr
+    assert desk.run(*words, stdin="").exit_code == 1
+    assert len(desk.data("suppressions", "list")) == 120
+    assert "k_1 undone: 120 lifted, 120 messages scheduled again." in desk.run(*words, stdin="120\n").stdout
+    assert desk.data("suppressions", "list") == []
+    (again,) = desk.data(*words)
+    assert (again["lifted"], again["released"]) == (0, 0)
+    assert desk.data("audit", "list")[0]["what"] == "k_1"
+    assert "incident" not in desk.run("doctor").stdout
+
+
+def test_a_provisional_suppression_says_so(desk):
+    """The list and explain name the incident and the end."""
+    mislabel(desk, 51)
+
+    assert "provisional, k_1" in desk.run("suppressions", "list", "incident:k_1").stdout
+    shown = desk.run("explain", "+4915120000050", "--channel", "sms").stdout
+    assert "provisional, incident k_1" in shown
+    assert "refused until Mon 23 Nov" in shown
+
+
+def test_what_an_incident_holds_is_not_released_to_refused_recipients(desk):
+    """--release would be futile, so it names the undo; --suppress confirms."""
+    mislabel(desk, 55)
+    resolve = ("cases", "resolve", "k_1", "--reason", "looked")
+
+    refused = desk.run(*resolve, "--release")
+    assert (refused.exit_code, "suppressions undo incident:k_1" in refused.stderr) == (2, True)
+    assert "5 recipients suppressed" in desk.run(*resolve, "--suppress").stdout
+    assert desk.data("suppressions", "list", "incident:k_1") == []
+    assert len(desk.data("suppressions", "list", "-expires:<80d")) == 55
+
+
+@pytest.mark.parametrize("words", ["incident:", "k_99", "incident:k_99", "case:k_1"])
+def test_an_undo_of_no_incident_is_refused(desk, words):
+    """A sentence and an exit code, nothing changes."""
+    assert desk.run("suppressions", "undo", words, "--reason", "x").exit_code in (1, 2)
+
+
+def test_of_many_held_messages_one_leaves_first(desk):
+    """The first --release sends a canary, again too early is refused, and once it is well the rest leaves."""
+    desk.report(*(failed(f"h{n}", "PLACEHOLDER_ERROR") for n in range(60)))
+    release = ("cases", "resolve", "k_1", "--release", "--reason", "template mended")
+
+    assert "one message sent first" in desk.run(*release).stdout
+    assert desk.run(*release).exit_code == 1
+    (first,) = desk.pump()
+    assert desk.run(*release).exit_code == 1
+    desk.store.set_now(desk.store.now() + 5 * MINUTE)
+    assert "59 released" in desk.run(*release).stdout
+    assert first not in desk.waiting()
+
+
+def test_a_canary_that_fails_again_is_followed_by_another(desk):
+    """The rest stays held until one message is well."""
+    desk.report(*(failed(f"h{n}", "PLACEHOLDER_ERROR") for n in range(60)))
+    release = ("cases", "resolve", "k_1", "--release", "--reason", "template mended")
+    desk.run(*release)
+    (first,) = desk.pump()
+    desk.report(failed(first, "PLACEHOLDER_ERROR", campaign="again") | {"eventId": "again"})
+    desk.store.set_now(desk.store.now() + 5 * MINUTE)
+
+    assert "one message sent first" in desk.run(*release).stdout
+    assert desk.data("cases", "show", "k_1")[0]["count"] == 59

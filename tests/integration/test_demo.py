@@ -12,6 +12,7 @@ CLAIMS = (
     "1. Resends after DELIVERED was known: 0",
     "2. Same retry twice: 0",
     "3. Resends to a suppressed recipient: 0",
+    "4. Healthy recipients still suppressed after the undo: 0   (150 lifted)",
 )
 
 
@@ -30,7 +31,7 @@ def _run(**options):
 
 
 def test_every_claim_holds(table):
-    """The demo exits 0 and prints its three zeros."""
+    """The demo exits 0 and prints its four zeros."""
     code, text, _ = table
 
     assert code == 0

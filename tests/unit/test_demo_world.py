@@ -57,7 +57,7 @@ def test_the_checker_finds_a_resend_after_the_delivery_was_known():
     """A checker that cannot fail proves nothing."""
     seen = Seen(commands=[(START + HOUR, _command())], delivered_at={"m1": START})
 
-    assert [claim.found for claim in zero_claims(seen)] == [1, 0, 0]
+    assert [claim.found for claim in zero_claims(seen)[:3]] == [1, 0, 0]
 
 
 def test_a_resend_that_left_before_the_delivery_was_known_is_told_beside():
@@ -65,7 +65,7 @@ def test_a_resend_that_left_before_the_delivery_was_known_is_told_beside():
     seen = Seen(commands=[(START, _command())], delivered_at={"m1": START}, delivered_by={"m1": None})
     arrived = Seen(commands=[(START, _command())], delivered_at={"m1": START}, delivered_by={"m1": "a"})
 
-    assert [claim.found for claim in zero_claims(seen)] == [0, 0, 0]
+    assert [claim.found for claim in zero_claims(seen)[:3]] == [0, 0, 0]
     assert zero_claims(seen)[0].beside == "1 crossed"
     assert zero_claims(arrived)[0].beside == "0 crossed"
 
@@ -75,8 +75,8 @@ def test_the_checker_finds_two_ids_for_one_try():
     twice = Seen(commands=[(START, _command()), (START, _command(id="other"))])
     repeated = Seen(commands=[(START, _command()), (START, _command())])
 
-    assert [claim.found for claim in zero_claims(twice)] == [0, 1, 0]
-    assert [claim.found for claim in zero_claims(repeated)] == [0, 0, 0]
+    assert [claim.found for claim in zero_claims(twice)[:3]] == [0, 1, 0]
+    assert [claim.found for claim in zero_claims(repeated)[:3]] == [0, 0, 0]
     assert "1 repeated" in zero_claims(repeated)[1].beside
 
 
@@ -86,8 +86,8 @@ def test_the_checker_finds_a_resend_to_a_suppressed_recipient():
     seen = Seen(commands=[(START + MINUTE, _command())], suppressed_at=suppressed)
     before = Seen(commands=[(START, _command())], suppressed_at=suppressed)
 
-    assert [claim.found for claim in zero_claims(seen)] == [0, 0, 1]
-    assert [claim.found for claim in zero_claims(before)] == [0, 0, 0]
+    assert [claim.found for claim in zero_claims(seen)[:3]] == [0, 0, 1]
+    assert [claim.found for claim in zero_claims(before)[:3]] == [0, 0, 0]
 
 
 def test_the_checker_reads_a_command_without_recipients():
@@ -161,3 +161,11 @@ def _others(seen, counters=None, *, score=None, lines=(), has_kills=False):
 def _command(**other):
     command = {"id": "a", "reference": "m1", "channel": "SMS", "recipients": ["+4915100000001"], "attempt": 1}
     return command | {"reason": {"reasonCode": "SMS_EXPIRED"}} | other
+
+
+@pytest.mark.parametrize(("seen", "found"), [(0, 0), (2, 2), (None, -1)])
+def test_the_checker_finds_who_is_still_suppressed_after_the_undo(seen, found):
+    """Each healthy recipient that is refused counts, and no undo at all is no zero."""
+    claim = zero_claims(Seen(still_refused=seen))[3]
+
+    assert (claim.found, claim.holds) == (found, found == 0)

@@ -27,6 +27,7 @@ from softbounce.cli.console import (
 )
 from softbounce.cli.dead_letters import PREFIX
 from softbounce.cli.desk import agreed, note_reveal, opened, policy_of, spelled, who
+from softbounce.cli.incidents import Every
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
 from softbounce.core.reasons import cause
@@ -49,6 +50,7 @@ SUGGESTIONS = {
     "soft_bounces": "ask for another address; cases resolve {id} --suppress, or --fixed",
     "also_retried": "let one system alone send it again, then --fixed",
     "crash_loop": "see the worker's log, then --release or --drop",
+    "brake": "wrong? suppressions undo incident:{id}; right? cases resolve {id} --suppress",
     "incident": "look at retries list, then: mode on --reason ...",
 }
 CaseId = Annotated[str, typer.Argument(metavar="CASE", help="k_19, as cases list shows it")]
@@ -87,7 +89,7 @@ def show_(
             tell("", facts, output)
             return
         typer.echo(f"{found.id}   {found.state}   {plain(_what(found))}")
-        names = ("merchant", "channel", "reasonCode", "rule", "recipient", "address", "by", "how")
+        names = ("merchant", "channel", "reasonCode", "rule", "recipient", "address", "by", "how", "usual")
         rows = [(name, plain(facts[name])) for name in names if facts.get(name)]
         rows.append((zoned("opened"), time_of(int(found.entry["opened"]), store.now())))
         rows.append(("suggestion", _suggestion(found) or "none: it is resolved"))
@@ -115,6 +117,7 @@ def resolve(
     suppress: Annotated[bool, typer.Option("--suppress", help="Refuse its recipients from now on")] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Give up what it holds")] = False,
     fixed: Annotated[bool, typer.Option("--fixed", help="Close it; what it holds ends")] = False,
+    every: Every = 0,
     even_stale: Annotated[
         bool, typer.Option("--even-stale", help="With --release: also what is past its deadline")
     ] = False,
@@ -123,7 +126,10 @@ def resolve(
     dry_run: DryRun = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Close a case in one of four ways. What is released leaves at the policy's hand-over rate."""
+    """Close a case in one of four ways. What is released leaves at the policy's hand-over rate.
+
+    Of more held messages than the policy's brake allows, --release sends one first; again, it sends the rest.
+    """
     choices = {"release": release, "suppress": suppress, "drop": drop, "fixed": fixed}
     chosen = [name for name, is_chosen in choices.items() if is_chosen]
     if len(chosen) != 1 or (even_stale and not release):
@@ -136,6 +142,9 @@ def resolve(
         if found.state == "resolved":
             message = f"{case} is resolved already, by {plain(found.entry.get('by', 'somebody'))}"
             raise NotFound(message)
+        if release and "brake" in found.entry:
+            message = f"its recipients are refused; lift them: suppressions undo incident:{case} --reason ..."
+            raise InvalidSettings(message)
         _, members = store.cases.show(case, limit=max(found.count, 1))
         agreed(
             members,
@@ -147,6 +156,7 @@ def resolve(
             always_typed=even_stale,
         )
         now, actor = store.now(), who(actor)
+        canary = release and found.kind == "held" and _needs_canary(found, store, policy, now)
         refused = (
             _suppress(found, members, store, policy=policy, reason=reason, actor=actor) if suppress else 0
         )
@@ -158,8 +168,9 @@ def resolve(
             actor=actor,
             policy=policy,
             first=now,
-            step=rate.per // rate.count,
+            step=every or rate.per // rate.count,
             even_stale=even_stale,
+            canary=canary,
         )
         facts = {
             "action": f"resolve {how}",
@@ -174,13 +185,29 @@ def resolve(
             f"{result.ended:,} ended" if result.ended else "",
             f"{refused:,} {'recipient' if refused == 1 else 'recipients'} suppressed" if suppress else "",
         ]
+        if canary and result.released:
+            sentence = f"{case}: one message sent first. Unless it fails within 5 min, type this again."
+            tell(sentence, facts | {"action": "canary"}, output)
+            return
         tell(f"{case} resolved: {', '.join(filter(None, parts)) or how}.", facts, output)
+
+
+def _needs_canary(case: Case, store: Store, policy: Policy, now: int) -> bool:
+    """Whether one message must show first that the fix holds; refuse while it is on its way."""
+    is_many = policy.brake is not None and case.count > policy.brake.more_than
+    state = store.cases.canary(case, now=now)
+    if state == "waits":
+        message = f"{case.id}: the message sent first is on its way; type this again 5 min after it has left"
+        raise NotFound(message)
+    return state == "failed" or (state == "none" and is_many)
 
 
 def _suppress(
     case: Case, members: Sequence[Delivery], store: Store, *, policy: Policy, reason: str, actor: str
 ) -> int:
-    """List the recipients that a case is about; return how many."""
+    """List the recipients that a case is about, or give an incident's their term; return how many."""
+    if "brake" in case.entry:
+        return sum(store.incidents.settle(case, "confirm"))
     now = store.now()
     rows = {row["recipient"]: row for row in _refusals(case, members, policy=policy, reason=reason, now=now)}
     results = store.suppressions.load(rows.values(), reason=reason, actor=actor, now=now)
@@ -227,6 +254,8 @@ def _what(case: Case) -> str:
             text = f"{word('case', case.kind)} {entry.get('mask', '')}"
         case "crash_loop" if "letter" in entry:
             text = "A report ended its worker three times"
+        case "incident" if "brake" in entry:
+            text = f"{entry['suppressed']:,} sudden suppressions: {entry['brake']}"
         case "incident":
             text = f"Incident: {code}"
         case kind:
@@ -239,7 +268,7 @@ def _suggestion(case: Case) -> str:
         return ""
     if letter := case.entry.get("letter"):
         return f"dead-letters show {PREFIX}{letter}, report the mistake, then --fixed"
-    return SUGGESTIONS.get(case.kind, "").format(id=case.id)
+    return SUGGESTIONS.get("brake" if "brake" in case.entry else case.kind, "").format(id=case.id)
 
 
 def _row(case: Case, now: int) -> Row:
@@ -266,6 +295,9 @@ def _as_json(case: Case) -> Json:
         "recipient": f"r_{recipient}" if recipient else None,
         "address": entry.get("mask") or None,
         "sample": entry.get("sample") or None,
+        "group": entry.get("brake"),
+        "suppressed": entry.get("suppressed"),
+        "usual": entry.get("usual"),
         "by": entry.get("by"),
         "how": entry.get("how"),
     }

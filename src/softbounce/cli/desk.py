@@ -139,17 +139,25 @@ def agreed(
     Above 100 matches the count must be typed, unless ``yes``. No match is a refusal, unless ``may_be_none``.
     """
     found = list(tracked(items, f"looking for {nouns[1]}"))
-    count = f"{len(found):,} {nouns[len(found) != 1]} {'matches' if len(found) == 1 else 'match'}"
-    samples = [plain(describe(item)) for item in found[:SAMPLES]]
-    say("\n  ".join([f"{count}, for example:", *samples]) if len(found) > 1 else ": ".join([count, *samples]))
+    is_asked = not yes and (always_typed or len(found) > TYPED_ABOVE)
+    agree_to(len(found), list(map(describe, found[:SAMPLES])), nouns, is_asked=is_asked, dry_run=dry_run)
+    if not found and not may_be_none:
+        raise typer.Exit(REFUSED)
+    return found
+
+
+def agree_to(
+    total: int, samples: Sequence[str], nouns: tuple[str, str], *, is_asked: bool, dry_run: bool
+) -> None:
+    """Show how many match, and some of them; exit at a dry run, or where the count is asked and not typed."""
+    count = f"{total:,} {nouns[total != 1]} {'matches' if total == 1 else 'match'}"
+    shown = list(map(plain, samples))
+    say("\n  ".join([f"{count}, for example:", *shown]) if total > 1 else ": ".join([count, *shown]))
     if dry_run:
         say("Dry run: nothing changed.")
         raise typer.Exit
-    if not found and not may_be_none:
-        raise typer.Exit(REFUSED)
-    if not yes and found and (always_typed or len(found) > TYPED_ABOVE):
-        _ask_for(len(found))
-    return found
+    if is_asked and total:
+        _ask_for(total)
 
 
 def _ask_for(count: int) -> None:

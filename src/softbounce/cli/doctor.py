@@ -14,11 +14,13 @@ from softbounce.cli.console import REFUSED, Json, Output, OutputOption, PolicyOp
 from softbounce.cli.dead_letters import fullness
 from softbounce.cli.desk import opened, policy_of
 from softbounce.core.durations import MINUTE, SECOND
+from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
 from softbounce.core.texts import count, span, when
 from softbounce.errors import Forbidden, InvalidPolicy, InvalidSettings, StoreUnreachable
 from softbounce.settings import CelerySink, Settings, signing_keys
 from softbounce.store import Store
+from softbounce.store.cases import FILTER_KEYS
 
 app = typer.Typer(add_completion=False)
 
@@ -252,5 +254,11 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 def _waiting_for_people(store: Store) -> Iterator[Finding]:
     sizes = store.sizes()
     yield Level.OK, f"{count(sizes['open_cases'], 'cases')} open, {sizes['dead_letters']:,} dead letters kept"
+    now = store.now()
+    for case in store.cases.select(parse_filter("kind:incident -state:resolved", keys=FILTER_KEYS), now=now):
+        if group := case.entry.get("brake"):
+            text = f"incident {case.id}, {group}: {case.entry['suppressed']:,} sudden suppressions,"
+            text += f" {count(case.count, 'messages')} held. See: softbounce cases show {case.id}"
+            yield Level.WARN, text
     if full := fullness(store):
         yield Level.WARN, full

@@ -16,6 +16,7 @@ from softbounce.core.texts import count, date, label, when, word
 from softbounce.store import Store, Verdict
 from softbounce.store.retries import FILTER_KEYS
 
+PROVISIONAL = "provisional"  # refused only until a person has looked at the incident
 BY_HAND = {"MANUAL", "IMPORTED"}  # codes of entries that no report made
 
 
@@ -52,6 +53,7 @@ def explain_recipient(value: str, channel: str | None, *, store: Store, output: 
     for entry in entries:
         row = entry.row(reveal=False)
         scope = f"merchant {row['merchant']}, " if row["merchant"] else ""
+        scope += f"{PROVISIONAL}, incident {row['incident']}, " if "incident" in row else ""
         dates = f"since {time_of(int(entry.entry['at']), now)}, {until_of(entry.entry.get('z'), now)}"
         events = f", events {' '.join(row['evidence'])}" if row["evidence"] else ""
         rows.append(("on the list", plain(f"{row['code']}, {scope}{dates}, by {row['origin']}{events}")))

@@ -42,6 +42,7 @@ from softbounce.cli.desk import (
     who,
 )
 from softbounce.cli.files import rows_of, text_file, text_lines
+from softbounce.cli.incidents import described, undo
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.reasons import cause
 from softbounce.core.recipients import mask, normalise
@@ -52,6 +53,8 @@ from softbounce.store.listing import Suppression, write_rows
 from softbounce.store.suppressions import FILTER_KEYS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Who is not sent to any more.")
+
+app.command()(undo)
 
 HEAD = ("RECIPIENT", "HASH", "CHANNEL", "CAUSE", "MERCHANT", "ORIGIN")
 RecipientArgument = Annotated[str, typer.Argument(metavar="RECIPIENT", help="An address, or its r_... hash")]
@@ -64,7 +67,10 @@ def expiry(text: str) -> int:
 
 @app.command("list", cls=Filtered)
 def list_(words: Words = None, *, reveal: Reveal = False, output: OutputOption = Output.TABLE) -> None:
-    """List who is refused. Keys: recipient (needs no key), channel, code, origin, merchant, expires, age."""
+    """List who is refused.
+
+    Keys: recipient (needs no key), channel, code, origin, merchant, expires, age, incident.
+    """
     with opened() as store:
         now = store.now()
         found: Iterable[Suppression] = store.suppressions.select(_filter(words, store), now=now)
@@ -161,7 +167,7 @@ def remove(
     with opened() as store:
         found = store.suppressions.select(_filter(words, store, channel=channel), now=store.now())
         matching = agreed(
-            found, describe=_described, nouns=("suppression", "suppressions"), yes=yes, dry_run=dry_run
+            found, describe=described, nouns=("suppression", "suppressions"), yes=yes, dry_run=dry_run
         )
         removed = store.suppressions.remove(
             (entry.field for entry in matching), reason=reason, actor=who(actor)
@@ -240,6 +246,7 @@ def _filter(words: Collection[str] | None, store: Store, *, channel: str | None 
 
 def _row(entry: Suppression, now: int, *, reveal: bool) -> Row:
     row, until = entry.row(reveal=reveal), entry.entry.get("z")
+    incident = f" {standing.PROVISIONAL}, {row['incident']}" if "incident" in row else ""
     code = cause(row["code"]) if row["origin"] != "person" else row["reason"]
     return row, (
         row["address"],
@@ -249,13 +256,8 @@ def _row(entry: Suppression, now: int, *, reveal: bool) -> Row:
         row["merchant"],
         row["origin"],
         time_of(int(entry.entry["at"]), now),
-        time_of(until, now) or "for ever",
+        (time_of(until, now) or "for ever") + incident,
     )
-
-
-def _described(entry: Suppression) -> str:
-    row = entry.row(reveal=False)
-    return f"{row['address']} {row['recipient']} {row['code']}"
 
 
 def _verdict(value: str, verdict: Verdict, now: int, *, is_alone: bool) -> Row:

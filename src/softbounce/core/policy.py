@@ -79,6 +79,22 @@ class Suppression:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Brake:
+    """From how many new suppressions of a group on they are provisional, and one incident."""
+
+    by: tuple[str, ...]  # of code, country, domain
+    more_than: int
+    within: int
+    times_usual: float
+    lasts: int  # ms that a provisional suppression lasts
+
+    def group(self, code: str, country: str | None, domain: str | None) -> str:
+        """Return the group that a suppression counts in."""
+        known = {"code": code, "country": country, "domain": domain}
+        return " ".join(value for name in self.by if (value := known[name]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Confirm:
     """How many reports convict a recipient."""
 
@@ -173,6 +189,7 @@ class Policy:
     file: str  # as given: "config/policy.yaml"
     limits: Limits
     retention: Retention
+    brake: Brake | None  # None: off
     feedback: str  # delivered | none
     ignore_failures_before: int | None  # ms; None: never
     codes: tuple[str, ...]  # the names under codes:, in the file's order

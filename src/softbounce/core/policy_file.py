@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from softbounce.core import policy_schema as schema
 from softbounce.core.durations import printable
 from softbounce.core.policy import (
+    Brake,
     Confirm,
     Disposition,
     Fault,
@@ -115,6 +116,7 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
         file=file,
         limits=rulebook.limits,
         retention=Retention(**retention),
+        brake=rulebook.base.values["suppression.brake"].value,
         feedback=model.feedback,
         ignore_failures_before=model.ignore_failures_before,
         codes=tuple(rulebook.codes.levels),
@@ -143,7 +145,7 @@ def _rulebook(model: schema.File, raw: dict[str, Any], tree: Tree) -> Rulebook:
     def codes(rules: Mapping[str, BaseModel], *path: str) -> CodeRules:
         return CodeRules({code: level(rule, *path, code) for code, rule in rules.items()})
 
-    built_in = schema.Layer.model_validate(BUILT_IN["defaults"])
+    built_in = schema.Defaults.model_validate(BUILT_IN["defaults"])
     values = _values(built_in, BUILT_IN["defaults"], path=("defaults",), tree=None)
     defaults = level(model.defaults, "defaults")
     channels = {Channel(name): block for name, block in model.channels if block}
@@ -197,7 +199,9 @@ def _typed(key: str, said: Any) -> Any:  # noqa: ANN401 - one of many types, by 
         return QuietHours(**dict(said))
     if isinstance(said, schema.Confirm):
         return Confirm(**{**dict(said), "meanwhile": Disposition(said.meanwhile)})
-    if key in {"quiet_hours", "confirm"}:
+    if isinstance(said, schema.Brake):
+        return Brake(**said.model_dump(exclude={"by", "then"}), by=tuple(said.by))
+    if key in {"quiet_hours", "confirm", "brake"}:
         return None  # off
     return {"do": Disposition, "fault": Fault}.get(key, lambda value: value)(said)
 
@@ -207,6 +211,8 @@ def _written(value: Any) -> str:  # noqa: ANN401 - whatever the file says
     if isinstance(value, list):
         return " ".join(map(str, value))
     if isinstance(value, dict):
+        if not {"from", "reports"} & value.keys():
+            return "on"  # a brake
         return (
             "{from}-{to}".format(**value)
             if "from" in value

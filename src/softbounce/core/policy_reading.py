@@ -13,7 +13,6 @@ from softbounce.core.yaml_tree import Mistake, Path, Tree
 Model = TypeVar("Model", bound=BaseModel)
 LATER_KEYS = {
     ("", "providers"),
-    ("suppression", "brake"),
     ("escalation", "group_by"),
     ("escalation", "group_wait"),
     ("escalation", "repeat"),
@@ -124,6 +123,8 @@ def _unknown_key(path: Path, root: type[BaseModel]) -> str:
         tagged = TARGETS.get(str(step)) if model in TARGETS.values() else None  # pydantic's step for the type
         model = tagged or _block(model, step) or model
     names = [field.alias or name for name, field in model.model_fields.items()]
+    if key == "brake":
+        return "'brake' belongs under defaults.suppression: it is one for all levels"
     if model is File and key in Layer.model_fields:
         return f"{shown(key)} belongs under defaults, channels.NAME or merchants.NAME"
     hint = did_you_mean(key, names) or f"; known here: {', '.join(names)}"

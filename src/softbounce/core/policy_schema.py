@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 from typing_extensions import override
 
-from softbounce.core.durations import MINUTE, words
+from softbounce.core.durations import DAY, HOUR, MINUTE, words
 from softbounce.core.policy_values import (
     Blame,
     Clock,
@@ -132,6 +132,30 @@ class Suppression(Block):
     scope: Literal["all", "merchant"] | None = None
 
 
+class Brake(Block):
+    """When sudden suppressions become one incident, which one command undoes."""
+
+    by: Annotated[list[Literal["code", "country", "domain"]], Field(min_length=1)] = Field(
+        ["code", "country", "domain"], description="What the suppressions of one group have in common"
+    )
+    more_than: Annotated[int, Field(ge=1, le=1_000_000)] = 50
+    within: Positive = Field(HOUR, description="The window in which new suppressions are counted")
+    times_usual: Annotated[float, Field(ge=1, le=1000)] = Field(
+        5, description="Times the average of earlier windows"
+    )
+    then: Literal["provisional"] = "provisional"
+    lasts: Positive = Field(DAY, alias="for", description="How long a provisional suppression lasts")
+
+
+BrakeOrOff = Annotated[Annotated[Brake, Tag("block")] | Off, OrOff]
+
+
+class DefaultSuppression(Suppression):
+    """What the defaults say of suppressions; the brake is one for all levels."""
+
+    brake: BrakeOrOff | None = None
+
+
 RetryOrOff = Annotated[Annotated[Retry, Tag("block")] | Off, OrOff]
 QuietOrOff = Annotated[Annotated[Quiet, Tag("block")] | Off, OrOff]
 
@@ -146,6 +170,12 @@ class Layer(Block):
     soft_bounce: SoftBounce | None = None
     suppression: Suppression | None = None
     unknown_code: Literal["hold", "retry", "drop"] | None = Field(None, description="A code without a rule")
+
+
+class Defaults(Layer):
+    """What everybody gets."""
+
+    suppression: DefaultSuppression | None = None
 
 
 class Confirm(Block):
@@ -274,7 +304,7 @@ class File(Block):
     retention: Retention = Retention()
     feedback: Literal["delivered", "none"] = "delivered"
     ignore_failures_before: Moment = Field(None, description="never, or a date")
-    defaults: Layer = Layer()
+    defaults: Defaults = Defaults()
     channels: Channels = Channels()
     codes: dict[CodeName, Code] = Field(
         {}, description="The exact name beats a wildcard, the longer the shorter"

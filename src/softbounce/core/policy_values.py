@@ -181,7 +181,18 @@ BUILT_IN: dict[str, Any] = {
             "then": "notify",
             "hold_for": "14d",
         },
-        "suppression": {"expires": "365d", "scope": "all"},
+        "suppression": {
+            "expires": "365d",
+            "scope": "all",
+            "brake": {
+                "by": ["code", "country", "domain"],
+                "more_than": 50,
+                "within": "1h",
+                "times_usual": 5,
+                "then": "provisional",
+                "for": "24h",
+            },
+        },
         "unknown_code": "hold",
     },
 }

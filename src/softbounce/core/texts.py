@@ -122,6 +122,7 @@ ENGLISH = Language(
         "state.quiet": "quiet hours",
         "state.rate": "the rate limit",
         "state.paused": "a pause to end",
+        "state.incident": "a person's word on the incident that refuses its recipient",
         "state.leased": "its hand-over",
         "state.sink": "the hand-over sink",
         "state.cancelled": "nothing, cancelled",

@@ -1,4 +1,4 @@
-"""The three zero claims and what is asserted beside them, counted from what the world saw."""
+"""The four zero claims and what is asserted beside them, counted from what the world saw."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ class Claim:
 
 
 def zero_claims(seen: Seen) -> list[Claim]:
-    """Judge resends after a delivery was known, retries with two ids, resends to suppressed recipients."""
+    """Judge resends after a known delivery, retries with two ids, resends to suppressed, the undo."""
     late = suppressed = crossed = 0
     ids: defaultdict[tuple[str, str, int], set[str]] = defaultdict(set)
     times: Counter[str] = Counter()
@@ -50,6 +50,11 @@ def zero_claims(seen: Seen) -> list[Claim]:
         Claim(text="Resends after DELIVERED was known", found=late, beside=f"{crossed} crossed"),
         Claim(text="Same retry twice", found=doubled, beside=f"{repeats} repeated hand-overs of one id"),
         Claim(text="Resends to a suppressed recipient", found=suppressed),
+        Claim(
+            text="Healthy recipients still suppressed after the undo",
+            found=-1 if seen.still_refused is None else seen.still_refused,  # -1: nobody undid anything
+            beside=f"{seen.lifted} lifted",
+        ),
     ]
 
 
@@ -57,7 +62,8 @@ def other_claims(
     seen: Seen, score: Score, *, counters: Mapping[str, int], history: History, has_kills: bool
 ) -> list[Claim]:
     """Judge the night, permanent codes, outcomes, and the store's own word against the world's."""
-    codes = [command["reason"]["reasonCode"] for _, command in seen.commands]
+    commands = [command for _, command in seen.commands if command["reference"] not in seen.undone]
+    codes = [command["reason"]["reasonCode"] for command in commands]
     confirming = sum(code == CONFIRMED for code in codes)
     wrong = [
         event

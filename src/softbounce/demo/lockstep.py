@@ -62,6 +62,12 @@ class Lockstep:
         with self._log.open("ab") as log:
             self._worker = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)  # noqa: S603
 
+    def operate(self, *words: str) -> list[Json]:
+        """Type one ``softbounce`` command and return the records that it prints."""
+        command = [sys.executable, "-m", "softbounce", *words, "-o", "ndjson"]
+        ran = subprocess.run(command, env=self._environment, capture_output=True, check=False)  # noqa: S603
+        return [json.loads(line) for line in ran.stdout.splitlines()]
+
     def stop(self) -> None:
         """Let the worker drain and end."""
         if self._worker is not None:

@@ -9,10 +9,11 @@ from typing import Any
 from softbounce.core.durations import DAY
 from softbounce.demo.lockstep import LONGEST_STEP, STEP, Lockstep
 from softbounce.demo.rivals import Score, count_arrivals, count_send
-from softbounce.demo.world import Message, Report, World, event
+from softbounce.demo.world import UNDONE, Message, Report, World, event
 
 Json = dict[str, Any]
 PERMANENT = ("INVALID_", "BOUNCE_PERMANENT_")
+MISLABEL = "INVALID_MOBILE_NUMBER"  # the world has no such number: only the operator says so
 CONFIRMED = "SMS_NOT_DELIVERED"  # believed at the second report: the policy sends once more to hear it
 TAIL = 6 * DAY  # after the last first send: the longest window of the policy, and its end
 
@@ -31,6 +32,9 @@ class Seen:
     escalated: set[str] = field(default_factory=set)  # notices, by id: they too may come twice
     first: int = 0  # messages sent first
     refused_first: int = 0  # first sends that may_send refused
+    lifted: int = 0  # suppressions that the undo lifted
+    undone: set[str] = field(default_factory=set)  # references that a mislabelled report spoke of
+    still_refused: int | None = None  # healthy recipients, right after the undo
 
 
 class Pipeline:
@@ -67,6 +71,8 @@ class Pipeline:
             self._send_first(now)
             self._report(now, kill=armed and not hits_pump)
             self._hear(now)
+            if self.seen.still_refused is None and now >= self._world.last_day + UNDONE:
+                self._undo(now)
             progress(now)
         for message in self._world.messages:
             reference = message.reference
@@ -149,9 +155,30 @@ class Pipeline:
         if made["type"] == "MESSAGE_DELIVERED":
             self.seen.delivered_at.setdefault(reference, now)
             self.seen.delivered_by.setdefault(reference, made["claim"]["communication"].get("resendId"))
-        elif outcome == "suppressed":
+            return
+        code = made["claim"]["communication"]["error"]["reasonCode"]
+        if code == MISLABEL:
+            self.seen.undone.add(reference)
+        if outcome == "suppressed" or (outcome == "held" and code == MISLABEL):
             person = self._by_reference[reference].person
             self.seen.suppressed_at.setdefault((person.channel, person.address), now)
+
+    def _undo(self, now: int) -> None:
+        """Do what somebody in operations does: look at the incidents, undo them."""
+        for case in self._lockstep.operate("cases", "list", "kind:incident"):
+            words = (f"incident:{case['case']}", "--reason", "operator mislabels", "--yes")
+            for done in self._lockstep.operate("suppressions", "undo", *words):
+                self.seen.lifted += int(done["lifted"])
+        check = self._lockstep.store.suppressions.check_many
+        self.seen.still_refused = 0
+        for channel in ("sms", "email"):
+            healthy = [p.address for p in self._world.people if p.channel == channel and not p.is_lost]
+            for address, verdict in zip(healthy, check(healthy, channel), strict=True):
+                self.seen.still_refused += not verdict
+                if verdict:
+                    self.seen.suppressed_at.pop((channel, address), None)
+        for reference in sorted(self.seen.undone)[:1]:
+            self._tell(now, "undone", {"reference": reference, "lifted": self.seen.lifted})
 
     def _hear(self, now: int) -> None:
         for notice in self._lockstep.notices():

@@ -49,7 +49,7 @@ def _notes(world: World, scores: Sequence[Score]) -> dict[str, str]:
 
 
 def print_claims(console: Console, claims: Sequence[Claim], others: Sequence[Claim]) -> None:
-    """Print the three claims by number, and below them what is asserted beside them."""
+    """Print the zero claims by number, and below them what is asserted beside them."""
     console.print()
     for number, claim in enumerate((*claims, *others), 1):
         mark = f"{number}." if number <= len(claims) else "  "

@@ -28,6 +28,8 @@ LINES = {  # what happened -> what to say; each once, with the command that expl
     "recovered.full": "{who} cleared the mailbox: delivered on try {try}",
     "escalated": "{who}: three messages failed within 30 days. A case for a person",
     "duplicate": "A report about {who} came twice. Seen before, nothing new",
+    "held": "{who} exists, but its operator says it does not. Above the brake that is an incident",
+    "undone": "Operations undo the incident: {lifted} blocks are lifted, {who} and others get their text",
     "given_up": "{who}: tries used up. A case for a person",
 }
 
@@ -55,6 +57,7 @@ class Story:
         words = {
             "who": mask(message.person.address),
             "next": f"{next_try[5:16]}",
+            "lifted": facts.get("lifted", ""),
             "try": facts.get("tries", ""),
         }
         self._console.print(f"  {clock(now)}  {LINES[kind].format_map(words)}", highlight=False)
@@ -105,7 +108,7 @@ def headline(world: World, *, seed: int, data: str) -> str:
     return (
         f"simulated: {len(world.people):,} people in five zones, {len(world.messages):,} messages, "
         f"{world.days} days from {start:%a %d %b %Y}, seed {seed}; "
-        f"text provider down on {outage:%a} for 2.5 h. Times are UTC.\n"
+        f"text provider down on {outage:%a} for 2.5 h, an operator calls live numbers dead. Times are UTC.\n"
         "real: worker, policy, scripts and hand-over, on a store of their own. "
         f"Look inside meanwhile: SOFTBOUNCE_DATA={data}"
     )

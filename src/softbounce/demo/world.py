@@ -13,6 +13,9 @@ from softbounce.core.durations import DAY, HOUR, MINUTE
 
 START = int(datetime(2026, 11, 23, tzinfo=UTC).timestamp() * 1000)  # a Monday
 OUTAGE = (START + DAY + 13 * HOUR, START + DAY + 15 * HOUR + 30 * MINUTE)  # day 2, 14:00 to 16:30 in Berlin
+MISLABELLED = (8 * HOUR, 10 * HOUR)  # of the last day, UTC: an operator calls every number of its own dead
+UNDONE = 11 * HOUR  # when somebody in operations has understood it
+OPERATOR, CUSTOMERS = "+49170", 150
 VALIDITY = 2 * HOUR  # how long the text provider tries before it reports
 NIGHT, MORNING = 20, 8  # hours between which no text should leave
 MESSAGES_EACH = 1.6  # 9,600 messages for 6,000 people
@@ -117,6 +120,13 @@ class World:
         drawn = [
             _message(rng, self.people, number, days) for number in range(round(recipients * MESSAGES_EACH))
         ]
+        self.last_day = START + (days - 1) * DAY
+        rng = random.Random(f"customers {seed}")
+        for number in range(CUSTOMERS):  # of one operator, each with one text in its two bad hours
+            customer = _customer(number)
+            self.people.append(customer)
+            sent = self.last_day + rng.randrange(*MISLABELLED)
+            drawn.append(_message(rng, [customer], len(drawn), days, sent=sent))
         self.messages = sorted(drawn, key=lambda message: (message.sent, message.reference))
 
     def carry(self, message: Message, moment: int) -> tuple[int | None, list[Report]]:
@@ -133,8 +143,14 @@ class World:
             return None, [refusal]
         return moment + MINUTE, [Report(at=moment + 2 * MINUTE, code=None)]
 
-    @staticmethod
-    def _text_refused(person: Person, moment: int) -> Report | None:
+    def is_mislabelled(self, person: Person, moment: int) -> bool:
+        """Whether the operator calls this number dead now, which it is not."""
+        begin, end = MISLABELLED
+        return person.address.startswith(OPERATOR) and begin <= moment - self.last_day < end
+
+    def _text_refused(self, person: Person, moment: int) -> Report | None:
+        if self.is_mislabelled(person, moment):
+            return Report(at=moment + MINUTE, code="INVALID_MOBILE_NUMBER")
         if OUTAGE[0] <= moment < OUTAGE[1]:
             return Report(at=moment + MINUTE, code="PROVIDER_ERROR")
         if person.kind is Kind.DEAD:
@@ -199,12 +215,24 @@ def _person(rng: random.Random, number: int, days: int) -> Person:
     )
 
 
-def _message(rng: random.Random, people: list[Person], number: int, days: int) -> Message:
+def _customer(number: int) -> Person:
+    return Person(
+        address=f"{OPERATOR}{number:08}",
+        channel="sms",
+        zone=ZoneInfo("Europe/Berlin"),
+        kind=Kind.PLAIN,
+        since=START,
+        until=START,
+    )
+
+
+def _message(
+    rng: random.Random, people: list[Person], number: int, days: int, *, sent: int | None = None
+) -> Message:
     person = rng.choice(people)
-    while True:  # the pipeline sends between 6 and 24 on the recipient's clock
+    # the pipeline sends between 6 and 24 on the recipient's clock
+    while sent is None or person.hour(sent) < 6:  # noqa: PLR2004
         sent = START + rng.randrange(days * DAY)
-        if person.hour(sent) >= 6:  # noqa: PLR2004
-            break
     return Message(
         reference=f"m{number:05}-{rng.getrandbits(32):08x}",
         claim=100_000 + number,

@@ -15,6 +15,7 @@ from softbounce.store.connection import StoreFacts, clock, connect, facts, reach
 from softbounce.store.control import Control
 from softbounce.store.dead_letters import DeadLetters
 from softbounce.store.erasure import Erasure
+from softbounce.store.incidents import Incidents
 from softbounce.store.keys import SWEPT, Keys
 from softbounce.store.ledger import Accepted, Caller, Claimed, Ended, Finish, Lease, Ledger
 from softbounce.store.notices import Notice, Notices
@@ -141,6 +142,11 @@ class Store:
     def cases(self) -> Cases:
         """What a person must look at."""
         return Cases(self._client, self.keys)
+
+    @cached_property
+    def incidents(self) -> Incidents:
+        """What the suppression brake caught, to be undone or confirmed."""
+        return Incidents(self._client, self.keys)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:

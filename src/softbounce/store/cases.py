@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import redis
 
+from softbounce.core.durations import MINUTE
 from softbounce.core.filters import Filter
 from softbounce.core.policy import Policy
 from softbounce.core.records import Delivery, decode
@@ -18,6 +19,7 @@ from softbounce.store.scripts import Script
 
 FILTER_KEYS = ("case", "state", "kind", "merchant", "channel", "code", "age")
 _BATCH = 500
+SETTLED = 5 * MINUTE  # without a failure report, after which a canary counts as well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +128,11 @@ class Cases:
         first: int,
         step: int,
         even_stale: bool = False,
+        canary: bool = False,
     ) -> Resolved:
         """Close a case. ``how``: release (resend from ``first``, one a ``step`` ms), suppress, drop, fixed.
 
+        ``canary``: release one, and leave the case open.
         ``release`` skips what is past its deadline, unless ``even_stale``, and what used up
         ``limits.max_attempts``. Suppressing the recipients is the caller's step before. Raises ``NotFound``.
         """
@@ -141,7 +145,8 @@ class Cases:
                 "even_stale": even_stale,
                 "first": first + released * step,
                 "step": step,
-                "limit": _BATCH,
+                "limit": 1 if canary else _BATCH,
+                "canary": canary,
                 "max_attempts": policy.limits.max_attempts,
                 "history": policy.retention.history,
                 "closed_cases": policy.retention.closed_cases,
@@ -156,6 +161,22 @@ class Cases:
             msg = f"no open case {ident}; see: softbounce cases list"
             raise NotFound(msg)
         return Resolved(released=released, skipped=skipped, ended=ended)
+
+    def canary(self, case: Case, *, now: int) -> str:
+        """Return what became of the message released first: ``none``, ``waits``, ``failed`` or ``well``.
+
+        Well is what was delivered, or left five minutes ago without a failure since.
+        """
+        if (ident := case.entry.get("canary")) is None:
+            return "none"
+        with reaching():
+            raw = cast("bytes | None", self._client.hget(self._keys.fixed("deliveries"), ident))
+        sent = decode(ident, raw) if raw else None
+        if sent is None or sent.outcome == "delivered":
+            return "well"
+        if sent.state == "out":
+            return "well" if now - sent.head["c"] >= SETTLED else "waits"
+        return "waits" if sent.state in ("waiting", "leased") else "failed"
 
     def _counted(self, entries: list[tuple[str, dict[str, Any]]]) -> list[Case]:
         with reaching():

@@ -15,11 +15,12 @@ from softbounce.core.decide import (
     dead_letter_entry,
 )
 from softbounce.core.events import Event, Ignored
-from softbounce.core.policy import Disposition, Fault
+from softbounce.core.policy import Brake, Disposition, Fault
 from softbounce.core.recipients import Channel, Recipient, as_written, hashed, mask, recipient
 from softbounce.core.records import command_id, digest, payload, raw_digest
 from softbounce.errors import InvalidRecipient
 
+CONSENT = ("COMPLAINT", "OPT_OUT")  # a person's own will, not an operator's word: no brake
 _ANSWERABLE = 100  # tries among which a report's resendId is looked for: the most that a policy may allow
 
 
@@ -59,6 +60,7 @@ class Facts(Struct, kw_only=True, omit_defaults=True, tag_field="y", tag="failur
     rids: list[str] | None = None
     first: int | None = None  # which of the probes of several is that of the first
     address: str | None = None
+    b: str | None = None  # what a new suppression is counted with
 
 
 class Said(Struct, kw_only=True, omit_defaults=True):
@@ -90,12 +92,15 @@ class Said(Struct, kw_only=True, omit_defaults=True):
 class Encoder:
     """Encodes one batch; what depends on the rule alone goes out once for all its events."""
 
-    def __init__(self, *, key: bytes, revision: str, keep_addresses: bool) -> None:
+    def __init__(
+        self, *, key: bytes, revision: str, keep_addresses: bool, brake: Brake | None = None
+    ) -> None:
         self.rules: list[dict[str, Any]] = []
         self.probes: list[bytes] = []  # of each of several recipients
         self._key = key
         self._revision = revision
         self._keep_addresses = keep_addresses
+        self._brake = brake
         self._numbers: dict[int, int] = {}
 
     def row(self, decision: Decision) -> Row:
@@ -179,6 +184,13 @@ class Encoder:
             self.probes += (raw_digest(digest(event.reference) + one) for one in facts.rids)
         if subject is not None and self._keep_addresses and plan.fault is Fault.RECIPIENT:
             facts.address = subject.address
+        if (
+            self._brake is not None
+            and subject is not None
+            and _may_suppress(plan)
+            and facts.code not in CONSENT
+        ):
+            facts.b = self._brake.group(facts.code, subject.country, subject.domain)
         kept = payload(event, plan.rule, revision=self._revision, channel=channel)
         said = as_json(_said(plan, channel, masked, merchant, revision=self._revision))
         arguments = (as_json(facts), kept, as_json(_addressed(event)), said)
@@ -230,6 +242,11 @@ class Encoder:
         self.rules.append(row)
         self._numbers[id(rule)] = len(self.rules)
         return len(self.rules)
+
+
+def _may_suppress(plan: Plan) -> bool:
+    rule = plan.rule
+    return "suppress" in (plan.do, rule.then, rule.soft_bounce.then)
 
 
 def _answered(resend: str, delivery: str) -> int:

@@ -14,6 +14,7 @@ FIXED = (
     "suppressions",  # hash    recipient[@merchant] -> entry; swept
     "pauses",  # hash    kind:value -> entry; swept
     "cancels",  # hash    kind:value -> entry; swept
+    "brakes",  # hash    group of suppressions -> how many are usual and came now; swept
     "sent",  # hash    kind:value -> times of resends; swept
     "cases",  # hash    case -> entry; closed ones are swept
     "open_cases",  # hash    group -> case
@@ -37,6 +38,7 @@ SWEPT = (
     "suppressions",
     "pauses",
     "cancels",
+    "brakes",
     "sent",
     "cases",
     "dead_letters",

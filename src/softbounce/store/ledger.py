@@ -118,7 +118,7 @@ class Ledger:
     def encode(self, decisions: Sequence[Decision], *, policy: Policy) -> Batch:
         """Do the part of ``accept`` that needs no store, while the store has another batch."""
         retention = policy.retention
-        limits = {
+        limits: dict[str, Any] = {
             "revision": policy.revision,
             "min_delay": policy.limits.min_delay,
             "max_attempts": policy.limits.max_attempts,
@@ -127,7 +127,16 @@ class Ledger:
             "dead_letter_bytes": BUDGET,
             "audit": retention.audit,
         }
-        encoder = Encoder(key=self._key, revision=policy.revision, keep_addresses=self._keep_addresses)
+        if brake := policy.brake:
+            limits["brake"] = {
+                "more_than": brake.more_than,
+                "within": brake.within,
+                "times_usual": brake.times_usual,
+                "for": brake.lasts,
+            }
+        encoder = Encoder(
+            key=self._key, revision=policy.revision, keep_addresses=self._keep_addresses, brake=policy.brake
+        )
         rows = [encoder.row(decision) for decision in decisions]
         return Batch(
             decisions=decisions,

@@ -57,6 +57,7 @@ class Suppression:
             "merchant": self.merchant,
             "expires": until - now if until else None,
             "age": now - int(self.entry["at"]),
+            "incident": self.entry.get("incident"),
         }
 
     def row(self, *, reveal: bool, key: str = "") -> dict[str, Any]:
@@ -73,8 +74,16 @@ class Suppression:
             "since": iso(int(entry["at"])),
             "until": iso(entry.get("z")) or "never",
             "evidence": list(entry.get("evidence") or ()),
+            **({"incident": entry["incident"]} if "incident" in entry else {}),
             **({"key": key} if key else {}),
         }
+
+
+def suppression(field: bytes, raw: bytes) -> Suppression:
+    """Return an entry as it stands in the store."""
+    name = field.decode()
+    rid, at, merchant = name.partition("@")
+    return Suppression(field=name, rid=rid, merchant=merchant if at else None, entry=json.loads(raw))
 
 
 def write_rows(
@@ -87,7 +96,7 @@ def write_rows(
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
         return count
-    writer = csv.DictWriter(file, columns)
+    writer = csv.DictWriter(file, columns, extrasaction="ignore")
     writer.writeheader()
     for row in rows:
         cells = {

@@ -23,7 +23,7 @@ class Notice(Struct, frozen=True, kw_only=True):
 
     key: str
     id: str
-    type: str  # suppressed held given_up recovered escalated case_resolved
+    type: str  # suppressed held given_up recovered escalated incident case_resolved
     body: dict[str, Any]
 
 

@@ -238,7 +238,9 @@ def _end(
         if kind in ("reference", "claim") or (kind != "delivered" and entry["a"] >= delivery.first_failed):
             return {**entry, "state": "cancelled"}
     for raw in suppressions:
-        if raw is not None and ((entry := json.loads(raw)).get("z") is None or entry["z"] > now):
+        if raw is None or "incident" in (entry := json.loads(raw)):  # a provisional one makes it wait
+            continue
+        if entry.get("z") is None or entry["z"] > now:
             return {**entry, "state": "suppressed"}
     return None
 

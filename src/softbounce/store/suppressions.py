@@ -25,7 +25,7 @@ from softbounce.errors import InvalidEvent, InvalidRecipient
 from softbounce.store.connection import ask, clock, reaching
 from softbounce.store.control import AUDIT_KEPT, compact
 from softbounce.store.keys import Keys
-from softbounce.store.listing import Suppression, moment
+from softbounce.store.listing import Suppression, moment, suppression
 from softbounce.store.scripts import Script
 
 __all__ = ["BLOCK", "FILTER_KEYS", "Suppression", "Suppressions", "Verdict"]
@@ -33,7 +33,7 @@ __all__ = ["BLOCK", "FILTER_KEYS", "Suppression", "Suppressions", "Verdict"]
 BLOCK = 5_000  # recipients a round trip
 _read = Decoder().decode  # four times as fast as json, and a campaign may have many refused
 _HASH = re.compile(r"r_[A-Za-z0-9_-]{12}")
-FILTER_KEYS = ("recipient", "channel", "code", "origin", "merchant", "expires", "age")
+FILTER_KEYS = ("recipient", "channel", "code", "origin", "merchant", "expires", "age", "incident")
 
 
 class Verdict(Struct, frozen=True, kw_only=True, gc=False):
@@ -182,15 +182,15 @@ class Suppressions:
         rid = self.rid(value, channel)
         with reaching():
             found = self._client.hscan_iter(self._keys.fixed("suppressions"), match=f"{rid}*", count=1000)
-            return [_suppression(field, raw) for field, raw in found]
+            return [suppression(field, raw) for field, raw in found]
 
     def select(self, wanted: Filter, *, now: int) -> Iterator[Suppression]:
         """Yield the entries that match, in no order."""
         with reaching():
             for field, raw in self._client.hscan_iter(self._keys.fixed("suppressions"), count=1000):
-                suppression = _suppression(field, raw)
-                if _is_active(suppression.entry, now) and wanted.matches(suppression.facts(now)):
-                    yield suppression
+                found = suppression(field, raw)
+                if _is_active(found.entry, now) and wanted.matches(found.facts(now)):
+                    yield found
 
     def load(
         self, rows: Iterable[Mapping[str, Any]], *, reason: str, actor: str, now: int
@@ -289,12 +289,6 @@ def _text(row: Mapping[str, Any], name: str) -> str:
 
 def _field(rid: str, merchant: object) -> str:
     return rid if merchant is None else f"{rid}@{merchant}"
-
-
-def _suppression(field: bytes, raw: bytes) -> Suppression:
-    name = field.decode()
-    rid, at, merchant = name.partition("@")
-    return Suppression(field=name, rid=rid, merchant=merchant if at else None, entry=json.loads(raw))
 
 
 def _is_active(entry: Mapping[str, Any], now: int) -> bool:

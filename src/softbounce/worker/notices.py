@@ -20,7 +20,11 @@ from softbounce.worker.webhook import ToWebhook
 log = get_logger()
 
 BATCH = 500
-FOR_PEOPLE = {"escalated": "recipient.escalated", "case_resolved": "case.resolved"}  # type -> name in the log
+FOR_PEOPLE = {  # type -> name in the log
+    "escalated": "recipient.escalated",
+    "incident": "incident.opened",
+    "case_resolved": "case.resolved",
+}
 
 
 @dataclass(slots=True, kw_only=True)

@@ -20,8 +20,9 @@ local audit = KEYS[15] -- stream
 local meta = KEYS[16] -- hash  now, case, dead_letter_bytes, ...
 local delivered = KEYS[17] -- hash  bucket -> entries; see include/delivered
 local delivered_before = KEYS[18] -- hash  the generation before
+local brakes = KEYS[19] -- hash  group of suppressions -> {w, n, u, k, t, z}
 
-local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, and the retention periods (ms)
+local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, brake (absent: off), and the retention periods (ms)
 local rules = cjson.decode(ARGV[2]) -- each rule of the batch once: what policy says, whatever the event
 local probes = ARGV[3] -- nine bytes, the hash of its delivery, of each event, then of each recipient where there are several
 local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history; the last three are kept as they are
@@ -31,6 +32,7 @@ local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history;
 -- include: history
 -- include: notice
 -- include: case
+-- include: brake
 -- include: suppress
 -- include: active
 -- include: evidence
@@ -134,6 +136,7 @@ for n = 1, count do
   results[n] = { outcome, attempt, due or 0, case, escalated and 1 or 0, first, is_cut and 1 or 0 }
 end
 write_deliveries()
+write_brakes()
 for name, total in pairs(totals) do
   redis.call("HINCRBY", counters, name, total)
 end

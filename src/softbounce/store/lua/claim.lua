@@ -180,7 +180,7 @@ local function verdict(retry)
   local outcome, why = is_over(retry)
   if outcome then
     return outcome, why
-  elseif is_suppressed(retry) then
+  elseif is_suppressed(retry) and not provisional_until(retry) then
     return "suppressed", "recipient is suppressed"
   elseif retry.ends then
     return retry.ends, "no recipient is left"
@@ -201,7 +201,7 @@ local function examine(retry)
   end
   local is_new_try = record.b ~= record.a -- a second claim of the same try counts for no cap
   local outcome, why = verdict(retry)
-  local pause_ends = not record.q and paused_until(retry)
+  local incident_ends, pause_ends = provisional_until(retry), not record.q and paused_until(retry)
   if is_new_try then
     each_cap(retry, look_at_cap)
   end
@@ -209,6 +209,8 @@ local function examine(retry)
     finish_it(retry, outcome, why)
   elseif strikes >= STRIKES then
     hold(retry)
+  elseif incident_ends then
+    wait(retry, incident_ends, "incident")
   elseif pause_ends then
     wait(retry, pause_ends, "paused")
   elseif retry.free_at then

@@ -1,7 +1,7 @@
 -- resolve: close a case, and decide what becomes of the deliveries that it holds.
 -- effects  release: each waits for its time, one try on; drop: each has ended; fixed: exhausted ones stay ended, held ones end
 --          one notice "case_resolved". More members than the limit: answers "more", the case stays open, and the caller calls again
--- returns  {"done" | "more" | "gone", released, skipped (past the deadline or the last try), ended}
+-- returns  {"done" | "more" | "canary" (one released, still open) | "gone", released, skipped (past the deadline or the last try), ended}
 local schedule = KEYS[1] -- zset  delivery -> due (ms)
 local deliveries = KEYS[2] -- hash  delivery -> record
 local history = KEYS[3] -- hash  reference -> lines
@@ -12,9 +12,10 @@ local notices = KEYS[7] -- zset  notice -> due, or end of lease (ms)
 local notice_bodies = KEYS[8] -- hash  notice -> body
 local audit = KEYS[9] -- stream
 local meta = KEYS[10] -- hash  now
+local brakes = KEYS[11] -- hash  group of suppressions -> {w, n, u, k, t, z}
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what (the case), reason
-local options = cjson.decode(ARGV[2]) -- how, even_stale, first (ms), step (ms), limit, max_attempts, and retention periods
+local options = cjson.decode(ARGV[2]) -- how, canary, even_stale, first (ms), step (ms), limit, max_attempts, and retention periods
 
 -- include: clock
 -- include: record
@@ -55,11 +56,26 @@ for _, member in ipairs(batch) do
     end
   end
 end
+if options.canary and released > 0 then -- the limit is one: whether it arrives decides about the others
+  case.canary = string.sub(batch[1], #prefix + 1)
+  redis.call("HSET", cases, entry.what, cjson.encode(case))
+  entry.at = now
+  redis.call("XADD", audit, "MINID", "~", string.format("%d", now - options.audit), "*", "entry", cjson.encode(entry))
+  return { "canary", released, skipped, ended }
+end
 if #batch == options.limit then
   return { "more", released, skipped, ended }
 end
 case.state, case.resolved, case.how, case.by, case.z = "resolved", now, options.how, entry.actor, now + options.closed_cases
 redis.call("HDEL", open_cases, case.group)
+local brake = case.brake and redis.call("HGET", brakes, case.brake)
+if brake then -- off again; what a person found right is usual from now on
+  brake = cjson.decode(brake)
+  brake.u = options.how == "suppress" and math.max(brake.u or 0, case.suppressed) or brake.u
+  brake.w, brake.n, brake.k, brake.t = now, 0, nil, nil
+  redis.call("HSET", brakes, case.brake, cjson.encode(brake))
+end
+entry.recipients = case.settled
 redis.call("HSET", cases, entry.what, cjson.encode(case))
 notify("case_resolved", entry.what, "0", { case = entry.what, how = options.how, kind = case.kind, code = case.code }, "[]", "")
 entry.at = now

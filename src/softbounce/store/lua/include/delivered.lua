@@ -34,7 +34,7 @@ end
 
 local counts = redis.call("HMGET", meta, "delivered", "delivered_before")
 local open_bits = bits_for(tonumber(counts[1]) or 0) -- the set that takes new entries
-local found, buckets, changed, added = {}, {}, {}, 0 -- events found; what a bucket of the open set holds; its fields to be written
+local hits, buckets, changed, added = {}, {}, {}, 0 -- events found; what a bucket of the open set holds; its fields to be written
 
 -- For the whole batch at once: one read for each set of buckets.
 local function look_for_deliveries()
@@ -48,7 +48,7 @@ local function look_for_deliveries()
         end
         for place, entries in ipairs(redis.call("HMGET", hash, unpack(fields))) do
           local n = first + place - 1
-          found[n] = found[n] or entries and holds(entries, entry_of(n))
+          hits[n] = hits[n] or entries and holds(entries, entry_of(n))
           if entries and generation == 1 and bits == open_bits then
             buckets[fields[place]] = entries
           end
@@ -59,11 +59,11 @@ local function look_for_deliveries()
 end
 
 local function was_delivered(n)
-  if not found[n] and added > 0 then -- earlier in this batch
+  if not hits[n] and added > 0 then -- earlier in this batch
     local field = bucket(n, open_bits)
-    found[n] = changed[field] and holds(buckets[field], entry_of(n))
+    hits[n] = changed[field] and holds(buckets[field], entry_of(n))
   end
-  return found[n]
+  return hits[n]
 end
 
 local function note_delivery(n)

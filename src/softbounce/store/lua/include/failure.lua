@@ -77,7 +77,7 @@ local function accept_failure(may_replace)
       record.s, record.e, record.z = "ended", "delivered", now + limits.history
       outcome = "suppressed"
     else
-      end_suppressed()
+      end_suppressed(state == "waiting")
     end
   elseif state == "ended" then
     outcome = "ended"
@@ -88,8 +88,10 @@ local function accept_failure(may_replace)
     outcome = "held"
     case = record.g and redis.call("HGET", open_cases, record.g) or ""
   elseif event.rid ~= "" and is_active(suppressions, event.rid, event.rid .. "@" .. event.m) then
-    finish_record("ended", "suppressed")
-    outcome = "suppressed"
+    if not hold_for_incident(refusal(), state == "waiting") then
+      finish_record("ended", "suppressed")
+      outcome = "suppressed"
+    end
   elseif verdict == "hold" then
     record.j = state == "waiting" and 1 or nil
     hold(event.hold)

@@ -133,6 +133,20 @@ local function is_suppressed(retry)
   return is_standing(suppressed[2 * retry.place + 1]) or is_standing(suppressed[2 * retry.place + 2])
 end
 
+-- Where only an incident's provisional entry refuses the recipient: its end. The retry waits until then, or until the undo.
+local function provisional_until(retry)
+  local latest
+  for n = 2 * retry.place + 1, 2 * retry.place + 2 do
+    if is_standing(suppressed[n]) then
+      if not string.find(suppressed[n], '"incident":', 1, true) then
+        return nil
+      end
+      latest = math.max(latest or 0, tonumber(string.match(suppressed[n], '"z":(%d+)')))
+    end
+  end
+  return latest
+end
+
 -- A cap counts what left within its time, of one claim and of each recipient.
 local noted = {} -- field of sent -> its new value
 local FIRST = {} -- the value where nothing else counts, by cap

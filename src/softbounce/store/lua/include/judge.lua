@@ -45,7 +45,7 @@ local function escalate()
       redis.call("HSET", pauses, field, cjson.encode({ z = ends, at = now, by = "policy", reason = "soft_bounces", case = case }))
     end
   elseif escalated["then"] == "suppress" then
-    end_suppressed()
+    end_suppressed(record.s == "waiting")
   end
   notify("escalated", event.rid, event.at, {
     code = event.code, case = case, count = escalated.escalate_at, within = escalated.within, ["then"] = escalated["then"],

@@ -28,18 +28,46 @@ local function suppress_recipient()
   if term.scope == "merchant" and event.m ~= "" then -- where no merchant is named there is but one sender
     field = field .. "@" .. event.m
   end
-  suppress(field, {
+  local entry = suppress(field, {
+    b = event.b, d = event.b and id, -- what an incident's undo goes by
     at = now, z = term.expires and now + term.expires or nil, code = event.code, origin = term.origin, evidence = { event.id },
     revision = limits.revision, rule = rule.name, line = rule.line, channel = event.ch, mask = event.mask, address = event.address,
-  }, limits.audit)
-  return term.expires and now + term.expires or 0
+  }, limits.audit, event.b and case_facts("incident"))
+  return entry.z or 0, entry
 end
 
-local function end_suppressed()
-  local ends = suppress_recipient()
-  finish_record("ended", "suppressed")
-  outcome = "suppressed"
-  notify("suppressed", id, event.i, { code = event.code, ["until"] = ends }, payload, to)
+-- A provisional suppression ends no message: an open incident holds it. Returns whether it does; unsent: the try never left.
+local function hold_for_incident(entry, unsent)
+  local group = entry.incident and "incident\n\n\n\n" .. entry.b
+  if not group or redis.call("HGET", open_cases, group) ~= entry.incident then
+    return false
+  end
+  unsent = unsent or (record.s == "held" and record.j == 1)
+  finish_record("held", nil)
+  record.g, record.j = group, unsent and 1 or nil
+  redis.call("ZADD", members, 0, group .. "\n\n" .. id)
+  outcome, case = "held", entry.incident
+  return true
+end
+
+local function end_suppressed(unsent)
+  local ends, entry = suppress_recipient()
+  if not hold_for_incident(entry, unsent) then
+    finish_record("ended", "suppressed")
+    outcome = "suppressed"
+  end
+  notify("suppressed", id, event.i, { code = event.code, ["until"] = ends, case = entry.incident }, payload, to)
+end
+
+-- The entry that refuses this recipient: an ordinary one first, and a provisional one only where no other stands.
+local function refusal()
+  local found = false
+  for _, raw in ipairs(redis.call("HMGET", suppressions, event.rid, event.rid .. "@" .. event.m)) do
+    if is_standing(raw) and (not found or found.incident) then
+      found = cjson.decode(raw)
+    end
+  end
+  return found
 end
 
 local function hold(kind)
@@ -62,7 +90,7 @@ end
 
 local function exhaust(why)
   if rule["then"] == "suppress" and event.counts and why == "retries_used_up" then -- a deadline says nothing of the recipient
-    end_suppressed()
+    end_suppressed(false)
   else
     give_up(why, rule["then"] ~= "drop") -- nobody in particular is never suppressed: a person looks
   end

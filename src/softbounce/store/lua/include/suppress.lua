@@ -1,6 +1,8 @@
--- suppress: refuse sends to one recipient until a time, or for ever. Needs: suppressions, audit, now.
--- An entry made by a person, or one that lasts longer, is not weakened by a later report; it gains the evidence.
-local function suppress(field, entry, retention)
+-- suppress: refuse sends to one recipient until a time, or for ever. Needs: suppressions, audit, now, brake.
+-- An entry made by a person, or one that lasts longer, is not weakened by a later report; it gains the evidence. While the brake of
+-- its group (entry.b) is on, a new entry is provisional: incident names the case, full is what z becomes if a person confirms it.
+-- facts: of the case that opens then. Returns the entry that is in force.
+local function suppress(field, entry, retention, facts)
   local old = redis.call("HGET", suppressions, field)
   if old then
     old = cjson.decode(old)
@@ -10,15 +12,28 @@ local function suppress(field, entry, retention)
           table.insert(old.evidence, event)
         end
       end
-      if not entry.z or (old.z and entry.z > old.z) then
+      if old.b and old.b ~= entry.b then -- other evidence: no incident's undo lifts it any more
+        if old.incident then
+          old.z = entry.z
+        end
+        old.full, old.incident, old.b = nil, nil, nil
+      end
+      if old.incident then
+        old.full = entry.z
+      elseif not entry.z or (old.z and entry.z > old.z) then
         old.z = entry.z
       end
       redis.call("HSET", suppressions, field, cjson.encode(old))
-      return
+      return old
     end
+  end
+  entry.incident = entry.b and count_suppression(entry, facts)
+  if entry.incident then
+    entry.full, entry.z = entry.z, now + limits.brake["for"]
   end
   redis.call("HSET", suppressions, field, cjson.encode(entry))
   redis.call("XADD", audit, "MINID", "~", string.format("%d", now - retention), "*", "entry", cjson.encode({
     at = now, actor = "policy", action = "suppress", what = "r_" .. field, reason = entry.code,
   }))
+  return entry
 end

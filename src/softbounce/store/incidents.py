@@ -1,0 +1,54 @@
+"""A brake's incident: the suppressions that it is about, and the two words a person may say of them."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import cast
+
+import redis
+
+from softbounce.errors import NotFound
+from softbounce.store.cases import Case
+from softbounce.store.connection import reaching
+from softbounce.store.keys import Keys
+from softbounce.store.listing import Suppression, suppression
+from softbounce.store.scripts import Script
+
+_BATCH = 200  # recipients a Lua call
+
+
+class Incidents:
+    """Finds an incident's suppressions by a scan of the list: no call ever holds all of them."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._settle = Script("incident")
+
+    def suppressions(self, case: Case) -> Iterator[Suppression]:
+        """Yield what an undo would lift, in no order, without entries of persons and with other evidence.
+
+        Raises ``NotFound`` where the case is no incident of the brake.
+        """
+        if "brake" not in case.entry:
+            msg = f"{case.id} is no incident of the brake; see: softbounce cases list kind:incident"
+            raise NotFound(msg)
+        group, since = case.entry["brake"], int(case.entry["since"])
+        mark = f'"b":{json.dumps(group)}'.encode()
+        with reaching():
+            for field, raw in self._client.hscan_iter(self._keys.fixed("suppressions"), count=1000):
+                if mark in raw:
+                    found = suppression(field, raw)
+                    if since <= int(found.entry["at"]) <= case.entry.get("resolved", found.entry["at"]):
+                        yield found
+
+    def settle(self, case: Case, how: str, *, batch: int = _BATCH) -> Iterator[int]:
+        """``undo``: lift them all; ``confirm``: give the provisional their term. Yields how many a call.
+
+        Repeating is harmless: what a crash left is done by the next run.
+        """
+        source = self.suppressions(case)
+        while fields := [entry.field for entry in islice(source, batch)]:
+            with reaching():
+                done = cast("int", self._settle(self._client, self._keys, [case.id, how, *fields]))
+            yield done

@@ -1,0 +1,73 @@
+-- incident: undo or confirm some of the suppressions that an incident is about; repeating is harmless.
+-- effects  undo: the entry goes, and what its reports left in the recipient's standing; the message that it ended before the brake
+--          is held by the incident, if its address is known. confirm: a provisional entry gets its full term
+-- returns  how many entries it changed, or -1 where the incident is unknown
+local suppressions = KEYS[1] -- hash  recipient[@merchant] -> entry
+local deliveries = KEYS[2] -- hash  delivery -> record
+local standing = KEYS[3] -- hash  recipient -> {m: soft bounces, c: reports by rule, x: escalated at, z: forget at}
+local cases = KEYS[4] -- hash  case -> entry
+local members = KEYS[5] -- zset  group, delivery (by name)
+local history = KEYS[6] -- hash  reference -> lines
+local meta = KEYS[7] -- hash  now
+
+local name, how = ARGV[1], ARGV[2] -- the case; undo or confirm; then fields of suppressions
+
+-- include: clock
+-- include: record
+-- include: history
+
+local raw = redis.call("HGET", cases, name)
+local case = raw and cjson.decode(raw)
+if not case or not case.brake then
+  return -1
+end
+
+local function forget_reports(rid, entry)
+  local known = redis.call("HGET", standing, rid)
+  if known then
+    known = cjson.decode(known)
+    for n = #(known.m or {}), 1, -1 do
+      if known.m[n][1] == string.sub(entry.d, 1, 12) then
+        table.remove(known.m, n)
+      end
+    end
+    known.m = known.m and next(known.m) and known.m or nil
+    if known.c then
+      known.c[entry.code] = nil
+    end
+    known.c = known.c and next(known.c) and known.c or nil
+    redis.call("HSET", standing, rid, cjson.encode(known))
+  end
+end
+
+local function hold_again(entry)
+  local record, payload = read_record(entry.d)
+  if case.state ~= "resolved" and type(entry.address) == "string" and record and record.e == "suppressed" then
+    record.s, record.e, record.z, record.g = "held", nil, nil, case.group
+    write_record(entry.d, record, payload, cjson.encode({ entry.address }))
+    redis.call("ZADD", members, 0, case.group .. "\n\n" .. entry.d)
+    remember(entry.d, string.format('"k":"held","a":%d,"c":"%s","n":"its suppression was undone"}', record.a, name))
+  end
+end
+
+local settled = 0
+for n = 3, #ARGV do
+  local field = ARGV[n]
+  local found = redis.call("HGET", suppressions, field)
+  local entry = found and cjson.decode(found)
+  if entry and entry.b == case.brake and entry.at >= case.since and (not case.resolved or entry.at <= case.resolved) then
+    if how == "undo" then
+      forget_reports(string.match(field, "^[^@]*"), entry)
+      hold_again(entry)
+      redis.call("HDEL", suppressions, field)
+      settled = settled + 1
+    elseif entry.incident == name then
+      entry.z, entry.full, entry.incident = entry.full, nil, nil
+      redis.call("HSET", suppressions, field, cjson.encode(entry))
+      settled = settled + 1
+    end
+  end
+end
+case.settled = (case.settled or 0) + settled
+redis.call("HSET", cases, name, cjson.encode(case))
+return settled

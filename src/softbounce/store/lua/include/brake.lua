@@ -1,0 +1,50 @@
+-- brake: count new suppressions of a group; above the usual an incident opens, and they are provisional.
+-- Needs: brakes, cases, case, notice, limits.
+-- brakes  {w: begin of the window (ms), n: in it, u: usual for a window, k: the open incident, t: its suppressions, z: forget at}
+local REMEMBERED = 30 -- windows without a suppression, after which nothing is usual any more
+local braking = {} -- group -> the above, written once a batch
+
+local function brake_of(group)
+  local brake = braking[group]
+  if not brake then
+    local raw = redis.call("HGET", brakes, group)
+    brake = raw and cjson.decode(raw) or { w = now, n = 0 }
+    braking[group] = brake
+  end
+  local passed = math.floor((now - brake.w) / limits.brake.within)
+  if passed > 0 then
+    if not brake.k then -- what an incident did is not usual
+      brake.u = (brake.u and 0.9 * brake.u + 0.1 * brake.n or brake.n) * 0.9 ^ (passed - 1)
+    end
+    brake.w, brake.n = now, 0 -- a window begins with its first suppression
+  end
+  return brake
+end
+
+-- Counts one more. Returns the incident's case while the brake is on.
+local function count_suppression(entry, facts)
+  local group = entry.b
+  local brake = brake_of(group)
+  brake.n = brake.n + 1
+  if not brake.k and brake.n > math.max(limits.brake.more_than, limits.brake.times_usual * (brake.u or 0)) then
+    facts.merchant, facts.detail = "", ""
+    facts.brake, facts.since, facts.usual = group, brake.w, math.floor(brake.u or 0)
+    brake.k, brake.t = open_case("incident\n\n\n\n" .. group, entry.d, facts), brake.n - 1
+    notify("incident", brake.k, "0", { case = brake.k, code = facts.code, group = group, count = brake.n, usual = facts.usual }, "[]", "")
+  end
+  brake.t = brake.k and brake.t + 1
+  return brake.k
+end
+
+local function write_brakes()
+  for group, brake in pairs(braking) do
+    local case = brake.k and redis.call("HGET", cases, brake.k)
+    if case then
+      case = cjson.decode(case)
+      case.suppressed = brake.t
+      redis.call("HSET", cases, brake.k, cjson.encode(case))
+    end
+    brake.z = now + math.max(REMEMBERED * limits.brake.within, limits.brake["for"])
+    redis.call("HSET", brakes, group, cjson.encode(brake))
+  end
+end
