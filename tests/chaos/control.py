@@ -124,7 +124,7 @@ BUGS = (
         (
             (
                 LUA + "claim.lua",
-                "elseif is_suppressed(retry) then",
+                "elseif is_suppressed(retry) and not provisional_until(retry) then",
                 "elseif false then",
             ),
         ),

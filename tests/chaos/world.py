@@ -17,6 +17,7 @@ retention: {dedupe: 40d, dead_letters: 90d}
 defaults:
   retry: {delays: [1s, 1s, 1s], jitter: 0%, give_up_after: 35d}
   soft_bounce: {escalate_at: 3, within: 30d, apart: 1h, then: notify}
+  suppression: {brake: off}  # a world of an hour would be one incident
 codes:
   SMS_EXPIRED: {do: retry, fault: recipient}
   SMS_SLOW: {do: retry, fault: recipient, retry: {delays: [6s]}}
