@@ -433,7 +433,9 @@ def way_in(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
         def open_way(broker: str | None = None) -> Way:
             server = stack.enter_context(embedded.start(tmp_path_factory.mktemp("way")))
             store = stack.enter_context(closing(Store.open(server.url, pii_key=PII_KEY.encode())))
-            client = stack.enter_context(redis.Redis.from_url(server.url, decode_responses=True))
+            client = stack.enter_context(
+                redis.Redis.from_url(server.url, decode_responses=True, encoding_errors="surrogateescape")
+            )
             store.set_now(START)
             start(redis_url=server.url, pii_key=PII_KEY, **({"broker_url": broker} if broker else {}))
             if broker is None:
