@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 
 import pytest
 
@@ -87,3 +88,16 @@ def test_a_worker_that_dies_at_once_ends_the_demo_with_its_log(monkeypatch, caps
 
     assert code == 1
     assert "not_a_key" in capsys.readouterr().err
+
+
+def test_the_reports_are_saved_in_the_order_they_came(tmp_path):
+    """``--save`` writes each report as the worker got it, both kinds, with the world's time of receipt."""
+    file = tmp_path / "log.ndjson"
+    code = demo.run(seed=3, days=1, recipients=60, fast=True, save=file)
+    events = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    received = [event["receivedAt"] for event in events]
+
+    assert code == 0
+    assert {event["type"] for event in events} == {"MESSAGE_NOT_DELIVERED", "MESSAGE_DELIVERED"}
+    assert received == sorted(received)
+    assert any("resendId" in event["claim"]["communication"] for event in events)

@@ -13,6 +13,7 @@ import typer
 from softbounce.cli.console import REFUSED, Json, Output, OutputOption, PolicyOption, plain, say, show, zone
 from softbounce.cli.dead_letters import fullness
 from softbounce.cli.desk import opened, policy_of
+from softbounce.core import policy_file
 from softbounce.core.durations import MINUTE, SECOND
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
@@ -21,6 +22,7 @@ from softbounce.errors import Forbidden, InvalidPolicy, InvalidSettings, StoreUn
 from softbounce.settings import CelerySink, Settings, signing_keys
 from softbounce.store import Store
 from softbounce.store.cases import FILTER_KEYS
+from softbounce.store.policies import Revision
 
 app = typer.Typer(add_completion=False)
 
@@ -139,18 +141,26 @@ def _store(store: Store, settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:
+def _policy(  # noqa: C901 - one look after the other
+    settings: Settings, store: Store, now: int
+) -> Iterator[Finding]:
     workers = store.control.workers(now=now)
     if not workers:
         yield Level.FAULT, "no worker runs: nothing is taken in, nothing leaves. Start one: softbounce worker"
+    applied = store.policies.applied()
     try:
         policy = policy_of(settings.policy)
     except InvalidPolicy as error:
         more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
         first = error.problems[0].splitlines()[0]
         yield Level.FAULT, f"{first}{more}; workers keep the policy they have, a new one would not start"
+        if applied:
+            yield from _drift(f"policy applied by {applied.by}", applied.revision, workers)
         return
-    yield from _drift(policy, workers)
+    if applied:
+        yield from _own_file(policy, applied)
+        policy = policy_file.load(applied.text, file=applied.file)
+    yield from _drift(f"policy {policy.file}", policy.revision, workers)
     for name, entry in workers.items():
         if (silent := now - entry["at"]) > SILENT:
             yield (
@@ -173,15 +183,22 @@ def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:
         )
 
 
-def _drift(policy: Policy, workers: dict[str, Json]) -> Iterator[Finding]:
+def _own_file(own: Policy, applied: Revision) -> Iterator[Finding]:
+    if own.revision != applied.revision:
+        here = f"{own.file} here is {own.revision}, but workers follow {applied.revision}"
+        why = f"applied by {applied.by}: {applied.reason}"
+        yield Level.WARN, f"{here}, {why}. Compare: softbounce policy plan {own.file}"
+
+
+def _drift(what: str, wanted: str, workers: dict[str, Json]) -> Iterator[Finding]:
     running = Counter(str(entry["revision"]) for entry in workers.values())
-    if set(running) <= {policy.revision}:
-        yield Level.OK, f"policy {policy.revision} on {len(workers)} of {len(workers)} workers"
+    if set(running) <= {wanted}:
+        yield Level.OK, f"policy {wanted} on {len(workers)} of {len(workers)} workers"
         return
     parts = [f"{number} {'runs' if number == 1 else 'run'} {name}" for name, number in running.most_common()]
     yield (
         Level.WARN,
-        f"policy {policy.file} is {policy.revision}, but of {len(workers)} workers {', '.join(parts)}",
+        f"{what} is {wanted}, but of {len(workers)} workers {', '.join(parts)}",
     )
 
 

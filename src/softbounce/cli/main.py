@@ -82,7 +82,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # they may show values, and a value may be an address
     epilog=f"Exit codes: 0 done or allowed, {REFUSED} the answer is no, {MISUSED} wrong usage, "
-    f"{UNREACHABLE} store or broker unreachable, {IN_PART} done in part.",
+    f"3 a plan has changes, {UNREACHABLE} store or broker unreachable, {IN_PART} done in part.",
 )
 
 

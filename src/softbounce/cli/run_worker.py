@@ -83,11 +83,16 @@ def demo_(
     recipients: Annotated[int, typer.Option(min=1, help="To simulate")] = 6000,
     fast: Annotated[bool, typer.Option("--fast", help="Without pacing")] = False,
     chaos: Annotated[bool, typer.Option("--chaos", help="Kill the worker three times on the way")] = False,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE", help="Write all reports, for policy simulate")
+    ] = None,
 ) -> None:
     """Four simulated days of SMS and e-mail on the real worker, beside no retry and plain retry."""
     from softbounce import demo as world  # noqa: PLC0415 - the other commands here need none of it
 
-    raise typer.Exit(world.run(seed=seed, days=days, recipients=recipients, fast=fast, chaos=chaos))
+    raise typer.Exit(
+        world.run(seed=seed, days=days, recipients=recipients, fast=fast, chaos=chaos, save=save)
+    )
 
 
 def _work(settings: Settings, server: Embedded | None, *, log_level: str, name: str | None = None) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +12,10 @@ from msgspec import Struct
 from softbounce.core.events import Event, Ignored, content_hash, parse
 from softbounce.core.policy import Confirm, Disposition, Fault, Policy, Rule
 from softbounce.core.reasons import VETO_TYPES, built_in_fault
-from softbounce.core.recipients import Recipient
-from softbounce.core.schedule import Due, due_times
-from softbounce.errors import InvalidEvent
+from softbounce.core.recipients import Channel, Recipient, recipient
+from softbounce.core.records import Delivery
+from softbounce.core.schedule import Due, chances, due_times, out_of_quiet, zones_for
+from softbounce.errors import InvalidEvent, InvalidRecipient
 
 _KEPT_BYTES = 64 * 1024  # of a dead letter
 HEAD_BYTES = 2 * 1024  # of a dead letter, once those that are kept have used up their budget
@@ -149,6 +150,31 @@ def plan(event: Event, *, policy: Policy, now: int) -> Plan:
         suppress_until=None if rule.suppression.expires is None else now + rule.suppression.expires,
         deadline=give_up if event.not_after is None else min(give_up, event.not_after),
     )
+
+
+def quiet_for(delivery: Delivery, *, policy: Policy, now: int) -> int:
+    """Return for how many ms it is quiet where the recipient is; 0 if not, or if a person says so."""
+    channel = Channel(delivery.channel) if delivery.channel else None
+    rule = policy.rule_for(
+        code=delivery.code or None, channel=channel, merchant=delivery.merchant or None, smtp=None
+    )
+    if rule.quiet_hours is None or delivery.head.get("q"):
+        return 0
+    zones, _ = zones_for(rule, subject_of(delivery.recipients, channel), delivery.extra.get("timezone"))
+    if out_of_quiet(now, rule.quiet_hours, zones, 0) == now:
+        return 0
+    _, spread = chances(f"{delivery.reference}|{delivery.channel}", delivery.attempt)
+    return out_of_quiet(now, rule.quiet_hours, zones, spread) - now
+
+
+def subject_of(recipients: Sequence[object], channel: Channel | None) -> Recipient | None:
+    """Return the one readable recipient of a delivery, as its zones are asked for."""
+    if channel is None or len(recipients) != 1:
+        return None
+    try:
+        return recipient(recipients[0], channel)
+    except InvalidRecipient:
+        return None
 
 
 def confirmation(rule: Rule) -> Confirm | None:

@@ -195,6 +195,7 @@ class Policy:
     codes: tuple[str, ...]  # the names under codes:, in the file's order
     rules: tuple[tuple[str, int], ...]  # name and line of all that may decide about a code
     merchants: frozenset[str]
+    replies: frozenset[str]  # every pattern of SMTP replies
     targets: Mapping[str, Target]
     notify: tuple[Target, ...]
     resolve: Resolve = field(repr=False, compare=False)

@@ -122,6 +122,7 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
         codes=tuple(rulebook.codes.levels),
         rules=tuple(rulebook.rules()),
         merchants=frozenset(model.merchants),
+        replies=frozenset(rulebook.replies()),
         targets=targets,
         notify=tuple(targets[name] for name in notify),
         resolve=rulebook.resolve,

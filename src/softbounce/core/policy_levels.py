@@ -167,6 +167,12 @@ class Rulebook:
                 branches = level.values["when"].value if "when" in level.values else ()
                 yield from ((level.name, branch.line) for _, branch in branches)
 
+    def replies(self) -> Iterator[str]:
+        """Yield every pattern of SMTP replies."""
+        for level in self.every():
+            for patterns, _ in level.values["when"].value if "when" in level.values else ():
+                yield from patterns
+
     def code_levels(self, code: str | None, merchant: str | None) -> list[Level]:
         """Return the rule for ``code`` and what the merchant changes in it, the more exact one last."""
         books = self.codes, self.merchant_codes.get(merchant or "", NO_CODES)

@@ -71,6 +71,18 @@ def payload(event: Event, rule: Rule, *, revision: str, channel: str) -> bytes:
     return as_json(row)
 
 
+def row_of(delivery: "Delivery", rule: Rule, *, revision: str) -> bytes:
+    """Return ``payload`` of a delivery that the store has, under another rule."""
+    claim, extra = delivery.claim, dict(delivery.extra)
+    extra.pop("rule", None)
+    if rule.name != f"codes.{delivery.code}":
+        extra["rule"] = rule.name
+    ids = (claim.id, claim.merchant_id, claim.reference_number, claim.customer_number)
+    row = [delivery.reference, delivery.channel, *map(_kept, ids)]
+    row += [delivery.error_type, delivery.code, revision, rule.line]
+    return as_json([*row, extra] if extra else row)
+
+
 class Delivery(Struct, frozen=True, kw_only=True):
     """One delivery as read from the store; times are ms. ``head`` has the rest, named in ``record.lua``."""
 

@@ -2,7 +2,9 @@
 
 import random
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
+from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -16,29 +18,40 @@ from softbounce.demo.report import print_claims, print_table
 from softbounce.demo.rivals import Score
 from softbounce.demo.story import PAUSE, Story, clock, headline
 from softbounce.demo.world import START, World
+from softbounce.errors import InvalidSettings
 
 KILLS = 3
 _STEPS_A_DAY = 144
 
 
 def run(
-    *, seed: int = 7, days: int = 4, recipients: int = 6000, fast: bool = False, chaos: bool = False
+    *,
+    seed: int = 7,
+    days: int = 4,
+    recipients: int = 6000,
+    fast: bool = False,
+    chaos: bool = False,
+    save: Path | None = None,
 ) -> int:
     """Run the demo and return its exit code: 0 if every claim holds.
 
-    ``fast`` leaves no time to read along, ``chaos`` kills the worker three times.
+    ``fast`` leaves no time to read along, ``chaos`` kills the worker three times. ``save``: a file for the
+    reports, both kinds, as NDJSON for ``softbounce policy simulate``.
     """
     console, talk = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
     world = World(seed=seed, days=days, recipients=recipients)
     rng = random.Random(f"kills {seed}")
     kills = sorted(rng.sample(range(5, days * _STEPS_A_DAY // 2), KILLS)) if chaos else []
-    with tempfile.TemporaryDirectory(prefix="softbounce-demo-") as folder:
+    with (
+        _opened(save) if save else nullcontext() as log,
+        tempfile.TemporaryDirectory(prefix="softbounce-demo-") as folder,
+    ):
         data = Path(folder)
         with embedded.start(data) as server:
             lockstep = Lockstep(url=server.url, data=data, log=data / "worker.log")
             console.print(headline(world, seed=seed, data=folder), highlight=False)
             story = Story(console, world, pause=PAUSE if console.is_terminal and not fast else 0)
-            pipeline = Pipeline(world, lockstep, tell=story.tell)
+            pipeline = Pipeline(world, lockstep, tell=story.tell, save=log)
             try:
                 view = (
                     console if console.is_terminal else talk
@@ -57,6 +70,14 @@ def run(
         said = f"claim broken: {claim.text}: {claim.found}, wanted {claim.wanted}. {claim.beside}"
         talk.print(said, style="bold red", markup=False)
     return 1 if broken else 0
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror}"
+        raise InvalidSettings(message) from None
 
 
 def _live(pipeline: Pipeline, lockstep: Lockstep, *, story: Story, talk: Console, kills: list[int]) -> Score:

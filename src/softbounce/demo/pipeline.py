@@ -1,12 +1,14 @@
 """The simulated pipeline: sends first, asks whom it may send to, reports, takes each resend once."""
 
 import heapq
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from softbounce.core.durations import DAY
+from softbounce.core.records import iso
 from softbounce.demo.lockstep import LONGEST_STEP, STEP, Lockstep
 from softbounce.demo.rivals import Score, count_arrivals, count_send
 from softbounce.demo.world import UNDONE, Message, Report, World, event
@@ -40,9 +42,17 @@ class Seen:
 class Pipeline:
     """Runs the world against softbounce, step by step, and keeps count."""
 
-    def __init__(self, world: World, lockstep: Lockstep, *, tell: Callable[[int, str, Json], None]) -> None:
+    def __init__(
+        self,
+        world: World,
+        lockstep: Lockstep,
+        *,
+        tell: Callable[[int, str, Json], None],
+        save: IO[str] | None = None,
+    ) -> None:
+        """``tell`` hears all that happens; ``save`` gets each report, as NDJSON in the order they came."""
         self.seen = Seen()
-        self._world, self._lockstep, self._tell = world, lockstep, tell
+        self._world, self._lockstep, self._tell, self._save = world, lockstep, tell, save
         self._by_reference = {message.reference: message for message in world.messages}
         self._coming: list[tuple[int, int, Message, Report, str | None]] = []  # reports on their way
         self._order = 0
@@ -139,6 +149,9 @@ class Pipeline:
                 self._failed.add(reference)
             made = event(message, report, number=self._numbers[reference], resend_id=resend_id)
             events += [made, made] if message.is_doubled else [made]
+        if self._save is not None:
+            for made in events:  # the world's clock, which is not the date of the report
+                self._save.write(json.dumps(made | {"receivedAt": iso(now)}) + "\n")
         by_id = {str(made["eventId"]): made for made in events}
         self.seen.reported.update(str(made["eventId"]) for made in events)
         for answer in self._lockstep.report(events, kill=kill):

@@ -20,6 +20,7 @@ from softbounce.store.keys import SWEPT, Keys
 from softbounce.store.ledger import Accepted, Caller, Claimed, Ended, Finish, Lease, Ledger
 from softbounce.store.notices import Notice, Notices
 from softbounce.store.out_stream import OutStream
+from softbounce.store.policies import Policies
 from softbounce.store.receipts import Receipts
 from softbounce.store.retries import Retries
 from softbounce.store.scripts import Script
@@ -157,6 +158,11 @@ class Store:
     def control(self) -> Control:
         """Mode, pauses, cancel, audit, workers."""
         return Control(self._client, self.keys, key=self.key, replicas=self._replicas)
+
+    @cached_property
+    def policies(self) -> Policies:
+        """Revisions, and which one is to be followed."""
+        return Policies(self._client, self.keys, replicas=self._replicas)
 
     @cached_property
     def erasure(self) -> Erasure:

@@ -18,7 +18,6 @@ DAY = 24 * 3600 * 1000
 AUDIT_KEPT = 400 * DAY
 CANCEL_KEPT = 400 * DAY
 _WORKER_KEPT = 60_000
-_POLICY_KEPT = 120 * DAY
 KINDS = ("reference", "claim", "customer", "merchant", "recipient")
 
 
@@ -193,18 +192,6 @@ class Control:
             found = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.fixed("workers")))
         entries = {name.decode(): json.loads(value) for name, value in found.items()}
         return {name: entry for name, entry in sorted(entries.items()) if entry["z"] > now}
-
-    def name_policy(self, revision: str, *, file: str, name: str, now: int) -> None:
-        """Remember which file a revision came from; records keep the revision and a line only."""
-        entry = compact({"file": file, "name": name, "z": now + _POLICY_KEPT})
-        with reaching():
-            self._put(self._client, self._keys, [revision, entry], target="policies")
-
-    def policy_file(self, revision: str) -> str:
-        """Return the file that a revision came from, or its usual name where that is not known."""
-        with reaching():
-            found = cast("bytes | None", self._client.hget(self._keys.fixed("policies"), revision))
-        return str(json.loads(found)["file"]) if found else "config/policy.yaml"
 
 
 def _named(kind: str, value: object, field: str) -> str:

@@ -26,7 +26,7 @@ FIXED = (
     "claims",  # hash    pump -> its newest claim and what that leased; swept
     "modes",  # hash    merchant or "*" -> entry
     "workers",  # hash    worker -> what it last said; swept
-    "policies",  # hash    revision -> file and name; swept
+    "policies",  # hash    revision -> file, name, text; swept. applied -> what all workers follow
     "audit",  # stream  entries, trimmed by age on each write
     "meta",  # hash    key, epoch, now, claims, swept, idle, rate_*, case, dead_letter_bytes, delivered*, ...
 )

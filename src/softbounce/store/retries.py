@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 import redis
 
 from softbounce.core.filters import Filter
-from softbounce.core.records import Delivery, Json, decode, digest
+from softbounce.core.records import Delivery, Json, decode, digest, from_json
 from softbounce.store.connection import reaching
 from softbounce.store.control import AUDIT_KEPT
 from softbounce.store.keys import Keys
@@ -160,6 +160,19 @@ class Retries:
             for ident, raw in zip(idents, raws, strict=True)
             if raw is not None
         ]
+
+    def scheduled_by(self, deliveries: Sequence[Delivery]) -> list[Json | None]:
+        """Return for each delivery the line of history that scheduled its try, None where none is left."""
+        found = []
+        for chunk in _chunks(deliveries):
+            with reaching():
+                names = [delivery.id[:12] for delivery in chunk]
+                raws = cast("list[bytes | None]", self._client.hmget(self._keys.fixed("history"), names))
+            for delivery, raw in zip(chunk, raws, strict=True):
+                lines = [from_json(line) for line in (raw or b"").split(b"\n") if b'"scheduled"' in line]
+                own = [line for line in lines if line["y"] == delivery.rid and line.get("o") == "scheduled"]
+                found.append(own[-1] if own else None)
+        return found
 
     def dues(self, idents: Sequence[str]) -> list[int]:
         """Return when each of these retries was due (ms), of those that are left."""

@@ -5,14 +5,13 @@ import os
 import random
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import monotonic
 
+from softbounce.core.decide import quiet_for
 from softbounce.core.policy import Policy
-from softbounce.core.recipients import Channel, Recipient, recipient
 from softbounce.core.records import Delivery, resend_command
-from softbounce.core.schedule import chances, out_of_quiet, zones_for
-from softbounce.errors import InvalidRecipient, WrongKey
+from softbounce.errors import WrongKey
 from softbounce.store import Caller, Claimed, Finish, Lease, Store
 from softbounce.telemetry import get_logger
 from softbounce.worker.faults import reached
@@ -188,30 +187,6 @@ class Pump:
                 rule=delivery.rule,
                 **facts,
             )
-
-
-def quiet_for(delivery: Delivery, *, policy: Policy, now: int) -> int:
-    """Return for how many ms it is quiet where the recipient is; 0 if not, or if a person says so."""
-    channel = Channel(delivery.channel) if delivery.channel else None
-    rule = policy.rule_for(
-        code=delivery.code or None, channel=channel, merchant=delivery.merchant or None, smtp=None
-    )
-    if rule.quiet_hours is None or delivery.head.get("q"):
-        return 0
-    zones, _ = zones_for(rule, _subject(delivery.recipients, channel), delivery.extra.get("timezone"))
-    if out_of_quiet(now, rule.quiet_hours, zones, 0) == now:
-        return 0
-    _, spread = chances(f"{delivery.reference}|{delivery.channel}", delivery.attempt)
-    return out_of_quiet(now, rule.quiet_hours, zones, spread) - now
-
-
-def _subject(recipients: Sequence[object], channel: Channel | None) -> Recipient | None:
-    if channel is None or len(recipients) != 1:
-        return None
-    try:
-        return recipient(recipients[0], channel)
-    except InvalidRecipient:
-        return None
 
 
 def _later(lease: Lease, *, delay: int = 0, note: str = "") -> Finish:

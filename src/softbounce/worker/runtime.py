@@ -54,6 +54,7 @@ class Runtime:
         self.store.require_safe()
         self.store.events.make_group()
         self.policies = PolicyInForce(settings.policy)
+        self.policies.refresh(self.store.policies.applied())
         sink = open_sink(
             settings.sink, store=self.store, app=app, field="command", timeout=settings.handover_timeout
         )
@@ -156,15 +157,15 @@ class Runtime:
             self._virtual = self.store.clock()[1]
         if self._reload_asked.is_set():
             self._reload_asked.clear()
-            self.policies.refresh(asked=True)
+            self.policies.refresh(self.store.policies.applied(), asked=True)
         if self._every_5_seconds.is_due():
-            self.policies.refresh()
+            self.policies.refresh(self.store.policies.applied())
             facts = {"revision": self.policies.current.revision, "clock": time_ns() // 1_000_000}
             self.store.control.beat(self.worker, facts, now=self.store.now())
         if self._every_minute.is_due():
             policy = self.policies.current
             now = self.store.now()
-            self.store.control.name_policy(policy.revision, file=policy.file, name=policy.name, now=now)
+            self.store.policies.keep(policy, text=self.policies.text, now=now)
             before = 0 if self._virtual else now - policy.retention.dedupe  # longer than any retry may take
             self.pump.trim(before=before)
             self.notices.trim(before=before)

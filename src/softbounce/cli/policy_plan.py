@@ -1,0 +1,261 @@
+"""``softbounce policy plan | apply | rollback``: what a policy would change, before it does; and back."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from softbounce.cli.console import REFUSED, Actor, Reason, columns, plain, say
+from softbounce.cli.desk import opened, who
+from softbounce.core import policy_file
+from softbounce.core.filters import parse_filter
+from softbounce.core.policy import Policy
+from softbounce.core.policy_diff import Change, changes
+from softbounce.core.replan import Effect, Move, replanned
+from softbounce.errors import InvalidSettings, NotFound
+from softbounce.settings import policy_text
+from softbounce.store import Store
+from softbounce.store.policies import Revision
+
+CHANGES = 3  # exit code
+PAGE = 500
+ENDING = (
+    "cancelled",
+    "suppressed",
+    "delivered",
+    "leased",
+)  # these will not leave by their schedule, or do now
+Json = dict[str, Any]
+NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="The policy that is to be")]
+Reschedule = Annotated[bool, typer.Option("--reschedule", help="Give waiting retries the new times, too")]
+
+
+def plan(
+    file: NewFile,
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="For `policy apply`, as JSON")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="For a review")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+) -> None:
+    """Show what FILE would change: rules as they apply, and waiting retries. Exit code 3 if anything."""
+    new, _ = _load(file)
+    with opened() as store:
+        running = _running(store)
+        if running is None:
+            message = "no worker runs and nothing was applied: there is no policy to compare with"
+            raise NotFound(message)
+        found = changes(_policy_of(running), new)
+        effects, _ = _waiting(store, new)
+    facts = {
+        "version": 1,
+        "base": running.revision,
+        "revision": new.revision,
+        "file": str(file),
+        "changes": [asdict(change) for change in found],
+        "waiting": {"label": "exact", **{str(effect): effects[effect] for effect in Effect}},
+    }
+    if output:
+        try:
+            output.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            message = f"cannot write {output}: {error.strerror}"
+            raise InvalidSettings(message) from None
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        title = f"policy {running.revision} -> {new.revision}"
+        lines = _markdown(title, found) if markdown else [title, *_lines(found)]
+        typer.echo("\n".join([*lines, *_sentences(effects)]))
+    if running.revision != new.revision:
+        raise typer.Exit(CHANGES)
+
+
+def apply(
+    file: Annotated[Path, typer.Argument(metavar="FILE|PLAN", help="A policy, or what `plan -o` wrote")],
+    *,
+    reason: Reason,
+    reschedule: Reschedule = False,
+    actor: Actor = None,
+) -> None:
+    """Let every worker follow a policy, whatever its own file says; within ten seconds.
+
+    A plan is refused where another policy runs by now than it was made against, or its file has changed.
+    """
+    made = _read_plan(file)
+    new, text = _load(Path(made["file"]) if made else file)
+    with opened() as store:
+        applied, running = store.policies.applied(), _running(store)
+        if made:
+            _require_fresh(made, new, running)
+        wanted = Revision(revision=new.revision, text=text, file=new.file)
+        _follow(store, wanted, new, applied=applied, action="policy apply", reason=reason, actor=who(actor))
+        if reschedule:
+            effects, moves = _waiting(store, new)
+            moved = store.policies.replan(moves, revision=new.revision, reason=reason, actor=who(actor))
+            missed = (
+                f"; {len(moves) - moved:,} changed meanwhile and keep theirs" if moved < len(moves) else ""
+            )
+            typer.echo(f"{moved:,} waiting retries rescheduled: {_counts(effects)}{missed}.")
+
+
+def rollback(
+    revision: Annotated[
+        str | None, typer.Argument(metavar="[REVISION|file]", help="Else the one applied before")
+    ] = None,
+    *,
+    reason: Reason,
+    actor: Actor = None,
+) -> None:
+    """Let every worker follow an earlier revision; with the word ``file`` each its own file again."""
+    with opened() as store:
+        applied = store.policies.applied()
+        if applied is None and revision in (None, "file"):
+            message = "nothing is applied: each worker follows its own file"
+            raise NotFound(message)
+        seen = applied.revision if applied else ""
+        if revision == "file":
+            done = store.policies.apply(
+                None, seen=seen, action="policy rollback", reason=reason, actor=who(actor)
+            )
+            _require(done=done)
+            typer.echo(f"Released {seen}: each worker follows its own file again, within ten seconds.")
+            return
+        name = revision or (applied.previous if applied else "")
+        known = store.policies.find(name) if name else None
+        if known is None:
+            message = f"no text of revision '{plain(name)}' is kept: the audit names those that were applied"
+            raise NotFound(message)
+        new = _policy_of(known)
+        _follow(store, known, new, applied=applied, action="policy rollback", reason=reason, actor=who(actor))
+
+
+def _follow(
+    store: Store,
+    wanted: Revision,
+    new: Policy,
+    *,
+    applied: Revision | None,
+    action: str,
+    reason: str,
+    actor: str,
+) -> None:
+    """Write what all follow, once it is known to be a policy; an interrupted apply may be said again."""
+    before = _running(store)
+    if applied and applied.revision == new.revision:
+        typer.echo(f"{new.revision} is applied already.")
+        return
+    now = store.now()
+    store.policies.keep(new, text=wanted.text, now=now)
+    entry = Revision(
+        revision=new.revision,
+        text=wanted.text,
+        file=wanted.file,
+        previous=before.revision if before else "",
+        by=actor,
+        at=now,
+        reason=reason,
+    )
+    seen = applied.revision if applied else ""
+    _require(done=store.policies.apply(entry, seen=seen, action=action, reason=reason, actor=actor))
+    was = f", instead of {before.revision}" if before else ""
+    workers = len(store.control.workers(now=now))
+    typer.echo(f"Applied {new.revision}{was}: {workers} workers follow within ten seconds.")
+
+
+def _require(*, done: bool) -> None:
+    if not done:
+        message = "somebody else has applied another policy meanwhile: plan again"
+        raise NotFound(message)
+
+
+def _require_fresh(made: Json, new: Policy, running: Revision | None) -> None:
+    runs = running.revision if running else "none"
+    if made["base"] != runs:
+        say(f"this plan was made against {made['base']}, but {runs} runs by now: plan again")
+        raise typer.Exit(REFUSED)
+    if made["revision"] != new.revision:
+        say(f"{new.file} has changed since the plan, from {made['revision']} to {new.revision}: plan again")
+        raise typer.Exit(REFUSED)
+
+
+def _running(store: Store) -> Revision | None:
+    """Return what is applied, else what most workers run."""
+    if applied := store.policies.applied():
+        return applied
+    runs = Counter(str(entry["revision"]) for entry in store.control.workers(now=store.now()).values())
+    if len(runs) > 1:
+        said = ", ".join(f"{number} run {name}" for name, number in runs.most_common())
+        say(f"warning: workers differ ({said}); compared with the first")
+    return next((known for name, _ in runs.most_common() if (known := store.policies.find(name))), None)
+
+
+def _waiting(store: Store, new: Policy) -> tuple[Counter[Effect], list[Move]]:
+    """Read all that waits, page by page, and return what ``new`` would do to it, and the moves."""
+    effects: Counter[Effect] = Counter()
+    moves: list[Move] = []
+    now = store.now()
+    select = store.retries.select(parse_filter("", keys=()), now=now)
+    rest = (waiting.delivery for waiting in select if waiting.state not in ENDING)
+    while some := list(islice(rest, PAGE)):
+        for delivery, failure in zip(some, store.retries.scheduled_by(some), strict=True):
+            found = replanned(delivery, failure, policy=new, now=now) if failure else Effect.UNCHANGED
+            effects[found.effect if isinstance(found, Move) else found] += 1
+            if isinstance(found, Move):
+                moves.append(found)
+    return effects, moves
+
+
+def _counts(effects: Counter[Effect]) -> str:
+    kept = (
+        f", {effects[Effect.KEPT]:,} kept (the new rule would hold or block them)"
+        if effects[Effect.KEPT]
+        else ""
+    )
+    some = (Effect.EARLIER, Effect.LATER, Effect.DROPPED, Effect.UNCHANGED)
+    return ", ".join(f"{effects[effect]:,} {effect}" for effect in some) + kept
+
+
+def _sentences(effects: Counter[Effect]) -> list[str]:
+    total = effects.total()
+    if not total:
+        return ["No retry waits (exact)."]
+    kept = f"{total:,} waiting retries keep their schedule (exact)."
+    return [f"{kept} With --reschedule: {_counts(effects)} (exact)."]
+
+
+def _lines(found: list[Change]) -> list[str]:
+    rows = [(f"  ~ {one.key}", f"{plain(one.old)} -> {plain(one.new)}", plain(one.at)) for one in found]
+    return columns(rows) if rows else ["  no rule changes"]
+
+
+def _markdown(title: str, found: list[Change]) -> list[str]:
+    cells = [[f"`{plain(text)}`" for text in (one.key, one.old, one.new, one.at)] for one in found]
+    rows = [f"| {' | '.join(row)} |" for row in cells]
+    return [f"### {title}", "", "| what | from | to | where |", "| --- | --- | --- | --- |", *rows, ""]
+
+
+def _read_plan(file: Path) -> Json | None:
+    """Return the plan in ``file``, None where it is something else."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    is_plan = isinstance(found, dict) and all(
+        isinstance(found.get(key), str) for key in ("base", "revision", "file")
+    )
+    return found if is_plan else None
+
+
+def _load(file: Path) -> tuple[Policy, str]:
+    text, name = policy_text(file)
+    return policy_file.load(text, file=name), text
+
+
+def _policy_of(known: Revision) -> Policy:
+    return policy_file.load(known.text, file=known.file)

@@ -1,0 +1,88 @@
+"""What another policy would make of a retry that waits, by its record and the failure that scheduled it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from softbounce.core.decide import confirmation, subject_of
+from softbounce.core.policy import Disposition, Fault, Policy, Rule
+from softbounce.core.recipients import Channel
+from softbounce.core.records import Delivery, row_of
+from softbounce.core.schedule import due_times
+
+
+class Effect(StrEnum):
+    """What a reschedule does to one retry."""
+
+    EARLIER = "earlier"
+    LATER = "later"
+    DROPPED = "dropped"
+    UNCHANGED = "unchanged"
+    KEPT = (
+        "kept"  # the new rule would hold or block it: a person's word, no schedule, says that of what waits
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One retry and what it would get, as ``replan.lua`` takes it."""
+
+    delivery: str
+    effect: Effect
+    wanted: Mapping[str, Any]
+    payload: bytes
+
+
+def replanned(delivery: Delivery, failure: Mapping[str, Any], *, policy: Policy, now: int) -> Effect | Move:
+    """Return the move of a waiting retry under ``policy``, or why there is none.
+
+    ``failure``: the line of history that scheduled it. What is due already, or was hurried by a person, is
+    unchanged. Seconds are compared, as records keep them.
+    """
+    head = delivery.head
+    if head.get("q") or delivery.due is None or delivery.due <= now:
+        return Effect.UNCHANGED
+    channel = Channel(delivery.channel) if delivery.channel else None
+    rule = policy.rule_for(
+        code=delivery.code or None,
+        channel=channel,
+        merchant=delivery.merchant or None,
+        smtp=failure.get("smtp"),
+    )
+    do = _verdict(rule)
+    if do not in (Disposition.RETRY, Disposition.DROP):
+        return Effect.KEPT
+    at, received, limits = failure["at"] * 1000, failure["t"], policy.limits
+    dues = due_times(
+        rule,
+        at=at,
+        now=received,
+        min_delay=limits.min_delay,
+        seed=f"{delivery.reference}|{delivery.channel}",
+        subject=subject_of(delivery.recipients, channel),
+        timezone=delivery.extra.get("timezone"),
+    )
+    done = head.get("p" if rule.fault is Fault.PROVIDER else "o", 0)
+    deadline = min(head["f"] + rule.give_up_after // 1000, head.get("y", 2**53))
+    is_over = do is Disposition.DROP or done >= len(dues) or delivery.attempt > limits.max_attempts
+    due, is_quiet = (0, False) if is_over else (dues[done].at // 1000, dues[done].quiet)
+    old = head["d"]
+    wanted: dict[str, Any] = {"a": delivery.attempt, "d": old}
+    if is_over or due > deadline:
+        effect = Effect.DROPPED
+        wanted |= {"due": now // 1000, "x": now // 1000 - 1, "n": delivery.attempt}
+    elif abs(due - old) <= 1:
+        return Effect.UNCHANGED
+    else:
+        effect = Effect.EARLIER if due < old else Effect.LATER
+        last = min(delivery.attempt + len(dues) - done - 1, limits.max_attempts)
+        wanted |= {"due": due, "x": deadline, "n": last} | ({"w": "quiet"} if is_quiet else {})
+    payload = row_of(delivery, rule, revision=policy.revision)
+    return Move(delivery=delivery.id, effect=effect, wanted=wanted, payload=payload)
+
+
+def _verdict(rule: Rule) -> Disposition:
+    confirm = confirmation(rule) if rule.do is Disposition.SUPPRESS else None
+    do = confirm.meanwhile if confirm else rule.do
+    return Disposition.HOLD if do is Disposition.RETRY and rule.off else do

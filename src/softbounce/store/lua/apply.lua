@@ -1,0 +1,25 @@
+-- apply: let every worker follow one policy, or its own file again, unless somebody else was faster.
+-- effects  the revision that is wanted, the audit entry
+-- returns  "done", or "stale": another revision is applied than the caller has seen; nothing was changed
+local policies = KEYS[1] -- hash  revision -> {file, name, text, z}; applied -> {revision, previous, file, text, by, at, reason}
+local audit = KEYS[2] -- stream
+local meta = KEYS[3] -- hash  now
+
+local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason
+local retention = tonumber(ARGV[2])
+local seen, wanted = ARGV[3], ARGV[4] -- "" for each worker's own file
+
+-- include: clock
+
+local known = redis.call("HGET", policies, "applied")
+local before = known and cjson.decode(known).revision or ""
+if before ~= seen then
+  return "stale"
+elseif wanted == "" then
+  redis.call("HDEL", policies, "applied")
+else
+  redis.call("HSET", policies, "applied", wanted)
+end
+entry.at, entry.before, entry.after = now, before, wanted ~= "" and cjson.decode(wanted).revision or ""
+redis.call("XADD", audit, "MINID", "~", string.format("%d", now - retention), "*", "entry", cjson.encode(entry))
+return "done"

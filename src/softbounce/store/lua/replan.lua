@@ -1,0 +1,35 @@
+-- replan: give waiting retries the times of another policy. Each keeps its number.
+-- effects  due, deadline, last try, rule and revision; one that is dropped is due now, past its deadline: claim gives it up
+-- returns  for each "done", or "gone" where it has changed since it was read, or is due; that one keeps what it has
+local schedule = KEYS[1] -- zset  delivery -> due (ms)
+local deliveries = KEYS[2] -- hash  delivery -> record
+local history = KEYS[3] -- hash  reference -> lines
+local audit = KEYS[4] -- stream
+local meta = KEYS[5] -- hash  now
+
+local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason
+local retention, revision = tonumber(ARGV[2]), ARGV[3]
+local FIRST, EACH = 4, 3 -- then for each: delivery, {a, d: as read; due, x, n: wanted, times in s; w}, payload
+
+-- include: clock
+-- include: record
+-- include: history
+
+local answers = {}
+for arg = FIRST, #ARGV, EACH do
+  local id, move = ARGV[arg], cjson.decode(ARGV[arg + 1])
+  local record, _, recipients = read_record(id)
+  if record and record.s == "waiting" and record.a == move.a and record.d == move.d and record.d * 1000 > now then
+    local due = math.max(move.due, math.floor(now / 1000))
+    record.d, record.x, record.n, record.w = due, move.x, move.n, move.w
+    remember(id, string.format('"k":"replanned","a":%d,"d":%d,"n":%s}', record.a, due, cjson.encode("policy " .. revision)))
+    write_record(id, record, ARGV[arg + 2], recipients)
+    redis.call("ZADD", schedule, due * 1000, id)
+    answers[#answers + 1] = "done"
+  else
+    answers[#answers + 1] = "gone"
+  end
+end
+entry.at = now
+redis.call("XADD", audit, "MINID", "~", string.format("%d", now - retention), "*", "entry", cjson.encode(entry))
+return answers

@@ -1,0 +1,100 @@
+"""Which policies there were, each with its text, and the one that every worker is to follow."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import redis
+
+from softbounce.core.policy import Policy
+from softbounce.core.replan import Move
+from softbounce.errors import InvalidSettings
+from softbounce.store.connection import reaching
+from softbounce.store.control import AUDIT_KEPT, compact
+from softbounce.store.keys import Keys
+from softbounce.store.scripts import Script
+
+_APPLIED = "applied"  # a field beside the revisions; without an end, so never swept
+_AT_ONCE = 500  # retries in one call of a script
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """One policy as it was; ``previous``, ``by``, ``at`` (ms), ``reason`` where a person has applied it."""
+
+    revision: str
+    text: str
+    file: str
+    previous: str = ""
+    by: str = ""
+    at: int = 0
+    reason: str = ""
+
+
+class Policies:
+    """Revisions are kept for 400 days after a worker last ran them."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, *, replicas: int = 0) -> None:
+        self._client, self._keys, self._replicas = client, keys, replicas
+        self._put, self._apply, self._replan = Script("put"), Script("apply"), Script("replan")
+
+    def keep(self, policy: Policy, *, text: str, now: int) -> None:
+        """Remember a revision; records keep its name and a line only."""
+        entry = compact({"file": policy.file, "name": policy.name, "text": text, "z": now + AUDIT_KEPT})
+        with reaching():
+            self._put(self._client, self._keys, [policy.revision, entry], target="policies")
+
+    def find(self, revision: str) -> Revision | None:
+        """Return a revision that is kept."""
+        found = self._read(revision)
+        if found is None or "text" not in (entry := json.loads(found)):  # an older release kept no text
+            return None
+        return Revision(revision=revision, text=entry["text"], file=entry["file"])
+
+    def applied(self) -> Revision | None:
+        """Return what every worker is to follow; None: each its own file."""
+        found = self._read(_APPLIED)
+        return None if found is None else Revision(**json.loads(found))
+
+    def apply(self, wanted: Revision | None, *, seen: str, action: str, reason: str, actor: str) -> bool:
+        """Let every worker follow ``wanted`` within some ten seconds, None: each its own file.
+
+        False, and nothing changed, where another revision is applied than ``seen`` ("": none).
+        """
+        if not reason.strip():
+            message = "a reason is obligatory: it is what the audit shows"
+            raise InvalidSettings(message)
+        what = wanted.revision if wanted else "file"
+        entry = {"actor": actor, "action": action, "what": what, "reason": reason}
+        names = Revision.__slots__
+        raw = compact({name: getattr(wanted, name) for name in names}) if wanted else ""
+        with reaching():
+            answer = self._apply(
+                self._client,
+                self._keys,
+                [compact(entry), AUDIT_KEPT, seen, raw],
+                replicas=self._replicas,
+            )
+        return bool(answer == b"done")
+
+    def replan(self, moves: Sequence[Move], *, revision: str, reason: str, actor: str) -> int:
+        """Move waiting retries, 500 in a call; returns how many still stood as they were read."""
+        moved = 0
+        for start in range(0, len(moves), _AT_ONCE):
+            chunk = moves[start : start + _AT_ONCE]
+            what = f"{len(chunk)} retries to {revision}"
+            entry = {"actor": actor, "action": "policy reschedule", "what": what, "reason": reason}
+            arguments = [
+                part for move in chunk for part in (move.delivery, compact(move.wanted), move.payload)
+            ]
+            with reaching():
+                answers = self._replan(
+                    self._client, self._keys, [compact(entry), AUDIT_KEPT, revision, *arguments]
+                )
+            moved += sum(answer == b"done" for answer in answers)
+        return moved
+
+    def _read(self, field: str) -> bytes | None:
+        with reaching():
+            return cast("bytes | None", self._client.hget(self._keys.fixed("policies"), field))

@@ -1,0 +1,69 @@
+"""Plan, apply and rollback of a policy on a store with waiting retries."""
+
+import json
+import secrets
+from pathlib import Path
+
+import pytest
+from live import START, failed
+from typer.testing import CliRunner
+
+from softbounce.cli.main import app
+from softbounce.core import policy_file
+from softbounce.core.decide import decide
+from softbounce.settings import packaged_policy
+from softbounce.store import Store
+
+
+@pytest.fixture
+def store(valkey, monkeypatch, tmp_path):
+    """A store where one worker runs the shipped policy, and a later one in new.yaml."""
+    namespace = f"plan-{secrets.token_hex(4)}"
+    monkeypatch.setenv("SOFTBOUNCE_REDIS_URL", valkey)
+    monkeypatch.setenv("SOFTBOUNCE_NAMESPACE", namespace)
+    monkeypatch.chdir(tmp_path)
+    text = packaged_policy()
+    Path("new.yaml").write_text(text.replace("delays: [90m, 4h, 12h, 24h]", "delays: [3h, 6h, 24h]"))
+    store = Store.open(valkey, namespace=namespace)
+    store.set_now(START)
+    policy = policy_file.load(text, file="config/policy.yaml")
+    store.policies.keep(policy, text=text, now=START)
+    store.control.beat("w1", {"revision": policy.revision}, now=START)
+    raw = json.dumps(failed("m1")).encode()
+    store.ledger.accept([decide(raw, policy=policy, now=START)], policy=policy)
+    yield store
+    store.close()
+
+
+def run(*words):
+    """Run a policy command."""
+    return CliRunner().invoke(app, ["policy", *words])
+
+
+def test_a_plan_shows_the_change_and_is_refused_once_it_is_stale(store):
+    """Exit code 3 with changes; applied once, moved later, and no second time against another revision."""
+    plan = run("plan", "new.yaml", "-o", "plan.json")
+    (before,) = store.retries.find("m1")
+    applied = run("apply", "plan.json", "--reschedule", "--reason", "calmer")
+    (after,) = store.retries.find("m1")
+
+    assert plan.exit_code == 3, plan.output
+    assert "codes.SMS_EXPIRED.retry.delays" in plan.output
+    assert "1 later" in plan.output
+    assert applied.exit_code == 0, applied.output
+    assert after.delivery.due > before.delivery.due
+    assert after.delivery.attempt == before.delivery.attempt
+    assert after.delivery.revision == store.policies.applied().revision
+    assert run("plan", "new.yaml").exit_code == 0
+    assert run("apply", "plan.json", "--reason", "again").exit_code == 1
+
+
+def test_a_rollback_applies_the_revision_before(store):
+    """Without a revision it is the one that ran before; the word ``file`` releases all workers."""
+    run("apply", "new.yaml", "--reason", "calmer")
+    before = store.policies.applied().previous
+
+    assert run("rollback", "--reason", "worse").exit_code == 0
+    assert store.policies.applied().revision == before
+    assert run("rollback", "file", "--reason", "done").exit_code == 0
+    assert store.policies.applied() is None
