@@ -165,7 +165,8 @@ def _follow(
     _require(done=store.policies.apply(entry, seen=seen, action=action, reason=reason, actor=actor))
     was = f", instead of {before.revision}" if before else ""
     workers = len(store.control.workers(now=now))
-    typer.echo(f"Applied {new.revision}{was}: {workers} workers follow within ten seconds.")
+    follow = "1 worker follows" if workers == 1 else f"{workers} workers follow"
+    typer.echo(f"Applied {new.revision}{was}: {follow} within ten seconds.")
 
 
 def _require(*, done: bool) -> None:
