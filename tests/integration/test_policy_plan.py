@@ -67,3 +67,10 @@ def test_a_rollback_applies_the_revision_before(store):
     assert store.policies.applied().revision == before
     assert run("rollback", "file", "--reason", "done").exit_code == 0
     assert store.policies.applied() is None
+    audit = CliRunner().invoke(app, ["audit", "list", "--output", "json"])
+    said = json.loads(audit.output)
+    assert [(one["action"], one["before"], one["after"]) for one in said] == [
+        ("policy rollback", before, ""),
+        ("policy rollback", said[2]["after"], before),
+        ("policy apply", "", said[2]["after"]),
+    ]

@@ -20,6 +20,7 @@ elseif wanted == "" then
 else
   redis.call("HSET", policies, "applied", wanted)
 end
-entry.at, entry.before, entry.after = now, before, wanted ~= "" and cjson.decode(wanted).revision or ""
+entry.at, entry.before = now, cjson.encode(before) -- JSON, as every state in the audit
+entry.after = cjson.encode(wanted ~= "" and cjson.decode(wanted).revision or "")
 redis.call("XADD", audit, "MINID", "~", string.format("%d", now - retention), "*", "entry", cjson.encode(entry))
 return "done"
