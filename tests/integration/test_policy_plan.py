@@ -54,6 +54,7 @@ def test_a_plan_shows_the_change_and_is_refused_once_it_is_stale(store):
     assert after.delivery.due > before.delivery.due
     assert after.delivery.attempt == before.delivery.attempt
     assert after.delivery.revision == store.policies.applied().revision
+    assert "3h 6h 24h" in CliRunner().invoke(app, ["explain", "m1"]).output  # not what the file here says
     assert run("plan", "new.yaml").exit_code == 0
     assert run("apply", "plan.json", "--reason", "again").exit_code == 1
 

@@ -26,7 +26,7 @@ from softbounce.cli.console import (
     zoned,
 )
 from softbounce.cli.dead_letters import PREFIX
-from softbounce.cli.desk import agreed, note_reveal, opened, policy_of, spelled, who
+from softbounce.cli.desk import agreed, note_reveal, opened, policy_in_force, spelled, who
 from softbounce.cli.incidents import Every
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
@@ -136,8 +136,8 @@ def resolve(
         message = "choose one of --release, --suppress, --drop, --fixed; --even-stale goes with --release"
         raise InvalidSettings(message)
     (how,) = chosen
-    policy = policy_of()
     with opened() as store:
+        policy = policy_in_force(store)
         found, _ = store.cases.show(case, limit=0)
         if found.state == "resolved":
             message = f"{case} is resolved already, by {plain(found.entry.get('by', 'somebody'))}"

@@ -71,6 +71,13 @@ def policy_of(path: Path | None = None) -> Policy:
     return policy_file.load(text, file=file)
 
 
+def policy_in_force(store: Store, path: Path | None = None) -> Policy:
+    """Return the policy at ``path``, else the one applied for all workers, else the settings' file."""
+    if path is None and (applied := store.policies.applied()):
+        return policy_file.load(applied.text, file=applied.file)
+    return policy_of(path)
+
+
 def who(given: str | None) -> str:
     """Return who acts, for the audit."""
     try:

@@ -20,7 +20,7 @@ from softbounce.cli.console import (
     tell,
     zone,
 )
-from softbounce.cli.desk import opened, policy_of
+from softbounce.cli.desk import opened, policy_in_force, policy_of
 from softbounce.cli.files import binary_file, read_lines, read_reports
 from softbounce.cli.standing import explain_recipient, pauses_of, soft_bounces
 from softbounce.core import explain as core
@@ -52,12 +52,11 @@ def explain(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Say why. Events in a file or on stdin need no store: nothing is reported, nothing changes."""
-    rules = policy_of(policy)
     if what == "-" or _is_file(what):
         as_they_come = what == "-" and output is Output.NDJSON
         with binary_file(what) as file:
             events = (read_lines if as_they_come else read_reports)(file)
-            _explain_events(events, rules, at=at, output=output)
+            _explain_events(events, policy_of(policy), at=at, output=output)
     elif what.endswith((".json", ".ndjson")):
         message = f"there is no file {plain(what)}"
         raise InvalidSettings(message)
@@ -66,7 +65,7 @@ def explain(
             if channel or what.startswith(("+", "r_")) or "@" in what:
                 explain_recipient(what, channel, store=store, output=output)
             else:
-                _explain_message(what, rules, store=store, output=output)
+                _explain_message(what, policy_in_force(store, policy), store=store, output=output)
 
 
 def _is_file(what: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from softbounce.cli.console import Actor, DryRun, Output, OutputOption, Reason, Yes, duration, tell
-from softbounce.cli.desk import SAMPLES, TYPED_ABOVE, agree_to, opened, policy_of, tracked, who
+from softbounce.cli.desk import SAMPLES, TYPED_ABOVE, agree_to, opened, policy_in_force, tracked, who
 from softbounce.core.filters import parse_filter
 from softbounce.core.texts import count
 from softbounce.errors import InvalidSettings
@@ -47,9 +47,9 @@ def undo(
             f"{incident!r} is no incident; write incident:k_19, see: softbounce cases list kind:incident"
         )
         raise InvalidSettings(message)
-    policy = policy_of()
-    rate = policy.limits.handover_rate
     with opened() as store:
+        policy = policy_in_force(store)
+        rate = policy.limits.handover_rate
         case, _ = store.cases.show(name, limit=0)
         total, samples = _found(store, case)
         is_asked = not yes and total > TYPED_ABOVE

@@ -15,7 +15,7 @@ from softbounce.cli.console import (
     say,
     tell,
 )
-from softbounce.cli.desk import channel_of, opened, policy_of, who
+from softbounce.cli.desk import channel_of, opened, policy_in_force, who
 from softbounce.settings import Settings, StreamSink
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Erase a recipient's address.")
@@ -40,8 +40,9 @@ def forget(
 
     Dead letters that hold it go. Exit code 5 if reports that no worker has read yet hold it, too.
     """
-    policy, sink = policy_of(), Settings.load().sink
+    sink = Settings.load().sink
     with opened() as store:
+        policy = policy_in_force(store)
         streams = {store.keys.stream("resend"): "command", store.keys.stream("notices"): "notice"}
         streams |= {target.stream: "notice" for target in policy.notify if target.stream}
         streams |= {sink.key: "command"} if isinstance(sink, StreamSink) else {}
