@@ -155,6 +155,15 @@ class Target:
     secret: str | None = None  # the variable that holds it
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouping:
+    """How notices to people are put together: one for all that have the values of ``by`` in common."""
+
+    by: tuple[str, ...]  # merchant, channel, code
+    wait: int  # from the first one on
+    repeat: int  # from one telling to the next
+
+
 class Resolve(Protocol):
     """Merge all levels of a policy file into one rule."""
 
@@ -180,6 +189,7 @@ class Policy:
     merchants: frozenset[str]
     targets: Mapping[str, Target]
     notify: tuple[Target, ...]
+    grouping: Grouping
     resolve: Resolve = field(repr=False, compare=False)
     _rules: dict[tuple[str | None, ...], Rule] = field(default_factory=dict, repr=False, compare=False)
 

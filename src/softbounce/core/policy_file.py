@@ -14,6 +14,7 @@ from softbounce.core.policy import (
     Confirm,
     Disposition,
     Fault,
+    Grouping,
     Limits,
     Policy,
     QuietHours,
@@ -108,7 +109,7 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
         if isinstance(target, schema.WebhookTarget):
             facts["secret"] = target.secret.env
         targets[name] = Target(name=name, **facts)
-    notify = ["log"] if model.escalation.notify is None else model.escalation.notify
+    escalation = _complete(schema.Escalation, "escalation", model.escalation)
     return Policy(
         revision=sha256(text.encode()).hexdigest()[:8],
         name=model.name,
@@ -121,7 +122,10 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
         rules=tuple(rulebook.rules()),
         merchants=frozenset(model.merchants),
         targets=targets,
-        notify=tuple(targets[name] for name in notify),
+        notify=tuple(targets[name] for name in escalation["notify"]),
+        grouping=Grouping(
+            by=tuple(escalation["group_by"]), wait=escalation["group_wait"], repeat=escalation["repeat"]
+        ),
         resolve=rulebook.resolve,
     )
 

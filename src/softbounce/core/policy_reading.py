@@ -14,9 +14,6 @@ Model = TypeVar("Model", bound=BaseModel)
 LATER_KEYS = {
     ("", "providers"),
     ("suppression", "brake"),
-    ("escalation", "group_by"),
-    ("escalation", "group_wait"),
-    ("escalation", "repeat"),
 }
 LATER_TARGETS = frozenset({"apprise"})
 TARGETS: dict[str, type[BaseModel]] = {

@@ -261,6 +261,11 @@ Target = Annotated[LogTarget | CeleryTarget | StreamTarget | WebhookTarget, Fiel
 class Escalation(Block):
     """Who hears about cases."""
 
+    group_by: list[Literal["merchant", "channel", "code"]] | None = Field(
+        None, description="People get one notice for what these have in common; the pipeline gets each"
+    )
+    group_wait: Duration | None = Field(None, description="Collect so long before a group is told")
+    repeat: Positive | None = Field(None, description="Least time between two notices of a group that grows")
     notify: list[str] | None = Field(None, description="Names out of targets")
     targets: dict[str, Target] | None = None
 

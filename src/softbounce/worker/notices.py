@@ -1,4 +1,4 @@
-"""What the pipeline and people are told: each notice to the pipeline, escalations to people's targets too."""
+"""What the pipeline and people are told: each notice to the pipeline, groups of escalations to people."""
 
 import random
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from softbounce.worker.webhook import ToWebhook
 log = get_logger()
 
 BATCH = 500
-FOR_PEOPLE = {"escalated": "recipient.escalated", "case_resolved": "case.resolved"}  # type -> name in the log
+NAMES = {"escalated": "recipient.escalated", "case_resolved": "case.resolved"}  # type -> name in the log
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,15 +61,13 @@ class Notices:
         if notices:
             reached("notices.claimed")
         policy = self._policies.current
-        missed = self._tell(pipeline, notices)
+        missed = self._tell(pipeline, [notice for notice in notices if not notice.told])
         for target in policy.notify:
-            missed |= self._tell_people(
-                target, [notice for notice in notices if notice.type in FOR_PEOPLE], policy
-            )
+            missed |= self._tell_people(target, [notice for notice in notices if notice.told], policy)
         done = [notice for notice in notices if notice.id not in missed]
         if done:
             reached("notices.told")
-            self._store.notices.finish(done)
+            self._store.notices.finish(done, people=policy.grouping if policy.notify else None)
             reached("notices.finished")
         for receiver in self._receivers.values():
             receiver.told.difference_update(notice.id for notice in done)
@@ -90,8 +88,8 @@ class Notices:
         if target.type == "webhook":
             return self._tell(self._receiver(target), notices)
         for notice in notices:
-            facts = {name: value for name, value in notice.body.items() if name not in ("type", "recipients")}
-            log.warning(FOR_PEOPLE[notice.type], policy_revision=policy.revision, **facts)
+            facts = {name: value for name, value in notice.body.items() if name != "type"}
+            log.warning(NAMES[notice.type], policy_revision=policy.revision, **facts)
         return set()
 
     def _tell(self, receiver: Receiver, notices: list[Notice]) -> set[str]:

@@ -61,7 +61,9 @@ end
 case.state, case.resolved, case.how, case.by, case.z = "resolved", now, options.how, entry.actor, now + options.closed_cases
 redis.call("HDEL", open_cases, case.group)
 redis.call("HSET", cases, entry.what, cjson.encode(case))
-notify("case_resolved", entry.what, "0", { case = entry.what, how = options.how, kind = case.kind, code = case.code }, "[]", "")
+notify("case_resolved", entry.what, "0", {
+  case = entry.what, how = options.how, kind = case.kind, code = case.code, merchant = case.merchant, channel = case.channel,
+}, "[]", "")
 entry.at = now
 redis.call("XADD", audit, "MINID", "~", string.format("%d", now - options.audit), "*", "entry", cjson.encode(entry))
 return { "done", released, skipped, ended }
