@@ -147,12 +147,12 @@ class Target:
     """Where people hear about escalations."""
 
     name: str
-    type: str  # log | celery | stream | webhook
+    type: str  # log | celery | stream | webhook | apprise
     task: str | None = None
     queue: str | None = None
     stream: str | None = None
     url: str | None = None
-    secret: str | None = None  # the variable that holds it
+    secret: str | None = None  # the variable that holds it; apprise: the whole address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,8 @@ from softbounce.core.recipients import Channel
 from softbounce.core.yaml_tree import Mistake, Path, Place, Tree
 from softbounce.errors import InvalidPolicy
 
-SECRETS = r"whsec_\S+|(?<=://)[^/@\s]+(?=@)"  # a key for signing, or the user and password of a URL
+# a key for signing, the user and password of a URL, or all of one that apprise knows: slack://TOKEN/TOKEN
+SECRETS = r"""whsec_\S+|(?<=://)[^/@\s]+(?=@)|\b(?!https?:)\w+://[^\s"'},]+"""
 WIDEST = 160  # columns of a source line that are shown around a mistake
 
 
@@ -85,7 +86,7 @@ def _problem(severity: str, mistake: Mistake, file: str, lines: list[str]) -> Pr
         column=place.column,
         severity=severity,
         message=message,
-        rendered="\n".join([head, *_excerpt(place, lines)]),
+        rendered="\n".join([head, *([] if message == schema.IN_CLEAR else _excerpt(place, lines))]),
     )
 
 
@@ -108,6 +109,8 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
         facts = target.model_dump()
         if isinstance(target, schema.WebhookTarget):
             facts["secret"] = target.secret.env
+        elif isinstance(target, schema.AppriseTarget):
+            facts = {"type": target.type, "secret": target.url.env}
         targets[name] = Target(name=name, **facts)
     escalation = _complete(schema.Escalation, "escalation", model.escalation)
     return Policy(

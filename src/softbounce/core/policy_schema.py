@@ -34,6 +34,8 @@ from softbounce.core.policy_values import (
     ZoneOrRecipient,
 )
 
+IN_CLEAR = "no secret stands in this file; name a variable that holds it: {env: DESK_SECRET}"
+
 
 class Block(BaseModel):
     """A block of keys; any other key is refused."""
@@ -242,8 +244,7 @@ class Secret(Block):
     @classmethod
     def _is_elsewhere(cls, value: object) -> object:
         if isinstance(value, str):
-            message = "no secret stands in this file; name a variable that holds it: {env: DESK_SECRET}"
-            raise ValueError(message)  # noqa: TRY004 - pydantic makes a finding of it
+            raise ValueError(IN_CLEAR)  # noqa: TRY004 - pydantic makes a finding of it
         return value
 
 
@@ -255,7 +256,16 @@ class WebhookTarget(Block):
     secret: Secret
 
 
-Target = Annotated[LogTarget | CeleryTarget | StreamTarget | WebhookTarget, Field(discriminator="type")]
+class AppriseTarget(Block):
+    """Slack, e-mail, PagerDuty and others, by apprise (an extra)."""
+
+    type: Literal["apprise"]
+    url: Secret = Field(description="It holds tokens, so it stands in a variable")
+
+
+Target = Annotated[
+    LogTarget | CeleryTarget | StreamTarget | WebhookTarget | AppriseTarget, Field(discriminator="type")
+]
 
 
 class Escalation(Block):

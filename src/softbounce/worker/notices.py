@@ -12,6 +12,7 @@ from softbounce.core.policy import Policy, Target
 from softbounce.settings import Settings
 from softbounce.store import Notice, Store
 from softbounce.telemetry import get_logger
+from softbounce.worker.apprise import ToApprise
 from softbounce.worker.faults import reached
 from softbounce.worker.reload import PolicyInForce
 from softbounce.worker.sinks import LAST_START, Rest, Sink, open_sink, trim
@@ -85,7 +86,7 @@ class Notices:
             return self._tell(
                 self._receiver(settings.CelerySink(task=target.task, queue=target.queue or "celery")), notices
             )
-        if target.type == "webhook":
+        if target.type in {"webhook", "apprise"}:
             return self._tell(self._receiver(target), notices)
         for notice in notices:
             facts = {name: value for name, value in notice.body.items() if name != "type"}
@@ -123,6 +124,8 @@ class Notices:
 
     def _sink(self, target: settings.Sink | Target) -> Sink:
         timeout = self._config.handover_timeout
+        if isinstance(target, Target) and target.type == "apprise":
+            return ToApprise(target.secret or "", timeout=timeout / 1000)
         if isinstance(target, Target):
             now = self._store.now
             return ToWebhook(target.url or "", secret=target.secret or "", timeout=timeout / 1000, now=now)
