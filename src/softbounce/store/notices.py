@@ -23,6 +23,7 @@ _NOTICES = uuid.UUID("a7f4f2b0-54a1-5d5f-8f5e-0f3f7a7c9e11")
 _HEAD = "{}\n"
 _ODD = re.compile(r"[^\w.-]")  # in a filter: blanks, commas; a ? there fits any character
 FOR_PEOPLE = ("escalated", "case_resolved")
+_SHOWN = ("case", "recipient", "reference", "how")  # of a sample
 
 
 class Notice(Struct, frozen=True, kw_only=True):
@@ -85,44 +86,42 @@ def _group_name(notice: Notice, people: Grouping) -> str:
 def _group(name: str, raw: str) -> Notice:
     group, found = from_json(name), from_json(raw)
     kind = group.pop("type")
-    samples = found["samples"] or []
+    samples = [
+        {key: one[key] for key in _SHOWN if key in one} for one in found["samples"]
+    ]  # cjson has no order
     known = {key: value for key, value in group.items() if value}
     words = ["kind:soft_bounces" if kind == "escalated" else "state:resolved"]
     words += [f"{key}:{_ODD.sub('?', value)}" for key, value in known.items()]
     command = f"softbounce cases list {shlex.join(words)}"
-    ident = str(uuid.uuid5(_NOTICES, f"{name}:{found['at']}"))
-    body = {
-        "type": f"softbounce.{kind}",
-        "version": 1,
-        "id": ident,
-        "at": iso(found["at"]),
+    text = label(
+        f"{kind}_group",
+        n=found["n"],
+        where=", ".join(f"{key} {value}" for key, value in known.items()) or None,
+        samples=", ".join(" ".join(sample.values()) for sample in samples) or None,
+        command=command,
+    )
+    body = _body(f"{name}:{found['at']}", kind, found["at"]) | {
         "group": group,
         "count": found["n"],
         "since": iso(found["since"]),
         "samples": samples,
         "command": command,
-        "text": label(
-            f"{kind}_group",
-            n=found["n"],
-            where=", ".join(f"{key} {value}" for key, value in known.items()) or None,
-            samples=", ".join(" ".join(sample.values()) for sample in samples) or None,
-            command=command,
-        ),
+        "text": text,
     }
-    return Notice(key=name, id=ident, type=kind, body=body, told=found["at"])
+    return Notice(key=name, id=body["id"], type=kind, body=body, told=found["at"])
+
+
+def _body(key: str, kind: str, at: int) -> dict[str, Any]:
+    ident = str(uuid.uuid5(_NOTICES, key))
+    return {"type": f"softbounce.{kind}", "version": 1, "id": ident, "at": iso(at)}
 
 
 def _notice(key: str, raw: str) -> Notice:
     facts_line, _, record = raw.partition("\n")
     facts = from_json(facts_line)
     delivery = decode("", _HEAD + record)
-    ident = str(uuid.uuid5(_NOTICES, key))
-    body: dict[str, Any] = {
-        "type": f"softbounce.{facts.pop('type')}",
-        "version": 1,
-        "id": ident,
-        "at": iso(facts.pop("at")),
-    }
+    kind = facts.pop("type")
+    body = _body(key, kind, facts.pop("at"))
     if delivery.reference:
         body |= {
             "reference": delivery.reference,
@@ -136,18 +135,17 @@ def _notice(key: str, raw: str) -> Notice:
             },
             "policy": {"revision": delivery.revision, "rule": delivery.rule},
         }
-    code = facts.pop("code", "")
-    common = {
-        "merchant": facts.pop("merchant", delivery.merchant),
-        "channel": facts.pop("channel", delivery.channel),
-        "code": code,
-    }
-    sample = {"case": facts.get("case"), "recipient": facts.pop("mask", ""), "reference": delivery.reference}
-    if "how" in facts:
-        sample = {"case": facts["case"], "how": facts["how"]}
+    seen = {
+        "merchant": delivery.merchant,
+        "channel": delivery.channel,
+        "reference": delivery.reference,
+    } | facts
+    common = {name: str(seen.get(name, "")) for name in ("merchant", "channel", "code")}
+    sample = {name: seen[name] for name in _SHOWN if seen.get(name)}
+    for name in ("merchant", "channel", "code", "recipient"):
+        facts.pop(name, None)  # the body has them elsewhere, or not at all
     for name in ("until", "deadline"):
         if name in facts:
             facts[name] = iso(int(facts[name])) if facts[name] else None  # 0: never
     body |= {name: value for name, value in facts.items() if value != ""}
-    kind = body["type"].removeprefix("softbounce.")
-    return Notice(key=key, id=ident, type=kind, body=body, common=common, sample=sample)
+    return Notice(key=key, id=body["id"], type=kind, body=body, common=common, sample=sample)

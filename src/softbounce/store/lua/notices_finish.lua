@@ -11,18 +11,22 @@ local SAMPLES = 5
 
 -- include: clock
 
+local grown = {} -- written once each: 500 notices in one group took 15 ms
 for _, joined in ipairs(options.joined) do
   local notice, name, sample = joined[1], joined[2], joined[3]
   if redis.call("HEXISTS", notice_bodies, notice) == 1 then -- else another call has counted it
-    local raw = redis.call("HGET", groups, name)
-    local group = raw and cjson.decode(raw) or { n = 0, samples = {} }
+    local raw = not grown[name] and redis.call("HGET", groups, name)
+    local group = grown[name] or raw and cjson.decode(raw) or { n = 0, samples = {} }
     group.n, group.since = group.n + 1, group.since or now
     if #group.samples < SAMPLES then
       table.insert(group.samples, sample)
     end
-    redis.call("HSET", groups, name, cjson.encode(group))
-    redis.call("ZADD", group_turns, "NX", now + options.wait, name)
+    grown[name] = group
   end
+end
+for name, group in pairs(grown) do
+  redis.call("HSET", groups, name, cjson.encode(group))
+  redis.call("ZADD", group_turns, "NX", now + options.wait, name)
 end
 for _, told in ipairs(options.told) do
   local raw = redis.call("HGET", groups, told[1])

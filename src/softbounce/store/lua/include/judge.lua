@@ -49,7 +49,7 @@ local function escalate()
   end
   notify("escalated", event.rid, event.at, {
     code = event.code, case = case, count = escalated.escalate_at, within = escalated.within, ["then"] = escalated["then"],
-    mask = event.mask,
+    recipient = event.mask,
   }, payload, to)
 end
 
