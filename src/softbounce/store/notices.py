@@ -23,7 +23,7 @@ _NOTICES = uuid.UUID("a7f4f2b0-54a1-5d5f-8f5e-0f3f7a7c9e11")
 _HEAD = "{}\n"
 _ODD = re.compile(r"[^\w.-]")  # in a filter: blanks, commas; a ? there fits any character
 FOR_PEOPLE = ("escalated", "case_resolved")
-_SHOWN = ("case", "recipient", "reference", "how")  # of a sample
+_SHOWN = ("case", "recipient", "reference", "how")  # of a sample, in this order, which cjson does not keep
 
 
 class Notice(Struct, frozen=True, kw_only=True):
@@ -86,9 +86,7 @@ def _group_name(notice: Notice, people: Grouping) -> str:
 def _group(name: str, raw: str) -> Notice:
     group, found = from_json(name), from_json(raw)
     kind = group.pop("type")
-    samples = [
-        {key: one[key] for key in _SHOWN if key in one} for one in found["samples"]
-    ]  # cjson has no order
+    samples = [{key: one[key] for key in _SHOWN if key in one} for one in found["samples"]]
     known = {key: value for key, value in group.items() if value}
     words = ["kind:soft_bounces" if kind == "escalated" else "state:resolved"]
     words += [f"{key}:{_ODD.sub('?', value)}" for key, value in known.items()]
@@ -135,11 +133,7 @@ def _notice(key: str, raw: str) -> Notice:
             },
             "policy": {"revision": delivery.revision, "rule": delivery.rule},
         }
-    seen = {
-        "merchant": delivery.merchant,
-        "channel": delivery.channel,
-        "reference": delivery.reference,
-    } | facts
+    seen = {name: getattr(delivery, name) for name in ("merchant", "channel", "reference")} | facts
     common = {name: str(seen.get(name, "")) for name in ("merchant", "channel", "code")}
     sample = {name: seen[name] for name in _SHOWN if seen.get(name)}
     for name in ("merchant", "channel", "code", "recipient"):
