@@ -114,7 +114,11 @@ def test_a_group_reaches_people_in_one_message_although_a_worker_was_killed_and_
         .replace("notify: [log]", "notify: [oncall]")
     )
     target = f"    oncall: {{type: apprise, url: {{env: {VARIABLE}}}}}\n"
-    policy.write_text(text.replace("    log: {type: log}\n", target))
+    policy.write_text(
+        text.replace("notify: [oncall]", "notify: [log, oncall]").replace(
+            "  targets:\n", f"  targets:\n{target}"
+        )
+    )
     desk.statuses = [503]
     worker = start(lease="2s", handover_timeout="1s")
     for n in range(7):
@@ -135,4 +139,7 @@ def test_a_group_reaches_people_in_one_message_although_a_worker_was_killed_and_
     assert "softbounce cases list kind:soft_bounces" in again["message"]
     assert "+4917" not in again["message"]
     assert second.logged("handover.failed")
+    assert [line["count"] for line in second.logged("recipient.escalated")] == [
+        7
+    ]  # the log has taken it at once
     assert "token-of-the-path" not in worker.log + second.log
