@@ -4,6 +4,7 @@ import os
 from base64 import b64decode
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from ssl import CERT_REQUIRED
@@ -285,6 +286,17 @@ def _is_this_machine(host: str | None) -> bool:
 def _said(problem: ErrorDetails) -> str:
     where = "".join(f"SOFTBOUNCE_{str(part).upper()}: " for part in problem["loc"][:1])
     return where + problem["msg"].removeprefix("Value error, ")
+
+
+def apprise_url(variable: str) -> str:
+    """Return the address in a variable. Raises ``InvalidSettings``, also where the extra is not installed."""
+    if find_spec("apprise") is None:
+        message = "a target of type apprise needs: pip install 'softbounce[apprise]'"
+        raise InvalidSettings(message)
+    if not (url := os.environ.get(variable, "").strip()):
+        message = f"the variable {variable} is not set: it holds the address, for example slack://..."
+        raise InvalidSettings(message)
+    return url
 
 
 def signing_keys(variable: str) -> list[bytes]:

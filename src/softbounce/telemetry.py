@@ -44,6 +44,8 @@ def configure(*, stream: TextIO | None = None, json: bool | None = None, level: 
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    for library in ("apprise", "urllib3"):  # they write paths of URLs, which are passwords often
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[*common, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),

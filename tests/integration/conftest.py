@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import redis
-from live import START, WorkerProcess, until
+from live import START, Desk, WorkerProcess, until
 
 from softbounce import embedded
 from softbounce.embedded import Embedded
@@ -131,3 +131,12 @@ def commands(client: redis.Redis) -> Callable[[], list[dict[str, Any]]]:
         return [json.loads(fields["command"]) for _, fields in client.xrange("softbounce:resend")]
 
     return read
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    """Start a desk and stop it."""
+    desk = Desk()
+    yield desk
+    desk.server.shutdown()
+    desk.server.server_close()

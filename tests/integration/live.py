@@ -4,11 +4,13 @@ import json
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +89,32 @@ class WorkerProcess:
         """End it by SIGKILL."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
+
+
+class Desk:
+    """A receiver on this machine: keeps what came, answers with ``statuses`` in turn and then with 204."""
+
+    def __init__(self):
+        desk = self
+        self.got, self.statuses = [], []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["content-length"]))
+                desk.got.append((dict(self.headers), body))
+                self.send_response(desk.statuses.pop(0) if desk.statuses else 204)
+                self.send_header("location", "/elsewhere")
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hooks/token-of-the-path"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def ids(self):
+        """The ids of the notices, in the order in which they came."""
+        return [headers["webhook-id"] for headers, _ in self.got]

@@ -3,6 +3,7 @@
 import json
 import secrets
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -784,6 +785,27 @@ def test_the_doctor_names_the_variable_that_a_webhook_lacks(desk, monkeypatch, t
     assert len(lacking) == 1
     assert "target desk" in lacking[0]
     assert fit == []
+
+
+def test_doctor_and_check_name_the_variable_that_an_apprise_target_lacks(desk, monkeypatch, tmp_path):
+    """Whoever sets it up hears what is missing on this machine; the file itself is sound, so --strict passes."""
+    text = policy_text()[0].replace("notify: [log]", "notify: [oncall]").replace("    log: {type: log}\n", "")
+    target = "oncall: {type: apprise, url: {env: ONCALL_URL}}"
+    (tmp_path / "oncall.yaml").write_text(text.replace("  targets:\n", f"  targets:\n    {target}\n"))
+    monkeypatch.setenv("SOFTBOUNCE_POLICY", str(tmp_path / "oncall.yaml"))
+    beat(desk, one=desk.policy.revision)
+    lacking = [text for text in findings(desk)["warn"] if "target oncall" in text]
+    check = desk.run("policy", "check", "--strict")
+    monkeypatch.setenv("ONCALL_URL", "slack://a/b/c")
+
+    missing = (
+        "the variable ONCALL_URL is not set" if find_spec("apprise") else "pip install 'softbounce[apprise]'"
+    )
+    assert len(lacking) == 1
+    assert missing in lacking[0]
+    assert (check.exit_code, missing in check.stderr) == (0, True)
+    if find_spec("apprise"):
+        assert "target oncall" not in str(findings(desk)) + desk.run("policy", "check").stderr
 
 
 def test_the_doctor_names_workers_that_run_another_policy(desk):

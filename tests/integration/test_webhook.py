@@ -1,11 +1,9 @@
 """Notices to a desk of one's own: signed, told again until taken, and never a word too many in the log."""
 
 import json
-import threading
 import time
 from base64 import b64encode
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from live import failed, until
@@ -20,44 +18,6 @@ NOTICES = [
     ("id-1", {"type": "softbounce.escalated", "case": "c1"}),
     ("id-2", {"type": "softbounce.escalated"}),
 ]
-
-
-class Desk:
-    """A receiver on this machine: keeps what came, answers with ``statuses`` in turn and then with 204."""
-
-    def __init__(self):
-        desk = self
-        self.got, self.statuses = [], []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                desk.got.append((dict(self.headers), body))
-                self.send_response(desk.statuses.pop(0) if desk.statuses else 204)
-                self.send_header("location", "/elsewhere")
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hooks/token-of-the-path"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def ids(self):
-        """The ids of the notices, in the order in which they came."""
-        return [headers["webhook-id"] for headers, _ in self.got]
-
-
-@pytest.fixture
-def desk():
-    """Start a desk and stop it."""
-    desk = Desk()
-    yield desk
-    desk.server.shutdown()
-    desk.server.server_close()
 
 
 @pytest.fixture(autouse=True)
@@ -163,7 +123,11 @@ def test_an_escalation_reaches_the_desk_of_the_policy_and_comes_again_until_it_i
     desk, start, report, policy, store
 ):
     """A desk that fails first gets the same id again; one that has it is not asked a third time."""
-    text = policy.read_text().replace("escalate_at: 3", "escalate_at: 1")
+    text = (
+        policy.read_text()
+        .replace("escalate_at: 3", "escalate_at: 1")
+        .replace("group_wait: 5m", "group_wait: 0s")
+    )
     text = text.replace("notify: [log]", "notify: [desk]").replace("    log: {type: log}\n", "")
     target = f'    desk: {{type: webhook, url: "{desk.url}", secret: {{env: {VARIABLE}}}}}\n'
     policy.write_text(text.replace("  targets:\n", f"  targets:\n{target}"))

@@ -64,6 +64,18 @@ def test_a_secret_in_the_file_is_not_repeated():
     assert "c2VjcmV0" not in text
 
 
+@pytest.mark.parametrize("url", ["slack://TokenA/TokenB", "https://hooks.slack.example/services/TokenB"])
+def test_an_address_of_apprise_in_the_file_is_refused_and_not_repeated(url):
+    """It is made of tokens: the finding says where they belong, and neither it nor its neighbour shows them."""
+    text = f"version: 1\nescalation:\n  targets:\n    oncall: {{type: apprise, url: '{url}'}}\n"
+    _, problems = policy_file.check(text, file="p")
+    (problem,) = problems
+
+    assert "name a variable that holds it" in problem.message
+    assert "TokenB" not in problem.rendered
+    assert "TokenB" not in str(policy_file.check("{version: 1, nam: 'x', x: 'slack://a/TokenB'}", file="p"))
+
+
 def test_a_very_long_line_is_shown_around_the_mistake():
     """A file on one line must not flood the terminal."""
     _, problems = policy_file.check(f"{{version: 1, name: {'x' * 50}, {' ' * 5_000}nam: y}}", file="p")

@@ -17,7 +17,7 @@ from softbounce.core.recipients import Channel, form
 from softbounce.embedded import find_store
 from softbounce.errors import InvalidSettings, StoreUnreachable
 from softbounce.hosts import mask_url
-from softbounce.settings import Settings, policy_text
+from softbounce.settings import Settings, apprise_url, policy_text, signing_keys
 from softbounce.store import Store
 
 SAMPLES = 5
@@ -42,6 +42,16 @@ def opened() -> Iterator[Store]:
         )
         with closing(store):
             yield store
+
+
+def deaf(policy: Policy) -> Iterator[str]:
+    """Yield what keeps targets that are to be told from being told, as seen from this machine."""
+    for target in policy.notify:
+        try:
+            if target.secret:
+                _ = (apprise_url if target.type == "apprise" else signing_keys)(target.secret)
+        except InvalidSettings as error:
+            yield f"target {target.name}, as seen from here: {error}"
 
 
 @contextmanager

@@ -12,14 +12,14 @@ import typer
 
 from softbounce.cli.console import REFUSED, Json, Output, OutputOption, PolicyOption, plain, say, show, zone
 from softbounce.cli.dead_letters import fullness
-from softbounce.cli.desk import opened, policy_of
+from softbounce.cli.desk import deaf, opened, policy_of
 from softbounce.core import policy_file
 from softbounce.core.durations import MINUTE, SECOND
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
 from softbounce.core.texts import count, span, when
-from softbounce.errors import Forbidden, InvalidPolicy, InvalidSettings, StoreUnreachable
-from softbounce.settings import CelerySink, Settings, signing_keys
+from softbounce.errors import Forbidden, InvalidPolicy, StoreUnreachable
+from softbounce.settings import CelerySink, Settings
 from softbounce.store import Store
 from softbounce.store.cases import FILTER_KEYS
 from softbounce.store.policies import Revision
@@ -141,9 +141,7 @@ def _store(store: Store, settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _policy(  # noqa: C901 - one look after the other
-    settings: Settings, store: Store, now: int
-) -> Iterator[Finding]:
+def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:
     workers = store.control.workers(now=now)
     if not workers:
         yield Level.FAULT, "no worker runs: nothing is taken in, nothing leaves. Start one: softbounce worker"
@@ -171,11 +169,7 @@ def _policy(  # noqa: C901 - one look after the other
             which = "ahead of" if ahead > 0 else "behind"
             text = f"the clock of {name} is {span(abs(ahead))} {which} the store's: retries obey the store's"
             yield Level.WARN, f"{text}, logs show the worker's. Set both by NTP"
-    for target in policy.notify:
-        try:
-            _ = target.secret and signing_keys(target.secret)
-        except InvalidSettings as error:
-            yield Level.WARN, f"target {target.name}, as seen from here: {error}"
+    yield from ((Level.WARN, text) for text in deaf(policy))
     if all(target.type == "log" for target in policy.notify):
         yield (
             Level.WARN,

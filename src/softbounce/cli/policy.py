@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from softbounce.cli import policy_plan, policy_test
+from softbounce.cli.desk import deaf
 from softbounce.core import policy_file, policy_schema
 from softbounce.core.durations import SECOND, words
 from softbounce.core.policy import Disposition, Policy, Rule
@@ -84,6 +85,8 @@ def check(
     else:
         for problem in problems:
             typer.echo(problem.rendered)
+    for text in deaf(policy) if policy else ():
+        typer.echo(f"{file}: {text}", err=True)  # about this machine, not about the file: --strict passes
     if fails:
         raise typer.Exit(FAILED)
     if policy and output is Output.TABLE:

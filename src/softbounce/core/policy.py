@@ -163,12 +163,21 @@ class Target:
     """Where people hear about escalations."""
 
     name: str
-    type: str  # log | celery | stream | webhook
+    type: str  # log | celery | stream | webhook | apprise
     task: str | None = None
     queue: str | None = None
     stream: str | None = None
     url: str | None = None
-    secret: str | None = None  # the variable that holds it
+    secret: str | None = None  # the variable that holds it; apprise: the whole address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouping:
+    """How notices to people are put together: one for all that have the values of ``by`` in common."""
+
+    by: tuple[str, ...]  # merchant, channel, code
+    wait: int  # from the first one on
+    repeat: int  # from one telling to the next
 
 
 class Resolve(Protocol):
@@ -198,6 +207,7 @@ class Policy:
     replies: frozenset[str]  # every pattern of SMTP replies
     targets: Mapping[str, Target]
     notify: tuple[Target, ...]
+    grouping: Grouping
     resolve: Resolve = field(repr=False, compare=False)
     _rules: dict[tuple[str | None, ...], Rule] = field(default_factory=dict, repr=False, compare=False)
 

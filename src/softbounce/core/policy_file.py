@@ -15,6 +15,7 @@ from softbounce.core.policy import (
     Confirm,
     Disposition,
     Fault,
+    Grouping,
     Limits,
     Policy,
     QuietHours,
@@ -31,7 +32,8 @@ from softbounce.core.recipients import Channel
 from softbounce.core.yaml_tree import Mistake, Path, Place, Tree
 from softbounce.errors import InvalidPolicy
 
-SECRETS = r"whsec_\S+|(?<=://)[^/@\s]+(?=@)"  # a key for signing, or the user and password of a URL
+# a key for signing, the user and password of a URL, or all of one that apprise knows: slack://TOKEN/TOKEN
+SECRETS = r"""whsec_\S+|(?<=://)[^/@\s]+(?=@)|\b(?!https?:)\w+://[^\s"'},]+"""
 WIDEST = 160  # columns of a source line that are shown around a mistake
 
 
@@ -85,7 +87,7 @@ def _problem(severity: str, mistake: Mistake, file: str, lines: list[str]) -> Pr
         column=place.column,
         severity=severity,
         message=message,
-        rendered="\n".join([head, *_excerpt(place, lines)]),
+        rendered="\n".join([head, *([] if message == schema.IN_CLEAR else _excerpt(place, lines))]),
     )
 
 
@@ -108,8 +110,10 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
         facts = target.model_dump()
         if isinstance(target, schema.WebhookTarget):
             facts["secret"] = target.secret.env
+        elif isinstance(target, schema.AppriseTarget):
+            facts = {"type": target.type, "secret": target.url.env}
         targets[name] = Target(name=name, **facts)
-    notify = ["log"] if model.escalation.notify is None else model.escalation.notify
+    escalation = _complete(schema.Escalation, "escalation", model.escalation)
     return Policy(
         revision=sha256(text.encode()).hexdigest()[:8],
         name=model.name,
@@ -124,7 +128,10 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
         merchants=frozenset(model.merchants),
         replies=frozenset(rulebook.replies()),
         targets=targets,
-        notify=tuple(targets[name] for name in notify),
+        notify=tuple(targets[name] for name in escalation["notify"]),
+        grouping=Grouping(
+            by=tuple(escalation["group_by"]), wait=escalation["group_wait"], repeat=escalation["repeat"]
+        ),
         resolve=rulebook.resolve,
     )
 

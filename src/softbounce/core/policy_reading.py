@@ -7,22 +7,27 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from softbounce.core.durations import shown
-from softbounce.core.policy_schema import CeleryTarget, File, Layer, LogTarget, StreamTarget, WebhookTarget
+from softbounce.core.policy_schema import (
+    AppriseTarget,
+    CeleryTarget,
+    File,
+    Layer,
+    LogTarget,
+    StreamTarget,
+    WebhookTarget,
+)
 from softbounce.core.yaml_tree import Mistake, Path, Tree
 
 Model = TypeVar("Model", bound=BaseModel)
 LATER_KEYS = {
     ("", "providers"),
-    ("escalation", "group_by"),
-    ("escalation", "group_wait"),
-    ("escalation", "repeat"),
 }
-LATER_TARGETS = frozenset({"apprise"})
 TARGETS: dict[str, type[BaseModel]] = {
     "log": LogTarget,
     "celery": CeleryTarget,
     "stream": StreamTarget,
     "webhook": WebhookTarget,
+    "apprise": AppriseTarget,
 }
 RULE_ENDS: tuple[list[str], ...] = ([], ["do"], ["fault"], ["when"])
 ROUNDS = 20  # of leaving out what is wrong; a broken value can hide at most a few others
@@ -35,7 +40,7 @@ MESSAGES = {
     "int_from_float": "a whole number is needed here, not {input}",
     "float_type": "a number is needed here, not {input}",
     "string_type": "text is needed here, not {input}; put it in quotes",
-    "union_tag_not_found": "'type' is missing; write log, celery, stream or webhook",
+    "union_tag_not_found": "'type' is missing; write log, celery, stream, webhook or apprise",
     "string_too_short": "this may not be empty",
     "string_too_long": "this may have at most {max_length} characters",
     "too_short": "a list needs at least {min_length} item here",
@@ -98,10 +103,7 @@ def _mistake(tree: Tree, problem: Any, root: type[BaseModel] = File) -> Mistake:
         return Mistake(place=tree.key_place(path[:-1]), message=f"'{path[-1]}' is missing here")
     if kind == "union_tag_invalid":
         place, name = tree.value_place((*path, "type")), context["tag"]
-        if name in LATER_TARGETS:
-            message = f"a target of type '{name}' arrives with a later release; remove it until then"
-        else:
-            message = f"{shown(name)} is not one of {_listed([*TARGETS])}{did_you_mean(name, [*TARGETS])}"
+        message = f"{shown(name)} is not one of {_listed([*TARGETS])}{did_you_mean(name, [*TARGETS])}"
         return Mistake(place=place, message=message)
     if kind == "value_error":
         is_key = path[-1] == "[key]" or isinstance(given, dict)

@@ -34,6 +34,8 @@ from softbounce.core.policy_values import (
     ZoneOrRecipient,
 )
 
+IN_CLEAR = "no secret stands in this file; name a variable that holds it: {env: DESK_SECRET}"
+
 
 class Block(BaseModel):
     """A block of keys; any other key is refused."""
@@ -272,8 +274,7 @@ class Secret(Block):
     @classmethod
     def _is_elsewhere(cls, value: object) -> object:
         if isinstance(value, str):
-            message = "no secret stands in this file; name a variable that holds it: {env: DESK_SECRET}"
-            raise ValueError(message)  # noqa: TRY004 - pydantic makes a finding of it
+            raise ValueError(IN_CLEAR)  # noqa: TRY004 - pydantic makes a finding of it
         return value
 
 
@@ -285,12 +286,26 @@ class WebhookTarget(Block):
     secret: Secret
 
 
-Target = Annotated[LogTarget | CeleryTarget | StreamTarget | WebhookTarget, Field(discriminator="type")]
+class AppriseTarget(Block):
+    """Slack, e-mail, PagerDuty and others, by apprise (an extra)."""
+
+    type: Literal["apprise"]
+    url: Secret = Field(description="It holds tokens, so it stands in a variable")
+
+
+Target = Annotated[
+    LogTarget | CeleryTarget | StreamTarget | WebhookTarget | AppriseTarget, Field(discriminator="type")
+]
 
 
 class Escalation(Block):
     """Who hears about cases."""
 
+    group_by: list[Literal["merchant", "channel", "code"]] | None = Field(
+        None, description="People get one notice for what these have in common; the pipeline gets each"
+    )
+    group_wait: Duration | None = Field(None, description="Collect so long before a group is told")
+    repeat: Positive | None = Field(None, description="Least time between two notices of a group that grows")
     notify: list[str] | None = Field(None, description="Names out of targets")
     targets: dict[str, Target] | None = None
 

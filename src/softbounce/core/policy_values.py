@@ -195,5 +195,12 @@ BUILT_IN: dict[str, Any] = {
         },
         "unknown_code": "hold",
     },
+    "escalation": {
+        "group_by": ["merchant", "channel", "code"],
+        "group_wait": "5m",
+        "repeat": "24h",
+        "notify": ["log"],
+        "targets": {"log": {"type": "log"}},
+    },
 }
-"""What holds where a file says nothing: the limits, retention and defaults of the shipped file."""
+"""What holds where a file says nothing: limits, retention, defaults and escalation of the shipped file."""

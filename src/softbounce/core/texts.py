@@ -111,6 +111,21 @@ ENGLISH = Language(
         "recovered": (
             ("Arrived {time}, on try {n}, {hours} h after the first failure.", "Arrived {time}.", "Arrived."),
         ),
+        "escalated_group": (
+            ("{n:recipients} failed again and again: {where}.", "{n:recipients} failed again and again."),
+            ("For example {samples}.",),
+            ("Look further: {command}",),
+        ),
+        "incident_group": (
+            ("{n:incidents} of sudden suppressions: {where}.", "{n:incidents} of sudden suppressions."),
+            ("For example {samples}.",),
+            ("Look further: {command}",),
+        ),
+        "case_resolved_group": (
+            ("{n:cases} resolved: {where}.", "{n:cases} resolved."),
+            ("For example {samples}.",),
+            ("Look further: {command}",),
+        ),
         "case_resolved": (("Case {case} resolved by {who}: {reason}.", "Case {case} resolved."),),
         # may_send
         "allowed": (("Sends are allowed.",),),
@@ -157,6 +172,8 @@ ENGLISH = Language(
         "events": ("event", "events"),
         "days": ("day", "days"),
         "cases": ("case", "cases"),
+        "incidents": ("incident", "incidents"),
+        "recipients": ("recipient", "recipients"),
         "retries": ("waiting retry", "waiting retries"),
     },
     weekdays=("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),

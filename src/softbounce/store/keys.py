@@ -21,6 +21,8 @@ FIXED = (
     "members",  # zset    group, delivery, by name; goes with its delivery or its case
     "notices",  # zset    notice -> due, or end of lease (ms)
     "notice_bodies",  # hash    notice -> body
+    "groups",  # hash    group -> what people are to be told at once; goes a repeat after it was told
+    "group_turns",  # zset    group -> when people are told next, or end of lease (ms)
     "dead_letters",  # hash    id -> entry; swept
     "counters",  # hash    outcome -> count
     "claims",  # hash    pump -> its newest claim and what that leased; swept

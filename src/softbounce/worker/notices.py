@@ -1,30 +1,31 @@
-"""What the pipeline and people are told: each notice to the pipeline, escalations to people's targets too."""
+"""What the pipeline and people are told: each notice to the pipeline, groups of escalations to people."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
 from celery import Celery
 
 from softbounce import settings
-from softbounce.core.policy import Policy, Target
+from softbounce.core.policy import Target
 from softbounce.settings import Settings
 from softbounce.store import Notice, Store
 from softbounce.telemetry import get_logger
+from softbounce.worker.apprise import ToApprise
 from softbounce.worker.faults import reached
 from softbounce.worker.reload import PolicyInForce
-from softbounce.worker.sinks import LAST_START, Rest, Sink, open_sink, trim
+from softbounce.worker.sinks import LAST_START, Handed, MayBegin, Message, Rest, Sink, open_sink, trim
 from softbounce.worker.webhook import ToWebhook
 
 log = get_logger()
 
 BATCH = 500
-FOR_PEOPLE = {  # type -> name in the log
-    "escalated": "recipient.escalated",
-    "incident": "incident.opened",
-    "case_resolved": "case.resolved",
-}
+NAMES = {
+    "softbounce.escalated": "recipient.escalated",
+    "softbounce.incident": "incident.opened",
+    "softbounce.case_resolved": "case.resolved",
+}  # in the log
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,15 +66,15 @@ class Notices:
         if notices:
             reached("notices.claimed")
         policy = self._policies.current
-        missed = self._tell(pipeline, notices)
+        missed = self._tell(pipeline, [notice for notice in notices if not notice.told])
         for target in policy.notify:
-            missed |= self._tell_people(
-                target, [notice for notice in notices if notice.type in FOR_PEOPLE], policy
+            missed |= self._tell(
+                self._receiver(_place(target)), [notice for notice in notices if notice.told]
             )
         done = [notice for notice in notices if notice.id not in missed]
         if done:
             reached("notices.told")
-            self._store.notices.finish(done)
+            self._store.notices.finish(done, people=policy.grouping if policy.notify else None)
             reached("notices.finished")
         for receiver in self._receivers.values():
             receiver.told.difference_update(notice.id for notice in done)
@@ -83,20 +84,6 @@ class Notices:
         """Let go of notices that every reader has acknowledged, or that are older than ``before`` (ms)."""
         for receiver in tuple(self._receivers.values()):
             trim(receiver.sink, before=before)
-
-    def _tell_people(self, target: Target, notices: list[Notice], policy: Policy) -> set[str]:
-        if target.type == "stream" and target.stream:
-            return self._tell(self._receiver(settings.StreamSink(key=target.stream)), notices)
-        if target.type == "celery" and target.task:
-            return self._tell(
-                self._receiver(settings.CelerySink(task=target.task, queue=target.queue or "celery")), notices
-            )
-        if target.type == "webhook":
-            return self._tell(self._receiver(target), notices)
-        for notice in notices:
-            facts = {name: value for name, value in notice.body.items() if name not in ("type", "recipients")}
-            log.warning(FOR_PEOPLE[notice.type], policy_revision=policy.revision, **facts)
-        return set()
 
     def _tell(self, receiver: Receiver, notices: list[Notice]) -> set[str]:
         """Return the ids that ``receiver`` has not taken."""
@@ -129,10 +116,34 @@ class Notices:
 
     def _sink(self, target: settings.Sink | Target) -> Sink:
         timeout = self._config.handover_timeout
-        if isinstance(target, Target):
+        if not isinstance(target, Target):
+            return open_sink(target, store=self._store, app=self._app, field="notice", timeout=timeout)
+        if target.type == "webhook":
             now = self._store.now
             return ToWebhook(target.url or "", secret=target.secret or "", timeout=timeout / 1000, now=now)
-        return open_sink(target, store=self._store, app=self._app, field="notice", timeout=timeout)
+        return ToApprise(target.secret or "", timeout=timeout / 1000) if target.type == "apprise" else ToLog()
+
+
+class ToLog:
+    """Lines of the worker's own log."""
+
+    name = "log"
+
+    def deliver(self, messages: Sequence[Message], _may_begin: MayBegin) -> Handed:
+        """Write a line a message."""
+        for _, body in messages:
+            facts = {name: value for name, value in body.items() if name != "type"}
+            log.warning(NAMES[str(body["type"])], **facts)
+        return Handed(count=len(messages))
+
+
+def _place(target: Target) -> settings.Sink | Target:
+    """Return what one receiver is known by: a stream or a task is the same one under any target's name."""
+    if target.stream:
+        return settings.StreamSink(key=target.stream)
+    if target.task:
+        return settings.CelerySink(task=target.task, queue=target.queue or "celery")
+    return target
 
 
 def notice_sink(resend: settings.Sink, *, stream: str) -> settings.Sink:

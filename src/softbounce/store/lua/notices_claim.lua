@@ -1,19 +1,38 @@
--- notices_claim: lease notices that are due; one that is not finished comes again after its lease, under the same id.
--- returns  {id, body} for each
+-- notices_claim: lease notices and groups that are due; what is not finished comes again after its lease, under the same id.
+-- effects  what a group has collected is fixed with the first claim, so that it comes again unchanged; cases that were closed
+--          meanwhile are left out. A group that has collected nothing since it was told is forgotten
+-- returns  {{id, body} for each notice}, {{name, {at, n, since, samples}} for each group}
 local notices = KEYS[1] -- zset  notice -> due, or end of lease (ms)
 local notice_bodies = KEYS[2] -- hash  notice -> body
-local meta = KEYS[3] -- hash  now
+local groups = KEYS[3] -- hash  group -> {n, since, samples, out: what is being told}
+local group_turns = KEYS[4] -- zset  group -> when people are told next, or end of lease (ms)
+local cases = KEYS[5] -- hash  case -> entry
+local meta = KEYS[6] -- hash  now
 
 local limit, lease = tonumber(ARGV[1]), tonumber(ARGV[2]) -- Lua's stack has room for 4,000 at once
 
 -- include: clock
 
-local ids = redis.call("ZRANGEBYSCORE", notices, "-inf", now, "LIMIT", 0, limit)
-if #ids == 0 then
-  return {}
+local function is_closed(sample)
+  local raw = not sample.how and redis.call("HGET", cases, sample.case) -- how: the notice is that it was closed
+  return raw and cjson.decode(raw).state == "resolved"
 end
+
+local function fix(group)
+  local open = {}
+  for _, sample in ipairs(group.samples) do
+    if not is_closed(sample) then
+      table.insert(open, sample)
+    end
+  end
+  local left = group.n - #group.samples + #open
+  group.out = left > 0 and { at = now, n = left, since = group.since, samples = open } or nil
+  group.n, group.samples, group.since = 0, {}, nil
+end
+
 local found, leases = {}, {}
-for n, body in ipairs(redis.call("HMGET", notice_bodies, unpack(ids))) do
+local ids = redis.call("ZRANGEBYSCORE", notices, "-inf", now, "LIMIT", 0, limit)
+for n, body in ipairs(#ids > 0 and redis.call("HMGET", notice_bodies, unpack(ids)) or {}) do
   if body then
     table.insert(found, { ids[n], body })
     leases[#leases + 1], leases[#leases + 2] = now + lease, ids[n]
@@ -24,4 +43,20 @@ end
 if #found > 0 then
   redis.call("ZADD", notices, unpack(leases))
 end
-return found
+local grouped = {}
+for _, name in ipairs(redis.call("ZRANGEBYSCORE", group_turns, "-inf", now, "LIMIT", 0, limit)) do
+  local raw = redis.call("HGET", groups, name)
+  local group = raw and cjson.decode(raw) or { n = 0, samples = {} }
+  if not group.out then
+    fix(group)
+  end
+  if group.out then
+    redis.call("HSET", groups, name, cjson.encode(group))
+    redis.call("ZADD", group_turns, now + lease, name)
+    table.insert(grouped, { name, cjson.encode(group.out) })
+  else
+    redis.call("ZREM", group_turns, name)
+    redis.call("HDEL", groups, name)
+  end
+end
+return { found, grouped }

@@ -1,7 +1,44 @@
--- notices_finish: forget notices that were told.
+-- notices_finish: forget notices and groups that were told; a notice that people hear of too joins its group in the same step.
+-- effects  a group waits for others from its first notice on, and once told for the repeat; a repeated call changes nothing
 local notices = KEYS[1] -- zset  notice -> due, or end of lease (ms)
 local notice_bodies = KEYS[2] -- hash  notice -> body
+local groups = KEYS[3] -- hash  group -> {n, since, samples, out: what is being told}
+local group_turns = KEYS[4] -- zset  group -> when people are told next, or end of lease (ms)
+local meta = KEYS[5] -- hash  now
 
-redis.call("ZREM", notices, unpack(ARGV))
-redis.call("HDEL", notice_bodies, unpack(ARGV))
-return #ARGV
+local options = cjson.decode(ARGV[1]) -- done (notices), joined ({notice, group, sample}), told ({group, at}), wait, repeat (ms)
+local SAMPLES = 5
+
+-- include: clock
+
+local grown = {} -- written once each: 500 notices in one group took 15 ms
+for _, joined in ipairs(options.joined) do
+  local notice, name, sample = joined[1], joined[2], joined[3]
+  if redis.call("HEXISTS", notice_bodies, notice) == 1 then -- else another call has counted it
+    local raw = not grown[name] and redis.call("HGET", groups, name)
+    local group = grown[name] or raw and cjson.decode(raw) or { n = 0, samples = {} }
+    group.n, group.since = group.n + 1, group.since or now
+    if #group.samples < SAMPLES then
+      table.insert(group.samples, sample)
+    end
+    grown[name] = group
+  end
+end
+for name, group in pairs(grown) do
+  redis.call("HSET", groups, name, cjson.encode(group))
+  redis.call("ZADD", group_turns, "NX", now + options.wait, name)
+end
+for _, told in ipairs(options.told) do
+  local raw = redis.call("HGET", groups, told[1])
+  local group = raw and cjson.decode(raw)
+  if group and group.out and group.out.at == told[2] then -- else its lease has passed on, and it was told again
+    group.out = nil
+    redis.call("HSET", groups, told[1], cjson.encode(group))
+    redis.call("ZADD", group_turns, now + options["repeat"], told[1])
+  end
+end
+if #options.done > 0 then
+  redis.call("ZREM", notices, unpack(options.done))
+  redis.call("HDEL", notice_bodies, unpack(options.done))
+end
+return #options.done + #options.told

@@ -77,7 +77,9 @@ if brake then -- off again; what a person found right is usual from now on
 end
 entry.recipients = case.settled
 redis.call("HSET", cases, entry.what, cjson.encode(case))
-notify("case_resolved", entry.what, "0", { case = entry.what, how = options.how, kind = case.kind, code = case.code }, "[]", "")
+notify("case_resolved", entry.what, "0", {
+  case = entry.what, how = options.how, kind = case.kind, code = case.code, merchant = case.merchant, channel = case.channel,
+}, "[]", "")
 entry.at = now
 redis.call("XADD", audit, "MINID", "~", string.format("%d", now - options.audit), "*", "entry", cjson.encode(entry))
 return { "done", released, skipped, ended }

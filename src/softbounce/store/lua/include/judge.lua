@@ -49,6 +49,7 @@ local function escalate()
   end
   notify("escalated", event.rid, event.at, {
     code = event.code, case = case, count = escalated.escalate_at, within = escalated.within, ["then"] = escalated["then"],
+    recipient = event.mask,
   }, payload, to)
 end
 
