@@ -41,7 +41,7 @@ def test_a_notice_is_one_message_with_its_text_and_its_id(desk: Desk):
     assert first["message"] == "1 recipients failed <again>.\nid-1"
 
 
-@pytest.mark.parametrize("status", [302, 410, 500])
+@pytest.mark.parametrize("status", [307, 410, 500])
 def test_what_is_refused_waits_with_all_that_follows(desk: Desk, status: int):
     """A redirect is a refusal too: it could carry the notice to anybody."""
     desk.statuses = [204, status]
