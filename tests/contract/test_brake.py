@@ -4,6 +4,9 @@ import re
 
 import pytest
 
+from softbounce.core.filters import parse_filter
+from softbounce.store.cases import FILTER_KEYS
+
 from .book import DAY, HOUR, MINUTE
 
 CODE = "INVALID_MOBILE_NUMBER"
@@ -250,3 +253,18 @@ def test_what_an_undo_clears_is_counted_anew(braked):
 
     assert confirm.fail("new", CODE, to=[number(6)]).outcome == "given_up"
     assert not refused(confirm, 6)
+
+
+def test_people_hear_of_an_incident_in_words_and_with_a_command(braked):
+    """The pipeline gets the facts; people get the group, how many are usual, and what to type."""
+    people = braked.policy.grouping
+    suppress(braked, 0, 8)
+    braked.store.notices.finish(braked.store.notices.claim(limit=100, lease=1000), people=people)
+    braked.wait(people.wait)
+    told = [one for one in braked.store.notices.claim(limit=100, lease=1000) if one.told]
+
+    assert [one.type for one in told] == ["incident"]
+    assert told[0].body["text"].startswith(f"1 incident of sudden suppressions: code {CODE}.")
+    command = told[0].body["command"].removeprefix("softbounce cases list ")
+    wanted = parse_filter(command, keys=FILTER_KEYS)
+    assert [case.kind for case in braked.store.cases.select(wanted, now=braked.now)] == ["incident"]
