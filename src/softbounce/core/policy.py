@@ -131,6 +131,29 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """When a provider gets no resends for a while."""
+
+    failures: float  # share of the answers, 0 to 1
+    of_last: int
+    least: int
+    within: int
+    base: int  # how long it is open at first
+    factor: float
+    cap: int
+    probe: int
+    ramp_up: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """What one provider gets. Fields that are None bind nothing."""
+
+    rate: Rate | None
+    breaker: Breaker | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
     """How long each kind of state is kept."""
 
@@ -173,6 +196,7 @@ class Policy:
     file: str  # as given: "config/policy.yaml"
     limits: Limits
     retention: Retention
+    providers: Mapping[str, Provider]  # "*": those without an entry of their own
     feedback: str  # delivered | none
     ignore_failures_before: int | None  # ms; None: never
     codes: tuple[str, ...]  # the names under codes:, in the file's order

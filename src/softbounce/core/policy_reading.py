@@ -12,7 +12,6 @@ from softbounce.core.yaml_tree import Mistake, Path, Tree
 
 Model = TypeVar("Model", bound=BaseModel)
 LATER_KEYS = {
-    ("", "providers"),
     ("suppression", "brake"),
     ("escalation", "group_by"),
     ("escalation", "group_wait"),

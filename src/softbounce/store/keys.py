@@ -14,6 +14,7 @@ FIXED = (
     "suppressions",  # hash    recipient[@merchant] -> entry; swept
     "pauses",  # hash    kind:value -> entry; swept
     "cancels",  # hash    kind:value -> entry; swept
+    "breakers",  # hash    provider -> head, its newest answers; swept
     "sent",  # hash    kind:value -> times of resends; swept
     "cases",  # hash    case -> entry; closed ones are swept
     "open_cases",  # hash    group -> case
@@ -38,6 +39,7 @@ SWEPT = (
     "pauses",
     "cancels",
     "sent",
+    "breakers",
     "cases",
     "dead_letters",
     "claims",

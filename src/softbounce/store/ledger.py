@@ -126,6 +126,8 @@ class Ledger:
             "dead_letters": retention.dead_letters,
             "dead_letter_bytes": BUDGET,
             "audit": retention.audit,
+            "providers": _providers(policy),
+            "silence_is_good": policy.feedback == "none",
         }
         encoder = Encoder(key=self._key, revision=policy.revision, keep_addresses=self._keep_addresses)
         rows = [encoder.row(decision) for decision in decisions]
@@ -182,6 +184,9 @@ class Ledger:
             },
             "per_claim": {"count": limits.resends_per_claim.count, "per": limits.resends_per_claim.per},
             "history": policy.retention.history,
+            "audit": policy.retention.audit,
+            "providers": _providers(policy),
+            "silence_is_good": policy.feedback == "none",
             "epoch": epoch,
             "seen": seen,
             "caller": asdict(caller) if caller else None,
@@ -237,6 +242,14 @@ class Ledger:
         """Give leases back that were not begun: due again at once, the strike taken back."""
         back = [Finish(delivery=lease.delivery.id, token=lease.token, result="later") for lease in leases]
         return self.finish(back, policy=policy)
+
+
+def _providers(policy: Policy) -> dict[str, Any]:
+    """Return what policy says of each provider, without None: in Lua that would be true."""
+    return {
+        name: {key: value for key, value in asdict(provider).items() if value is not None}
+        for name, provider in policy.providers.items()
+    }
 
 
 def _accepted(row: Row, decision: Decision, answer: list[Any]) -> Accepted:

@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """One retry that waits, and what for: waiting, quiet, rate, paused, sink, or leased (being handed over).
+    """One retry that waits, and what for: waiting, quiet, breaker, rate, paused, sink, or leased (being handed over).
 
     Or why it will not leave: cancelled, suppressed or delivered; it ends when its time has come.
     """

@@ -20,6 +20,7 @@ local audit = KEYS[15] -- stream
 local meta = KEYS[16] -- hash  now, case, dead_letter_bytes, ...
 local delivered = KEYS[17] -- hash  bucket -> entries; see include/delivered
 local delivered_before = KEYS[18] -- hash  the generation before
+local breakers = KEYS[19] -- hash  provider -> entry; see include/breakers
 
 local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, and the retention periods (ms)
 local rules = cjson.decode(ARGV[2]) -- each rule of the batch once: what policy says, whatever the event
@@ -36,6 +37,10 @@ local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history;
 -- include: evidence
 -- include: letter_bytes
 -- include: delivered
+
+local providers, audit_kept = limits.providers, limits.audit
+-- include: breakers
+-- include: answers
 
 local LATE = 5 * 60 * 1000 -- a report dated this much before the newest claim still answers it
 
@@ -134,6 +139,7 @@ for n = 1, count do
   results[n] = { outcome, attempt, due or 0, case, escalated and 1 or 0, first, is_cut and 1 or 0 }
 end
 write_deliveries()
+write_breakers()
 for name, total in pairs(totals) do
   redis.call("HINCRBY", counters, name, total)
 end

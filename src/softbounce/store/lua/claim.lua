@@ -22,8 +22,11 @@ local notice_bodies = KEYS[15] -- hash  notice -> body
 local counters = KEYS[16] -- hash  outcome -> count
 local claims = KEYS[17] -- hash  caller -> {n: its newest claim, d: delivery, token of each lease (flat), z: forget at (ms)}
 local meta = KEYS[18] -- hash  now, epoch, claims, swept, rate_left, rate_at, idle, case
+local breakers = KEYS[19] -- hash  provider -> entry; see include/breakers
+local audit = KEYS[20] -- stream
 
 local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_claim ({count, per}), history (ms), epoch, seen,
+-- audit (ms), providers (name or "*" -> {rate, breaker}), silence_is_good (nobody reports deliveries)
 -- soon (how many leave within a minute), caller ({name, claim: its number, answered: the newest whose answer came})
 
 -- include: clock
@@ -36,6 +39,10 @@ local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_
 -- include: take_back
 -- include: gates
 -- include: line
+
+local providers, audit_kept = options.providers, options.audit
+-- include: breakers
+-- include: provider_gate
 
 local GAP = 6 * 3600 * 1000 -- nobody swept for so long: an old backup, or a weekend off
 local STRIKES, STRIKES_WITHIN = 3, 72 * 3600
@@ -214,6 +221,11 @@ local function examine(retry)
   elseif retry.free_at then
     wait(retry, retry.free_at, "rate")
   else
+    local barred_until, by = barred(retry)
+    if barred_until then
+      wait(retry, barred_until, by)
+      return true
+    end
     if is_new_try then
       each_cap(retry, note_sent)
     end
@@ -225,6 +237,7 @@ end
 
 -- Returns how many of the retries were dealt with.
 local function deal(retries, budget)
+  read_providers(retries)
   for n, retry in ipairs(retries) do
     if leaving >= budget or is_alone then
       return n - 1
@@ -305,6 +318,7 @@ if not due then
   end
 end
 write_sent()
+write_breakers()
 redis.call("HSET", meta, "rate_left", string.format("%.3f", left), "rate_at", now)
 if caller then
   redis.call("HSET", claims, caller.name, cjson.encode({ n = caller.claim, d = tokens, z = now + REMEMBERED }))
