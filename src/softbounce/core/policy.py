@@ -225,6 +225,10 @@ class Policy:
             self._rules[key] = rule
         return rule
 
+    def provider(self, name: str) -> Provider | None:
+        """Return what a provider gets: its own entry, else that of all, else None."""
+        return self.providers.get(name) or self.providers.get("*")
+
     def at(self, line: int) -> str:
         """Return ``config/policy.yaml:39``; line 0 stands for a value that the file leaves to softbounce."""
         return f"{self.file}:{line}" if line else "built-in"

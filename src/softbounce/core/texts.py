@@ -121,7 +121,7 @@ ENGLISH = Language(
         "state.waiting": "its time",
         "state.quiet": "quiet hours",
         "state.rate": "the rate limit",
-        "state.breaker": "its provider, which takes no resends now (see: softbounce breakers list)",
+        "state.breaker": "its provider",
         "state.paused": "a pause to end",
         "state.leased": "its hand-over",
         "state.sink": "the hand-over sink",
