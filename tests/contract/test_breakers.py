@@ -70,6 +70,16 @@ def test_failed_resends_open_the_breaker(down):
     assert [(case.kind, case.entry["code"]) for case in down.cases()] == [("incident", "provider_down")]
 
 
+def test_a_worker_hears_once_of_a_breaker_that_opened(down):
+    """The next claim that meets the provider tells it, for the log; the one after does not."""
+    fail_all(down, "b", 1)
+
+    assert down.claimed().breakers == (("sms:1", "open"),)
+    down.wait(1)
+    fail_all(down, "c", 1)
+    assert down.claimed().breakers == ()
+
+
 def test_first_failures_open_no_breaker(book):
     """What the pipeline sent first is reported only where it failed: its share would always be all."""
     book = book.with_policy(text_of())
@@ -124,6 +134,7 @@ def test_probes_go_first_and_their_arrival_closes_the_breaker_into_a_ramp(down):
     down.accept(*(down.delivered(reference) for reference in probes[:2]))
     assert head(down).get("s") is None
     assert down.cases() == []
+    assert not down.client.exists("{sb:default}:members")
 
     seen = []
     for _ in range(3):

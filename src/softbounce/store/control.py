@@ -85,6 +85,7 @@ class Control:
             if case is not None:
                 self._client.hdel(self._keys.fixed("open_cases"), group)
                 self._client.hdel(self._keys.fixed("cases"), case.decode())
+                self._client.zrem(self._keys.fixed("members"), f"{group}\n\n")
 
     def modes(self) -> list[Mode]:
         """Return the mode of all, then those of merchants that differ."""

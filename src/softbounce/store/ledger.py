@@ -65,6 +65,7 @@ class Claimed:
     now: int
     number: int  # of claims of this store so far
     alarm: str
+    breakers: tuple[tuple[str, str], ...] = ()  # provider and state, of those that opened or closed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +195,7 @@ class Ledger:
         }
         known = {name: option for name, option in options.items() if option is not None}
         with reaching():
-            mode, idle, now, leases, ended, number, alarm = self._claim(
+            mode, idle, now, leases, ended, number, alarm, breakers = self._claim(
                 self._client, self._keys, [as_json(known)]
             )
         fields = iter(leases)
@@ -211,6 +212,7 @@ class Ledger:
             now=now,
             number=number,
             alarm=alarm.decode(),
+            breakers=tuple((name.decode(), state.decode()) for name, state in breakers),
         )
 
     def finish(self, results: Sequence[Finish], *, policy: Policy) -> list[str]:

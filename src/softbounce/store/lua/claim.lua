@@ -3,7 +3,8 @@
 --          suppressed, cancelled, delivered, expired ones end; paused and capped ones wait on; three strikes hold
 --          what the caller claimed before and got no answer to is due again, without a strike
 -- returns  {mode, idle (0 or 1), now, delivery, token, record of each lease (flat), {delivery, outcome, reason} of each that ended,
---          number of claims so far, why hand-overs must wait for a person (or "")}
+--          number of claims so far, why hand-overs must wait for a person (or ""),
+--          {provider, state} of each breaker that opened or closed}
 local schedule = KEYS[1] -- zset  delivery -> due, or end of lease (ms)
 local ready = KEYS[2] -- zset  merchant, deadline, delivery (by name)
 local turns = KEYS[3] -- zset  merchant with ready items -> its turn
@@ -74,7 +75,7 @@ local caller = options.caller
 local last = caller and redis.call("HGET", claims, caller.name)
 last = last and cjson.decode(last) or { n = 0, d = {} }
 if caller and caller.claim <= last.n then -- it was long on its way, and nobody waits for its answer any more
-  return { mode, 1, now, {}, {}, number, alarm }
+  return { mode, 1, now, {}, {}, number, alarm, {} }
 end
 if caller and caller.answered < last.n then
   for n = 1, #last.d, 2 do
@@ -89,7 +90,7 @@ if caller and caller.answered < last.n then
 end
 if mode == "off" then
   redis.call("HSET", meta, "idle", now)
-  return { mode, 1, now, {}, {}, number, alarm }
+  return { mode, 1, now, {}, {}, number, alarm, {} }
 end
 
 -- 1. how many may leave now: a token bucket that holds one second
@@ -318,6 +319,7 @@ if not due then
   end
 end
 write_sent()
+local told = news()
 write_breakers()
 redis.call("HSET", meta, "rate_left", string.format("%.3f", left), "rate_at", now)
 if caller then
@@ -328,4 +330,4 @@ local is_idle = due == 0 and examined == 0 and 1 or 0
 if is_idle == 1 then
   redis.call("HSET", meta, "idle", now)
 end
-return { mode, is_idle, now, leases, ended, number, alarm }
+return { mode, is_idle, now, leases, ended, number, alarm, told }

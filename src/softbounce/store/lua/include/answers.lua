@@ -38,17 +38,17 @@ local function count_answer(answered, about, sign)
   if limits.silence_is_good then -- its hand-over was counted as good
     one.answers = string.gsub(one.answers, "%+%d+", "", 1)
   end
-  local newest, total, failed = {}, 0, 0
-  for which, second in string.gmatch(one.answers .. sign .. math.floor(now / 1000), "([+-])(%d+)") do
+  one.answers = string.sub(one.answers .. sign .. math.floor(now / 1000), -11 * breaker.of_last) -- 11: a sign and a second
+  if sign == "+" then
+    return
+  end
+  local total, failed = 0, 0
+  for which, second in string.gmatch(one.answers, "([+-])(%d+)") do
     if tonumber(second) * 1000 > now - breaker.within then
-      newest[#newest + 1] = which .. second
+      total, failed = total + 1, failed + (which == "-" and 1 or 0)
     end
   end
-  for n = math.max(1, #newest - breaker.of_last + 1), #newest do
-    total, failed = total + 1, failed + (string.sub(newest[n], 1, 1) == "-" and 1 or 0)
-  end
-  one.answers = table.concat(newest, "", #newest - total + 1)
-  if sign == "-" and total >= breaker.least and failed >= breaker.failures * total then
+  if total >= breaker.least and failed >= breaker.failures * total then
     open_breaker(one, failed .. " of " .. total .. " resends failed")
   end
 end

@@ -1,10 +1,10 @@
 -- breakers: what is known of each provider: a head as JSON, then its newest answers. Needs: breakers, providers, audit, audit_kept,
--- cases, open_cases, now.
+-- cases, open_cases, members, now.
 -- head      an absent field means none:
 --   s  open | half; absent: closed     u  open until; half: end of this round of probes (ms)    n  times opened in a row
 --   c  older resends tell nothing new (ms)    p  probes left    g, b  answers to probes, good and bad    r  ramps up from (ms)
 --   l, t  tokens left, and when (ms)   q  the newest place given to a retry that waits (ms)     m  1: opened by a person
---   z  forget at (ms)
+--   y  1: opened or closed, and no worker has said it yet    z  forget at (ms)
 -- answers   a sign and the second for each: + it arrived, - the provider failed
 local in_hand, touched = {}, {} -- by provider
 local A_DAY = 24 * 3600 * 1000
@@ -30,7 +30,7 @@ local function incident_of(one)
 end
 
 local function note_change(one, action, reason)
-  touched[one.name] = one
+  touched[one.name], one.head.y = one, 1
   redis.call("XADD", audit, "MINID", "~", string.format("%d", now - audit_kept), "*", "entry", cjson.encode({
     at = now, actor = "policy", action = action, what = one.name, reason = reason,
   }))
@@ -43,6 +43,7 @@ local function close_breaker(one, reason)
   if case then
     redis.call("HDEL", open_cases, group)
     redis.call("HDEL", cases, case)
+    redis.call("ZREM", members, group .. "\n\n")
   end
   note_change(one, "breaker closed", reason)
 end

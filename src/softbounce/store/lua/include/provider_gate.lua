@@ -63,6 +63,18 @@ local function tokens_of(one)
   return math.min(most, (head.l or most) + math.max(0, now - (head.t or now)) * per_ms)
 end
 
+-- Returns the providers whose breaker opened or closed, each with its state, once: the worker's log says it.
+local function news()
+  local told = {}
+  for name, one in pairs(in_hand) do
+    if one.head.y then
+      told[#told + 1] = { name, one.head.s and "open" or "closed" }
+      one.head.y, touched[name] = nil, one
+    end
+  end
+  return told
+end
+
 -- Returns until when a retry waits for its provider, and why; nil: it leaves, and is counted.
 local function barred(retry)
   local one = is_any_provider and in_hand[retry.provider]
