@@ -89,6 +89,16 @@ def test_first_failures_open_no_breaker(book):
     assert len(book.claim()) == 50
 
 
+def test_three_answers_are_too_few_to_open_a_breaker(book):
+    """With fewer answers than least, a share says nothing."""
+    book = book.with_policy(text_of())
+    fail_all(book, "a", 3)
+    assert len(book.hand_over()) == 3
+    fail_all(book, "a", 3)
+
+    assert head(book).get("s") is None
+
+
 def test_a_recipients_fault_says_nothing_of_the_provider(book):
     """A full mailbox is no outage."""
     book = book.with_policy(text_of())
