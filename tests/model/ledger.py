@@ -54,6 +54,7 @@ class Model:
     bounced: dict[str, set[str]] = field(default_factory=dict)  # recipient -> messages
     escalated: set[str] = field(default_factory=set)
     mode: str = "on"
+    closed_until: int = 0  # the breaker that a person opened
 
     def failed(
         self, event: str, ref: str, to: str, code: str, *, at: int, now: int, resend: int = 0

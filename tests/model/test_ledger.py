@@ -146,6 +146,9 @@ class Ledger(RuleBasedStateMachine):
                 m.state = "held"
             else:
                 m.end(ended.outcome)
+        if now < self.model.closed_until:
+            assert not claimed.leases
+            self._put_off(due)
         for lease in claimed.leases:
             ref = lease.delivery.reference
             assert ref in due
@@ -158,6 +161,15 @@ class Ledger(RuleBasedStateMachine):
         assert len(claimed.leases) <= limit
         if claimed.idle:
             assert not self.model.due(now)
+
+    def _put_off(self, due):
+        """What was looked at waits until the breaker's time is over; an expired lease with it."""
+        for ref in due:
+            delivery = self.book.story(ref).delivery
+            if delivery.waits_for == "breaker" and delivery.state == "waiting":
+                m = self.model.messages[ref]
+                m.state = "waiting"
+                m.due = int(self.book.client.zscore("{sb:default}:schedule", delivery.id) or m.due)
 
     @rule()
     def hand_over(self):
@@ -244,6 +256,16 @@ class Ledger(RuleBasedStateMachine):
         """Hand-overs are stopped and go on."""
         self.book.store.control.set_mode(mode, reason="test", actor="test", now=self.book.now)
         self.model.mode = mode
+
+    @rule(seconds=st.sampled_from([60, 3600]), close=st.booleans())
+    def switch_breaker(self, seconds, close):
+        """A person stops the one provider for a time, or lets it go on."""
+        control, now = self.book.store.control, self.book.now
+        if close:
+            control.close_breaker("sms:1", reason="test", actor="test", now=now)
+        else:
+            control.open_breaker("sms:1", until=now + seconds * 1000, reason="test", actor="test", now=now)
+        self.model.closed_until = 0 if close else now + seconds * 1000
 
     @rule()
     def reload(self):

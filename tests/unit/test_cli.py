@@ -99,6 +99,8 @@ def test_an_unknown_command_names_the_nearest(run):
         ("cases", "list"),
         ("dead-letters", "list"),
         ("audit", "list"),
+        ("breakers", "list"),
+        ("breakers", "open", "acme", "--reason", "x"),
         ("mode",),
         ("doctor",),
         ("events", "report", "-"),

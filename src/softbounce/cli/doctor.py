@@ -72,6 +72,7 @@ def doctor(
             *_flow(store),
             *_modes(store, now),
             *_pauses(store, now),
+            *_breakers(store, now),
             *_broker(settings),
             *_waiting_for_people(store),
         ]
@@ -235,6 +236,15 @@ def _pauses(store: Store, now: int) -> Iterator[Finding]:
         yield Level.WARN, f"{what} is paused until {when(until, zone(), now)}, {reason}"
     if len(pauses) > MANY_PAUSES:
         yield Level.WARN, f"{len(pauses) - MANY_PAUSES:,} more pauses"
+
+
+def _breakers(store: Store, now: int) -> Iterator[Finding]:
+    for name, (head, _) in store.control.breakers().items():
+        if "s" in head and head["z"] > now:
+            by = "by a person" if head.get("m") else "its resends failed"
+            is_open = head["s"] == "open" and head["u"] > now
+            state = f"is open until {when(head['u'], zone(), now)}" if is_open else "is half-open"
+            yield Level.WARN, f"the breaker of {name} {state} ({by}): softbounce breakers list"
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:

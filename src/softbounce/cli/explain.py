@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from softbounce.cli import story
+from softbounce.cli.breakers import state_of
 from softbounce.cli.console import (
     ChannelOption,
     Json,
@@ -186,5 +187,10 @@ def _brakes(delivery: Delivery, policy: Policy, store: Store, now: int) -> Itera
     for field, entry in pauses_of(delivery, store, now):
         by = plain(f"by {entry.get('by', '')}: {entry.get('reason', '')}")
         yield f"  its {field.partition(':')[0]} is paused until {when(int(entry['z']), zone(), now)}, {by}"
+    name = delivery.provider
+    state, until = state_of(name, store.control.breakers().get(name, ({}, ""))[0], policy, now)
+    if state != "closed":
+        end = f" until {when(until, zone(), now)}" if until else ""
+        yield plain(f"  the breaker of its provider {name} is {state}{end}")
     if delivery.waits_for and delivery.waits_for not in ("quiet", "paused"):
         yield f"  waits for {word('state', delivery.waits_for)}"

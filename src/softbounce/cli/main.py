@@ -34,6 +34,7 @@ COMMANDS = {  # name -> module and attribute, and what it does
     "retries": ("retries:app", "What waits to be sent again."),
     "suppressions": ("suppressions:app", "Who is not sent to any more."),
     "cases": ("cases:app", "What a person must look at."),
+    "breakers": ("breakers:app", "Providers that get no resends for a while."),
     "dead-letters": ("dead_letters:app", "Input that could not be read."),
     "recipients": ("recipients:app", "Erase a recipient's address."),
     "audit": ("audit:app", "Who changed what, and why."),

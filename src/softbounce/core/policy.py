@@ -147,6 +147,29 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """When a provider gets no resends for a while."""
+
+    failures: float  # share of the answers, 0 to 1
+    of_last: int
+    least: int
+    within: int
+    base: int  # how long it is open at first
+    factor: float
+    cap: int
+    probe: int
+    ramp_up: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """What one provider gets. Fields that are None bind nothing."""
+
+    rate: Rate | None
+    breaker: Breaker | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
     """How long each kind of state is kept."""
 
@@ -199,6 +222,7 @@ class Policy:
     limits: Limits
     retention: Retention
     brake: Brake | None  # None: off
+    providers: Mapping[str, Provider]  # "*": those without an entry of their own
     feedback: str  # delivered | none
     ignore_failures_before: int | None  # ms; None: never
     codes: tuple[str, ...]  # the names under codes:, in the file's order
@@ -228,6 +252,10 @@ class Policy:
                 self._rules.clear()
             self._rules[key] = rule
         return rule
+
+    def provider(self, name: str) -> Provider | None:
+        """Return what a provider gets: its own entry, else that of all, else None."""
+        return self.providers.get(name) or self.providers.get("*")
 
     def at(self, line: int) -> str:
         """Return ``config/policy.yaml:39``; line 0 stands for a value that the file leaves to softbounce."""

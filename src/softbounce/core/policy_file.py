@@ -12,12 +12,14 @@ from softbounce.core import policy_schema as schema
 from softbounce.core.durations import printable
 from softbounce.core.policy import (
     Brake,
+    Breaker,
     Confirm,
     Disposition,
     Fault,
     Grouping,
     Limits,
     Policy,
+    Provider,
     QuietHours,
     Rate,
     Retention,
@@ -121,6 +123,7 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
         limits=rulebook.limits,
         retention=Retention(**retention),
         brake=rulebook.base.values["suppression.brake"].value,
+        providers=_providers(model.providers),
         feedback=model.feedback,
         ignore_failures_before=model.ignore_failures_before,
         codes=tuple(rulebook.codes.levels),
@@ -133,6 +136,27 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
             by=tuple(escalation["group_by"]), wait=escalation["group_wait"], repeat=escalation["repeat"]
         ),
         resolve=rulebook.resolve,
+    )
+
+
+def _providers(said: Mapping[str, schema.Provider]) -> dict[str, Provider]:
+    """Return each provider's entry; what a named one leaves open, ``*`` says."""
+    general = said.get("*", schema.Provider())
+    return {name: _provider(one, general) for name, one in said.items()}
+
+
+def _provider(one: schema.Provider, general: schema.Provider) -> Provider:
+    rate, breaker = one.rate or general.rate, one.breaker or general.breaker
+    return Provider(
+        rate=Rate(count=rate[0], per=rate[1]) if rate else None,
+        breaker=Breaker(
+            **dict(breaker.open_when),
+            **dict(breaker.open_for),
+            probe=breaker.probe,
+            ramp_up=breaker.ramp_up,
+        )
+        if isinstance(breaker, schema.Breaker)
+        else None,
     )
 
 

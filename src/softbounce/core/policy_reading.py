@@ -19,9 +19,6 @@ from softbounce.core.policy_schema import (
 from softbounce.core.yaml_tree import Mistake, Path, Tree
 
 Model = TypeVar("Model", bound=BaseModel)
-LATER_KEYS = {
-    ("", "providers"),
-}
 TARGETS: dict[str, type[BaseModel]] = {
     "log": LogTarget,
     "celery": CeleryTarget,
@@ -117,9 +114,7 @@ def _mistake(tree: Tree, problem: Any, root: type[BaseModel] = File) -> Mistake:
 
 
 def _unknown_key(path: Path, root: type[BaseModel]) -> str:
-    key, parent = str(path[-1]), str(path[-2]) if len(path) > 1 else ""
-    if root is File and (parent, key) in LATER_KEYS:
-        return f"'{key}' arrives with a later release; remove it until then"
+    key = str(path[-1])
     model = root
     for step in path[:-1]:
         tagged = TARGETS.get(str(step)) if model in TARGETS.values() else None  # pydantic's step for the type

@@ -26,6 +26,7 @@ from softbounce.core.policy_values import (
     Positive,
     Rate,
     Reply,
+    Share,
     Tries,
     VariableName,
     Verdict,
@@ -51,6 +52,46 @@ class Limits(Block):
     resends_per_recipient: Rate | None = Field(None, description="For example 6/1d")
     resends_per_claim: Rate | None = Field(None, description="For example 12/7d")
     handover_rate: Rate | None = Field(None, description="All merchants together, for example 50/s")
+
+
+class OpenWhen(Block):
+    """What opens a breaker: the share of failures among the newest answers to resends."""
+
+    failures: Share = 0.5
+    of_last: Annotated[int, Field(ge=1, le=1000)] = 100
+    least: Annotated[int, Field(ge=1, le=1000)] = Field(20, description="With fewer answers it stays closed")
+    within: Positive = Field(10 * MINUTE, description="Older answers do not count")
+
+    @model_validator(mode="after")
+    def _can_happen(self) -> Self:
+        if self.least > self.of_last:
+            message = "least is more than of_last, so it would never open"
+            raise ValueError(message)
+        return self
+
+
+class OpenFor(Block):
+    """How long a breaker stays open: base, and longer each time that the probes fail, up to cap."""
+
+    base: Positive = MINUTE
+    factor: Annotated[float, Field(ge=1, le=10)] = 2
+    cap: Positive = 15 * MINUTE
+
+
+class Breaker(Block):
+    """When a provider gets no resends for a while."""
+
+    open_when: OpenWhen = OpenWhen()
+    open_for: OpenFor = OpenFor()
+    probe: Annotated[int, Field(ge=1, le=100)] = Field(5, description="Resends that try whether it is back")
+    ramp_up: Duration = Field(10 * MINUTE, description="Then the rate grows from nothing over this time")
+
+
+class Provider(Block):
+    """What one provider, or with the name * each provider, gets."""
+
+    rate: Rate | None = Field(None, description="Resends to this provider, for example 50/s")
+    breaker: Annotated[Annotated[Breaker, Tag("block")] | Off, OrOff] | None = None
 
 
 class Retention(Block):
@@ -323,6 +364,9 @@ class File(Block):
     channels: Channels = Channels()
     codes: dict[CodeName, Code] = Field(
         {}, description="The exact name beats a wildcard, the longer the shorter"
+    )
+    providers: dict[Annotated[str, Field(min_length=1, max_length=200)], Provider] = Field(
+        {}, description="By name; * for those without an entry of their own"
     )
     merchants: dict[str, Merchant] = {}
     escalation: Escalation = Escalation()

@@ -118,6 +118,12 @@ class Delivery(Struct, frozen=True, kw_only=True):
         """The merchant as text, empty where none was reported."""
         return "" if self.claim.merchant_id is None else str(self.claim.merchant_id)
 
+    @property
+    def provider(self) -> str:
+        """The provider as reported, else channel and merchant: ``sms:42``; as breakers.lua names it."""
+        named = f"{self.channel}:{self.merchant}" if self.merchant else self.channel
+        return str(self.extra.get("provider") or named)
+
 
 def decode(delivery: str, raw: bytes | str) -> Delivery:
     """Return the delivery that the store keeps as ``raw``."""

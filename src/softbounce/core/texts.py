@@ -136,6 +136,7 @@ ENGLISH = Language(
         "state.waiting": "its time",
         "state.quiet": "quiet hours",
         "state.rate": "the rate limit",
+        "state.breaker": "its provider",
         "state.paused": "a pause to end",
         "state.incident": "a person's word on the incident that refuses its recipient",
         "state.leased": "its hand-over",

@@ -182,6 +182,7 @@ def event(message: Message, report: Report, *, number: int, resend_id: str | Non
         "channel": person.channel.upper(),
         "reference": message.reference,
         "recipients": [person.address],
+        "provider": f"demo-{person.channel}",
     }
     if resend_id is not None:
         communication["resendId"] = resend_id

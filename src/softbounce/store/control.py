@@ -75,15 +75,16 @@ class Control:
             actor=actor,
         )
         if merchant == "*" and mode == "on":
-            self._resolve_quarantine()
+            self._resolve_incident("quarantine")
 
-    def _resolve_quarantine(self) -> None:
-        group = "incident\n\n\nquarantine\n"
+    def _resolve_incident(self, code: str, detail: str = "") -> None:
+        group = f"incident\n\n\n{code}\n{detail}"
         with reaching():
             case = cast("bytes | None", self._client.hget(self._keys.fixed("open_cases"), group))
             if case is not None:
                 self._client.hdel(self._keys.fixed("open_cases"), group)
                 self._client.hdel(self._keys.fixed("cases"), case.decode())
+                self._client.zrem(self._keys.fixed("members"), f"{group}\n\n")
 
     def modes(self) -> list[Mode]:
         """Return the mode of all, then those of merchants that differ."""
@@ -95,6 +96,29 @@ class Control:
             Mode(merchant=name, **{k: v for k, v in entry.items() if k in ("mode", "reason", "by", "at")})
             for name, entry in sorted(entries.items())
         ]
+
+    def open_breaker(self, provider: str, *, until: int, reason: str, actor: str, now: int) -> None:
+        """Let no resend go to a provider until then (ms); costs no try. Then it is probed."""
+        entry = {"s": "open", "u": until, "c": now, "m": 1, "z": until + DAY}
+        self._set_breaker(provider, entry, action="breaker opened", reason=reason, actor=actor)
+
+    def close_breaker(self, provider: str, *, reason: str, actor: str, now: int) -> None:
+        """Let resends go to a provider again, more and more of them where policy has a ramp for it."""
+        entry = {"c": now, "r": now, "z": now + DAY}
+        self._set_breaker(provider, entry, action="breaker closed", reason=reason, actor=actor)
+        self._resolve_incident("provider_down", provider)
+
+    def _set_breaker(
+        self, provider: str, entry: Mapping[str, Any], *, action: str, reason: str, actor: str
+    ) -> None:
+        self.mark("breakers", {provider: entry}, action=action, what=provider, reason=reason, actor=actor)
+
+    def breakers(self) -> dict[str, tuple[dict[str, Any], str]]:
+        """Return what is known of each provider: its head and its newest answers, see breakers.lua."""
+        with reaching():
+            found = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.fixed("breakers")))
+        parts = {name.decode(): value.decode().partition("\n") for name, value in sorted(found.items())}
+        return {name: (json.loads(head), answers) for name, (head, _, answers) in parts.items()}
 
     def cancel(
         self, kind: str, value: object, *, reason: str, actor: str, now: int, channel: str | None = None

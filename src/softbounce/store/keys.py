@@ -15,6 +15,7 @@ FIXED = (
     "pauses",  # hash    kind:value -> entry; swept
     "cancels",  # hash    kind:value -> entry; swept
     "brakes",  # hash    group of suppressions -> how many are usual and came now; swept
+    "breakers",  # hash    provider -> head, its newest answers; swept
     "sent",  # hash    kind:value -> times of resends; swept
     "cases",  # hash    case -> entry; closed ones are swept
     "open_cases",  # hash    group -> case
@@ -42,6 +43,7 @@ SWEPT = (
     "cancels",
     "brakes",
     "sent",
+    "breakers",
     "cases",
     "dead_letters",
     "claims",

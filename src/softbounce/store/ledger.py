@@ -65,6 +65,7 @@ class Claimed:
     now: int
     number: int  # of claims of this store so far
     alarm: str
+    breakers: tuple[tuple[str, str], ...] = ()  # provider and state, of those that opened or closed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +127,8 @@ class Ledger:
             "dead_letters": retention.dead_letters,
             "dead_letter_bytes": BUDGET,
             "audit": retention.audit,
+            "providers": _providers(policy),
+            "silence_is_good": policy.feedback == "none",
         }
         if brake := policy.brake:
             limits["brake"] = {
@@ -191,6 +194,9 @@ class Ledger:
             },
             "per_claim": {"count": limits.resends_per_claim.count, "per": limits.resends_per_claim.per},
             "history": policy.retention.history,
+            "audit": policy.retention.audit,
+            "providers": _providers(policy),
+            "silence_is_good": policy.feedback == "none",
             "epoch": epoch,
             "seen": seen,
             "caller": asdict(caller) if caller else None,
@@ -198,7 +204,7 @@ class Ledger:
         }
         known = {name: option for name, option in options.items() if option is not None}
         with reaching():
-            mode, idle, now, leases, ended, number, alarm = self._claim(
+            mode, idle, now, leases, ended, number, alarm, breakers = self._claim(
                 self._client, self._keys, [as_json(known)]
             )
         fields = iter(leases)
@@ -215,6 +221,7 @@ class Ledger:
             now=now,
             number=number,
             alarm=alarm.decode(),
+            breakers=tuple((name.decode(), state.decode()) for name, state in breakers),
         )
 
     def finish(self, results: Sequence[Finish], *, policy: Policy) -> list[str]:
@@ -246,6 +253,14 @@ class Ledger:
         """Give leases back that were not begun: due again at once, the strike taken back."""
         back = [Finish(delivery=lease.delivery.id, token=lease.token, result="later") for lease in leases]
         return self.finish(back, policy=policy)
+
+
+def _providers(policy: Policy) -> dict[str, Any]:
+    """Return what policy says of each provider, without None: in Lua that would be true."""
+    return {
+        name: {key: value for key, value in asdict(provider).items() if value is not None}
+        for name, provider in policy.providers.items()
+    }
 
 
 def _accepted(row: Row, decision: Decision, answer: list[Any]) -> Accepted:

@@ -36,9 +36,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """One retry that waits, and what for: waiting, quiet, rate, paused, sink, or leased (being handed over).
+    """One retry that waits, and what for: waiting, quiet, breaker, rate, paused, sink.
 
-    Or why it will not leave: cancelled, suppressed or delivered; it ends when its time has come.
+    Or leased (being handed over), or why it will not leave: cancelled, suppressed or delivered;
+    it ends when its time has come.
     """
 
     delivery: Delivery
@@ -61,7 +62,7 @@ class Waiting:
             "state": self.state,
             "try": delivery.attempt,
             "rule": delivery.rule,
-            "provider": delivery.extra.get("provider"),
+            "provider": delivery.provider,
         }
 
 

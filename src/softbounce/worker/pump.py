@@ -167,6 +167,9 @@ class Pump:
         if claimed.mode != self.mode:
             log.warning("mode.changed", worker=self._worker, mode=claimed.mode, before=self.mode)
             self.mode = claimed.mode
+        for provider, state in claimed.breakers:
+            name = "breaker.closed" if state == "closed" else "breaker.opened"
+            log.warning(name, worker=self._worker, provider=provider, then="softbounce breakers list")
         for ended in claimed.ended:
             name = ENDED.get(ended.outcome, "retry.cancelled")
             facts = {"delivery": ended.delivery, "outcome": ended.outcome, "reason": ended.reason}

@@ -21,6 +21,7 @@ local meta = KEYS[16] -- hash  now, case, dead_letter_bytes, ...
 local delivered = KEYS[17] -- hash  bucket -> entries; see include/delivered
 local delivered_before = KEYS[18] -- hash  the generation before
 local brakes = KEYS[19] -- hash  group of suppressions -> {w, n, u, k, t, z}
+local breakers = KEYS[20] -- hash  provider -> entry; see include/breakers
 
 local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, brake (absent: off), and the retention periods (ms)
 local rules = cjson.decode(ARGV[2]) -- each rule of the batch once: what policy says, whatever the event
@@ -38,6 +39,10 @@ local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history;
 -- include: evidence
 -- include: letter_bytes
 -- include: delivered
+
+local providers, audit_kept = limits.providers, limits.audit
+-- include: breakers
+-- include: answers
 
 local LATE = 5 * 60 * 1000 -- a report dated this much before the newest claim still answers it
 
@@ -137,6 +142,7 @@ for n = 1, count do
 end
 write_deliveries()
 write_brakes()
+write_breakers()
 for name, total in pairs(totals) do
   redis.call("HINCRBY", counters, name, total)
 end

@@ -3,7 +3,8 @@
 --          suppressed, cancelled, delivered, expired ones end; paused and capped ones wait on; three strikes hold
 --          what the caller claimed before and got no answer to is due again, without a strike
 -- returns  {mode, idle (0 or 1), now, delivery, token, record of each lease (flat), {delivery, outcome, reason} of each that ended,
---          number of claims so far, why hand-overs must wait for a person (or "")}
+--          number of claims so far, why hand-overs must wait for a person (or ""),
+--          {provider, state} of each breaker that opened or closed}
 local schedule = KEYS[1] -- zset  delivery -> due, or end of lease (ms)
 local ready = KEYS[2] -- zset  merchant, deadline, delivery (by name)
 local turns = KEYS[3] -- zset  merchant with ready items -> its turn
@@ -22,8 +23,11 @@ local notice_bodies = KEYS[15] -- hash  notice -> body
 local counters = KEYS[16] -- hash  outcome -> count
 local claims = KEYS[17] -- hash  caller -> {n: its newest claim, d: delivery, token of each lease (flat), z: forget at (ms)}
 local meta = KEYS[18] -- hash  now, epoch, claims, swept, rate_left, rate_at, idle, case
+local breakers = KEYS[19] -- hash  provider -> entry; see include/breakers
+local audit = KEYS[20] -- stream
 
 local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_claim ({count, per}), history (ms), epoch, seen,
+-- audit (ms), providers (name or "*" -> {rate, breaker}), silence_is_good (nobody reports deliveries)
 -- soon (how many leave within a minute), caller ({name, claim: its number, answered: the newest whose answer came})
 
 -- include: clock
@@ -36,6 +40,10 @@ local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_
 -- include: take_back
 -- include: gates
 -- include: line
+
+local providers, audit_kept = options.providers, options.audit
+-- include: breakers
+-- include: provider_gate
 
 local GAP = 6 * 3600 * 1000 -- nobody swept for so long: an old backup, or a weekend off
 local STRIKES, STRIKES_WITHIN = 3, 72 * 3600
@@ -67,7 +75,7 @@ local caller = options.caller
 local last = caller and redis.call("HGET", claims, caller.name)
 last = last and cjson.decode(last) or { n = 0, d = {} }
 if caller and caller.claim <= last.n then -- it was long on its way, and nobody waits for its answer any more
-  return { mode, 1, now, {}, {}, number, alarm }
+  return { mode, 1, now, {}, {}, number, alarm, {} }
 end
 if caller and caller.answered < last.n then
   for n = 1, #last.d, 2 do
@@ -82,7 +90,7 @@ if caller and caller.answered < last.n then
 end
 if mode == "off" then
   redis.call("HSET", meta, "idle", now)
-  return { mode, 1, now, {}, {}, number, alarm }
+  return { mode, 1, now, {}, {}, number, alarm, {} }
 end
 
 -- 1. how many may leave now: a token bucket that holds one second
@@ -216,6 +224,11 @@ local function examine(retry)
   elseif retry.free_at then
     wait(retry, retry.free_at, "rate")
   else
+    local barred_until, by = barred(retry)
+    if barred_until then
+      wait(retry, barred_until, by)
+      return true
+    end
     if is_new_try then
       each_cap(retry, note_sent)
     end
@@ -227,6 +240,7 @@ end
 
 -- Returns how many of the retries were dealt with.
 local function deal(retries, budget)
+  read_providers(retries)
   for n, retry in ipairs(retries) do
     if leaving >= budget or is_alone then
       return n - 1
@@ -307,6 +321,8 @@ if not due then
   end
 end
 write_sent()
+local told = news()
+write_breakers()
 redis.call("HSET", meta, "rate_left", string.format("%.3f", left), "rate_at", now)
 if caller then
   redis.call("HSET", claims, caller.name, cjson.encode({ n = caller.claim, d = tokens, z = now + REMEMBERED }))
@@ -316,4 +332,4 @@ local is_idle = due == 0 and examined == 0 and 1 or 0
 if is_idle == 1 then
   redis.call("HSET", meta, "idle", now)
 end
-return { mode, is_idle, now, leases, ended, number, alarm }
+return { mode, is_idle, now, leases, ended, number, alarm, told }

@@ -70,6 +70,9 @@ local function accept_delivery()
     return
   end
   local old_state = record.s
+  if old_state == "out" or old_state == "leased" then
+    count_answer(record, old_payload, "+")
+  end
   finish_record("ended", "delivered")
   local tries = old_state == "waiting" and record.a - 1 or record.a
   notify("recovered", id, "0", { tries = tries, after = now - record.f * 1000 }, old_payload, old_recipients ~= "" and old_recipients or to)

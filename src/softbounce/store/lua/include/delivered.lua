@@ -34,7 +34,7 @@ end
 
 local counts = redis.call("HMGET", meta, "delivered", "delivered_before")
 local open_bits = bits_for(tonumber(counts[1]) or 0) -- the set that takes new entries
-local hits, buckets, changed, added = {}, {}, {}, 0 -- events found; what a bucket of the open set holds; its fields to be written
+local hits, buckets, grown, added = {}, {}, {}, 0 -- events found; what a bucket of the open set holds; its fields to be written
 
 -- For the whole batch at once: one read for each set of buckets.
 local function look_for_deliveries()
@@ -61,7 +61,7 @@ end
 local function was_delivered(n)
   if not hits[n] and added > 0 then -- earlier in this batch
     local field = bucket(n, open_bits)
-    hits[n] = changed[field] and holds(buckets[field], entry_of(n))
+    hits[n] = grown[field] and holds(buckets[field], entry_of(n))
   end
   return hits[n]
 end
@@ -69,13 +69,13 @@ end
 local function note_delivery(n)
   local field = bucket(n, open_bits)
   buckets[field] = (buckets[field] or "") .. entry_of(n)
-  changed[field] = true
+  grown[field] = true
   added = added + 1
 end
 
 local function write_deliveries()
   local fields = {}
-  for field in pairs(changed) do
+  for field in pairs(grown) do
     fields[#fields + 1], fields[#fields + 2] = field, buckets[field]
   end
   for first = 1, #fields, 2 * AT_ONCE do

@@ -68,6 +68,9 @@ local function accept_failure(may_replace)
     end
     if not event.bare then -- its enriched form says whose fault it was
       record[rule.kind] = (record[rule.kind] or 0) + 1
+      if rule.kind == "p" then
+        count_answer(record, old_payload, "-")
+      end
     end
   end
 

@@ -1,0 +1,128 @@
+"""``softbounce breakers``: providers that get no resends for a while."""
+
+from typing import Annotated, Any
+
+import typer
+
+from softbounce.cli.console import (
+    Actor,
+    Output,
+    OutputOption,
+    PolicyOption,
+    Reason,
+    Row,
+    duration,
+    show,
+    tell,
+    time_of,
+    zone,
+    zoned,
+)
+from softbounce.cli.desk import opened, policy_of, who
+from softbounce.core.durations import HOUR
+from softbounce.core.filters import parse_filter
+from softbounce.core.policy import Policy
+from softbounce.core.records import iso
+from softbounce.core.texts import count, when
+from softbounce.errors import InvalidSettings
+from softbounce.store import Store
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Providers that get no resends for a while."
+)
+Name = Annotated[str, typer.Argument(metavar="PROVIDER", help="As events name it, else sms:42: its merchant")]
+
+
+@app.command("list")
+def list_(*, policy: PolicyOption = None, output: OutputOption = Output.TABLE) -> None:
+    """Show each provider that was heard of within a day: its breaker, failures, and what waits for it."""
+    loaded = policy_of(policy)
+    with opened() as store:
+        now, waiting = store.now(), _waiting(store)
+        heads = ("PROVIDER", "BREAKER", zoned("UNTIL"), "FAILED", "WAITING")
+        known = store.control.breakers()
+        names = sorted({*known, *waiting})
+        rows = [
+            _row(name, known.get(name, ({}, "")), len(waiting.get(name, ())), loaded, now) for name in names
+        ]
+        show(heads, rows, output)
+
+
+@app.command("open")
+def open_(
+    provider: Name,
+    *,
+    reason: Reason,
+    period: Annotated[
+        int, typer.Option("--for", parser=duration, metavar="TIME", show_default="1h", help="30m, 2h, 3d")
+    ] = HOUR,
+    actor: Actor = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Let no resend go to a provider for an hour, or --for; costs no try, and ends by itself with probes."""
+    _check(provider)
+    with opened() as store:
+        now, hint = store.now(), _hint(provider, store)
+        store.control.open_breaker(provider, until=now + period, reason=reason, actor=who(actor), now=now)
+        until = when(now + period, zone(), now)
+        facts = {"provider": provider, "action": "open", "until": iso(now + period)}
+        tell(f"Nothing goes to {provider} until {until}, then probes.{hint}", facts, output)
+
+
+@app.command("close")
+def close(
+    provider: Name, *, reason: Reason, actor: Actor = None, output: OutputOption = Output.TABLE
+) -> None:
+    """Let resends go to a provider again: little by little, where policy has a ramp_up for it."""
+    _check(provider)
+    with opened() as store:
+        hint, actor = _hint(provider, store), who(actor)
+        store.control.close_breaker(provider, reason=reason, actor=actor, now=store.now())
+        moved = store.retries.resume(_waiting(store).get(provider, ()), reason=reason, actor=actor)
+        sentence = f"Resends go to {provider} again: {count(moved, 'retries')} got their own time back.{hint}"
+        tell(sentence, {"provider": provider, "action": "close", "resumed": moved}, output)
+
+
+def state_of(name: str, head: dict[str, Any], policy: Policy, now: int) -> tuple[str, int | None]:
+    """Return closed, open, half-open or ramping; and until when (ms), as far as that is known."""
+    terms = policy.provider(name)
+    breaker = terms.breaker if terms else None
+    if "s" in head and (breaker or head.get("m")):
+        is_open = head["s"] == "open" and head["u"] > now
+        return ("open", head["u"]) if is_open else ("half-open", None)
+    if breaker and "r" in head and now < head["r"] + breaker.ramp_up:
+        return "ramping", head["r"] + breaker.ramp_up
+    return "closed", None
+
+
+def _row(name: str, known: tuple[dict[str, Any], str], waiting: int, policy: Policy, now: int) -> Row:
+    head, answers = known
+    state, until = state_of(name, head, policy, now)
+    failed, total = answers.count("-"), answers.count("-") + answers.count("+")
+    facts = {"provider": name, "state": state, "until": iso(until), "failed": failed, "answers": total}
+    facts |= {"waiting": waiting, "byHand": bool(head.get("m"))}
+    end = time_of(until, now) if until else ""
+    return facts, (name, state, end, f"{failed} of {total}" if total else "", str(waiting or ""))
+
+
+def _waiting(store: Store) -> dict[str, list[str]]:
+    """Return the retries that each provider's breaker or rate has put off."""
+    wanted, found = parse_filter("state:breaker,rate", keys=("state",)), dict[str, list[str]]()
+    for waiting in store.retries.select(wanted, now=store.now()):
+        found.setdefault(waiting.delivery.provider, []).append(waiting.delivery.id)
+    return found
+
+
+def _hint(provider: str, store: Store) -> str:
+    """Return a word of doubt where nobody has heard of the provider: a slip of the pen changes nothing."""
+    if provider in store.control.breakers():
+        return ""
+    wanted = parse_filter("", keys=())
+    waiting = sum(one.delivery.provider == provider for one in store.retries.select(wanted, now=store.now()))
+    return f" {count(waiting, 'retries')} to it." if waiting else " No retry to it waits: is the name right?"
+
+
+def _check(provider: str) -> None:
+    if not provider.strip() or provider == "*":
+        message = "name one provider: softbounce breakers list shows those there are"
+        raise InvalidSettings(message)
