@@ -2,14 +2,17 @@
 
 import json
 import logging
+import random
 from itertools import count
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 import structlog
 from typer.testing import CliRunner
 
 from softbounce.cli.policy import app
+from softbounce.errors import InvalidPolicy, InvalidSettings
 from softbounce.testing import delivered, failed
 
 EMAIL_RULES = """
@@ -129,3 +132,102 @@ def test_what_the_first_reports_say_alone_is_exact_and_one_number(simulate):
     assert lines["suppressed recipients"[:20]][-1] == "exact"
     assert lines["delivered"][-1] == "estimated"
     assert "2 - 3" in found.stdout
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_policy_differs_from_itself_in_nothing(simulate, seed):
+    """Chance follows from the delivery alone, and no run sees what another left."""
+    rng = random.Random(seed)
+    events = []
+    for number in range(150):
+        reference, hour = f"m{number}", rng.randrange(20)
+        if rng.random() < 0.4:
+            events.append(bounce(reference, f"{hour:02}:{rng.randrange(60):02}", claim=number))
+        if rng.random() < 0.7:
+            more = {"resendId": "x"} if rng.random() < 0.5 else {}
+            events.append(arrived(reference, f"{hour + rng.randrange(4):02}:59", **more))
+        phone = f"+49151234{rng.randrange(30):05}"
+        events.append(
+            at(failed(f"s{number}", to=phone, claim=number), f"{hour:02}:30", day=20 + rng.randrange(8))
+        )
+
+    found = simulate(events, None, None, "--json")
+
+    assert found.exit_code == 0, found.output
+    for row in json.loads(found.stdout)["rows"]:
+        assert row["a"] == row["b"], row["name"]
+        assert row["difference"] == {"low": 0, "high": 0}, row["name"]
+    assert rows(found)["resends"][0][0] > 100
+
+
+def test_a_late_receipt_delivers_whatever_was_sent(simulate):
+    """A receipt that answers no resend comes under any policy, and ends what waits."""
+    found = simulate([bounce("m1", "09:00"), arrived("m1", "09:30")], None, None, "--json")
+
+    assert rows(found)["delivered"] == ((1, 1), (1, 1), True)
+    assert rows(found)["resends"] == ((0, 0), (0, 0), True)
+
+
+def test_a_text_in_the_night_is_one_where_the_recipient_is(simulate):
+    """A keeps to the night of Berlin, 21:30 there; B does not. --night says it where A has no quiet hours."""
+    quiet = simulate.policy(quiet='{from: "20:00", to: "08:00", spread: 0s}')
+    events = [at(failed("m1", to="+4915112345678"), "19:30")]
+
+    assert rows(simulate(events, quiet, simulate.policy(), "--json"))["nights"][:2] == ((0, 0), (1, 2))
+    assert rows(simulate(events, None, None, "--json"))["nights"][:2] == ((0, 0), (0, 0))
+    assert rows(simulate(events, None, None, "--json", "--night", "20:00-08:00"))["nights"][0] == (1, 2)
+
+
+def test_each_resend_costs_the_price_of_its_country_or_else_of_its_channel(simulate):
+    """One text to Germany, one to France, and both are tried twice if nobody is reached."""
+    events = [at(failed("m1", to="+4915112345678"), "09:30"), at(failed("m2", to="+33612345678"), "09:30")]
+
+    found = simulate(events, None, None, "--json", "--price", "sms=0.10", "--price", "sms:de=0.03")
+
+    assert rows(found)["cost"][0] == (0.13, 0.26)
+
+
+def test_lines_that_cannot_be_read_are_named_and_the_rest_is_done(simulate):
+    """Exit code 5: done in part, each failure on stderr."""
+    undated = failed("m9", "BOUNCE_TRANSIENT_GENERAL")
+
+    found = simulate([*FOUR, "not json", undated], None, None, "--json")
+
+    assert found.exit_code == 5
+    assert rows(found)["resends"][0] == (3, 4)
+    assert '"event": 7, "reason": "is not JSON' in found.stderr
+    assert '"event": 8, "reason": "has no time' in found.stderr
+    assert "2 of 8 failed" in found.stderr
+
+
+def test_a_policy_that_cannot_be_read_is_refused_with_its_findings(simulate):
+    """``main`` makes exit code 1 of it, as of any invalid policy."""
+    wrong = Path("wrong.yaml")
+    wrong.write_text("version: 1\ncodez: {}\n", encoding="utf-8")
+
+    found = simulate(FOUR, wrong)
+
+    assert isinstance(found.exception, InvalidPolicy)
+    assert "wrong.yaml:2" in str(found.exception)
+
+
+@pytest.mark.parametrize(
+    "option", ["--price=sms", "--price=fax=1", "--price=sms=-1", "--night=8", "--night=1-1"]
+)
+def test_options_that_cannot_be_meant_are_refused(simulate, option):
+    """The sentence names the option and its form."""
+    found = simulate(FOUR, None, None, option)
+
+    assert isinstance(found.exception, InvalidSettings)
+    assert option[2:7] in str(found.exception)
+
+
+def test_the_plot_has_two_bars_a_row_and_every_number_of_the_table(simulate):
+    """It is well-formed, and needs no other file."""
+    found = simulate(FOUR, None, None, "--svg", "out.svg")
+
+    assert found.exit_code == 0, found.output
+    drawn = Path("out.svg").read_text(encoding="utf-8")
+    ET.fromstring(drawn)  # noqa: S314 - our own
+    assert ">A 3 - 4<" in drawn
+    assert ">suppressed recipients, exact<" in drawn
