@@ -160,6 +160,21 @@ def test_a_policy_differs_from_itself_in_nothing(simulate, seed):
     assert rows(found)["resends"][0][0] > 100
 
 
+def test_a_verdict_that_a_send_could_change_is_estimated_even_where_both_worlds_agree(simulate):
+    """The send to m1 arrives in both worlds and clears what counts against the recipient of m2."""
+    again = bounce("m2", "15:00")
+    again["claim"]["communication"]["recipients"] = ["m1@example.com"]
+
+    alone = simulate([bounce("m1", "09:00"), arrived("m1", "09:50", resendId="x")], None, None, "--json")
+    known = simulate(
+        [bounce("m1", "09:00"), arrived("m1", "09:50", resendId="x"), again], None, None, "--json"
+    )
+
+    assert rows(alone)["escalated"] == ((0, 0), (0, 0), True)
+    assert rows(known)["escalated"] == ((0, 0), (0, 0), False)
+    assert rows(known)["suppressed"] == ((0, 0), (0, 0), False)
+
+
 def test_a_late_receipt_delivers_whatever_was_sent(simulate):
     """A receipt that answers no resend comes under any policy, and ends what waits."""
     found = simulate([bounce("m1", "09:00"), arrived("m1", "09:30")], None, None, "--json")

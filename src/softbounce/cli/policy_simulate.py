@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from softbounce import telemetry
-from softbounce.cli.console import columns, say
+from softbounce.cli.console import columns, plain, say
 from softbounce.cli.desk import fail_in_part, tracked
 from softbounce.cli.files import binary_file, read_reports
 from softbounce.cli.policy_test import throw_away_stores
@@ -42,8 +42,8 @@ def simulate(
 ) -> None:
     """Replay recorded reports under two policies on a throw-away store, in virtual time; exit 5 if in part.
 
-    exact: follows from the record and the policies alone. estimated: depends on sends that never happened:
-    the range of two worlds, one in which recipients are reachable as early as the record allows, one as late.
+    exact: follows from the record and the policies alone. estimated: depends on sends that never happened,
+    and is the range of two worlds: recipients are reachable as early as the record allows, or as late.
     """
     from softbounce import simulate as room  # noqa: PLC0415 - the other commands need none of it
     from softbounce.simulate import plot, record, replay  # noqa: PLC0415
@@ -54,8 +54,9 @@ def simulate(
     began = perf_counter()
     with binary_file(events) as source:
         found = record.read(tracked(read_reports(source), "reading"))
-    if not found.events and not found.wrong:
-        message = f"{events} holds no report: MESSAGE_NOT_DELIVERED or MESSAGE_DELIVERED"
+    if not found.events:
+        fail_in_part(found.wrong, of=len(found.wrong))
+        message = f"{plain(events)} holds no report: MESSAGE_NOT_DELIVERED or MESSAGE_DELIVERED"
         raise InvalidSettings(message)
     with throw_away_stores() as stores:
         rows = room.compare(
@@ -67,7 +68,7 @@ def simulate(
         )
     rate = room.RUNS * found.events / (perf_counter() - began)
     title = f"{found.events:,} events   " + "   ".join(
-        f"{name} {policy.file} {policy.revision}" for name, policy in zip("AB", policies, strict=True)
+        f"{name} {plain(policy.file)} {policy.revision}" for name, policy in zip("AB", policies, strict=True)
     )
     if as_json:
         facts = {

@@ -1,6 +1,7 @@
 """One policy on one record in one world: the store's own scripts, in virtual time."""
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
@@ -10,7 +11,7 @@ from msgspec import structs
 from softbounce.core.decide import Arrived, Plan, decide_event, quiet_for
 from softbounce.core.durations import HOUR, MINUTE
 from softbounce.core.events import Event, content_hash
-from softbounce.core.policy import Policy, QuietHours, Rate
+from softbounce.core.policy import Disposition, Policy, QuietHours, Rate, Rule
 from softbounce.core.recipients import Channel
 from softbounce.core.records import Delivery, command_id
 from softbounce.core.schedule import out_of_quiet, zones_for
@@ -37,16 +38,22 @@ class Night:
         """Say whether ``moment`` is in the night where the recipient of a text is."""
         if event.channel is not Channel.SMS:
             return False
-        code = event.failure.code if event.failure and event.failure.code else None
-        merchant = event.claim.merchant_id
-        rule = self.policy.rule_for(
-            code=code, channel=event.channel, merchant=None if merchant is None else str(merchant)
-        )
+        rule = _rule(self.policy, event)
         hours = self.hours or rule.quiet_hours
         if hours is None:
             return False
         zones, _ = zones_for(replace(rule, quiet_hours=hours), event.subject, event.timezone)
         return out_of_quiet(moment, hours, zones, 0) != moment
+
+
+def _rule(policy: Policy, event: Event) -> Rule:
+    failure, merchant = event.failure, event.claim.merchant_id
+    return policy.rule_for(
+        code=failure.code if failure and failure.code else None,
+        channel=event.channel,
+        merchant=None if merchant is None else str(merchant),
+        smtp=failure.smtp if failure else None,
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,7 +92,8 @@ class Replay:
         self._night = night
         self._soon = soon
         self._keys: dict[str, Key] = {}  # by delivery
-        self._answered: set[Key] = set()  # by the simulated world
+        self._failed = Counter(key[1:] for key in record.fates)  # messages of a recipient
+        self._answered: set[tuple[str, ...]] = set()  # recipients, by the simulated world
         self._tally = Tally()
 
     def run(self, reports: Sequence[Decided]) -> Tally:
@@ -128,7 +136,7 @@ class Replay:
     def _count(self, decision: Plan | Arrived, answer: Accepted) -> None:
         key = key_of(decision.event)
         self._keys[answer.delivery] = key
-        guessed = key in self._answered
+        guessed = key[1:] in self._answered
         if answer.outcome in ("delivered", "given_up"):
             self._tally.note(answer.outcome, key, guessed=guessed)
         elif answer.outcome == "suppressed":
@@ -144,7 +152,7 @@ class Replay:
         for ended in claimed.ended:
             if ended.outcome == "given_up":
                 key = self._keys[ended.delivery]
-                self._tally.note("given_up", key, guessed=key in self._answered)
+                self._tally.note("given_up", key, guessed=key[1:] in self._answered)
         for lease in claimed.leases:
             delivery = lease.delivery
             moment = max(delivery.due or now, before)
@@ -163,11 +171,12 @@ class Replay:
         fate = self._fates[key]
         resend = command_id(delivery.id, delivery.attempt)
         sent = (key, delivery.attempt)
-        guessed = key in self._answered
+        guessed = key[1:] in self._answered
         self._tally.note("resends", sent, guessed=guessed)
         if self._night.holds(fate.last, moment):
             self._tally.note("nights", sent, guessed=guessed)
-        self._answered.add(key)
+        self._answered.add(key[1:])
+        self._tally.guessed |= self._rests_on(key, fate.last)
         arrives = moment >= fate.reachable(soon=self._soon)
         event = structs.replace(
             fate.last,
@@ -179,3 +188,14 @@ class Replay:
             failure=None if arrives else fate.last.failure,
         )
         return decide_event(event, policy=self._policy, now=moment)
+
+    def _rests_on(self, key: Key, event: Event) -> set[str]:
+        """Return the rows that the answer to one send may change, even where neither world's answer does."""
+        rule, is_known = _rule(self._policy, event), self._failed[key[1:]] > 1
+        soft = rule.soft_bounce
+        rows = set()
+        if is_known or rule.do is Disposition.SUPPRESS or "suppress" in (rule.then, soft.then):
+            rows.add("suppressed")
+        if is_known or soft.count == "events" or soft.escalate_at == 1:
+            rows.add("escalated")
+        return rows
