@@ -170,6 +170,8 @@ def test_a_verdict_that_a_send_could_change_is_estimated_even_where_both_worlds_
         [bounce("m1", "09:00"), arrived("m1", "09:50", resendId="x"), again], None, None, "--json"
     )
 
+    assert rows(alone)["resends"] == ((1, 1), (1, 1), True)
+    assert rows(alone)["delivered"] == ((1, 1), (1, 1), False)
     assert rows(alone)["escalated"] == ((0, 0), (0, 0), True)
     assert rows(known)["escalated"] == ((0, 0), (0, 0), False)
     assert rows(known)["suppressed"] == ((0, 0), (0, 0), False)
