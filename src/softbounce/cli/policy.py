@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from softbounce.cli import policy_plan, policy_test
+from softbounce.cli import policy_plan, policy_simulate, policy_test
 from softbounce.cli.desk import deaf
 from softbounce.core import policy_file, policy_schema
 from softbounce.core.durations import SECOND, words
@@ -128,6 +128,7 @@ def show(
 
 
 app.command("test")(policy_test.run)
+app.command("simulate")(policy_simulate.simulate)
 app.command("plan")(policy_plan.plan)
 app.command("apply")(policy_plan.apply)
 app.command("rollback")(policy_plan.rollback)

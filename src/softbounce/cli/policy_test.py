@@ -57,7 +57,7 @@ def run(
     results: list[Result] = []
     covered: dict[str, tuple[Policy, set[tuple[str, int]]]] = {}
     mistakes: list[str] = []
-    with _stores() as stores:
+    with throw_away_stores() as stores:
         for file in files:
             tests, lines, wrong = policy_tests.load(_read(file), file=str(file))
             if tests is None:
@@ -197,7 +197,7 @@ def _report(event: TestEvent, reference: str, at: datetime) -> Json:
 
 
 @contextmanager
-def _stores() -> Iterator[Iterator[Store]]:
+def throw_away_stores() -> Iterator[Iterator[Store]]:
     """Give empty stores, each a namespace of one throw-away server that starts with the first."""
     from softbounce import embedded  # noqa: PLC0415 - most files of tests need no server
 
@@ -214,7 +214,7 @@ def _stores() -> Iterator[Iterator[Store]]:
                 opened.append(Store.open(server.url, namespace=f"t{number}"))
                 yield opened[-1]
 
-    with TemporaryDirectory(prefix="softbounce-policy-test-") as folder:
+    with TemporaryDirectory(prefix="softbounce-policy-") as folder:
         stores = fresh(Path(folder))
         try:
             yield stores

@@ -67,8 +67,11 @@ def decide(raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int) ->
         event = parse(raw)
     except InvalidEvent as error:
         return dead_letter(raw, error)
-    if isinstance(event, Ignored):
-        return event
+    return event if isinstance(event, Ignored) else decide_event(event, policy=policy, now=now)
+
+
+def decide_event(event: Event, *, policy: Policy, now: int) -> Plan | Arrived:
+    """Return what to do about one event that was read before."""
     if event.delivered:
         merchant = _text(event.claim.merchant_id)
         rule = policy.rule_for(code=None, channel=event.channel, merchant=merchant, smtp=None)

@@ -1,0 +1,136 @@
+"""What did happen: recorded reports in the order of their times, and what each delivery went through."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from softbounce.core.events import Event, Ignored, parse
+from softbounce.errors import InvalidEvent
+
+Key = tuple[str, str, str]  # reference, channel, address of a delivery
+NEVER = 2**62
+_OBJECT = msgspec.json.Decoder(type=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One recorded event, and when it was received (ms)."""
+
+    event: Event
+    received: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What the record says of one delivery that failed; times in ms."""
+
+    last: Event  # the last failure before it arrived
+    failed: int
+    arrived: int | None
+
+    def reachable(self, *, soon: bool) -> int:
+        """Return from when on a send would have arrived, at the earliest (``soon``) or at the latest."""
+        if soon:
+            return self.failed + 1
+        return NEVER if self.arrived is None else self.arrived
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a policy is tried on."""
+
+    events: int  # that were read, answers to resends too
+    reports: tuple[Report, ...]  # what came before any resend, and receipts that no resend explains
+    apart: int  # messages that arrived and touch nothing that failed: delivered under any policy
+    fates: dict[Key, Fate]
+    wrong: tuple[dict[str, Any], ...]  # what could not be read: its number, and why
+
+
+def key_of(event: Event) -> Key:
+    """Return by what a delivery is told from others."""
+    return event.reference, f"{event.channel or ''}", event.subject.address if event.subject else ""
+
+
+def read(raws: Iterable[bytes]) -> Record:
+    """Return the record in ``raws``, one event each. What cannot be read is in ``wrong``, by its number."""
+    found: list[Report] = []
+    wrong: list[dict[str, Any]] = []
+    for number, raw in enumerate(raws, 1):
+        try:
+            event = parse(raw)
+            if isinstance(event, Ignored):
+                continue
+            received = _received(raw) or event.at
+            if received is None:
+                wrong.append({"event": number, "reason": "has no time: neither date nor receivedAt"})
+                continue
+            found.append(Report(event=event, received=received))
+        except InvalidEvent as error:
+            wrong.append({"event": number, "reason": f"{error.path} {error.reason}".strip()})
+    found.sort(key=lambda report: report.received)
+    fates = _fates(found)
+    first = list(_before_resends(found, fates))
+    references, recipients = {key[0] for key in fates}, {key[1:] for key in fates}
+    apart = {
+        key
+        for report in first
+        if (key := key_of(report.event))[0] not in references and key[1:] not in recipients
+    }
+    return Record(
+        events=len(found),
+        reports=tuple(report for report in first if key_of(report.event) not in apart),
+        apart=len(apart),
+        fates=fates,
+        wrong=tuple(wrong),
+    )
+
+
+def _fates(reports: list[Report]) -> dict[Key, Fate]:
+    failures: dict[Key, list[tuple[int, Event]]] = {}
+    arrivals: dict[Key, int] = {}
+    for report in reports:
+        key, at = key_of(report.event), _at(report)
+        if report.event.delivered:
+            arrivals[key] = min(at, arrivals.get(key, at))
+        else:
+            failures.setdefault(key, []).append((at, report.event))
+    fates = {}
+    for key, failed in failures.items():
+        arrived = arrivals.get(key)
+        before = [one for one in failed if arrived is None or one[0] < arrived] or failed[:1]
+        at, last = max(before, key=lambda one: one[0])
+        fates[key] = Fate(last=last, failed=at, arrived=arrived)
+    return fates
+
+
+def _before_resends(reports: list[Report], fates: dict[Key, Fate]) -> Iterable[Report]:
+    """Yield first failures, and deliveries that answer no resend: the others the simulated world answers."""
+    failed: set[Key] = set()
+    for report in reports:
+        event, key = report.event, key_of(report.event)
+        if event.delivered:
+            if event.resend_id is None or key not in fates:
+                yield report
+        elif key not in failed:
+            failed.add(key)
+            yield report
+
+
+def _at(report: Report) -> int:
+    at = report.event.at
+    return report.received if at is None else min(at, report.received)
+
+
+def _received(raw: bytes) -> int | None:
+    """Return the record's own ``receivedAt`` in ms, if it has one."""
+    value = _OBJECT.decode(raw).get("receivedAt")
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return round(moment.timestamp() * 1000) if moment.tzinfo else None
