@@ -248,3 +248,15 @@ def test_the_plot_has_two_bars_a_row_and_every_number_of_the_table(simulate):
     ET.fromstring(drawn)  # noqa: S314 - our own
     assert ">A 3 - 4<" in drawn
     assert ">suppressed recipients, exact<" in drawn
+
+
+def test_a_report_of_the_year_9999_does_not_make_the_replay_wait_for_it(simulate):
+    """Where nothing waits, the clock passes years in one step."""
+    dates = ("0001-01-01T00:00:00+14:00", "2026-11-20T00:00:00Z", "9999-12-31T23:59:59-12:00")
+    events = [
+        failed(f"m{number}", "BOUNCE_TRANSIENT_GENERAL", to=f"m{number}@example.com", claim=number)
+        | {"date": date}
+        for number, date in enumerate(dates)
+    ]
+
+    assert rows(simulate(events, None, None, "--json"))["resends"][0] == (3, 6)

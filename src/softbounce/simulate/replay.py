@@ -102,7 +102,10 @@ class Replay:
         now = claimed = reports[0][0] if reports else 0
         while place < len(reports) or due < NEVER:
             moment = min(due, reports[place][0]) if place < len(reports) else due
-            now = max(now + 1, min(-(-moment // STEP) * STEP, claimed + LONGEST))
+            longest = (
+                claimed + LONGEST if due < NEVER else NEVER
+            )  # where nothing waits, years may pass at once
+            now = max(now + 1, min(-(-moment // STEP) * STEP, longest))
             self._store.set_now(now)
             sent: list[Plan | Arrived] = []
             is_due = due <= now
