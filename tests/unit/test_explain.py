@@ -12,6 +12,9 @@ from softbounce.core.durations import DAY, HOUR
 from softbounce.core.events import parse
 from softbounce.core.explain import Facts, explain, explain_text
 from softbounce.core.policy_file import load
+from softbounce.core.recipients import Channel
+from softbounce.errors import InvalidPolicy, InvalidSettings
+from softbounce.settings import packaged_policy
 
 TEXT = """\
 version: 1
@@ -396,3 +399,33 @@ def test_a_confirming_rule_says_what_is_missing():
 
     assert "Number does not exist. Next try" in text
     assert "2 reports within 30d, at least 12h apart, suppress; until then: retry" in text
+
+
+def test_a_setting_beats_whatever_rule_decides_and_says_so():
+    """``--set`` shows what would come of it, with what it replaces; the file is as it was."""
+    text = packaged_policy()
+    policy = load(text, file="policy.yaml", what_if=["retry.delays=[1h, 3h]", "quiet_hours=off", "do=retry"])
+    rule = policy.rule_for(code="SMS_EXPIRED", channel=Channel.SMS, merchant=None, smtp=None)
+
+    assert (rule.delays, rule.quiet_hours) == ((3_600_000, 10_800_000), None)
+    assert policy.at(rule.sources["retry.delays"].line) == "--set"
+    assert "delays 90m 4h 12h 24h" in rule.sources["retry.delays"].replaces
+    assert load(text, file="policy.yaml").revision == policy.revision
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("retry.delay=[1h]", "did you mean 'delays'"),
+        ("retry.delays=[1h", "this is not YAML"),
+        ("retry.delays", "no KEY=VALUE"),
+        ("do=perhaps", "perhaps"),
+        ("..=1", "unknown key"),
+        ("a=}, x: {", "has no value"),
+    ],
+)
+def test_a_setting_that_no_rule_knows_is_refused(setting, said):
+    """With the words of a policy's own mistakes."""
+    with pytest.raises((InvalidPolicy, InvalidSettings)) as refused:
+        load(packaged_policy(), file="policy.yaml", what_if=[setting])
+    assert said in "\n".join(getattr(refused.value, "problems", [])) + str(refused.value)

@@ -75,17 +75,17 @@ def store_url(settings: Settings) -> str:
     raise StoreUnreachable(message)
 
 
-def policy_of(path: Path | None = None) -> Policy:
+def policy_of(path: Path | None = None, what_if: Sequence[str] = ()) -> Policy:
     """Return the policy at ``path``, else the one that the settings name. Raises ``InvalidPolicy``."""
     text, file = policy_text(path)
-    return policy_file.load(text, file=file)
+    return policy_file.load(text, file=file, what_if=what_if)
 
 
-def policy_in_force(store: Store, path: Path | None = None) -> Policy:
+def policy_in_force(store: Store, path: Path | None = None, what_if: Sequence[str] = ()) -> Policy:
     """Return the policy at ``path``, else the one applied for all workers, else the settings' file."""
     if path is None and (applied := store.policies.applied()):
-        return policy_file.load(applied.text, file=applied.file)
-    return policy_of(path)
+        return policy_file.load(applied.text, file=applied.file, what_if=what_if)
+    return policy_of(path, what_if)
 
 
 def who(given: str | None) -> str:

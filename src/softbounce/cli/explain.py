@@ -50,6 +50,10 @@ def explain(
         typer.Option(parser=moment, metavar="TIME", help="As if received then; else as if when it was dated"),
     ] = None,
     policy: PolicyOption = None,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="As if the rule said so: retry.delays=[1h]"),
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Say why. Events in a file or on stdin need no store: nothing is reported, nothing changes."""
@@ -57,7 +61,7 @@ def explain(
         as_they_come = what == "-" and output is Output.NDJSON
         with binary_file(what) as file:
             events = (read_lines if as_they_come else read_reports)(file)
-            _explain_events(events, policy_of(policy), at=at, output=output)
+            _explain_events(events, policy_of(policy, what_if or ()), at=at, output=output)
     elif what.endswith((".json", ".ndjson")):
         message = f"there is no file {plain(what)}"
         raise InvalidSettings(message)
@@ -66,7 +70,8 @@ def explain(
             if channel or what.startswith(("+", "r_")) or "@" in what:
                 explain_recipient(what, channel, store=store, output=output)
             else:
-                _explain_message(what, policy_in_force(store, policy), store=store, output=output)
+                rules = policy_in_force(store, policy, what_if or ())
+                _explain_message(what, rules, store=store, output=output)
 
 
 def _is_file(what: str) -> bool:

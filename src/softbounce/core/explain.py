@@ -231,8 +231,10 @@ def _settings(facts: Facts) -> Iterator[Row]:
     fault = rule.sources.get("fault")
     fault_at = "same line"
     if fault is not None and fault.line != rule.line:
-        fault_at = f":{fault.line}" if fault.line else "built in"
-    yield "do", rule.do.value, policy.at(rule.line), rule.name, f"fault {rule.fault}, {fault_at}"
+        fault_at = f":{fault.line}" if fault.line > 0 else policy.at(fault.line)
+    said = rule.sources.get("do")
+    by = ("--set", "--set") if said and said.line < 0 else (policy.at(rule.line), rule.name)
+    yield "do", rule.do.value, *by, f"fault {rule.fault}, {fault_at}"
     for name in SETTINGS.get(outcome, ()):
         source = rule.sources.get(name)
         is_idle = {

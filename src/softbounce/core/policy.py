@@ -258,5 +258,7 @@ class Policy:
         return self.providers.get(name) or self.providers.get("*")
 
     def at(self, line: int) -> str:
-        """Return ``config/policy.yaml:39``; line 0 stands for a value that the file leaves to softbounce."""
+        """Return ``config/policy.yaml:39``; line 0 is what the file leaves to softbounce, -1 a what-if."""
+        if line < 0:
+            return "--set"
         return f"{self.file}:{line}" if line else "built-in"

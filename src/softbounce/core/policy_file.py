@@ -1,7 +1,7 @@
 """The policy file: YAML text to a ``Policy``, or to every mistake in it with line, column and caret."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -32,7 +32,7 @@ from softbounce.core.policy_reading import read
 from softbounce.core.policy_values import BUILT_IN
 from softbounce.core.recipients import Channel
 from softbounce.core.yaml_tree import Mistake, Path, Place, Tree
-from softbounce.errors import InvalidPolicy
+from softbounce.errors import InvalidPolicy, InvalidSettings
 
 # a key for signing, the user and password of a URL, or all of one that apprise knows: slack://TOKEN/TOKEN
 SECRETS = r"""whsec_\S+|(?<=://)[^/@\s]+(?=@)|\b(?!https?:)\w+://[^\s"'},]+"""
@@ -50,15 +50,18 @@ class Problem:
     rendered: str
 
 
-def load(text: str, *, file: str) -> Policy:
-    """Return the policy that ``text`` says; raise ``InvalidPolicy`` with every mistake, in line order."""
-    policy, wrong = check(text, file=file)
+def load(text: str, *, file: str, what_if: Sequence[str] = ()) -> Policy:
+    """Return the policy that ``text`` says; raise ``InvalidPolicy`` with every mistake, in line order.
+
+    ``what_if``: settings such as ``retry.delays=[1h]`` that beat whatever rule decides.
+    """
+    policy, wrong = check(text, file=file, what_if=_what_if(what_if) if what_if else None)
     if policy is None:
         raise InvalidPolicy([problem.rendered for problem in wrong if problem.severity == "error"])
     return policy
 
 
-def check(text: str, *, file: str) -> tuple[Policy | None, list[Problem]]:
+def check(text: str, *, file: str, what_if: Level | None = None) -> tuple[Policy | None, list[Problem]]:
     """Return the policy, or None where there is an error; and all errors and warnings, in line order."""
     tree = Tree(text)
     model, raw, wrong = read(tree)
@@ -70,8 +73,39 @@ def check(text: str, *, file: str) -> tuple[Policy | None, list[Problem]]:
         found |= {("warning", mistake) for mistake in warnings(tree, rulebook)}
         if all(severity == "warning" for severity, _ in found):
             found |= {("warning", mistake) for mistake in lints(model, tree, rulebook)}
-            policy = _policy(model, rulebook, text, file)
+            policy = _policy(model, replace(rulebook, what_if=what_if), text, file)
     return policy, problems(found, text, file=file)
+
+
+def _what_if(settings: Sequence[str]) -> Level:
+    """Return the settings as a level of their own, read like the rule of a code in a file of one."""
+    nested: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        *blocks, key = name.strip().split(".")
+        block: Any = nested
+        for step in blocks:
+            block = block.setdefault(step, {}) if isinstance(block, dict) else None
+        if not equals or not isinstance(block, dict) or not re.fullmatch(r"[a-z_.]+", name.strip()):
+            message = f"{setting!r} is no KEY=VALUE of a rule; write for example retry.delays=[1h]"
+            raise InvalidSettings(message)
+        block[key] = value
+    text = f"version: 1\nmerchants: {{set: {{codes: {{SET: {_flow(nested)}}}}}}}\n"
+    tree = Tree(text)
+    model, raw, wrong = read(tree)
+    if model is None or wrong or tree.mistakes:
+        mistakes = problems({("error", mistake) for mistake in (*tree.mistakes, *wrong)}, text, file="--set")
+        raise InvalidPolicy([problem.rendered for problem in mistakes])
+    path = ("merchants", "set", "codes", "SET")
+    rule = (model.merchants["set"].codes or {})["SET"]
+    values = _values(rule, raw["merchants"]["set"]["codes"]["SET"], path=path, tree=tree)
+    here = {name: replace(value, line=-1) for name, value in values.items()}
+    return Level(name="--set", line=-1, path=path, values=here)
+
+
+def _flow(nested: Mapping[str, Any]) -> str:
+    parts = (f"{key}: {_flow(value) if isinstance(value, dict) else value}" for key, value in nested.items())
+    return f"{{{', '.join(parts)}}}"
 
 
 def problems(found: Iterable[tuple[str, Mistake]], text: str, *, file: str) -> list[Problem]:

@@ -146,6 +146,7 @@ class Rulebook:
     merchant_codes: Mapping[str, CodeRules]
     limits: Limits
     limits_line: int
+    what_if: Level | None = None  # beats all others, see ``policy_file.load``
 
     def every(self) -> Iterator[Level]:
         """Yield every level of the file, branches by SMTP reply included."""
@@ -191,6 +192,9 @@ class Rulebook:
         if branch:
             stack, line = Stack((*stack.levels, branch)), branch.line
             fault = stack.value("fault", fault) if fault is Fault.RECIPIENT else fault
+        if self.what_if:
+            stack = Stack((*stack.levels, self.what_if))
+            fault = stack.value("fault", fault)
         fault = allowed_fault(code, fault)
         do = stack.value("do") or Disposition(stack.value("unknown_code") if code else "hold")
         if do is Disposition.SUPPRESS and fault is not Fault.RECIPIENT:
