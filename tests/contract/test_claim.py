@@ -224,6 +224,26 @@ def test_off_for_one_merchant_lets_the_others_go(book):
     assert book.hand_over() == [("m2", 1)]
 
 
+def test_while_all_are_observed_one_merchant_can_be_switched_on(book):
+    """Its retries leave, those of others are recorded; a mode of all takes it back, so that it means all."""
+    control = book.store.control
+    control.set_mode("observe", reason="cut-over", actor="me", now=book.now)
+    control.set_mode("on", merchant="1", reason="first", actor="me", now=book.now)
+    book.fail("m1", merchant=1)
+    book.fail("m2", merchant=2, to=["+4915112345679"])
+    book.until_due("m1")
+    book.until_due("m2")
+
+    assert [lease.delivery.reference for lease in book.claim()] == ["m1"]
+    assert book.story("m2").history[-1]["k"] == "observed"
+
+    control.set_mode("observe", reason="something is odd", actor="me", now=book.now)
+    assert [(mode.merchant, mode.mode) for mode in control.modes()] == [("*", "observe")]
+    control.set_mode("on", merchant="1", reason="again", actor="me", now=book.now)
+    control.set_mode("on", reason="all", actor="me", now=book.now)
+    assert [(mode.merchant, mode.mode) for mode in control.modes()] == [("*", "on")]
+
+
 def test_observe_records_what_would_have_left(book):
     """Mode observe: nothing is handed over, and the history says what would have been."""
     book.store.control.set_mode("observe", reason="cut-over", actor="me", now=book.now)

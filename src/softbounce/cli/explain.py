@@ -184,7 +184,11 @@ def _brakes(delivery: Delivery, policy: Policy, store: Store, now: int) -> Itera
         yield f"  decided under policy {delivery.revision}; the lines are of {policy.file} as it is now"
     if story.becomes(delivery, store, now) != "waiting":
         return
-    for mode in store.control.modes():
+    modes = store.control.modes()
+    is_alone_on = any(mode.merchant == delivery.merchant and mode.mode == "on" for mode in modes)
+    for mode in modes:
+        if is_alone_on and mode.mode == "observe":
+            continue
         if mode.mode != "on" and mode.merchant in ("*", delivery.merchant):
             whom = "" if mode.merchant == "*" else f" for merchant {mode.merchant}"
             by = plain(f"by {mode.by}: {mode.reason}")

@@ -64,11 +64,21 @@ class Control:
         return [cast("bytes", value).decode() for value in answer]
 
     def set_mode(self, mode: str, *, reason: str, actor: str, now: int, merchant: str = "*") -> None:
-        """Switch hand-overs on, off, or to observe; workers obey with their next claim."""
+        """Switch hand-overs on, off, or to observe; workers obey with their next claim.
+
+        While all are observed a merchant can be switched on alone; a mode of all takes that back.
+        """
         entry = {"mode": mode, "reason": reason, "by": actor, "at": now}
+        known = self.modes()
+        if merchant == "*":
+            alone = [one.merchant for one in known if one.mode == "on" and one.merchant != "*"]
+            fields = {"*": None if mode == "on" else entry, **dict.fromkeys(alone)}
+        else:
+            is_observed = any(one.merchant == "*" and one.mode == "observe" for one in known)
+            fields = {merchant: None if mode == "on" and not is_observed else entry}
         self.mark(
             "modes",
-            {merchant: None if mode == "on" else entry},
+            fields,
             action=f"mode {mode}",
             what=merchant,
             reason=reason,

@@ -166,7 +166,7 @@ local function lease(retry, strikes)
   record.t = record.t + 1
   record.c, record.b = now, record.a
   left = left - 1
-  if mode == "observe" or mode_of(retry.merchant) == "observe" then
+  if mode_of(retry.merchant) == "observe" then -- its own mode, else that of all
     record.s, record.z = "out", now + options.history
     remember(id, string.format('"k":"observed","a":%d}', record.a))
     write_record(id, record, retry.payload, "")

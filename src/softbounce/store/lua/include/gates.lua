@@ -36,7 +36,7 @@ local modes_of = {}
 local function mode_of(merchant)
   if not modes_of[merchant] then
     local entry = redis.call("HGET", modes, merchant)
-    modes_of[merchant] = entry and cjson.decode(entry).mode or "on"
+    modes_of[merchant] = entry and cjson.decode(entry).mode or merchant ~= "*" and mode_of("*") or "on"
   end
   return modes_of[merchant]
 end
