@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import random
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -153,7 +154,8 @@ def measure(count: int) -> dict[str, Cost]:
 def _bench() -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="costs-") as data:
         policy = Path(data, "policy.yaml")
-        policy.write_text(policy_text()[0].replace("handover_rate: 50/s", "handover_rate: 9000000/s"))
+        text = policy_text()[0].replace("rate: 50/s", "rate: 9000000/s")
+        policy.write_text(re.sub(r"(?<= brake: )\{.*\}", "off", text))  # thousands are blocked on purpose
         with embedded.start(Path(data)) as running, redis.Redis.from_url(running.url) as client:
             bench = Bench(running.url, client, policy)
             with closing(bench.store):

@@ -51,7 +51,7 @@ def policy(tmp_path: Path) -> Path:
     """The shipped policy without its hand-over rate, in a file that a test may change."""
     path = tmp_path / "policy.yaml"
     text = policy_text()[0]
-    path.write_text(text.replace("handover_rate: 50/s", "handover_rate: 5000/s"))
+    path.write_text(text.replace("rate: 50/s", "rate: 5000/s"))
 
     assert path.read_text() != text
     return path
