@@ -228,6 +228,7 @@ def test_while_all_are_observed_one_merchant_can_be_switched_on(book):
     """Its retries leave, those of others are recorded; a mode of all takes it back, so that it means all."""
     control = book.store.control
     control.set_mode("observe", reason="cut-over", actor="me", now=book.now)
+    book.wait(1)
     control.set_mode("on", merchant="1", reason="first", actor="me", now=book.now)
     book.fail("m1", merchant=1)
     book.fail("m2", merchant=2, to=["+4915112345679"])
@@ -239,6 +240,9 @@ def test_while_all_are_observed_one_merchant_can_be_switched_on(book):
 
     control.set_mode("observe", reason="something is odd", actor="me", now=book.now)
     assert [(mode.merchant, mode.mode) for mode in control.modes()] == [("*", "observe")]
+    book.fail("m3", merchant=1)
+    book.until_due("m3")
+    assert book.claim() == []
     control.set_mode("on", merchant="1", reason="again", actor="me", now=book.now)
     control.set_mode("on", reason="all", actor="me", now=book.now)
     assert [(mode.merchant, mode.mode) for mode in control.modes()] == [("*", "on")]

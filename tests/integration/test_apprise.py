@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import sys
 
 import pytest
 from live import Desk, failed, until
@@ -77,7 +78,7 @@ def test_an_address_that_will_not_do_is_named_by_its_variable(
 
 def test_without_the_extra_the_reason_is_what_to_install(monkeypatch: pytest.MonkeyPatch):
     """Nothing else of a worker needs apprise, so it starts without, and says what is missing."""
-    monkeypatch.setattr("softbounce.settings.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "apprise", None)
 
     assert deliver().failure == "a target of type apprise needs: pip install 'softbounce[apprise]'"
 

@@ -59,6 +59,29 @@ def test_a_plan_shows_the_change_and_is_refused_once_it_is_stale(store):
     assert run("apply", "plan.json", "--reason", "again").exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("    rate: 50/s\n", "    rate: 20/s\n", "providers.*.rate"),
+        ("probe: 5", "probe: 9", "providers.*.breaker.probe"),
+        ("more_than: 50", "more_than: 80", "defaults.suppression.brake.more_than"),
+        ("group_wait: 5m", "group_wait: 9m", "escalation.group_wait"),
+        ("handover_rate: 50/s", "handover_rate: 9/s", "limits.handover_rate"),
+        ("audit: 400d", "audit: 40d", "retention.audit"),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_a_plan_names_what_changes_beside_the_rules(old, new, said):
+    """A key that a plan passes over in silence would be applied unseen."""
+    text = packaged_policy()
+    assert old in text
+    Path("new.yaml").write_text(text.replace(old, new))
+    plan = run("plan", "new.yaml")
+
+    assert plan.exit_code == 3
+    assert said in plan.output
+
+
 def test_a_rollback_applies_the_revision_before(store):
     """Without a revision it is the one that ran before; the word ``file`` releases all workers."""
     run("apply", "new.yaml", "--reason", "calmer")

@@ -1,14 +1,12 @@
 """``softbounce policy simulate``: two policies on one record; every number of the small ones counted by hand."""
 
 import json
-import logging
 import random
 from itertools import count
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from softbounce.cli.policy import app
@@ -28,15 +26,7 @@ codes:
 """
 
 
-@pytest.fixture(autouse=True)
-def logging_as_before():
-    """The command sets up the logs of its whole process."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 @pytest.fixture
@@ -113,6 +103,16 @@ def test_each_number_of_four_messages_is_the_one_counted_by_hand(simulate):
         "nights": ((0, 0), (0, 0), True),
         "given_up": ((0, 1), (0, 1), False),
     }
+
+
+def test_the_rate_of_a_provider_is_lifted_as_the_hand_over_rate_is(simulate):
+    """How many leave a second is no property of a policy's rules: all of forty leave, in both policies."""
+    slow = simulate.policy()
+    slow.write_text(slow.read_text() + 'providers: {"*": {rate: 1/1d}}\n')
+    found = simulate([bounce(f"m{n}", "09:00", claim=n + 1) for n in range(40)], None, slow, "--json")
+
+    a, b, _ = rows(found)["resends"]
+    assert a == b == (40, 80)
 
 
 def test_a_policy_with_shorter_delays_resends_more(simulate):

@@ -1,11 +1,9 @@
 """``softbounce policy test``: what passes, what fails and how it is said, coverage, mistakes in a file of tests."""
 
-import logging
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from softbounce.cli.policy import app
@@ -13,15 +11,7 @@ from softbounce.cli.policy import app
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def logging_as_before():
-    """The command sets up the logs of its whole process."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from softbounce.cli.console import (
     zone,
     zoned,
 )
-from softbounce.cli.desk import opened, policy_of, who
+from softbounce.cli.desk import opened, policy_in_force, who
 from softbounce.core.durations import HOUR
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
@@ -36,9 +36,8 @@ Name = Annotated[str, typer.Argument(metavar="PROVIDER", help="As events name it
 @app.command("list")
 def list_(*, policy: PolicyOption = None, output: OutputOption = Output.TABLE) -> None:
     """Show each provider that was heard of within a day: its breaker, failures, and what waits for it."""
-    loaded = policy_of(policy)
     with opened() as store:
-        now, waiting = store.now(), _waiting(store)
+        loaded, now, waiting = policy_in_force(store, policy), store.now(), _waiting(store)
         heads = ("PROVIDER", "BREAKER", zoned("UNTIL"), "FAILED", "WAITING")
         known = store.control.breakers()
         names = sorted({*known, *waiting})

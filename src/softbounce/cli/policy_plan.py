@@ -90,9 +90,9 @@ def apply(
     made = _read_plan(file)
     new, text = _load(Path(made["file"]) if made else file)
     with opened() as store:
-        applied, running = store.policies.applied(), _running(store)
+        applied = store.policies.applied()
         if made:
-            _require_fresh(made, new, running)
+            _require_fresh(made, new, _running(store))
         wanted = Revision(revision=new.revision, text=text, file=new.file)
         _follow(store, wanted, new, applied=applied, action="policy apply", reason=reason, actor=who(actor))
         if reschedule:

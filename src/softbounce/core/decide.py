@@ -163,15 +163,15 @@ def quiet_for(delivery: Delivery, *, policy: Policy, now: int) -> int:
     )
     if rule.quiet_hours is None or delivery.head.get("q"):
         return 0
-    zones, _ = zones_for(rule, subject_of(delivery.recipients, channel), delivery.extra.get("timezone"))
+    zones, _ = zones_for(rule, only_recipient(delivery.recipients, channel), delivery.extra.get("timezone"))
     if out_of_quiet(now, rule.quiet_hours, zones, 0) == now:
         return 0
     _, spread = chances(f"{delivery.reference}|{delivery.channel}", delivery.attempt)
     return out_of_quiet(now, rule.quiet_hours, zones, spread) - now
 
 
-def subject_of(recipients: Sequence[object], channel: Channel | None) -> Recipient | None:
-    """Return the one readable recipient of a delivery, as its zones are asked for."""
+def only_recipient(recipients: Sequence[object], channel: Channel | None) -> Recipient | None:
+    """Return the recipient of a delivery if it has one and that can be read: whose clock counts."""
     if channel is None or len(recipients) != 1:
         return None
     try:

@@ -1,7 +1,7 @@
 """What differs between two policies once all levels are merged: what an operator reviews before it acts."""
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, is_dataclass
 from typing import Any
 
 from softbounce.core.durations import words
@@ -9,7 +9,13 @@ from softbounce.core.policy import Policy, Rate, Rule, Target
 from softbounce.core.recipients import Channel
 
 _BY_NAME = {"SMS": Channel.SMS, "BOUNCE": Channel.EMAIL}  # the channel that a code's name tells
-_COUNTS = {"max_attempts"}  # numbers of a policy that are no durations
+_COUNTS = {"max_attempts", "more_than", "of_last", "least", "probe"}  # numbers that are no durations
+
+_WRITTEN = {  # names that are others in the file
+    "escalation.by": "escalation.group_by",
+    "escalation.wait": "escalation.group_wait",
+    "defaults.suppression.brake.lasts": "defaults.suppression.brake.for",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,16 +116,27 @@ def _flat(policy: Policy) -> dict[str, str]:
         "escalation.notify": " ".join(target.name for target in policy.notify),
     }
     found |= {f"escalation.targets.{name}": _target(target) for name, target in policy.targets.items()}
-    for block in ("limits", "retention"):
-        value = getattr(policy, block)
-        found |= {f"{block}.{one.name}": _text(one.name, getattr(value, one.name)) for one in fields(value)}
-    return found
+    blocks = {"limits": policy.limits, "retention": policy.retention, "escalation": policy.grouping}
+    blocks |= {"defaults.suppression.brake": policy.brake}
+    blocks |= {f"providers.{name}": provider for name, provider in policy.providers.items()}
+    return found | {
+        _WRITTEN.get(key, key): text for name, block in blocks.items() for key, text in _leaves(name, block)
+    }
 
 
-def _text(name: str, value: object) -> str:
-    if isinstance(value, Rate):
-        return f"{value.count} in {words(value.per)}"
-    return words(value) if isinstance(value, int) and name not in _COUNTS else str(value)
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - whatever a block holds
+    key = name.rpartition(".")[2]
+    if value is None:
+        yield name, "off"
+    elif isinstance(value, Rate):
+        yield name, f"{value.count} in {words(value.per)}"
+    elif is_dataclass(value):
+        for one in fields(value):
+            yield from _leaves(f"{name}.{one.name}", getattr(value, one.name))
+    elif isinstance(value, tuple):
+        yield name, " ".join(value)
+    else:
+        yield name, words(value) if isinstance(value, int) and key not in _COUNTS else str(value)
 
 
 def _target(target: Target) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from softbounce.core import policy_beside as beside
 from softbounce.core import policy_schema as schema
 from softbounce.core.durations import printable
 from softbounce.core.policy import (
@@ -123,7 +124,7 @@ def _problem(severity: str, mistake: Mistake, file: str, lines: list[str]) -> Pr
         column=place.column,
         severity=severity,
         message=message,
-        rendered="\n".join([head, *([] if message == schema.IN_CLEAR else _excerpt(place, lines))]),
+        rendered="\n".join([head, *([] if message == beside.IN_CLEAR else _excerpt(place, lines))]),
     )
 
 
@@ -144,12 +145,12 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
     targets = {"log": Target(name="log", type="log")}
     for name, target in (model.escalation.targets or {}).items():
         facts = target.model_dump()
-        if isinstance(target, schema.WebhookTarget):
+        if isinstance(target, beside.WebhookTarget):
             facts["secret"] = target.secret.env
-        elif isinstance(target, schema.AppriseTarget):
+        elif isinstance(target, beside.AppriseTarget):
             facts = {"type": target.type, "secret": target.url.env}
         targets[name] = Target(name=name, **facts)
-    escalation = _complete(schema.Escalation, "escalation", model.escalation)
+    escalation = _complete(beside.Escalation, "escalation", model.escalation)
     return Policy(
         revision=sha256(text.encode()).hexdigest()[:8],
         name=model.name,
@@ -173,13 +174,13 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
     )
 
 
-def _providers(said: Mapping[str, schema.Provider]) -> dict[str, Provider]:
+def _providers(said: Mapping[str, beside.Provider]) -> dict[str, Provider]:
     """Return each provider's entry; what a named one leaves open, ``*`` says."""
-    general = said.get("*", schema.Provider())
+    general = said.get("*", beside.Provider())
     return {name: _provider(one, general) for name, one in said.items()}
 
 
-def _provider(one: schema.Provider, general: schema.Provider) -> Provider:
+def _provider(one: beside.Provider, general: beside.Provider) -> Provider:
     rate, breaker = one.rate or general.rate, one.breaker or general.breaker
     return Provider(
         rate=Rate(count=rate[0], per=rate[1]) if rate else None,
@@ -189,7 +190,7 @@ def _provider(one: schema.Provider, general: schema.Provider) -> Provider:
             probe=breaker.probe,
             ramp_up=breaker.ramp_up,
         )
-        if isinstance(breaker, schema.Breaker)
+        if isinstance(breaker, beside.Breaker)
         else None,
     )
 

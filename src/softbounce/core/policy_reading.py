@@ -7,15 +7,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from softbounce.core.durations import shown
-from softbounce.core.policy_schema import (
-    AppriseTarget,
-    CeleryTarget,
-    File,
-    Layer,
-    LogTarget,
-    StreamTarget,
-    WebhookTarget,
-)
+from softbounce.core.policy_beside import AppriseTarget, CeleryTarget, LogTarget, StreamTarget, WebhookTarget
+from softbounce.core.policy_schema import File, Layer
 from softbounce.core.yaml_tree import Mistake, Path, Tree
 
 Model = TypeVar("Model", bound=BaseModel)

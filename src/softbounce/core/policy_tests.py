@@ -9,8 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from softbounce.core.durations import SECOND, shown, words
 from softbounce.core.policy_file import Problem, problems
 from softbounce.core.policy_reading import read_as
-from softbounce.core.policy_schema import Block
-from softbounce.core.policy_values import Duration
+from softbounce.core.policy_values import Block, Duration
 from softbounce.core.yaml_tree import Tree
 
 MOST_EVENTS = 1_000  # of one test

@@ -10,7 +10,16 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+)
 
 from softbounce.core.durations import (
     CLOCK,
@@ -144,6 +153,13 @@ Blame = Literal["recipient", "message", "provider", "config"]
 
 OrOff = Discriminator(_is_off)
 Off = Annotated[Literal["off"], Tag("off")]
+
+
+class Block(BaseModel):
+    """A block of keys; any other key is refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
 
 BUILT_IN: dict[str, Any] = {
     "limits": {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from softbounce.core.decide import confirmation, subject_of
+from softbounce.core.decide import confirmation, only_recipient
 from softbounce.core.policy import Disposition, Fault, Policy, Rule
 from softbounce.core.recipients import Channel
 from softbounce.core.records import Delivery, row_of
@@ -60,7 +60,7 @@ def replanned(delivery: Delivery, failure: Mapping[str, Any], *, policy: Policy,
         now=received,
         min_delay=limits.min_delay,
         seed=f"{delivery.reference}|{delivery.channel}",
-        subject=subject_of(delivery.recipients, channel),
+        subject=only_recipient(delivery.recipients, channel),
         timezone=delivery.extra.get("timezone"),
     )
     done = head.get("p" if rule.fault is Fault.PROVIDER else "o", 0)

@@ -87,7 +87,11 @@ class Replay:
 
     def __init__(self, record: Record, policy: Policy, store: Store, *, night: Night, soon: bool) -> None:
         self._fates = record.fates
-        self._policy = replace(policy, limits=replace(policy.limits, handover_rate=AT_ONCE))
+        self._policy = replace(
+            policy,
+            limits=replace(policy.limits, handover_rate=AT_ONCE),
+            providers={name: replace(one, rate=None) for name, one in policy.providers.items()},
+        )
         self._store = store
         self._night = night
         self._soon = soon

@@ -66,19 +66,12 @@ class Control:
     def set_mode(self, mode: str, *, reason: str, actor: str, now: int, merchant: str = "*") -> None:
         """Switch hand-overs on, off, or to observe; workers obey with their next claim.
 
-        While all are observed a merchant can be switched on alone; a mode of all takes that back.
+        While all are observed a merchant can be switched on alone; a later mode of all binds it again.
         """
         entry = {"mode": mode, "reason": reason, "by": actor, "at": now}
-        known = self.modes()
-        if merchant == "*":
-            alone = [one.merchant for one in known if one.mode == "on" and one.merchant != "*"]
-            fields = {"*": None if mode == "on" else entry, **dict.fromkeys(alone)}
-        else:
-            is_observed = any(one.merchant == "*" and one.mode == "observe" for one in known)
-            fields = {merchant: None if mode == "on" and not is_observed else entry}
         self.mark(
             "modes",
-            fields,
+            {merchant: entry},
             action=f"mode {mode}",
             what=merchant,
             reason=reason,
@@ -97,14 +90,19 @@ class Control:
                 self._client.zrem(self._keys.fixed("members"), f"{group}\n\n")
 
     def modes(self) -> list[Mode]:
-        """Return the mode of all, then those of merchants that differ."""
+        """Return the mode of all, then those of merchants that differ; see ``mode_of`` in gates.lua."""
         with reaching():
             found = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.fixed("modes")))
         entries = {name.decode(): json.loads(value) for name, value in found.items()}
-        entries.setdefault("*", {"mode": "on"})
+        whole = entries.pop("*", {"mode": "on", "at": 0})
+        others = {
+            name: entry
+            for name, entry in sorted(entries.items())
+            if entry["mode"] != "on" or (whole["mode"] != "on" and entry["at"] > whole["at"])
+        }
         return [
             Mode(merchant=name, **{k: v for k, v in entry.items() if k in ("mode", "reason", "by", "at")})
-            for name, entry in sorted(entries.items())
+            for name, entry in {"*": whole, **others}.items()
         ]
 
     def open_breaker(self, provider: str, *, until: int, reason: str, actor: str, now: int) -> None:

@@ -75,8 +75,9 @@ local function keep_dead_letter()
   return is_cut
 end
 
--- Whether the event had its outcome before, and which. The enriched form of a bare report names the recipient: it comes in its place.
-local function is_repeat()
+-- Reads the record. Returns the outcome that the event had before, if any; else whether it comes in place of its own bare report,
+-- which named nobody and gives way.
+local function seen_before()
   local bare_id = string.sub(id, 1, 12) .. "*" .. event.ch
   local raws = redis.call("HMGET", deliveries, id, bare_id)
   record, old_payload, old_recipients = parse_record(raws[1])
@@ -85,7 +86,7 @@ local function is_repeat()
     first = seen_enriched()
   end
   if first and (event.bare or not is_bare) then
-    return true, first
+    return first
   end
   local replaces = is_bare
   if bare_id ~= id and raws[2] then
@@ -99,7 +100,7 @@ local function is_repeat()
       end
     end
   end
-  return false, nil, replaces
+  return nil, replaces
 end
 
 local results = {}
@@ -115,8 +116,8 @@ for n = 1, count do
   outcome, case, escalated, due = nil, "", nil, nil
   local attempt, first, is_cut = 0, "", false
   if event.y == "failure" then
-    local repeated, before, replaces = is_repeat()
-    if repeated then
+    local before, replaces = seen_before()
+    if before then
       outcome, first = "duplicate", before
     else
       accept_failure(replaces)

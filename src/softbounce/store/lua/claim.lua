@@ -54,8 +54,7 @@ local ROOM = 500 -- retries looked at in one go
 local known = redis.call("HMGET", meta, "swept", "epoch", "rate_left", "rate_at")
 local swept, number = tonumber(known[1]), redis.call("HINCRBY", meta, "claims", 1)
 redis.call("HSET", meta, "swept", now)
-local star = redis.call("HGET", modes, "*")
-local mode = star and cjson.decode(star).mode or "on"
+local mode = star.mode
 local alarm = ""
 if options.epoch and options.epoch ~= known[2] then
   alarm = "the store lost its state: it came back empty, or is another one"
@@ -184,11 +183,11 @@ end
 local examined, leaving, is_alone = 0, 0, false
 
 -- Returns how it ends instead of leaving, and why.
-local function verdict(retry)
+local function verdict(retry, is_provisional)
   local outcome, why = is_over(retry)
   if outcome then
     return outcome, why
-  elseif is_suppressed(retry) and not provisional_until(retry) then
+  elseif is_suppressed(retry) and not is_provisional then
     return "suppressed", "recipient is suppressed"
   elseif retry.ends then
     return retry.ends, "no recipient is left"
@@ -208,8 +207,8 @@ local function examine(retry)
     return false -- claimed alone, so that it cannot convict its neighbours
   end
   local is_new_try = record.b ~= record.a -- a second claim of the same try counts for no cap
-  local outcome, why = verdict(retry)
   local incident_ends, pause_ends = provisional_until(retry), not record.q and paused_until(retry)
+  local outcome, why = verdict(retry, incident_ends)
   if is_new_try then
     each_cap(retry, look_at_cap)
   end

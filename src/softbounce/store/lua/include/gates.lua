@@ -32,11 +32,15 @@ local function named(kind, value)
   return name
 end
 
+-- A merchant's own mode, else that of all. One that is on is bound again by any later mode of all: observe in a hurry means everybody.
 local modes_of = {}
+local star = redis.call("HGET", modes, "*")
+star = star and cjson.decode(star) or { mode = "on", at = 0 }
 local function mode_of(merchant)
   if not modes_of[merchant] then
-    local entry = redis.call("HGET", modes, merchant)
-    modes_of[merchant] = entry and cjson.decode(entry).mode or merchant ~= "*" and mode_of("*") or "on"
+    local raw = redis.call("HGET", modes, merchant)
+    local own = raw and cjson.decode(raw)
+    modes_of[merchant] = own and (own.mode ~= "on" or own.at > star.at) and own.mode or star.mode
   end
   return modes_of[merchant]
 end
