@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+from tests.chaos import control
 from tests.chaos.checker import judge
 from tests.chaos.workers import BY_CELERY, ZOMBIES
 
@@ -111,3 +113,10 @@ def test_every_named_point_is_reached_in_one_place_and_struck_by_the_suite():
 
     assert sorted(found) == sorted(POINTS)
     assert {*BY_CELERY, *ZOMBIES} <= set(POINTS)
+
+
+@pytest.mark.parametrize("bug", control.BUGS, ids=lambda bug: bug.name)
+def test_each_bug_to_be_planted_finds_its_place_once(bug: control.Bug):
+    """A change of our code that moves a planted bug's place fails here, not in the control run half an hour later."""
+    for name, before, _ in bug.changes:
+        assert (control.ROOT / "src/softbounce" / name).read_text(encoding="utf-8").count(before) == 1, name
