@@ -183,7 +183,9 @@ def test_a_broker_that_goes_costs_no_attempt_and_no_strike(  # noqa: PLR0917 - f
     producer.send_task("softbounce.report", args=[failed("m3")], queue="softbounce")
     store.set_now(START + 3 * HOUR + 120_000)
     until(lambda: store.counters().get("handed_over"))
-    until(lambda: store.counters().get("scheduled") == 3, seconds=30)
+    until(
+        lambda: store.counters().get("scheduled") == 3, seconds=60
+    )  # Celery waits 2, 4, 6 ... s between two tries
 
     assert answer["outcome"] == "scheduled"
     assert meanwhile == {"scheduled": 2}
