@@ -12,8 +12,7 @@ SoftbounceError
 └── TryAgain                 redeliver: nothing is wrong with the input
     ├── StoreUnreachable     no answer, or an answer that says "not now" (loading, read-only, disk full)
     │   └── Forbidden        the store's ACL does not let our user do this
-    ├── Overloaded           the store is above 90 % of its memory
-    └── BrokerUnreachable    the message broker does not answer
+    └── Overloaded           the store is above 90 % of its memory
 """
 
 # ruff: noqa: N818 - the names say what is asked for or wrong; the root alone carries the suffix
@@ -78,7 +77,3 @@ class Forbidden(StoreUnreachable):
 
 class Overloaded(TryAgain):
     """The store is above 90 % of its memory; producers should slow down."""
-
-
-class BrokerUnreachable(TryAgain):
-    """The message broker does not answer."""

@@ -305,12 +305,6 @@ def _found_anywhere(client, text):
     return None
 
 
-def _shipped():
-    from pathlib import Path
-
-    return (Path(__file__).parents[2] / "config" / "policy.yaml").read_text(encoding="utf-8")
-
-
 def test_one_cancelled_retry_does_not_mark_its_neighbours(book):
     """Each waiting retry is judged by its own marks, in a list of several too."""
     for n in range(3):
@@ -332,3 +326,44 @@ def test_a_case_of_any_merchants_name_is_counted_and_shown(book, merchant):
 
     assert case.count == 2
     assert len(book.store.cases.show(case.id, limit=10)[1]) == 2
+
+
+def test_the_audit_lasts_as_long_as_the_policy_says_whoever_writes_it(book):
+    """retention.audit: a command does not know the policy, so only the worker's sweep lets go of entries."""
+    longer = book.with_policy(_shipped().replace("audit: 400d", "audit: 800d"))
+
+    def write(count):
+        for n in range(count):
+            longer.store.control.cancel("reference", f"m{n}", reason="paid", actor="me", now=longer.now)
+
+    def left():
+        return longer.client.xlen(longer.store.keys.fixed("audit"))
+
+    write(150)
+    longer.wait(500 * DAY)
+    write(1)
+    longer.store.sweep(policy=longer.policy)
+    assert left() == 151
+    longer.wait(36_500 * DAY)  # Redis names entries by its own clock
+    longer.store.sweep(policy=longer.policy)
+    assert left() < 150
+
+
+def test_a_persons_cancellation_lasts_as_long_as_the_policy_says(book):
+    """retention.cancelled: 30d. A report of the 29th day is refused, one of the 31st is taken."""
+    short = book.with_policy(_shipped().replace("cancelled: 400d", "cancelled: 30d"))
+    for reference in ("m1", "m2"):
+        short.store.control.cancel("reference", reference, reason="paid", actor="me", now=short.now)
+    short.wait(29 * DAY)
+    short.store.sweep(policy=short.policy, count=1000)
+    assert short.fail("m1").outcome == "cancelled"
+    short.wait(2 * DAY)
+    short.store.sweep(policy=short.policy, count=1000)
+
+    assert short.fail("m2").outcome == "scheduled"
+
+
+def _shipped():
+    from pathlib import Path
+
+    return (Path(__file__).parents[2] / "config" / "policy.yaml").read_text(encoding="utf-8")

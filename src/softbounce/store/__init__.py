@@ -264,12 +264,12 @@ class Store:
         however many end a second, about a tenth of what is kept waits for it, and no call takes long.
         """
         silence = _SILENCE if policy.feedback == "none" else 0
+        kept = policy.retention
+        periods = {"dedupe": kept.dedupe, "cancelled": kept.cancelled, "audit": kept.audit}
         gone = 0
         with reaching():
             for name in SWEPT:
-                options = json.dumps(
-                    {"name": name, "count": count, "silence": silence, "dedupe": policy.retention.dedupe}
-                )
+                options = json.dumps({**periods, "name": name, "count": count, "silence": silence})
                 for _ in range(_SWEEPS):
                     ended = cast("int", self._sweep(self._client, self.keys, [options], target=name))
                     gone += ended

@@ -13,7 +13,7 @@ from softbounce.core.policy import Policy
 from softbounce.core.records import Delivery, decode
 from softbounce.errors import NotFound
 from softbounce.store.connection import reaching
-from softbounce.store.control import AUDIT_KEPT, compact
+from softbounce.store.control import compact
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 
@@ -113,7 +113,7 @@ class Cases:
             self._mark(
                 self._client,
                 self._keys,
-                [json.dumps(audit), AUDIT_KEPT, ident, compact(entry)],
+                [json.dumps(audit), ident, compact(entry)],
                 target="cases",
             )
 
@@ -150,7 +150,6 @@ class Cases:
                 "max_attempts": policy.limits.max_attempts,
                 "history": policy.retention.history,
                 "closed_cases": policy.retention.closed_cases,
-                "audit": policy.retention.audit,
             }
             with reaching():
                 answer, more_released, more_skipped, more_ended = self._resolve(

@@ -15,8 +15,6 @@ from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 
 DAY = 24 * 3600 * 1000
-AUDIT_KEPT = 400 * DAY
-CANCEL_KEPT = 400 * DAY
 _WORKER_KEPT = 60_000
 KINDS = ("reference", "claim", "customer", "merchant", "recipient")
 
@@ -57,7 +55,7 @@ class Control:
             answer = self._mark(
                 self._client,
                 self._keys,
-                [compact(entry), AUDIT_KEPT, *pairs],
+                [compact(entry), *pairs],
                 target=target,
                 replicas=self._replicas,
             )
@@ -133,10 +131,11 @@ class Control:
     ) -> str:
         """Cancel what waits for a reference, claim, customer, merchant or recipient, from the next claim on.
 
-        ``reference`` and ``claim`` also cover later reports, for 400 days. Returns the marker's field.
+        ``reference`` and ``claim`` cover later reports, too, for ``retention.cancelled``. Returns the
+        marker's field.
         """
         field = self.field(kind, value, channel=channel)
-        entry = {"a": now, "z": now + CANCEL_KEPT, "by": actor, "reason": reason}
+        entry = {"a": now, "by": actor, "reason": reason}
         self.mark(
             "cancels",
             {field: entry},

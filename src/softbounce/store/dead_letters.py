@@ -11,7 +11,6 @@ import redis
 from softbounce.core.filters import Filter
 from softbounce.errors import NotFound
 from softbounce.store.connection import reaching
-from softbounce.store.control import AUDIT_KEPT
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 from softbounce.store.streams import EventStream
@@ -90,9 +89,7 @@ class DeadLetters:
         entry = {"actor": actor, "action": action, "what": " ".join(seen)[:200], "reason": reason}
         pairs = [part for pair in seen.items() for part in pair]
         with reaching():
-            return cast(
-                "int", self._discard(self._client, self._keys, [json.dumps(entry), AUDIT_KEPT, *pairs])
-            )
+            return cast("int", self._discard(self._client, self._keys, [json.dumps(entry), *pairs]))
 
 
 def letter_of(ident: str, raw: bytes) -> KeptInput:

@@ -12,7 +12,6 @@ from msgspec.json import encode as to_json
 
 from softbounce.core.recipients import hashed, named_in
 from softbounce.store.connection import reaching
-from softbounce.store.control import AUDIT_KEPT
 from softbounce.store.dead_letters import letter_of
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
@@ -86,7 +85,7 @@ class Erasure:
         for several recipients comes again without this one, under its id.
         """
         entry = {"actor": actor, "action": "forget", "what": f"r_{rid}", "reason": reason}
-        options = {"history_period": history_kept, "audit": AUDIT_KEPT}
+        options = {"history_period": history_kept}
         first: Places | None = None
         for _ in range(_ROUNDS):
             places = self.find(rid, streams=streams)

@@ -30,7 +30,7 @@ FIXED = (
     "modes",  # hash    merchant or "*" -> entry
     "workers",  # hash    worker -> what it last said; swept
     "policies",  # hash    revision -> file, name, text; swept. applied -> what all workers follow
-    "audit",  # stream  entries, trimmed by age on each write
+    "audit",  # stream  entries, trimmed by age by `sweep`
     "meta",  # hash    key, epoch, now, claims, swept, idle, rate_*, case, dead_letter_bytes, delivered*, ...
 )
 """Permanent keys. Whatever else is under the tag has a TTL (receipts, strikes)."""

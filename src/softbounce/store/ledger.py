@@ -126,7 +126,6 @@ class Ledger:
             "history": max(retention.history, retention.dedupe),  # a record knows the events it has seen
             "dead_letters": retention.dead_letters,
             "dead_letter_bytes": BUDGET,
-            "audit": retention.audit,
             "providers": _providers(policy),
             "silence_is_good": policy.feedback == "none",
         }
@@ -194,7 +193,6 @@ class Ledger:
             },
             "per_claim": {"count": limits.resends_per_claim.count, "per": limits.resends_per_claim.per},
             "history": policy.retention.history,
-            "audit": policy.retention.audit,
             "providers": _providers(policy),
             "silence_is_good": policy.feedback == "none",
             "epoch": epoch,

@@ -11,10 +11,11 @@ from softbounce.core.policy import Policy
 from softbounce.core.replan import Move
 from softbounce.errors import InvalidSettings
 from softbounce.store.connection import reaching
-from softbounce.store.control import AUDIT_KEPT, compact
+from softbounce.store.control import DAY, compact
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 
+_KEPT = 400 * DAY
 _APPLIED = "applied"  # a field beside the revisions; without an end, so never swept
 _AT_ONCE = 500  # retries in one call of a script
 
@@ -41,7 +42,7 @@ class Policies:
 
     def keep(self, policy: Policy, *, text: str, now: int) -> None:
         """Remember a revision; records keep its name and a line only."""
-        entry = compact({"file": policy.file, "name": policy.name, "text": text, "z": now + AUDIT_KEPT})
+        entry = compact({"file": policy.file, "name": policy.name, "text": text, "z": now + _KEPT})
         with reaching():
             self._put(self._client, self._keys, [policy.revision, entry], target="policies")
 
@@ -73,7 +74,7 @@ class Policies:
             answer = self._apply(
                 self._client,
                 self._keys,
-                [compact(entry), AUDIT_KEPT, seen, raw],
+                [compact(entry), seen, raw],
                 replicas=self._replicas,
             )
         return bool(answer == b"done")
@@ -89,9 +90,7 @@ class Policies:
                 part for move in chunk for part in (move.delivery, compact(move.wanted), move.payload)
             ]
             with reaching():
-                answers = self._replan(
-                    self._client, self._keys, [compact(entry), AUDIT_KEPT, revision, *arguments]
-                )
+                answers = self._replan(self._client, self._keys, [compact(entry), revision, *arguments])
             moved += sum(answer == b"done" for answer in answers)
         return moved
 

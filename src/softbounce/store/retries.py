@@ -11,7 +11,6 @@ import redis
 from softbounce.core.filters import Filter
 from softbounce.core.records import Delivery, Json, decode, digest, from_json
 from softbounce.store.connection import reaching
-from softbounce.store.control import AUDIT_KEPT
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 
@@ -208,9 +207,7 @@ class Retries:
         for chunk in _chunks(idents):
             entry = {"actor": actor, "action": action, "what": f"{len(chunk)} retries", "reason": reason}
             with reaching():
-                answers = self._reschedule(
-                    self._client, self._keys, [json.dumps(entry), AUDIT_KEPT, how, *chunk]
-                )
+                answers = self._reschedule(self._client, self._keys, [json.dumps(entry), how, *chunk])
             moved += sum(answer == b"done" for answer in answers)
         return moved
 

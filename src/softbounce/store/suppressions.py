@@ -23,7 +23,7 @@ from softbounce.core.recipients import (
 )
 from softbounce.errors import InvalidEvent, InvalidRecipient
 from softbounce.store.connection import ask, clock, reaching
-from softbounce.store.control import AUDIT_KEPT, compact
+from softbounce.store.control import compact
 from softbounce.store.keys import Keys
 from softbounce.store.listing import Suppression, moment, suppression
 from softbounce.store.scripts import Script
@@ -271,7 +271,7 @@ class Suppressions:
                 self._mark(
                     self._client,
                     self._keys,
-                    [json.dumps(entry), AUDIT_KEPT, *pairs],
+                    [json.dumps(entry), *pairs],
                     target="suppressions",
                     replicas=self._replicas,
                 ),

@@ -40,7 +40,7 @@ local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history;
 -- include: letter_bytes
 -- include: delivered
 
-local providers, audit_kept = limits.providers, limits.audit
+local providers = limits.providers
 -- include: breakers
 -- include: answers
 

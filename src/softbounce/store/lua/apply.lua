@@ -6,8 +6,7 @@ local audit = KEYS[2] -- stream
 local meta = KEYS[3] -- hash  now
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason
-local retention = tonumber(ARGV[2])
-local seen, wanted = ARGV[3], ARGV[4] -- "" for each worker's own file
+local seen, wanted = ARGV[2], ARGV[3] -- "" for each worker's own file
 
 -- include: clock
 
@@ -22,5 +21,5 @@ else
 end
 entry.at, entry.before = now, cjson.encode(before) -- JSON, as every state in the audit
 entry.after = cjson.encode(wanted ~= "" and cjson.decode(wanted).revision or "")
-redis.call("XADD", audit, "MINID", "~", string.format("%d", now - retention), "*", "entry", cjson.encode(entry))
+redis.call("XADD", audit, "*", "entry", cjson.encode(entry))
 return "done"

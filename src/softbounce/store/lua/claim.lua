@@ -27,7 +27,7 @@ local breakers = KEYS[19] -- hash  provider -> entry; see include/breakers
 local audit = KEYS[20] -- stream
 
 local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_claim ({count, per}), history (ms), epoch, seen,
--- audit (ms), providers (name or "*" -> {rate, breaker}), silence_is_good (nobody reports deliveries)
+-- providers (name or "*" -> {rate, breaker}), silence_is_good (nobody reports deliveries)
 -- soon (how many leave within a minute), caller ({name, claim: its number, answered: the newest whose answer came})
 
 -- include: clock
@@ -41,7 +41,7 @@ local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_
 -- include: gates
 -- include: line
 
-local providers, audit_kept = options.providers, options.audit
+local providers = options.providers
 -- include: breakers
 -- include: provider_gate
 

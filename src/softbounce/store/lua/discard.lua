@@ -6,13 +6,12 @@ local audit = KEYS[2] -- stream
 local meta = KEYS[3] -- hash  now, dead_letter_bytes
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then id, times seen
-local retention = tonumber(ARGV[2])
 
 -- include: clock
 -- include: letter_bytes
 
 local deleted = 0
-for n = 3, #ARGV, 2 do
+for n = 2, #ARGV, 2 do
   local letter = redis.call("HGET", dead_letters, ARGV[n])
   if letter and (ARGV[n + 1] == "" or string.match(letter, '^{"n":(%d+)') == ARGV[n + 1]) then
     deleted = deleted + redis.call("HDEL", dead_letters, ARGV[n])
@@ -20,5 +19,5 @@ for n = 3, #ARGV, 2 do
   end
 end
 entry.at = now
-redis.call("XADD", audit, "MINID", "~", string.format("%d", now - retention), "*", "entry", cjson.encode(entry))
+redis.call("XADD", audit, "*", "entry", cjson.encode(entry))
 return deleted

@@ -62,5 +62,5 @@ for _, id in ipairs(options.dead_letters) do
   erased = erased + redis.call("HDEL", dead_letters, id)
 end
 entry.at = now
-redis.call("XADD", audit, "MINID", "~", string.format("%d", now - options.audit), "*", "entry", cjson.encode(entry))
+redis.call("XADD", audit, "*", "entry", cjson.encode(entry))
 return erased

@@ -6,7 +6,6 @@ local audit = KEYS[2] -- stream
 local meta = KEYS[3] -- hash  now
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then field, value pairs
-local retention = tonumber(ARGV[2])
 
 -- include: clock
 
@@ -20,7 +19,7 @@ local function without_address(text) -- the audit outlives a "recipients forget"
 end
 
 local before = {}
-for n = 3, #ARGV, 2 do
+for n = 2, #ARGV, 2 do
   table.insert(before, redis.call("HGET", hash, ARGV[n]) or "")
   if ARGV[n + 1] == "" then
     redis.call("HDEL", hash, ARGV[n])
@@ -30,7 +29,7 @@ for n = 3, #ARGV, 2 do
 end
 entry.at = now
 if #before == 1 then
-  entry.before, entry.after = without_address(before[1]), without_address(ARGV[4])
+  entry.before, entry.after = without_address(before[1]), without_address(ARGV[3])
 end
-redis.call("XADD", audit, "MINID", "~", string.format("%d", now - retention), "*", "entry", cjson.encode(entry))
+redis.call("XADD", audit, "*", "entry", cjson.encode(entry))
 return before

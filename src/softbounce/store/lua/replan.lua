@@ -8,8 +8,8 @@ local audit = KEYS[4] -- stream
 local meta = KEYS[5] -- hash  now
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason
-local retention, revision = tonumber(ARGV[2]), ARGV[3]
-local FIRST, EACH = 4, 3 -- then for each: delivery, {a, d: as read; due, x, n: wanted, times in s; w}, payload
+local revision = ARGV[2]
+local FIRST, EACH = 3, 3 -- then for each: delivery, {a, d: as read; due, x, n: wanted, times in s; w}, payload
 
 -- include: clock
 -- include: record
@@ -31,5 +31,5 @@ for arg = FIRST, #ARGV, EACH do
   end
 end
 entry.at = now
-redis.call("XADD", audit, "MINID", "~", string.format("%d", now - retention), "*", "entry", cjson.encode(entry))
+redis.call("XADD", audit, "*", "entry", cjson.encode(entry))
 return answers

@@ -8,14 +8,14 @@ local audit = KEYS[4] -- stream
 local meta = KEYS[5] -- hash  now
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then deliveries
-local retention, is_urgent = tonumber(ARGV[2]), ARGV[3] == "urgent"
+local is_urgent = ARGV[2] == "urgent"
 
 -- include: clock
 -- include: record
 -- include: history
 
 local answers = {}
-for n = 4, #ARGV do
+for n = 3, #ARGV do
   local id = ARGV[n]
   local record, payload, recipients = read_record(id)
   if record and record.s == "waiting" then
@@ -26,11 +26,11 @@ for n = 4, #ARGV do
     record.w = nil
     redis.call("ZADD", schedule, math.max(now, record.d * 1000), id)
     write_record(id, record, payload, recipients)
-    answers[n - 3] = "done"
+    answers[n - 2] = "done"
   else
-    answers[n - 3] = "gone"
+    answers[n - 2] = "gone"
   end
 end
 entry.at = now
-redis.call("XADD", audit, "MINID", "~", string.format("%d", now - retention), "*", "entry", cjson.encode(entry))
+redis.call("XADD", audit, "*", "entry", cjson.encode(entry))
 return answers

@@ -60,7 +60,7 @@ if options.canary and released > 0 then -- the limit is one: whether it arrives 
   case.canary = string.sub(batch[1], #prefix + 1)
   redis.call("HSET", cases, entry.what, cjson.encode(case))
   entry.at = now
-  redis.call("XADD", audit, "MINID", "~", string.format("%d", now - options.audit), "*", "entry", cjson.encode(entry))
+  redis.call("XADD", audit, "*", "entry", cjson.encode(entry))
   return { "canary", released, skipped, ended }
 end
 if #batch == options.limit then
@@ -81,5 +81,5 @@ notify("case_resolved", entry.what, "0", {
   case = entry.what, how = options.how, kind = case.kind, code = case.code, merchant = case.merchant, channel = case.channel,
 }, "[]", "")
 entry.at = now
-redis.call("XADD", audit, "MINID", "~", string.format("%d", now - options.audit), "*", "entry", cjson.encode(entry))
+redis.call("XADD", audit, "*", "entry", cjson.encode(entry))
 return { "done", released, skipped, ended }

@@ -1,6 +1,7 @@
 -- sweep: delete fields of one hash whose end has passed; a scan goes on where the last call left it.
 -- effects  a delivery takes its history and its place in a case along, and is presumed delivered after a day of silence
---          where nobody reports deliveries; what arrived is forgotten once a generation of it is as old as the dedupe period
+--          where nobody reports deliveries; what arrived is forgotten once a generation of it is as old as the dedupe period;
+--          the audit is cut off at its age
 -- returns  how many fields were deleted
 local hash = KEYS[1] -- hash  any whose values carry "z": forget at (ms)
 local history = KEYS[2] -- hash  reference -> lines
@@ -12,7 +13,9 @@ local meta = KEYS[6] -- hash  now, dead_letter_bytes, cursor of each hash
 local delivered = KEYS[7] -- hash  bucket -> entries; see include/delivered
 local delivered_before = KEYS[8] -- hash  the generation before
 
-local options = cjson.decode(ARGV[1]) -- name, count, silence (ms, 0: deliveries are reported), dedupe (ms)
+local audit = KEYS[9] -- stream
+
+local options = cjson.decode(ARGV[1]) -- name, count, silence (ms, 0: deliveries are reported), dedupe, cancelled, audit (ms)
 
 -- include: clock
 -- include: record
@@ -53,6 +56,7 @@ end
 
 if options.name == "deliveries" then
   turn_over()
+  redis.call("XTRIM", audit, "MINID", "~", string.format("%d", now - options.audit))
 end
 local cursor = redis.call("HGET", meta, "cursor_" .. options.name) or "0"
 local answer = redis.call("HSCAN", hash, cursor, "COUNT", options.count)
@@ -62,6 +66,9 @@ for n = 1, #answer[2], 2 do
   local field, value = answer[2][n], answer[2][n + 1]
   local head = string.match(value, "^[^\n]*")
   local ends = tonumber(string.match(head, '"z":(%d+)'))
+  if options.name == "cancels" and not ends then -- a person's word: who says it does not know the policy
+    ends = tonumber(string.match(head, '"a":(%d+)')) + options.cancelled
+  end
   if options.name == "deliveries" and options.silence > 0 and string.find(head, '"s":"out"', 1, true) then
     presume_delivered(field)
   end

@@ -1,5 +1,5 @@
--- breakers: what is known of each provider: a head as JSON, then its newest answers. Needs: breakers, providers, audit, audit_kept,
--- cases, open_cases, members, now.
+-- breakers: what is known of each provider: a head as JSON, then its newest answers. Needs: breakers, providers, audit, cases,
+-- open_cases, members, now.
 -- head      an absent field means none:
 --   s  open | half; absent: closed     u  open until; half: end of this round of probes (ms)    n  times opened in a row
 --   c  older resends tell nothing new (ms)    p  probes left    g, b  answers to probes, good and bad    r  ramps up from (ms)
@@ -31,7 +31,7 @@ end
 
 local function note_change(one, action, reason)
   touched[one.name], one.head.y = one, 1
-  redis.call("XADD", audit, "MINID", "~", string.format("%d", now - audit_kept), "*", "entry", cjson.encode({
+  redis.call("XADD", audit, "*", "entry", cjson.encode({
     at = now, actor = "policy", action = action, what = one.name, reason = reason,
   }))
 end

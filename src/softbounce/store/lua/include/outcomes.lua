@@ -32,7 +32,7 @@ local function suppress_recipient()
     b = event.b, d = event.b and id, -- what an incident's undo goes by
     at = now, z = term.expires and now + term.expires or nil, code = event.code, origin = term.origin, evidence = { event.id },
     revision = limits.revision, rule = rule.name, line = rule.line, channel = event.ch, mask = event.mask, address = event.address,
-  }, limits.audit, event.b and case_facts("incident"))
+  }, event.b and case_facts("incident"))
   return entry.z or 0, entry
 end
 

@@ -2,7 +2,7 @@
 -- An entry made by a person, or one that lasts longer, is not weakened by a later report; it gains the evidence. While the brake of
 -- its group (entry.b) is on, a new entry is provisional: incident names the case, full is what z becomes if a person confirms it.
 -- facts: of the case that opens then. Returns the entry that is in force.
-local function suppress(field, entry, retention, facts)
+local function suppress(field, entry, facts)
   local old = redis.call("HGET", suppressions, field)
   if old then
     old = cjson.decode(old)
@@ -32,7 +32,7 @@ local function suppress(field, entry, retention, facts)
     entry.full, entry.z = entry.z, now + limits.brake["for"]
   end
   redis.call("HSET", suppressions, field, cjson.encode(entry))
-  redis.call("XADD", audit, "MINID", "~", string.format("%d", now - retention), "*", "entry", cjson.encode({
+  redis.call("XADD", audit, "*", "entry", cjson.encode({
     at = now, actor = "policy", action = "suppress", what = "r_" .. field, reason = entry.code,
   }))
   return entry
