@@ -191,8 +191,13 @@ def fail_in_part(failures: Sequence[Json], *, of: int) -> None:
     """Print what failed to stderr as NDJSON and exit 5, if anything did."""
     for failure in failures:
         say(as_line(failure))
-    if failures:
-        say(f"{len(failures):,} of {of:,} failed")
+    exit_in_part(len(failures), of=of)
+
+
+def exit_in_part(failed: int, *, of: int) -> None:
+    """Say how many failed and exit 5, if any did."""
+    if failed:
+        say(f"{failed:,} of {of:,} failed")
         raise typer.Exit(IN_PART)
 
 

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import IO
@@ -53,7 +53,7 @@ def binary_file(file: str) -> AbstractContextManager[IO[bytes]]:
     return nullcontext(sys.stdin.buffer) if file == "-" else _opened(file)
 
 
-def text_file(file: str) -> IO[str]:
+def text_file(file: str) -> io.TextIOWrapper:
     """Return a text file that can be read twice. Raises ``InvalidSettings``."""
     source = io.BytesIO(sys.stdin.buffer.read()) if file == "-" else _opened(file)
     return io.TextIOWrapper(source, encoding="utf-8-sig", newline="")
@@ -72,7 +72,7 @@ def text_lines(file: str) -> list[str]:
 def rows_of(source: IO[str], form: Form, channel: Channel | None) -> Iterator[Json]:
     """Yield the file's rows, with ``channel`` where a row has none."""
     given = {} if channel is None else {"channel": str(channel)}
-    try:
+    with readable():
         rows = read_rows(source, form=form)
         first = next(rows, None)
         if first is None:
@@ -86,6 +86,13 @@ def rows_of(source: IO[str], form: Form, channel: Channel | None) -> Iterator[Js
             raise InvalidSettings(message)
         for row in chain([first], rows):
             yield given | {name: value for name, value in row.items() if value != ""}
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Say in one sentence what makes a list unreadable. Raises ``InvalidSettings``."""
+    try:
+        yield
     except (csv.Error, UnicodeDecodeError, InvalidEvent) as error:
         message = f"the file cannot be read: {error}"
         raise InvalidSettings(message) from None

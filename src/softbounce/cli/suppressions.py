@@ -1,7 +1,8 @@
 """``softbounce suppressions``: who is not sent to any more."""
 
 import sys
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from softbounce.cli.console import (
     Filtered,
     Form,
     FormOption,
+    Json,
     MerchantOption,
     Output,
     OutputOption,
@@ -23,6 +25,7 @@ from softbounce.cli.console import (
     Row,
     Words,
     Yes,
+    as_line,
     duration,
     plain,
     say,
@@ -34,20 +37,22 @@ from softbounce.cli.console import (
 from softbounce.cli.desk import (
     agreed,
     channel_of,
-    fail_in_part,
+    exit_in_part,
     hashed_words,
     note_reveal,
     opened,
+    policy_in_force,
     tracked,
     who,
 )
 from softbounce.cli.files import rows_of, text_file, text_lines
 from softbounce.cli.incidents import described, undo
+from softbounce.cli.provider_lists import ProviderList, provider_rows
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.reasons import cause
 from softbounce.core.recipients import mask, normalise
 from softbounce.core.records import iso
-from softbounce.errors import InvalidSettings
+from softbounce.errors import InvalidEvent, InvalidSettings
 from softbounce.store import Store, Verdict
 from softbounce.store.listing import Suppression, write_rows
 from softbounce.store.suppressions import FILTER_KEYS
@@ -185,28 +190,43 @@ def import_(
     form: Annotated[
         Form | None, typer.Option("--format", help="csv or ndjson; else by the file's name")
     ] = None,
+    source: Annotated[
+        ProviderList | None, typer.Option("--from", help="The file is this list, as its provider exports it")
+    ] = None,
     actor: Actor = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Add recipients from a file: columns channel, address or recipient (r_...), the rest as in an export.
 
     A file that cannot be read changes nothing. Rows that cannot be taken are listed on stderr, exit code 5.
+    Importing a file again, whole or after a crash, ends in the same list.
     """
     form = form or (Form.NDJSON if file.endswith(("json", "ndjson", "jsonl")) else Form.CSV)
     on = None if channel is None else channel_of("", channel)
-    with opened() as store, text_file(file) as source:
-        total = sum(1 for _ in rows_of(source, form, on))
-        source.seek(0)
-        rows = rows_of(source, form, on)
-        results = store.suppressions.load(rows, reason=reason, actor=who(actor), now=store.now())
-        failures = [
-            {"row": number, "path": problem.path, "reason": problem.reason}
-            for number, problem in enumerate(tracked(results, f"importing {total:,}"), 1)
-            if problem
-        ]
-        taken = total - len(failures)
-        tell(f"Imported: {taken:,}.", {"action": "import", "matched": total, "done": taken}, output)
-        fail_in_part(failures, of=total)
+    with opened() as store, text_file(file) as opened_file:
+        now, policy = store.now(), policy_in_force(store)
+
+        def rows() -> Iterator[Json]:
+            opened_file.seek(0)
+            if source is None:
+                return rows_of(opened_file, form, on)
+            return provider_rows(opened_file, form, source, policy=policy, now=now)
+
+        total = sum(1 for _ in rows())
+        results = store.suppressions.load(rows(), reason=reason, actor=who(actor), now=now)
+        counts: Counter[str] = Counter()
+        for number, result in enumerate(tracked(results, f"importing {total:,}"), 1):
+            counts[result if isinstance(result, str) else "failed" if result else "done"] += 1
+            if isinstance(result, InvalidEvent):
+                say(as_line({"row": number, "path": result.path, "reason": result.reason}))
+        sentence = f"Imported: {counts['done']:,}."
+        if counts["listed"]:
+            sentence += f" Listed already, and left as they are: {counts['listed']:,}."
+        if counts["past"]:
+            sentence += f" Past their end, and left out: {counts['past']:,}."
+        facts = {name: counts[name] for name in ("done", "listed", "past")}
+        tell(sentence, {"action": "import", "matched": total, **facts}, output)
+        exit_in_part(counts["failed"], of=total)
 
 
 @app.command(cls=Filtered)

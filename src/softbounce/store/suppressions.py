@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import redis
 from msgspec import Struct
@@ -194,26 +194,53 @@ class Suppressions:
 
     def load(
         self, rows: Iterable[Mapping[str, Any]], *, reason: str, actor: str, now: int
-    ) -> Iterator[InvalidEvent | None]:
-        """Take in rows of ``read_rows``, 500 a call; yields None for each taken, else what is wrong."""
+    ) -> Iterator[InvalidEvent | Literal["listed", "past"] | None]:
+        """Take in rows of ``read_rows``, 500 a call; yields None for each taken, else what is wrong.
+
+        A row whose end has come yields ``past``; one that is ``meek`` leaves who is listed as he is, and
+        yields ``listed``.
+        """
         source = iter(rows)
         while block := list(islice(source, 500)):
             entries: dict[str, dict[str, Any]] = {}
-            results: list[InvalidEvent | None] = []
+            results: list[InvalidEvent | Literal["listed", "past"] | None] = []
+            meek: dict[str, int] = {}  # fields, each with its place in the block
             for row in block:
                 try:
                     field, entry = self._imported(row, reason=reason, actor=actor, now=now)
+                    if not _is_active(entry, now):
+                        results.append("past")
+                        continue
+                    if not row.get("meek"):
+                        meek.pop(field, None)
+                    elif field in entries:
+                        results.append("listed")
+                        continue
+                    else:
+                        meek[field] = len(results)
                     entries[field] = entry
                     results.append(None)
                 except (InvalidRecipient, InvalidEvent) as error:
                     results.append(
                         error if isinstance(error, InvalidEvent) else InvalidEvent(str(error), "address")
                     )
+            for field in self._standing(list(meek), now=now):
+                del entries[field]
+                results[meek[field]] = "listed"
             if entries:
                 self._write(
                     entries, action="import", what=f"{len(entries)} recipients", reason=reason, actor=actor
                 )
             yield from results
+
+    def _standing(self, fields: list[str], *, now: int) -> list[str]:
+        """Return the fields that refuse somebody already."""
+        if not fields:
+            return []
+        with reaching():
+            found = cast("list[bytes | None]", self._client.hmget(self._keys.fixed("suppressions"), fields))
+        raws = zip(fields, found, strict=True)
+        return [field for field, raw in raws if raw and _is_active(json.loads(raw), now)]
 
     def _imported(
         self, row: Mapping[str, Any], *, reason: str, actor: str, now: int
