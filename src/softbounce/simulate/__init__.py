@@ -48,6 +48,11 @@ class Row:
     difference: Span  # B - A within one world
     exact: bool
 
+    @property
+    def label(self) -> str:
+        """The word for ``exact``."""
+        return "exact" if self.exact else "estimated"
+
 
 def compare(
     record: Record,

@@ -1,5 +1,6 @@
 """What did happen: recorded reports in the order of their times, and what each delivery went through."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,6 +48,7 @@ class Record:
     apart: int  # messages that arrived and touch nothing that failed: delivered under any policy
     fates: dict[Key, Fate]
     wrong: tuple[dict[str, Any], ...]  # what could not be read: its number, and why
+    doubtful: frozenset[tuple[str, ...]] = frozenset()  # recipients of whom the record does not tell all
 
 
 def key_of(event: Event) -> Key:
@@ -70,7 +72,18 @@ def read(raws: Iterable[bytes]) -> Record:
             found.append(Report(event=event, received=received))
         except InvalidEvent as error:
             wrong.append({"event": number, "reason": f"{error.path} {error.reason}".strip()})
-    found.sort(key=lambda report: report.received)
+    return recorded(found, wrong)
+
+
+def recorded(
+    reports: Iterable[Report], wrong: Iterable[dict[str, Any]] = (), *, tells_all: bool = True
+) -> Record:
+    """Return the record of ``reports``, in whatever order they come.
+
+    ``tells_all``: false where receipts of messages that never failed are missing. Such a receipt clears what
+    counts against its recipient, so that nobody knows who several failed messages would be held against.
+    """
+    found = sorted(reports, key=lambda report: report.received)
     fates = _fates(found)
     first = list(_before_resends(found, fates))
     references, recipients = {key[0] for key in fates}, {key[1:] for key in fates}
@@ -85,6 +98,9 @@ def read(raws: Iterable[bytes]) -> Record:
         apart=len(apart),
         fates=fates,
         wrong=tuple(wrong),
+        doubtful=frozenset()
+        if tells_all
+        else frozenset(who for who, number in Counter(key[1:] for key in fates).items() if number > 1),
     )
 
 

@@ -82,6 +82,12 @@ def decided(record: Record, policy: Policy) -> list[Decided]:
     ]
 
 
+def _is_verdict(decision: Plan | Arrived) -> bool:
+    """Say whether a recorded report suppresses by itself, whatever came before."""
+    is_final = isinstance(decision, Plan) and decision.do is Disposition.SUPPRESS and not decision.confirm
+    return is_final and decision.event.resend_id is None
+
+
 class Replay:
     """A run in the making. ``soon``: a recipient is reachable right after the last recorded failure."""
 
@@ -97,7 +103,7 @@ class Replay:
         self._soon = soon
         self._keys: dict[str, Key] = {}  # by delivery
         self._failed = Counter(key[1:] for key in record.fates)  # messages of a recipient
-        self._answered: set[tuple[str, ...]] = set()  # recipients, by the simulated world
+        self._answered: set[tuple[str, ...]] = set(record.doubtful)  # recipients, by the simulated world
         self._tally = Tally()
 
     def run(self, reports: Sequence[Decided]) -> Tally:
@@ -147,7 +153,7 @@ class Replay:
         if answer.outcome in ("delivered", "given_up"):
             self._tally.note(answer.outcome, key, guessed=guessed)
         elif answer.outcome == "suppressed":
-            self._tally.note("suppressed", key[1:], guessed=guessed)
+            self._tally.note("suppressed", key[1:], guessed=guessed and not _is_verdict(decision))
         if answer.escalated:
             self._tally.note("escalated", answer.event_id or decision.event.identity, guessed=guessed)
 
@@ -163,7 +169,8 @@ class Replay:
         for lease in claimed.leases:
             delivery = lease.delivery
             moment = max(delivery.due or now, before)
-            if quiet := quiet_for(delivery, policy=self._policy, now=moment):
+            subject = self._fates[self._keys[delivery.id]].last.subject
+            if quiet := quiet_for(delivery, policy=self._policy, now=moment, subject=subject):
                 delay, result = max(moment + quiet - now, 1), "later"
             else:
                 delay, result = 0, "handed_over"
