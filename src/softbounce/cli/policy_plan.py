@@ -40,8 +40,9 @@ Reschedule = Annotated[bool, typer.Option("--reschedule", help="Give waiting ret
 def plan(
     file: NewFile,
     *,
-    since: Annotated[int, typer.Option(parser=duration, metavar="AGE", help="Simulated, too; 0s: not")] = 7
-    * DAY,
+    since: Annotated[
+        int, typer.Option(parser=duration, metavar="AGE", show_default="7d", help="Simulated, too; 0s: not")
+    ] = 7 * DAY,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="For `policy apply`, as JSON")
     ] = None,

@@ -23,6 +23,11 @@ class Report:
     event: Event
     received: int
 
+    @property
+    def dated(self) -> int:
+        """When it happened (ms): as its producer dates it, but never later than it was received."""
+        return self.received if self.event.at is None else min(self.event.at, self.received)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
@@ -108,7 +113,7 @@ def _fates(reports: list[Report]) -> dict[Key, Fate]:
     failures: dict[Key, list[tuple[int, Event]]] = {}
     arrivals: dict[Key, int] = {}
     for report in reports:
-        key, at = key_of(report.event), _at(report)
+        key, at = key_of(report.event), report.dated
         if report.event.delivered:
             arrivals[key] = min(at, arrivals.get(key, at))
         else:
@@ -133,11 +138,6 @@ def _before_resends(reports: list[Report], fates: dict[Key, Fate]) -> Iterable[R
         elif key not in failed:
             failed.add(key)
             yield report
-
-
-def _at(report: Report) -> int:
-    at = report.event.at
-    return report.received if at is None else min(at, report.received)
 
 
 def _received(raw: bytes) -> int | None:

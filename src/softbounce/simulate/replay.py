@@ -38,7 +38,7 @@ class Night:
         """Say whether ``moment`` is in the night where the recipient of a text is."""
         if event.channel is not Channel.SMS:
             return False
-        rule = _rule(self.policy, event)
+        rule = rule_of(self.policy, event)
         hours = self.hours or rule.quiet_hours
         if hours is None:
             return False
@@ -46,7 +46,8 @@ class Night:
         return out_of_quiet(moment, hours, zones, 0) != moment
 
 
-def _rule(policy: Policy, event: Event) -> Rule:
+def rule_of(policy: Policy, event: Event) -> Rule:
+    """Return the rule that a report falls under."""
     failure, merchant = event.failure, event.claim.merchant_id
     return policy.rule_for(
         code=failure.code if failure and failure.code else None,
@@ -205,7 +206,7 @@ class Replay:
 
     def _rests_on(self, key: Key, event: Event) -> set[str]:
         """Return the rows that the answer to one send may change, even where neither world's answer does."""
-        rule, is_known = _rule(self._policy, event), self._failed[key[1:]] > 1
+        rule, is_known = rule_of(self._policy, event), self._failed[key[1:]] > 1
         soft = rule.soft_bounce
         rows = set()
         if is_known or rule.do is Disposition.SUPPRESS or "suppress" in (rule.then, soft.then):
