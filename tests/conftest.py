@@ -1,5 +1,6 @@
 """What all tests share: a packaged Valkey, the servers that variables name, and the payload samples."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from softbounce import embedded
@@ -35,6 +37,17 @@ def _no_settings_from_outside() -> None:
     for name in list(os.environ):
         if name.startswith("SOFTBOUNCE_") and not name.startswith("SOFTBOUNCE_TEST_"):
             del os.environ[name]
+
+
+@pytest.fixture
+def logging_as_before():
+    """The command sets up the logs of its whole process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

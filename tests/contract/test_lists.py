@@ -131,6 +131,23 @@ def test_filters_choose_retries(book):
         found("merchnt:2")
 
 
+def test_stories_since_a_time_are_told_once_each_whatever_the_page(book):
+    """By the first report of the message, over more messages than one page holds; or as many as asked for."""
+    book.fail("early")
+    book.wait(HOUR)
+    since = book.now
+    book.fail("early", event="again")
+    book.accept(*(book.failed(f"m{n}", to=[f"+4915112{n:06}"]) for n in range(1200)))
+
+    told = list(book.store.retries.stories(since=since))
+    some = list(book.store.retries.stories(since=since, most=700))
+
+    assert sorted(story.delivery.reference for story in told) == sorted(f"m{n}" for n in range(1200))
+    assert all(len(story.history) == 1 for story in told)
+    assert 699 <= len(some) <= 700  # the early one may be among those that were looked at
+    assert book.store.retries.remembered() == 1201
+
+
 def test_releasing_a_case_resends_its_group_at_a_pace(book):
     """One action mends a whole group; each delivery waits for its own moment."""
     for n in range(3):

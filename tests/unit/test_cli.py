@@ -102,6 +102,7 @@ def test_an_unknown_command_names_the_nearest(run):
         ("breakers", "list"),
         ("breakers", "open", "acme", "--reason", "x"),
         ("mode",),
+        ("shadow",),
         ("doctor",),
         ("events", "report", "-"),
         ("explain", "m1"),

@@ -30,6 +30,7 @@ COMMANDS = {  # name -> module and attribute, and what it does
     "doctor": ("doctor:app", "Look for what is wrong: store, policy, workers, delays."),
     "explain": ("explain:app", "Say why: for an event, a message or a recipient."),
     "mode": ("mode:app", "Show or switch whether retries leave: on, off, observe."),
+    "shadow": ("shadow:app", "What would have been sent while observing, beside the system in place."),
     "events": ("events:app", "Report failures and deliveries."),
     "retries": ("retries:app", "What waits to be sent again."),
     "suppressions": ("suppressions:app", "Who is not sent to any more."),

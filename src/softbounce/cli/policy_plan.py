@@ -9,9 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from softbounce.cli.console import REFUSED, Actor, Reason, columns, plain, say
+from softbounce.cli.console import REFUSED, Actor, Reason, columns, duration, plain, say
 from softbounce.cli.desk import opened, who
+from softbounce.cli.policy_test import throw_away_stores
 from softbounce.core import policy_file
+from softbounce.core.durations import DAY, words
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
 from softbounce.core.policy_diff import Change, changes
@@ -23,6 +25,7 @@ from softbounce.store.policies import Revision
 
 CHANGES = 3  # exit code
 PAGE = 500
+MESSAGES = 1_000  # of the history, that a plan looks at: some seconds
 ENDING = (
     "cancelled",
     "suppressed",
@@ -37,21 +40,26 @@ Reschedule = Annotated[bool, typer.Option("--reschedule", help="Give waiting ret
 def plan(
     file: NewFile,
     *,
+    since: Annotated[
+        int, typer.Option(parser=duration, metavar="AGE", show_default="7d", help="Simulated, too; 0s: not")
+    ] = 7 * DAY,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="For `policy apply`, as JSON")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="For a review")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
 ) -> None:
-    """Show what FILE would change: rules as they apply, and waiting retries. Exit code 3 if anything."""
+    """Show what FILE changes: rules, waiting retries, the last days. Exit code 3 if anything."""
     new, _ = _load(file)
     with opened() as store:
         running = _running(store)
         if running is None:
             message = "no worker runs and nothing was applied: there is no policy to compare with"
             raise NotFound(message)
-        found = changes(_policy_of(running), new)
+        old = _policy_of(running)
+        found = changes(old, new)
         effects, _ = _waiting(store, new)
+        past = _past(store, old, new, since=since) if since and found else None
     facts = {
         "version": 1,
         "base": running.revision,
@@ -59,6 +67,7 @@ def plan(
         "file": str(file),
         "changes": [asdict(change) for change in found],
         "waiting": {"label": "exact", **{str(effect): effects[effect] for effect in Effect}},
+        "past": past,
     }
     if output:
         try:
@@ -71,7 +80,7 @@ def plan(
     else:
         title = f"policy {running.revision} -> {new.revision}"
         lines = _markdown(title, found) if markdown else [title, *_lines(found)]
-        typer.echo("\n".join([*lines, *_sentences(effects)]))
+        typer.echo("\n".join([*lines, *_sentences(effects), *_past_sentences(past)]))
     if running.revision != new.revision:
         raise typer.Exit(CHANGES)
 
@@ -210,6 +219,41 @@ def _waiting(store: Store, new: Policy) -> tuple[Counter[Effect], list[Move]]:
             if isinstance(found, Move):
                 moves.append(found)
     return effects, moves
+
+
+def _past(store: Store, old: Policy, new: Policy, *, since: int) -> Json:
+    """Return what ``new`` would have made of the last days, beside ``old``, by simulation."""
+    from softbounce import simulate  # noqa: PLC0415 - starts a store, where there is a history
+    from softbounce.simulate import ledger, plot, replay  # noqa: PLC0415
+
+    total = store.retries.remembered()
+    record = ledger.remembered(store, since=since, most=MESSAGES)
+    rows = []
+    if record.reports:
+        night = replay.Night(policy=old)
+        with throw_away_stores() as stores:
+            rows = simulate.compare(record, old, new, stores=stores, night=night, prices={})
+    return {
+        "since": words(since),
+        "messages": len({key[0] for key in record.fates}),
+        "looked_at": min(total, MESSAGES),
+        "remembered": total,
+        "rows": [
+            {**asdict(row), "label": row.label, "text": plot.words(row.difference, exact=row.exact, sign="+")}
+            for row in rows
+        ],
+    }
+
+
+def _past_sentences(past: Json | None) -> list[str]:
+    if past is None:
+        return []
+    cut = past["looked_at"] < past["remembered"]
+    of = f", of {past['looked_at']:,} looked at among {past['remembered']:,}" if cut else ""
+    moved = [row for row in past["rows"] if row["difference"] != {"low": 0, "high": 0}]
+    said = ", ".join(f"{row['title']} {row['text']} ({row['label']})" for row in moved)
+    what = f"would have meant {said}" if said else "would have changed no figure"
+    return [f"In the last {past['since']} it {what}: {past['messages']:,} messages simulated{of}."]
 
 
 def _counts(effects: Counter[Effect]) -> str:

@@ -12,25 +12,27 @@ import typer
 from pydantic import ValidationError
 
 from softbounce import telemetry
-from softbounce.cli.console import columns, plain, say
-from softbounce.cli.desk import fail_in_part, tracked
+from softbounce.cli.console import columns, duration, plain, say
+from softbounce.cli.desk import fail_in_part, opened, policy_in_force, policy_of, tracked
 from softbounce.cli.files import binary_file, read_reports
 from softbounce.cli.policy_test import throw_away_stores
-from softbounce.core import policy_file
-from softbounce.core.policy import Policy, QuietHours
+from softbounce.core.durations import words
+from softbounce.core.policy import QuietHours
 from softbounce.core.policy_schema import Quiet
 from softbounce.core.recipients import Channel
 from softbounce.errors import InvalidSettings
-from softbounce.settings import policy_text
 
 
 def simulate(
     *,
-    a: Annotated[Path, typer.Option("-a", metavar="FILE", help="A policy")],
+    a: Annotated[Path | None, typer.Option("-a", metavar="FILE", help="Else the policy in force")] = None,
     b: Annotated[Path, typer.Option("-b", metavar="FILE", help="The policy to compare it with")],
     events: Annotated[
-        str, typer.Option("--events", metavar="FILE | -", help="Recorded reports, as NDJSON or an array")
-    ],
+        str | None, typer.Option("--events", metavar="FILE | -", help="Reports, as NDJSON or an array")
+    ] = None,
+    since: Annotated[
+        int | None, typer.Option(parser=duration, metavar="AGE", help="What the store remembers: 30d")
+    ] = None,
     night: Annotated[
         str | None, typer.Option(metavar="HH:MM-HH:MM", help="At the recipient; else the quiet hours of A")
     ] = None,
@@ -42,22 +44,33 @@ def simulate(
 ) -> None:
     """Replay recorded reports under two policies on a throw-away store, in virtual time; exit 5 if in part.
 
+    The reports are those of a file, or of the messages first reported to the store within --since.
+
     exact: follows from the record and the policies alone. estimated: depends on sends that never happened,
     and is the range of two worlds: recipients are reachable as early as the record allows, or as late.
     """
     from softbounce import simulate as room  # noqa: PLC0415 - the other commands need none of it
-    from softbounce.simulate import plot, record, replay  # noqa: PLC0415
+    from softbounce.simulate import ledger, plot, record, replay  # noqa: PLC0415
 
     telemetry.configure(stream=sys.stderr, level="ERROR")
-    policies = _policy(a), _policy(b)
     hours, prices = _hours(night), dict(map(_price, price or ()))
+    if (events is None) == (since is None):
+        message = "say what to replay: --events FILE, or --since 30d for what the store remembers"
+        raise InvalidSettings(message)
     began = perf_counter()
-    with binary_file(events) as source:
-        found = record.read(tracked(read_reports(source), "reading"))
+    if since is not None:
+        with opened() as store:
+            policies = policy_in_force(store, a), policy_of(b)
+            found = ledger.remembered(store, since=since)
+        nothing = f"the store remembers no message first reported within {words(since)}"
+    else:
+        policies = policy_of(a), policy_of(b)
+        with binary_file(str(events)) as source:
+            found = record.read(tracked(read_reports(source), "reading"))
+        nothing = f"{plain(events)} holds no report: MESSAGE_NOT_DELIVERED or MESSAGE_DELIVERED"
     if not found.events:
         fail_in_part(found.wrong, of=len(found.wrong))
-        message = f"{plain(events)} holds no report: MESSAGE_NOT_DELIVERED or MESSAGE_DELIVERED"
-        raise InvalidSettings(message)
+        raise InvalidSettings(nothing)
     with throw_away_stores() as stores:
         rows = room.compare(
             found,
@@ -88,7 +101,7 @@ def simulate(
                 row.title.ljust(20),
                 *(plot.words(span, exact=row.exact) for span in (row.a, row.b)),
                 plot.words(row.difference, exact=row.exact, sign="+"),
-                "exact" if row.exact else "estimated",
+                row.label,
             ]
             for row in rows
         ]
@@ -96,11 +109,6 @@ def simulate(
     if svg:
         _write(svg, plot.svg(rows, title=title))
     fail_in_part(found.wrong, of=found.events + len(found.wrong))
-
-
-def _policy(path: Path) -> Policy:
-    text, file = policy_text(path)
-    return policy_file.load(text, file=file)
 
 
 def _hours(text: str | None) -> QuietHours | None:

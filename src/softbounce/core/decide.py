@@ -155,15 +155,19 @@ def plan(event: Event, *, policy: Policy, now: int) -> Plan:
     )
 
 
-def quiet_for(delivery: Delivery, *, policy: Policy, now: int) -> int:
-    """Return for how many ms it is quiet where the recipient is; 0 if not, or if a person says so."""
+def quiet_for(delivery: Delivery, *, policy: Policy, now: int, subject: Recipient | None = None) -> int:
+    """Return for how many ms it is quiet where the recipient is; 0 if not, or if a person says so.
+
+    ``subject``: whose clock counts, where the delivery itself cannot tell.
+    """
     channel = Channel(delivery.channel) if delivery.channel else None
     rule = policy.rule_for(
         code=delivery.code or None, channel=channel, merchant=delivery.merchant or None, smtp=None
     )
     if rule.quiet_hours is None or delivery.head.get("q"):
         return 0
-    zones, _ = zones_for(rule, only_recipient(delivery.recipients, channel), delivery.extra.get("timezone"))
+    whose = subject or only_recipient(delivery.recipients, channel)
+    zones, _ = zones_for(rule, whose, delivery.extra.get("timezone"))
     if out_of_quiet(now, rule.quiet_hours, zones, 0) == now:
         return 0
     _, spread = chances(f"{delivery.reference}|{delivery.channel}", delivery.attempt)

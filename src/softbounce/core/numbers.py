@@ -56,6 +56,11 @@ def zones_of(e164: str) -> tuple[str, ...]:
     return _zones(e164[1 : 1 + TIMEZONE_LONGEST_PREFIX])
 
 
+def zones_of_country(country: str) -> tuple[str, ...]:
+    """Return every zone in which a number of this country may be; () for a country that is not known."""
+    return _zones(f"{phonenumbers.country_code_for_region(country) or ''}")
+
+
 @lru_cache(maxsize=100_000)  # some operators' blocks of numbers, each of thousands of subscribers
 def _zones(digits: str) -> tuple[str, ...]:
     prefixes = (digits[:length] for length in range(len(digits), 0, -1))

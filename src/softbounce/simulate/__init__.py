@@ -24,6 +24,7 @@ ROWS = {
     "given_up": "given up",
 }
 COST = "cost"
+LABELS = ("estimated", "exact")
 RUNS = 4  # two policies, two worlds
 
 Number = int | Decimal
@@ -47,6 +48,11 @@ class Row:
     b: Span
     difference: Span  # B - A within one world
     exact: bool
+
+    @property
+    def label(self) -> str:
+        """The word for ``exact``."""
+        return LABELS[self.exact]
 
 
 def compare(
@@ -75,15 +81,16 @@ def compare(
     for name, title in ROWS.items():
         apart = record.apart if name == "delivered" else 0
         counts = [[apart + len(tally.of(name)) for tally in worlds] for worlds in runs]
-        rows.append(_row(name, title, counts, exact=_is_exact(name, runs)))
+        rows.append(_row(name, title, counts, exact=is_exact(name, runs)))
     if prices:
         costs = [[_cost(tally, record, prices) for tally in worlds] for worlds in runs]
-        rows.append(_row(COST, COST, costs, exact=_is_exact("resends", runs)))
+        rows.append(_row(COST, COST, costs, exact=is_exact("resends", runs)))
     return rows
 
 
-def _is_exact(name: str, runs: Sequence[Sequence[Tally]]) -> bool:
-    return all(soon.of(name) == late.of(name) for soon, late in runs) and not any(
+def is_exact(name: str, runs: Sequence[Sequence[Tally]]) -> bool:
+    """Say whether the worlds of each run agree on a row, and no simulated answer is behind it."""
+    return all(tally.of(name) == worlds[0].of(name) for worlds in runs for tally in worlds) and not any(
         name in tally.guessed for worlds in runs for tally in worlds
     )
 

@@ -15,7 +15,7 @@ def svg(rows: Sequence[Row], *, title: str) -> str:
     for place, row in enumerate(rows):
         top = 36 + place * (2 * BAR + 14)
         most = max(row.a.high, row.b.high) or 1
-        label = f"{row.title}, {'exact' if row.exact else 'estimated'}"
+        label = f"{row.title}, {row.label}"
         drawn.append(f'<text x="{LEFT - 8}" y="{top + BAR + 4}" text-anchor="end">{label}</text>')
         for number, (span, (colour, name)) in enumerate(zip((row.a, row.b), SHADES, strict=True)):
             y = top + number * BAR

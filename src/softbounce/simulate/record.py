@@ -1,5 +1,6 @@
 """What did happen: recorded reports in the order of their times, and what each delivery went through."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,11 @@ class Report:
 
     event: Event
     received: int
+
+    @property
+    def dated(self) -> int:
+        """When it happened (ms): as its producer dates it, but never later than it was received."""
+        return self.received if self.event.at is None else min(self.event.at, self.received)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +53,7 @@ class Record:
     apart: int  # messages that arrived and touch nothing that failed: delivered under any policy
     fates: dict[Key, Fate]
     wrong: tuple[dict[str, Any], ...]  # what could not be read: its number, and why
+    doubtful: frozenset[tuple[str, ...]] = frozenset()  # recipients of whom the record does not tell all
 
 
 def key_of(event: Event) -> Key:
@@ -70,7 +77,18 @@ def read(raws: Iterable[bytes]) -> Record:
             found.append(Report(event=event, received=received))
         except InvalidEvent as error:
             wrong.append({"event": number, "reason": f"{error.path} {error.reason}".strip()})
-    found.sort(key=lambda report: report.received)
+    return recorded(found, wrong)
+
+
+def recorded(
+    reports: Iterable[Report], wrong: Iterable[dict[str, Any]] = (), *, tells_all: bool = True
+) -> Record:
+    """Return the record of ``reports``, in whatever order they come.
+
+    ``tells_all``: false where receipts of messages that never failed are missing. Such a receipt clears what
+    counts against its recipient, so that nobody knows who several failed messages would be held against.
+    """
+    found = sorted(reports, key=lambda report: report.received)
     fates = _fates(found)
     first = list(_before_resends(found, fates))
     references, recipients = {key[0] for key in fates}, {key[1:] for key in fates}
@@ -85,6 +103,9 @@ def read(raws: Iterable[bytes]) -> Record:
         apart=len(apart),
         fates=fates,
         wrong=tuple(wrong),
+        doubtful=frozenset()
+        if tells_all
+        else frozenset(who for who, number in Counter(key[1:] for key in fates).items() if number > 1),
     )
 
 
@@ -92,7 +113,7 @@ def _fates(reports: list[Report]) -> dict[Key, Fate]:
     failures: dict[Key, list[tuple[int, Event]]] = {}
     arrivals: dict[Key, int] = {}
     for report in reports:
-        key, at = key_of(report.event), _at(report)
+        key, at = key_of(report.event), report.dated
         if report.event.delivered:
             arrivals[key] = min(at, arrivals.get(key, at))
         else:
@@ -117,11 +138,6 @@ def _before_resends(reports: list[Report], fates: dict[Key, Fate]) -> Iterable[R
         elif key not in failed:
             failed.add(key)
             yield report
-
-
-def _at(report: Report) -> int:
-    at = report.event.at
-    return report.received if at is None else min(at, report.received)
 
 
 def _received(raw: bytes) -> int | None:

@@ -38,7 +38,7 @@ class Night:
         """Say whether ``moment`` is in the night where the recipient of a text is."""
         if event.channel is not Channel.SMS:
             return False
-        rule = _rule(self.policy, event)
+        rule = rule_of(self.policy, event)
         hours = self.hours or rule.quiet_hours
         if hours is None:
             return False
@@ -46,7 +46,8 @@ class Night:
         return out_of_quiet(moment, hours, zones, 0) != moment
 
 
-def _rule(policy: Policy, event: Event) -> Rule:
+def rule_of(policy: Policy, event: Event) -> Rule:
+    """Return the rule that a report falls under."""
     failure, merchant = event.failure, event.claim.merchant_id
     return policy.rule_for(
         code=failure.code if failure and failure.code else None,
@@ -82,6 +83,12 @@ def decided(record: Record, policy: Policy) -> list[Decided]:
     ]
 
 
+def _is_verdict(decision: Plan | Arrived) -> bool:
+    """Say whether a recorded report suppresses by itself, whatever came before."""
+    is_final = isinstance(decision, Plan) and decision.do is Disposition.SUPPRESS and not decision.confirm
+    return is_final and decision.event.resend_id is None
+
+
 class Replay:
     """A run in the making. ``soon``: a recipient is reachable right after the last recorded failure."""
 
@@ -97,7 +104,7 @@ class Replay:
         self._soon = soon
         self._keys: dict[str, Key] = {}  # by delivery
         self._failed = Counter(key[1:] for key in record.fates)  # messages of a recipient
-        self._answered: set[tuple[str, ...]] = set()  # recipients, by the simulated world
+        self._answered: set[tuple[str, ...]] = set(record.doubtful)  # recipients, by the simulated world
         self._tally = Tally()
 
     def run(self, reports: Sequence[Decided]) -> Tally:
@@ -147,7 +154,7 @@ class Replay:
         if answer.outcome in ("delivered", "given_up"):
             self._tally.note(answer.outcome, key, guessed=guessed)
         elif answer.outcome == "suppressed":
-            self._tally.note("suppressed", key[1:], guessed=guessed)
+            self._tally.note("suppressed", key[1:], guessed=guessed and not _is_verdict(decision))
         if answer.escalated:
             self._tally.note("escalated", answer.event_id or decision.event.identity, guessed=guessed)
 
@@ -163,7 +170,8 @@ class Replay:
         for lease in claimed.leases:
             delivery = lease.delivery
             moment = max(delivery.due or now, before)
-            if quiet := quiet_for(delivery, policy=self._policy, now=moment):
+            subject = self._fates[self._keys[delivery.id]].last.subject
+            if quiet := quiet_for(delivery, policy=self._policy, now=moment, subject=subject):
                 delay, result = max(moment + quiet - now, 1), "later"
             else:
                 delay, result = 0, "handed_over"
@@ -198,7 +206,7 @@ class Replay:
 
     def _rests_on(self, key: Key, event: Event) -> set[str]:
         """Return the rows that the answer to one send may change, even where neither world's answer does."""
-        rule, is_known = _rule(self._policy, event), self._failed[key[1:]] > 1
+        rule, is_known = rule_of(self._policy, event), self._failed[key[1:]] > 1
         soft = rule.soft_bounce
         rows = set()
         if is_known or rule.do is Disposition.SUPPRESS or "suppress" in (rule.then, soft.then):

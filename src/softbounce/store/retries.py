@@ -1,7 +1,7 @@
 """What waits, what became of a message, and a person's word on a single retry."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar, cast
@@ -147,17 +147,51 @@ class Retries:
         """Return every delivery of a message with its history; empty where the store knows none."""
         with reaching():
             lines = cast("bytes | None", self._client.hget(self._keys.fixed("history"), digest(reference)))
-            if lines is None:
-                return []
-            entries = [json.loads(line) for line in lines.decode().split("\n")]
-            idents = list(dict.fromkeys(digest(reference) + entry["y"] for entry in entries))
-            raws = cast("list[bytes | None]", self._client.hmget(self._keys.fixed("deliveries"), idents))
+        return [] if lines is None else self._stories({digest(reference): lines})
+
+    def remembered(self) -> int:
+        """Return of how many messages there is a history."""
+        with reaching():
+            return self._client.hlen(self._keys.fixed("history"))
+
+    def stories(self, *, since: int, most: int | None = None) -> Iterator[Story]:
+        """Yield every delivery of the messages first reported at ``since`` (ms) or later, in no order.
+
+        Two round trips for some 500 messages. At most ``most`` messages are looked at: a hash has no order,
+        so they are as good as drawn by lot.
+        """
+        cursor, looked, seen = 0, 0, set[str]()
+        while True:
+            with reaching():
+                cursor, page = cast(
+                    "tuple[int, dict[bytes, bytes]]",
+                    self._client.hscan(self._keys.fixed("history"), cursor, count=_PAGE),
+                )
+            some = islice(page.items(), None if most is None else most - looked)
+            looked += len(page)
+            found = {  # a line begins with its time; a scan may show a field twice
+                name.decode(): lines
+                for name, lines in some
+                if int(lines[len('{"t":') : lines.index(b",")]) >= since and name.decode() not in seen
+            }
+            seen.update(found)
+            yield from self._stories(found)
+            if not cursor or (most is not None and looked >= most):
+                return
+
+    def _stories(self, found: Mapping[str, bytes]) -> list[Story]:
+        """Return the deliveries of messages, by their digest, with the lines of each."""
+        told: dict[str, list[Json]] = {}
+        for name, lines in found.items():
+            for line in map(from_json, lines.split(b"\n")):
+                told.setdefault(name + line["y"], []).append(line)
+        if not told:
+            return []
+        with reaching():
+            raws = cast("list[bytes | None]", self._client.hmget(self._keys.fixed("deliveries"), list(told)))
         return [
-            Story(
-                delivery=decode(ident, raw),
-                history=tuple(entry for entry in entries if entry["y"] == ident[12:]),
-            )
-            for ident, raw in zip(idents, raws, strict=True)
+            Story(delivery=decode(ident, raw), history=tuple(lines))
+            for (ident, lines), raw in zip(told.items(), raws, strict=True)
             if raw is not None
         ]
 
