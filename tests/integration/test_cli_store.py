@@ -469,6 +469,19 @@ def test_the_list_of_ses_is_read_as_its_cli_prints_it(desk, tmp_path):
     assert {row["origin"] for row in found.values()} == {"provider"}
 
 
+def test_a_list_that_lacks_its_last_page_changes_nothing(desk):
+    """The cli of SES prints one page, whose NextToken says that the list goes on."""
+    row = {"EmailAddress": "gone@example.com", "Reason": "BOUNCE", "LastUpdateTime": 1790000000}
+    pages = [{"SuppressedDestinationSummaries": [row], "NextToken": token} for token in ("a", "b")]
+    words = ("suppressions", "import", "-", "--format", "ndjson", "--from", "ses", "--reason", "move")
+    cut = desk.run(*words, stdin="\n".join(map(json.dumps, pages)))
+
+    assert (cut.exit_code, desk.data("suppressions", "list")) == (2, [])
+    assert "NextToken" in cut.stderr
+    del pages[1]["NextToken"]
+    assert desk.run(*words, stdin="\n".join(map(json.dumps, pages))).exit_code == 0
+
+
 @pytest.mark.parametrize("first", ["sendgrid-bounces", "sendgrid-unsubscribes"])
 def test_consent_stays_consent_whichever_list_comes_first(desk, first):
     """A mailbox that bounced once must not take an opt-out's place, since a bounce ends."""
@@ -484,14 +497,16 @@ def test_consent_stays_consent_whichever_list_comes_first(desk, first):
     assert (row["code"], row["until"]) == ("OPT_OUT", "never")
 
 
-def test_a_list_imported_again_ends_as_it_was(desk):
+@pytest.mark.parametrize("name", ["sendgrid-bounces", "sendgrid-spam-reports"])
+def test_a_list_imported_again_ends_as_it_was(desk, name):
     """As after a crash in the middle: what is there already is left, and counted."""
-    words = ("suppressions", "import", "-", "--from", "sendgrid-bounces", "--reason", "move")
-    assert desk.run(*words, stdin=BOUNCES).exit_code == 0
+    words = ("suppressions", "import", "-", "--from", name, "--reason")
+    assert desk.run(*words, "move", stdin=BOUNCES).exit_code == 0
     before = desk.data("suppressions", "list")
     desk.store.set_now(START + HOUR)
 
-    assert desk.run(*words, stdin=BOUNCES).stdout == "Imported: 0. Listed already, and left as they are: 1.\n"
+    said = desk.run(*words, "again", stdin=BOUNCES).stdout
+    assert said == "Imported: 0. Listed already, and left as they are: 1.\n"
     assert desk.data("suppressions", "list") == before
 
 

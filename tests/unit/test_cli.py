@@ -110,6 +110,7 @@ def test_an_unknown_command_names_the_nearest(run):
         ("worker",),
     ],
 )
+@pytest.mark.usefixtures("logging_as_before")
 def test_without_a_store_every_command_says_so_and_exits_4(run, words):
     """Which store is missing, and how to get one; no traceback."""
     result = run(*words)

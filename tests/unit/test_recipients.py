@@ -46,9 +46,9 @@ def by_library(text):
         e164 = phonenumbers.format_number(phonenumbers.parse(text), E164)
     except phonenumbers.NumberParseException:
         return None
-    if 7 <= len(e164) - 1 < sum(map(str.isdigit, text)):
-        return by_library(e164)
-    return e164 if 7 <= len(e164) - 1 <= 15 else None
+    if not 7 <= len(e164) - 1 <= 15:
+        return None
+    return by_library(e164) if len(e164) - 1 < sum(map(str.isdigit, text)) else e164
 
 
 def key(value, channel):

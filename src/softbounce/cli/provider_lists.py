@@ -45,6 +45,7 @@ class _Columns:
     since: str = ""
     why: str = ""
     page: str = ""  # under which a page of the API holds its rows
+    more: str = ""  # what a page has where another follows
 
 
 def _sendgrid(code: str) -> _Columns:
@@ -59,15 +60,21 @@ _LISTS = {
         why="Reason",
         codes={"BOUNCE": "BOUNCE_PERMANENT_GENERAL", "COMPLAINT": "COMPLAINT"},
         page="SuppressedDestinationSummaries",
+        more="NextToken",
     ),
     ProviderList.SENDGRID_BOUNCES: _sendgrid("BOUNCE_PERMANENT_GENERAL"),
     ProviderList.SENDGRID_INVALID_EMAILS: _sendgrid("INVALID_EMAIL_ADDRESS"),
     ProviderList.SENDGRID_SPAM_REPORTS: _sendgrid("COMPLAINT"),
     ProviderList.SENDGRID_UNSUBSCRIBES: _sendgrid("OPT_OUT"),
     ProviderList.SINCH_OPT_OUTS: _Columns(
-        channel=Channel.SMS, address="identity", codes={"": "OPT_OUT"}, page="identities"
+        channel=Channel.SMS,
+        address="identity",
+        codes={"": "OPT_OUT"},
+        page="identities",
+        more="next_page_token",
     ),
 }
+_YEAR_3 = 100_000_000  # s; a smaller number is no time of these lists, but 20261126
 _CONSENT = ("COMPLAINT", "OPT_OUT")
 
 
@@ -76,8 +83,9 @@ def provider_rows(
 ) -> Iterator[Json]:
     """Yield the rows as ``suppressions.load`` takes them, each with the end that policy gives its code.
 
-    A bounce is ``meek``: it changes nothing of who is listed already, so that consent stays consent. Raises
-    ``InvalidSettings`` where the file cannot be read, or its first row has no address of that provider's.
+    A bounce changes nothing of who is listed already, so that consent stays consent. Raises
+    ``InvalidSettings`` where the file cannot be read, its first row has no address of that provider's, or its
+    last page names another one, since a list that lacks its end would let sends through.
     """
     columns = _LISTS[source]
     with readable():
@@ -92,6 +100,7 @@ def _rows(file: TextIOWrapper, form: Form, columns: _Columns) -> Iterator[Json]:
     if form is Form.CSV:
         yield from csv.DictReader(file)
         return
+    more = None
     for number, raw in enumerate(read_reports(cast("IO[bytes]", file.buffer)), 1):
         try:
             found = json.loads(raw)
@@ -99,8 +108,12 @@ def _rows(file: TextIOWrapper, form: Form, columns: _Columns) -> Iterator[Json]:
             message = f"not JSON: {error}"
             raise InvalidEvent(message, f"row {number}") from None
         page = found.get(columns.page) if isinstance(found, dict) else None
+        more = isinstance(page, list) and found.get(columns.more)
         for row in page if isinstance(page, list) else [found]:
             yield row if isinstance(row, dict) else {}
+    if more:
+        message = f"its last page has a {columns.more}, so the list goes on: add the pages that follow"
+        raise InvalidSettings(message)
 
 
 def _ours(row: Json, columns: _Columns, *, policy: Policy, now: int) -> Json:
@@ -122,13 +135,14 @@ def _ours(row: Json, columns: _Columns, *, policy: Policy, now: int) -> Json:
         "reason": str(row.get("reason") or ""),
         "since": since,
         "until": until,
-        "meek": code not in _CONSENT,
+        "meek": code if code in _CONSENT else "",
     }
 
 
 def _date(value: object) -> object:
     """Return seconds since 1970, whether number or text, as a date; anything else as it is."""
     try:
-        return datetime.fromtimestamp(float(str(value)), UTC).isoformat()
+        seconds = float(str(value))
+        return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds > _YEAR_3 else value
     except (ValueError, OverflowError, OSError):
         return value

@@ -197,50 +197,41 @@ class Suppressions:
     ) -> Iterator[InvalidEvent | Literal["listed", "past"] | None]:
         """Take in rows of ``read_rows``, 500 a call; yields None for each taken, else what is wrong.
 
-        A row whose end has come yields ``past``; one that is ``meek`` leaves who is listed as he is, and
-        yields ``listed``.
+        A row whose end has come yields ``past``. One with ``meek`` leaves a standing entry as it is, where it
+        has the code that ``meek`` names, or any if it is empty, and yields ``listed``.
         """
         source = iter(rows)
         while block := list(islice(source, 500)):
             entries: dict[str, dict[str, Any]] = {}
+            meek: dict[str, str] = {}
+            places: dict[str, int] = {}  # in the block
             results: list[InvalidEvent | Literal["listed", "past"] | None] = []
-            meek: dict[str, int] = {}  # fields, each with its place in the block
             for row in block:
                 try:
                     field, entry = self._imported(row, reason=reason, actor=actor, now=now)
-                    if not _is_active(entry, now):
-                        results.append("past")
-                        continue
-                    if not row.get("meek"):
-                        meek.pop(field, None)
-                    elif field in entries:
-                        results.append("listed")
-                        continue
-                    else:
-                        meek[field] = len(results)
-                    entries[field] = entry
-                    results.append(None)
                 except (InvalidRecipient, InvalidEvent) as error:
                     results.append(
                         error if isinstance(error, InvalidEvent) else InvalidEvent(str(error), "address")
                     )
-            for field in self._standing(list(meek), now=now):
-                del entries[field]
-                results[meek[field]] = "listed"
+                    continue
+                if not _is_active(entry, now):
+                    results.append("past")
+                elif field in entries and row.get("meek") in ("", entries[field]["code"]):
+                    results.append("listed")
+                else:
+                    entries[field], places[field] = entry, len(results)
+                    meek.pop(field, None)
+                    if "meek" in row:
+                        meek[field] = row["meek"]
+                    results.append(None)
             if entries:
-                self._write(
-                    entries, action="import", what=f"{len(entries)} recipients", reason=reason, actor=actor
+                what = f"{len(entries)} recipients"
+                before = self._write(
+                    entries, action="import", what=what, reason=reason, actor=actor, meek=meek
                 )
+                for place, value in zip(places.values(), before, strict=True):
+                    results[place] = "listed" if value == b"listed" else None
             yield from results
-
-    def _standing(self, fields: list[str], *, now: int) -> list[str]:
-        """Return the fields that refuse somebody already."""
-        if not fields:
-            return []
-        with reaching():
-            found = cast("list[bytes | None]", self._client.hmget(self._keys.fixed("suppressions"), fields))
-        raws = zip(fields, found, strict=True)
-        return [field for field, raw in raws if raw and _is_active(json.loads(raw), now)]
 
     def _imported(
         self, row: Mapping[str, Any], *, reason: str, actor: str, now: int
@@ -286,9 +277,16 @@ class Suppressions:
         return _field(rid, _text(row, "merchant") or None), entry
 
     def _write(
-        self, fields: Mapping[str, object], *, action: str, what: str, reason: str, actor: str
+        self,
+        fields: Mapping[str, object],
+        *,
+        action: str,
+        what: str,
+        reason: str,
+        actor: str,
+        meek: Mapping[str, str] | None = None,
     ) -> list[bytes]:
-        entry = {"actor": actor, "action": action, "what": what, "reason": reason}
+        entry = {"actor": actor, "action": action, "what": what, "reason": reason, "meek": meek or {}}
         pairs = [
             part for name, value in fields.items() for part in (name, "" if value is None else compact(value))
         ]

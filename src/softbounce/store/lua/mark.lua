@@ -1,11 +1,14 @@
 -- mark: write or delete fields of one hash by a person's word, with the audit entry, or change nothing.
 -- effects  a field given "" is deleted; cancels, pauses, modes, suppressions and acknowledged cases are such fields
--- returns  the values before, "" for none
+-- returns  the values before, "" for none, "listed" where a meek one left what stands
 local hash = KEYS[1] -- hash  any of the above
 local audit = KEYS[2] -- stream
 local meta = KEYS[3] -- hash  now
 
-local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then field, value pairs
+-- actor, action, what, reason, meek (field -> code: a standing entry of that code, "" for any, is left); then field, value pairs
+local entry = cjson.decode(ARGV[1])
+local meek = entry.meek or {}
+entry.meek = nil
 
 -- include: clock
 
@@ -18,10 +21,18 @@ local function without_address(text) -- the audit outlives a "recipients forget"
   return cjson.encode(value)
 end
 
+local function is_left(old, code)
+  local ends = tonumber(string.match(old, '"z":(%d+)'))
+  return (not ends or ends > now) and (code == "" or string.find(old, '"code":"' .. code .. '"', 1, true))
+end
+
 local before = {}
 for n = 2, #ARGV, 2 do
-  table.insert(before, redis.call("HGET", hash, ARGV[n]) or "")
-  if ARGV[n + 1] == "" then
+  local old, code = redis.call("HGET", hash, ARGV[n]), meek[ARGV[n]]
+  table.insert(before, old or "")
+  if code and old and is_left(old, code) then
+    before[#before] = "listed"
+  elseif ARGV[n + 1] == "" then
     redis.call("HDEL", hash, ARGV[n])
   else
     redis.call("HSET", hash, ARGV[n], ARGV[n + 1])
