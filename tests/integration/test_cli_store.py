@@ -327,6 +327,123 @@ def test_explain_says_why_a_due_retry_does_not_leave(desk):
     assert "by eva: wrong template" in desk.run("explain", "a").stdout
 
 
+def why_not(desk, reference="a", *more):
+    """Return what explain says holds a message back, by what would change it."""
+    (told,) = desk.data("explain", reference, *more)
+    return {row["change"]: row["what"] for row in told["whyNot"]}
+
+
+def test_explain_names_the_command_against_each_thing_that_holds_a_retry(desk):
+    """Mode, pauses, breaker: each with who, until when, and the words that end it."""
+    desk.report(failed("a", recipients=[NUMBER]))
+    rid = desk.data("explain", "a")[0]["recipient"]
+    desk.run("mode", "off", "--merchant", "1", "--reason", "x")
+    desk.run("retries", "pause", "a", "--for", "2d", "--reason", "x")
+    desk.run("retries", "pause", f"recipient:{rid}", "--for", "2d", "--reason", "x")
+    desk.run("breakers", "open", "sms:1", "--for", "2d", "--reason", "x")
+    said = why_not(desk, "a", "--at", "2026-11-22T18:00:00Z")
+    for command in (
+        "softbounce mode on --merchant 1 --reason ...",
+        "softbounce retries resume reference:a --reason ...",
+        f"softbounce retries resume recipient:{rid} --reason ...",
+        "softbounce breakers close sms:1 --reason ...; else it is probed then",
+    ):
+        assert command in said
+        assert f"Change it: {command}" in desk.run("explain", "a").stdout
+        desk.run(*command.partition("; else")[0].split()[1:])
+    desk.store.control.beat("w1", {}, now=desk.store.now())
+
+    assert all("ramping" in what for what in why_not(desk, "a", "--at", "2026-11-22T18:00:00Z").values())
+
+
+def test_explain_at_a_time_to_come_says_what_holds_then(desk):
+    """In the night the line of the quiet hours; in the morning nothing, once the pause is over."""
+    desk.report(failed("a"))
+    desk.run("retries", "pause", "a", "--for", "30h", "--reason", "x")
+    desk.store.control.beat("w1", {}, now=desk.store.now())
+    night = why_not(desk, "a", "--at", "2026-11-22T22:00:00Z")
+    quiet = next(line for line in night if line.startswith("quiet_hours, "))
+
+    assert night[quiet].startswith("quiet hours until 08:00")
+    assert "softbounce retries resume reference:a --reason ..." in night
+    assert why_not(desk, "a", "--at", "2026-11-24T10:00:00Z") == {}
+
+
+def test_explain_of_a_due_retry_says_that_no_worker_is_there(desk):
+    """Nothing else holds it: then somebody must start one."""
+    desk.report(failed("a"))
+
+    assert "softbounce worker" in why_not(desk, "a", "--at", "2026-11-23T10:00:00Z")
+
+
+def test_explain_refuses_a_time_that_it_knows_nothing_of(desk):
+    """The store keeps how things stand, not how they stood; a recipient stands as it is now."""
+    desk.report(failed("a", recipients=[NUMBER]))
+    past, recipient = (
+        desk.run("explain", what, "--at", time)
+        for what, time in (("a", "2020-01-01"), (NUMBER, "2027-01-01"))
+    )
+
+    assert (past.exit_code, recipient.exit_code) == (2, 2)
+    assert "history says what was" in past.output
+    assert "as of now" in recipient.output
+
+
+def test_explain_says_which_cap_holds_a_retry_and_until_when(desk, tmp_path):
+    """The policy's own key, what has left, and when the next may."""
+    text = policy_text()[0].replace("resends_per_recipient: 6/1d", "resends_per_recipient: 1/1d")
+    (tmp_path / "p.yaml").write_text(text)
+    desk.policy = policy_file.load(text, file="p.yaml")
+    desk.report(failed("a", recipients=[NUMBER]), failed("b", recipients=[NUMBER]))
+    desk.store.set_now(START + 3 * HOUR)
+    desk.pump()
+    (waiting,) = desk.data("retries", "list")
+    said = why_not(desk, waiting["reference"], "--policy", "p.yaml")
+
+    assert waiting["state"] == "rate"
+    assert said["limits.resends_per_recipient in p.yaml"].startswith(
+        "limits.resends_per_recipient: 1/24h have left, the next may tomorrow"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "change"),
+    [
+        ("PLACEHOLDER_ERROR", "softbounce cases resolve k_1 --release --reason ...; for later reports: do, "),
+        ("NEVER_SEEN", "for later reports: a rule for NEVER_SEEN under codes: of "),
+        ("BOUNCE_PERMANENT_NO_EMAIL", "softbounce suppressions remove r_"),
+        ("DEADLINE_EXCEEDED", "do, "),
+    ],
+)
+def test_explain_says_what_would_change_how_a_message_ended(desk, code, change):
+    """A held one is released, a block removed; else the line of the policy counts for later reports."""
+    desk.report(failed("a", code, channel="EMAIL", recipients=["j@web.de"]))
+
+    assert change in desk.run("explain", "a").stdout
+
+
+def test_explain_offers_no_command_against_a_recipients_own_will(desk):
+    """Who complained is not written to again by a command that was near at hand."""
+    desk.report(failed("a", "COMPLAINT", channel="EMAIL", recipients=["j@web.de"]))
+
+    assert "its recipient is suppressed." in desk.run("explain", "a").stdout
+    assert "suppressions remove" not in desk.run("explain", "a").stdout
+
+
+def test_explain_says_of_an_observed_try_that_nothing_was_sent(desk):
+    """In mode observe a try is noted; it is not out."""
+    desk.report(failed("a"))
+    desk.run("mode", "observe", "--reason", "trial")
+    desk.store.set_now(START + 3 * HOUR)
+    desk.pump()
+    told = desk.run("explain", "a").stdout
+
+    assert "was observed today" in told.splitlines()[0]
+    assert told.splitlines()[0].endswith("outcome: observed")
+    assert "is out" not in told
+    assert desk.data("explain", "a")[0]["outcome"] == "observed"
+
+
 def test_explain_says_when_the_policy_has_changed_since(desk, monkeypatch, tmp_path):
     """Lines of today's file must not pass for the decision of another one."""
     desk.report(failed("a"))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,8 +13,11 @@ from typing import Any
 import pytest
 import redis
 from live import HOUR, MINUTE, START, WorkerProcess, failed, failed_now, until
+from typer.testing import CliRunner
 
 from softbounce import embedded
+from softbounce.cli.main import app
+from softbounce.core import policy_file
 from softbounce.core.filters import parse_filter
 from softbounce.embedded import Embedded
 from softbounce.store import Store
@@ -258,6 +262,60 @@ def test_a_changed_policy_is_taken_and_a_wrong_one_is_not(start: Start, report: 
 
     assert (dropped["outcome"], still_dropped["outcome"]) == ("given_up", "given_up")
     assert f"{policy.name}:" in problems[0]
+
+
+def test_broken_files_under_load_leave_every_worker_on_the_applied_policy(  # noqa: PLR0917 - fixtures
+    start: Start,
+    report: Report,
+    policy: Path,
+    store: Store,
+    server: Embedded,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Workers converge on what was applied; a torn, broken or empty file moves none of them, and doctor says it."""
+    monkeypatch.setenv("SOFTBOUNCE_REDIS_URL", server.url)
+    monkeypatch.setenv("SOFTBOUNCE_POLICY", str(policy))
+    text = policy.read_text()
+    before = policy_file.load(text, file=str(policy)).revision
+    workers = [start(), start()]
+
+    def revisions() -> set[str]:
+        return {entry["revision"] for entry in store.control.workers(now=store.now()).values()}
+
+    def doctor() -> Any:
+        return CliRunner().invoke(app, ["doctor"])
+
+    assert until(revisions) == {before}
+    dropping = policy.with_name("new.yaml")
+    dropping.write_text(text.replace("unknown_code: hold", "unknown_code: drop"))
+    applied = CliRunner().invoke(app, ["policy", "apply", str(dropping), "--reason", "calmer"])
+    assert applied.exit_code == 0, applied.output
+    wanted = policy_file.load(dropping.read_text(), file=str(dropping)).revision
+    until(lambda: revisions() == {wanted})
+    assert f"policy {wanted} on 2 of 2 workers" in doctor().output
+
+    for number, broken in enumerate(
+        [text[: len(text) // 2], text.replace("defaults:", "defualts:"), "", "a: [1"]
+    ):
+        policy.write_text(broken)
+        for worker in workers:
+            worker.process.send_signal(signal.SIGHUP)
+        answers = report(*(failed(f"{number}-{n}", "NOBODY_KNOWS") for n in range(50)))
+        found = doctor()
+
+        assert {answer["outcome"] for answer in answers} == {"given_up"}
+        assert found.exit_code == 1
+        assert f"fault {policy}:" in found.output
+        assert f"policy {wanted} on 2 of 2 workers" in found.output
+    said = [
+        json.loads(line) for worker in workers for line in re.findall(r"^\{.*\}$", worker.log, re.MULTILINE)
+    ]
+    assert {line["policy_revision"] for line in said if line["event"] == "policy.loaded"} == {wanted}
+    assert {story.delivery.revision for n in range(4) for story in store.retries.find(f"{n}-7")} == {wanted}
+
+    policy.write_text(dropping.read_text())
+    assert f"policy {wanted} on 2 of 2 workers" in doctor().output
+    assert "fault" not in doctor().output
 
 
 def test_a_store_that_may_evict_is_refused(start: Start, client: redis.Redis):

@@ -429,3 +429,42 @@ def test_a_setting_that_no_rule_knows_is_refused(setting, said):
     with pytest.raises((InvalidPolicy, InvalidSettings)) as refused:
         load(packaged_policy(), file="policy.yaml", what_if=[setting])
     assert said in "\n".join(getattr(refused.value, "problems", [])) + str(refused.value)
+
+
+def test_all_layers_tells_each_layer_that_a_value_passed_through():
+    """The nearest first, each with its own line; the JSON form has the same under settings."""
+    rows = [row.split() for row in explain_text(facts(report(), all_layers=True))]
+    at = next(n for n, row in enumerate(rows) if row[0] == "retry.delays")
+    settle = explain(report(), policy=POLICY, now=FAILED, all_layers=True)["settings"]["retry.settle"]
+
+    assert rows[at][-2:] == [line("SMS_EXPIRED"), "codes.SMS_EXPIRED"]
+    assert rows[at + 1] == ["backoff", "1h", "x2", line("backoff"), "defaults", "overridden"]
+    assert settle == {
+        "value": "90m",
+        "layer": "channels.sms",
+        "at": line("retry: {settle"),
+        "replaces": f"0s, :{line('settle: 0s').partition(':')[2]}",
+        "below": [{"value": "0s", "layer": "defaults", "at": line("settle: 0s")}],
+    }
+
+
+def test_three_layers_are_told_in_their_order():
+    """Default, channel, merchant, code: what is overridden twice is named twice."""
+    text = TEXT + "merchants:\n  1: {suppression: {expires: 60d}}\n"
+    policy = load(
+        text.replace("SMS_REJECTED:\n", "SMS_REJECTED:\n    suppression: {expires: 30d}\n"), file="p.yaml"
+    )
+    told = explain(report("SMS_REJECTED"), policy=policy, now=FAILED, all_layers=True)
+    said = told["settings"]["suppression"]
+
+    assert [said["value"], *(layer["value"] for layer in said["below"])] == ["30d", "365d", "90d", "60d"]
+    assert [layer["layer"] for layer in said["below"]] == ["defaults", "channels.sms", "merchants.1"]
+
+
+def test_a_limit_is_the_last_layer():
+    """What limits cut is told with all that asked for more."""
+    policy = load(TEXT.replace("max_attempts: 12", "max_attempts: 2"), file="p.yaml")
+    told = explain(report(), policy=policy, now=FAILED, all_layers=True)["settings"]["retry.max_attempts"]
+
+    assert (told["value"], told["layer"]) == ("2", "limits")
+    assert [layer["value"] for layer in told["below"]] == ["6", "4"]

@@ -1,13 +1,13 @@
 """``softbounce explain``: why. For events in a file, for a message, or for a recipient."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from softbounce.cli import story
-from softbounce.cli.breakers import state_of
 from softbounce.cli.console import (
     ChannelOption,
     Json,
@@ -23,13 +23,14 @@ from softbounce.cli.console import (
 )
 from softbounce.cli.desk import opened, policy_in_force, policy_of
 from softbounce.cli.files import binary_file, read_lines, read_reports
-from softbounce.cli.standing import explain_recipient, pauses_of, soft_bounces
+from softbounce.cli.obstacles import against
+from softbounce.cli.standing import explain_recipient, soft_bounces
 from softbounce.core import explain as core
-from softbounce.core.decide import plan
+from softbounce.core.decide import Plan, plan
 from softbounce.core.events import Ignored, parse
 from softbounce.core.policy import Policy
-from softbounce.core.records import Delivery, iso
-from softbounce.core.texts import LAST, label, when, word
+from softbounce.core.records import iso
+from softbounce.core.texts import LAST, label
 from softbounce.errors import InvalidEvent, InvalidSettings, NotFound
 from softbounce.store import Store
 from softbounce.store.retries import Story
@@ -47,13 +48,21 @@ def explain(
     channel: ChannelOption = None,
     at: Annotated[
         int | None,
-        typer.Option(parser=moment, metavar="TIME", help="As if received then; else as if when it was dated"),
+        typer.Option(
+            parser=moment,
+            metavar="TIME",
+            help="A file: as if received then; a message: how it will stand then",
+        ),
     ] = None,
     policy: PolicyOption = None,
     what_if: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="As if the rule said so: retry.delays=[1h]"),
     ] = None,
+    all_layers: Annotated[
+        bool,
+        typer.Option("--all-layers", help="Each setting, with all layers of the policy under it"),
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Say why. Events in a file or on stdin need no store: nothing is reported, nothing changes."""
@@ -61,17 +70,22 @@ def explain(
         as_they_come = what == "-" and output is Output.NDJSON
         with binary_file(what) as file:
             events = (read_lines if as_they_come else read_reports)(file)
-            _explain_events(events, policy_of(policy, what_if or ()), at=at, output=output)
+            _explain_events(
+                events, policy_of(policy, what_if or ()), at=at, output=output, all_layers=all_layers
+            )
     elif what.endswith((".json", ".ndjson")):
         message = f"there is no file {plain(what)}"
         raise InvalidSettings(message)
     else:
         with opened() as store:
             if channel or what.startswith(("+", "r_")) or "@" in what:
+                if at is not None:
+                    message = "--at is for events and messages; a recipient is told of as of now"
+                    raise InvalidSettings(message)
                 explain_recipient(what, channel, store=store, output=output)
             else:
                 rules = policy_in_force(store, policy, what_if or ())
-                _explain_message(what, rules, store=store, output=output)
+                _explain_message(what, rules, store=store, at=at, output=output, all_layers=all_layers)
 
 
 def _is_file(what: str) -> bool:
@@ -81,12 +95,16 @@ def _is_file(what: str) -> bool:
         return False
 
 
-def _explain_events(events: Iterator[bytes], policy: Policy, *, at: int | None, output: Output) -> None:
+def _explain_events(
+    events: Iterator[bytes], policy: Policy, *, at: int | None, output: Output, all_layers: bool
+) -> None:
     if output is Output.TABLE:
         for number, raw in enumerate(events):
-            typer.echo("\n".join(["", *_event_text(raw, policy, at=at)][number == 0 :]))
+            typer.echo(
+                "\n".join(["", *_event_text(raw, policy, at=at, all_layers=all_layers)][number == 0 :])
+            )
         return
-    decisions = (core.explain(raw, policy=policy, now=at) for raw in events)
+    decisions = (core.explain(raw, policy=policy, now=at, all_layers=all_layers) for raw in events)
     if output is Output.NDJSON:
         show((), ((decision, ()) for decision in decisions), output)
         return
@@ -97,7 +115,7 @@ def _explain_events(events: Iterator[bytes], policy: Policy, *, at: int | None, 
         show((), ((decision, ()) for decision in found), output)
 
 
-def _event_text(raw: bytes, policy: Policy, *, at: int | None) -> list[str]:
+def _event_text(raw: bytes, policy: Policy, *, at: int | None, all_layers: bool) -> list[str]:
     try:
         event = parse(raw)
     except InvalidEvent as error:
@@ -109,33 +127,44 @@ def _event_text(raw: bytes, policy: Policy, *, at: int | None) -> list[str]:
     seen = now() if at is None else at
     received = next(moment for moment in (at, event.at, seen) if moment is not None)
     planned = plan(event, policy=policy, now=min(received, LAST))
-    return core.explain_text(core.Facts(plan=planned, policy=policy, now=seen, zone=zone()))
+    facts = core.Facts(plan=planned, policy=policy, now=seen, zone=zone(), all_layers=all_layers)
+    return core.explain_text(facts)
 
 
-def _explain_message(reference: str, policy: Policy, *, store: Store, output: Output) -> None:
+def _explain_message(
+    reference: str, policy: Policy, *, store: Store, at: int | None, output: Output, all_layers: bool
+) -> None:
     stories = store.retries.find(reference)
     if not stories:
         raise NotFound(story.unknown(reference))
+    now = store.now()
+    if at is not None and at < now:
+        message = (
+            "--at is in the past: the store knows how a message stands now, and its history says what was. "
+            "Give a time to come, or none"
+        )
+        raise InvalidSettings(message)
+    moment = now if at is None else at
     if output is not Output.TABLE:
-        show((), ((_message_json(found, policy, store), ()) for found in stories), output)
+        told = (_message_json(found, policy, store, at=moment, all_layers=all_layers) for found in stories)
+        show((), ((one, ()) for one in told), output)
         return
     for number, found in enumerate(stories):
-        typer.echo("\n".join(["", *_message_text(found, policy, store)][number == 0 :]))
+        text = _message_text(found, policy, store, at=moment, all_layers=all_layers)
+        typer.echo("\n".join(["", *text][number == 0 :]))
 
 
-def _message_json(found: Story, policy: Policy, store: Store) -> Json:
+def _message_json(found: Story, policy: Policy, store: Store, *, at: int, all_layers: bool) -> Json:
     told = story.as_json(found, reveal=False)
-    became = story.becomes(found.delivery, store, store.now())
-    if became in (
-        "cancelled",
-        "suppressed",
-        "delivered",
-    ):  # its record may say so later
+    became = story.becomes(found.delivery, store, at)
+    if became in ("cancelled", "suppressed", "delivered"):  # its record may say so later
         told |= {"outcome": became, "nextTry": None}
+    elif story.is_observed(found):
+        told |= {"outcome": "observed"}
     if (report := story.last_report(found, policy)) is None:
         return told
     planned, _ = report
-    decision = core.as_json(planned, policy=policy)
+    decision = core.as_json(planned, policy=policy, all_layers=all_layers)
     if decision["escalate"]:
         decision["escalate"]["count"] = soft_bounces(store, found.delivery.rid, planned.rule.soft_bounce)
     if became == "suppressed":
@@ -144,27 +173,39 @@ def _message_json(found: Story, policy: Policy, store: Store) -> Json:
         ).until
         origin = planned.rule.suppression.origin
         decision["suppress"] = {"recipient": told["recipient"], "until": iso(until), "origin": origin}
-    return told | decision | {"nextTry": told["nextTry"]}
+    why_not = core.why_not(_facts(found, planned, policy, store, at=at))
+    return told | decision | {"nextTry": told["nextTry"], "whyNot": why_not}
 
 
-def _message_text(found: Story, policy: Policy, store: Store) -> list[str]:
-    delivery, now = found.delivery, store.now()
+def _message_text(found: Story, policy: Policy, store: Store, *, at: int, all_layers: bool) -> Iterator[str]:
     if (report := story.last_report(found, policy)) is None:
-        return story.as_text(found, store, now)
-    planned, _ = report
+        yield from story.as_text(found, store, at)
+        return
+    facts = _facts(found, report[0], policy, store, at=at)
+    yield from core.explain_text(replace(facts, all_layers=all_layers))
+    if found.delivery.revision != policy.revision:
+        yield (
+            f"  decided under policy {found.delivery.revision}; the lines are of {policy.file} as it is now"
+        )
+
+
+def _facts(found: Story, planned: Plan, policy: Policy, store: Store, *, at: int) -> core.Facts:
+    delivery = found.delivery
     place, due = story.place(planned, delivery), delivery.due
-    became = story.becomes(delivery, store, now)
+    became = story.becomes(delivery, store, at)
     is_waiting = became == "waiting" and place <= len(planned.dues)
     if is_waiting and planned.dues[place - 1].at // 1000 * 1000 == due:
         due = planned.dues[place - 1].at  # the store keeps seconds
+    if story.is_observed(found):
+        became = "observed"
     outcome = {"waiting": "scheduled", "leased": "handed over", "out": "handed over"}.get(str(became), became)
-    facts = core.Facts(
+    return core.Facts(
         plan=planned,
         policy=policy,
-        now=now,
+        now=at,
         zone=zone(),
         outcome=outcome,
-        headline=None if is_waiting or outcome == "held" else story.headline(found, store, now),
+        headline=None if is_waiting or outcome == "held" else story.headline(found, store, at),
         rid=None if delivery.rid.startswith("*") else delivery.rid,
         shown=story.shown(found),
         attempt=delivery.attempt,
@@ -174,32 +215,5 @@ def _message_text(found: Story, policy: Policy, store: Store) -> list[str]:
         soft_bounces=soft_bounces(store, delivery.rid, planned.rule.soft_bounce),
         case=story.case_of(found),
         history=tuple(story.told(found)),
+        obstacles=tuple(against(found, planned, policy=policy, store=store, at=at)),
     )
-    return [*core.explain_text(facts), *_brakes(delivery, policy, store, now)]
-
-
-def _brakes(delivery: Delivery, policy: Policy, store: Store, now: int) -> Iterator[str]:
-    """Yield what only the store knows of: why a try does not leave though its time has come."""
-    if delivery.revision != policy.revision:
-        yield f"  decided under policy {delivery.revision}; the lines are of {policy.file} as it is now"
-    if story.becomes(delivery, store, now) != "waiting":
-        return
-    modes = store.control.modes()
-    is_alone_on = any(mode.merchant == delivery.merchant and mode.mode == "on" for mode in modes)
-    for mode in modes:
-        if is_alone_on and mode.mode == "observe":
-            continue
-        if mode.mode != "on" and mode.merchant in ("*", delivery.merchant):
-            whom = "" if mode.merchant == "*" else f" for merchant {mode.merchant}"
-            by = plain(f"by {mode.by}: {mode.reason}")
-            yield f"  mode {mode.mode}{whom} since {when(mode.at, zone(), now)}, {by}"
-    for field, entry in pauses_of(delivery, store, now):
-        by = plain(f"by {entry.get('by', '')}: {entry.get('reason', '')}")
-        yield f"  its {field.partition(':')[0]} is paused until {when(int(entry['z']), zone(), now)}, {by}"
-    name = delivery.provider
-    state, until = state_of(name, store.control.breakers().get(name, ({}, ""))[0], policy, now)
-    if state != "closed":
-        end = f" until {when(until, zone(), now)}" if until else ""
-        yield plain(f"  the breaker of its provider {name} is {state}{end}")
-    if delivery.waits_for and delivery.waits_for not in ("quiet", "paused"):
-        yield f"  waits for {word('state', delivery.waits_for)}"

@@ -16,6 +16,7 @@ from softbounce.core import policy_file, policy_schema
 from softbounce.core.durations import SECOND, words
 from softbounce.core.policy import Disposition, Policy, Rule
 from softbounce.core.recipients import Channel
+from softbounce.core.settings_told import settings_json
 from softbounce.errors import InvalidPolicy, InvalidSettings
 from softbounce.settings import packaged_policy, policy_text
 
@@ -173,15 +174,6 @@ def _suppressed(rule: Rule) -> str:
 
 
 def _as_json(policy: Policy, code: str | None, rule: Rule) -> dict[str, Any]:
-    sources = {
-        key: {
-            "value": source.value,
-            "layer": source.layer,
-            "at": policy.at(source.line),
-            "replaces": source.replaces,
-        }
-        for key, source in rule.sources.items()
-    }
     return {
         "code": None if code == UNKNOWN else code,
         "rule": rule.name,
@@ -189,5 +181,5 @@ def _as_json(policy: Policy, code: str | None, rule: Rule) -> dict[str, Any]:
         "disposition": rule.do,
         "fault": rule.fault,
         "delays": [delay // SECOND for delay in rule.delays],
-        "sources": sources,
+        "sources": settings_json(rule, policy),
     }

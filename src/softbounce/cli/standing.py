@@ -1,6 +1,6 @@
 """What is known of one recipient: whether it may be sent to, its evidence, and what waits for it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import typer
@@ -14,6 +14,7 @@ from softbounce.core.reasons import cause
 from softbounce.core.records import Delivery, iso
 from softbounce.core.texts import count, date, label, when, word
 from softbounce.store import Store, Verdict
+from softbounce.store.encoding import CONSENT
 from softbounce.store.retries import FILTER_KEYS
 
 PROVISIONAL = "provisional"  # refused only until a person has looked at the incident
@@ -30,9 +31,11 @@ def explain_recipient(value: str, channel: str | None, *, store: Store, output: 
     pause = store.control.pauses().get(f"recipient:{rid}")
     pause = pause if pause and int(pause["z"]) > now else None
     waiting = list(store.retries.select(parse_filter(f"recipient:r_{rid}", keys=FILTER_KEYS), now=now))
+    incidents = [str(entry.entry["incident"]) for entry in entries if "incident" in entry.entry]
     facts: Json = as_json(verdict) | {
         "channel": str(on),
         "suppressions": [entry.row(reveal=False) for entry in entries],
+        "change": None if verdict else lifting(f"r_{rid}", verdict.reason, incidents) or None,
         "pause": pause
         and {"until": iso(int(pause["z"])), "by": pause.get("by"), "reason": pause.get("reason")},
         "softBounces": [{"message": name, "at": iso(int(at))} for name, at in standing["soft_bounces"]],
@@ -57,6 +60,7 @@ def explain_recipient(value: str, channel: str | None, *, store: Store, output: 
         dates = f"since {time_of(int(entry.entry['at']), now)}, {until_of(entry.entry.get('z'), now)}"
         events = f", events {' '.join(row['evidence'])}" if row["evidence"] else ""
         rows.append(("on the list", plain(f"{row['code']}, {scope}{dates}, by {row['origin']}{events}")))
+    rows += [("change it", facts["change"])] if facts["change"] else []
     if pause:
         rows.append(
             ("paused", f"until {when(int(pause['z']), zone(), now)}, by {plain(pause.get('by', ''))}")
@@ -117,6 +121,17 @@ def as_json(verdict: Verdict) -> Json:
         "because": verdict.because or None,
         "evidence": list(verdict.evidence),
     }
+
+
+def lifting(recipient: str, code: str, incidents: Sequence[str] = ()) -> str:
+    """Return the command that takes a block away; empty where the recipients themselves asked for it."""
+    if code in CONSENT:
+        return ""
+    if incidents:
+        return f"softbounce suppressions undo incident:{incidents[0]} --reason ..."
+    if code == "paused":
+        return f"softbounce retries resume recipient:{recipient} --reason ..."
+    return f"softbounce suppressions remove {recipient} --reason ..."
 
 
 def soft_bounces(store: Store, rid: str, limit: SoftBounce) -> int | None:

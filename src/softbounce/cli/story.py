@@ -120,6 +120,12 @@ def becomes(delivery: Delivery, store: Store, now: int) -> str | None:
     return delivery.outcome if delivery.state == "ended" else delivery.state
 
 
+def is_observed(story: Story) -> bool:
+    """Whether the try that is out was only noted, because the mode was observe."""
+    steps = [entry["k"] for entry in story.history if entry["k"] in ("resent", "observed")]
+    return story.delivery.state == "out" and steps[-1:] == ["observed"]
+
+
 def headline(story: Story, store: Store, now: int) -> str:
     """Return in a sentence or two how a delivery stands."""
     delivery = story.delivery
@@ -138,8 +144,7 @@ def headline(story: Story, store: Store, now: int) -> str:
         case "leased":
             told = f"{facts['cause']}. Try {delivery.attempt} is being handed over."
         case "out":
-            out = f"Try {delivery.attempt} of {delivery.max_attempts} is out since {facts['time']}"
-            told = f"{facts['cause']}. {out}; no answer yet."
+            told = _out(story, facts)
         case "held":
             told = label("held", **facts, deadline=when(delivery.deadline, zone(), now))
         case "suppressed":
@@ -159,6 +164,16 @@ def headline(story: Story, store: Store, now: int) -> str:
         case other:
             told = f"{facts['cause']}. Ended: {other}."
     return told
+
+
+def _out(story: Story, facts: Json) -> str:
+    """Return what became of the try that was due last: gone, or only noted."""
+    known, delivery = f"{facts['cause']}. Try {facts['n']} of", story.delivery
+    if is_observed(story):
+        return (
+            f"{known} {delivery.max_attempts} was observed {facts['time']}, not sent: the mode was observe."
+        )
+    return f"{known} {delivery.max_attempts} is out since {facts['time']}; no answer yet."
 
 
 def _stopped(end: Json | None, now: int) -> str:

@@ -7,20 +7,17 @@ from typing import Any
 from softbounce.core.decide import Plan, plan
 from softbounce.core.durations import words
 from softbounce.core.events import Ignored, parse
+from softbounce.core.obstacles import Obstacle, reason_of, until_due, zones_of
 from softbounce.core.policy import Confirm, Disposition, Fault, Policy
 from softbounce.core.reasons import cause
 from softbounce.core.recipients import mask
 from softbounce.core.records import iso
-from softbounce.core.schedule import Due, due_times, out_of_quiet, zones_for
+from softbounce.core.schedule import Due, due_times
+from softbounce.core.settings_told import Row, setting_rows, settings_json
 from softbounce.core.texts import LAST, clock, count, date, label, span, stamp, when, word
 from softbounce.errors import InvalidEvent
 
-SETTINGS = {
-    "scheduled": ("retry.delays", "retry.backoff", "retry.settle", "quiet_hours"),
-    "suppressed": ("suppression",),
-}
 Json = dict[str, Any]
-Row = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +38,14 @@ class Facts:
     deadline: int | None = None
     soft_bounces: int | None = None
     case: str | None = None
-    history: tuple[
-        Mapping[str, Any], ...
-    ] = ()  # {"at": ms, "what": "failed", "text": "SMS_EXPIRED, event a1da"}
+    history: tuple[Mapping[str, Any], ...] = ()  # {"at": ms, "what": "failed", "text": "SMS_EXPIRED, ..."}
+    obstacles: tuple[Obstacle, ...] = ()  # what the store has against it
+    all_layers: bool = False  # every setting, and each layer that it passed through
 
 
-def explain(raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int | None) -> Json:
+def explain(
+    raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int | None, all_layers: bool = False
+) -> Json:
     """Return the decision on one report in its JSON form, as ``explain -o ndjson`` prints it.
 
     Without ``now`` the event's own date stands for it, so that the same file gives the same answer for ever.
@@ -62,7 +61,7 @@ def explain(raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int | 
         return {"outcome": "delivered"}
     received = event.at if now is None else now
     decision = plan(event, policy=policy, now=min(received or 0, LAST))
-    return as_json(decision, policy=policy, is_dated=received is not None)
+    return as_json(decision, policy=policy, is_dated=received is not None, all_layers=all_layers)
 
 
 def explain_text(facts: Facts) -> list[str]:
@@ -82,13 +81,16 @@ def explain_text(facts: Facts) -> list[str]:
     return [
         f"{facts.headline or _headline(facts, tries)}   outcome: {outcome}",
         f"  {'   '.join(part for part in identity if part)}",
-        *_columns(list(_settings(facts))),
+        *_columns(list(setting_rows(facts.plan, policy, outcome, all_layers=facts.all_layers))),
         *_columns([*past, *_coming(facts, tries), *_notes(facts, tries)]),
     ]
 
 
-def as_json(decision: Plan, *, policy: Policy, is_dated: bool = True) -> Json:
-    """Return a decision in its JSON form; without a date it has no times."""
+def as_json(decision: Plan, *, policy: Policy, is_dated: bool = True, all_layers: bool = False) -> Json:
+    """Return a decision in its JSON form; without a date it has no times.
+
+    ``all_layers`` adds ``settings``: every value of the rule, with what it overrode.
+    """
     event, rule, dues = decision.event, decision.rule, decision.dues
     is_suppressed = decision.do is Disposition.SUPPRESS and not decision.confirm
     until = decision.suppress_until if is_dated else None
@@ -116,7 +118,7 @@ def as_json(decision: Plan, *, policy: Policy, is_dated: bool = True) -> Json:
         "suppress": suppress if is_suppressed else None,
         "escalate": escalate if decision.counts else None,
         "because": list(_because(decision, is_dated=is_dated)),
-    }
+    } | ({"settings": settings_json(rule, policy)} if all_layers else {})
 
 
 def _because(decision: Plan, *, is_dated: bool) -> Iterator[str]:
@@ -129,34 +131,17 @@ def _because(decision: Plan, *, is_dated: bool) -> Iterator[str]:
         yield "the event has no date, so no times can be given"
     elif decision.dues:
         first = decision.dues[0]
-        yield f"try 1 {_reason(decision, first)}"
+        yield f"try 1 {reason_of(decision, first)}"
         if first.quiet and rule.quiet_hours:
-            zone = _zones(decision)[0]
+            zone = zones_of(decision)[0]
             yield f"moved to {clock(first.at, zone)}, spread over {span(rule.quiet_hours.spread)}"
         if first.at > decision.deadline:
             yield f"that is past the deadline {iso(decision.deadline)}: given up, {word('then', rule.then)}"
 
 
-def _reason(decision: Plan, due: Due) -> str:
-    """Say what determined the time of the first try."""
-    rule, zone = decision.rule, _zones(decision)[0]
-    if due.quiet:
-        return f"was due {clock(due.planned, zone)} {zone}, in quiet hours"
-    if rule.fault is Fault.RECIPIENT and due.planned == decision.at + rule.settle:
-        return f"waits {words(rule.settle)} for late receipts"
-    nominal = rule.delays[0]
-    if due.planned - decision.at > nominal * (1 + (rule.jitter or 0)) + 1:
-        return "is due as soon as limits.min_delay allows"
-    return f"is due {clock(due.planned, zone)} {zone}, {words(nominal)} after the failure and jittered"
-
-
 def _confirming(confirm: Confirm) -> str:
     apart = f"within {words(confirm.within)}, at least {words(confirm.apart)} apart"
     return f"{confirm.reports} reports {apart}, suppress; until then: {confirm.meanwhile}"
-
-
-def _zones(decision: Plan) -> tuple[str, ...]:
-    return zones_for(decision.rule, decision.subject, decision.event.timezone)[0]
 
 
 def _outcome(facts: Facts) -> str:
@@ -211,7 +196,7 @@ def _headline(facts: Facts, tries: list[tuple[int, Due]]) -> str:
     known: Json = {"cause": cause(failure.code if failure else None), "case": facts.case}
     if tries:
         due = tries[0][1].at
-        theirs = sorted({clock(due, zone) for zone in _zones(decision)})
+        theirs = sorted({clock(due, zone) for zone in zones_of(decision)})
         known["time"] = f"{when(due, facts.zone, facts.now)} ({' or '.join(theirs)} for them)"
         known |= {"n": facts.attempt, "m": facts.attempt + len(decision.rule.delays) - facts.place}
     elif outcome == "suppressed" and decision.suppress_until is not None:
@@ -223,31 +208,6 @@ def _headline(facts: Facts, tries: list[tuple[int, Due]]) -> str:
     elif outcome == "ignored":
         known["why"] = decision.why[0] if decision.why else f"{decision.rule.name} says ignore"
     return label(outcome, **known)
-
-
-def _settings(facts: Facts) -> Iterator[Row]:
-    """Yield the settings that decided, each with its line and layer, and what it replaces."""
-    rule, policy, outcome = facts.plan.rule, facts.policy, _outcome(facts)
-    fault = rule.sources.get("fault")
-    fault_at = "same line"
-    if fault is not None and fault.line != rule.line:
-        fault_at = f":{fault.line}" if fault.line > 0 else policy.at(fault.line)
-    said = rule.sources.get("do")
-    by = ("--set", "--set") if said and said.line < 0 else (policy.at(rule.line), rule.name)
-    yield "do", rule.do.value, *by, f"fault {rule.fault}, {fault_at}"
-    for name in SETTINGS.get(outcome, ()):
-        source = rule.sources.get(name)
-        is_idle = {
-            "quiet_hours": rule.quiet_hours is None,
-            "retry.settle": rule.fault is not Fault.RECIPIENT,
-        }
-        if source is None or is_idle.get(name):
-            continue
-        notes = [f"(replaces {source.replaces})"] if source.replaces else []
-        if name == "quiet_hours":
-            zones, named_by = zones_for(rule, facts.plan.subject, facts.plan.event.timezone)
-            notes.insert(0, f"zone {', '.join(zones)}, {word('zone', named_by)}")
-        yield name, source.value, policy.at(source.line), source.layer, " ".join(notes)
 
 
 def _coming(facts: Facts, tries: list[tuple[int, Due]]) -> Iterator[Row]:
@@ -280,20 +240,26 @@ def _notes(facts: Facts, tries: list[tuple[int, Due]]) -> Iterator[Row]:
         so_far = "one more towards" if facts.soft_bounces is None else f"{facts.soft_bounces} of"
         share = f"{so_far} {count(limit.escalate_at, limit.count)} in {words(limit.within)}"
         yield "soft bounces", f"{share}; at {limit.escalate_at}: {word('escalate', limit.then)}"
-    if tries:
-        advice = f"   Send it now: softbounce retries run-now {decision.event.reference} --reason ..."
-        yield "why not sooner", _why_not_sooner(facts, tries[0][1]) + (advice if facts.history else "")
+    for obstacle in _not_sooner(facts, tries):
+        command = f"   Send it now: {obstacle.change}" if obstacle.change else ""
+        yield "why not sooner", f"{obstacle.what}.{command}"
+    for obstacle in facts.obstacles:
+        yield "why not now", obstacle.sentence
 
 
-def _why_not_sooner(facts: Facts, due: Due) -> str:
-    """Say what holds the next try back."""
-    zones, rule = _zones(facts.plan), facts.plan.rule
-    if due not in facts.plan.dues:
-        return "its time was set anew, by a person or after a wait."
-    if due.quiet and rule.quiet_hours:
-        over = out_of_quiet(due.planned, rule.quiet_hours, zones, 0.0)
-        return f"quiet hours until {clock(over, zones[0])} {zones[0]}."
-    return f"it {_reason(facts.plan, due)}." if facts.place == 1 else "its delay has not passed."
+def why_not(facts: Facts) -> list[Json]:
+    """Return what holds the next try back in its JSON form: ``what``, and ``change`` (null: nothing does)."""
+    tries = list(_tries(facts)) if _outcome(facts) == "scheduled" else []
+    found = (*_not_sooner(facts, tries), *facts.obstacles)
+    return [{"what": one.what, "change": one.change or None} for one in found]
+
+
+def _not_sooner(facts: Facts, tries: list[tuple[int, Due]]) -> Iterator[Obstacle]:
+    for _, due in tries[:1]:
+        if facts.due is None or due.at > facts.now:
+            yield until_due(
+                facts.plan, due, policy=facts.policy, place=facts.place, is_stored=bool(facts.history)
+            )
 
 
 def _columns(rows: list[Row]) -> list[str]:

@@ -38,8 +38,16 @@ class Source:
 
     value: str  # as an operator writes it: "90m 4h 12h 24h", "20:00-08:00"
     layer: str  # "defaults", "channels.sms", "merchants.42", "codes.X", "merchants.42.codes.X", "built-in"
-    line: int  # 0: built in
-    replaces: str | None = None  # "backoff 1h x2, :11"
+    line: int  # 0: built in, -1: a what-if
+    below: tuple["Source", ...] = ()  # what it overrode, layer by layer, the nearest one last
+
+    @property
+    def replaces(self) -> str | None:
+        """What it overrode: ``backoff 1h x2, :11``."""
+        if not self.below:
+            return None
+        last = self.below[-1]
+        return f"{last.value}, {f':{last.line}' if last.line else 'built-in'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -102,15 +102,15 @@ class Stack:
         if not said:
             return None
         words = text or (lambda stack: stack.text(keys[0]))
-        level, line = said[-1][0], _line(said)
-        below = Stack(self.levels[: self.levels.index(level)])
-        replaced = below.said(*keys)
-        return Source(
-            value=words(self),
-            layer=level.name if line else "built-in",
-            line=line,
-            replaces=f"{words(below)}, {_at(_line(replaced))}" if replaced else None,
-        )
+        layers = []
+        for place, level in enumerate(self.levels, 1):
+            if not any(key in level.values for key in keys):
+                continue
+            upto = Stack(self.levels[:place])
+            line = _line(upto.said(*keys))
+            name = level.name if line else "built-in"
+            layers.append(Source(value=words(upto), layer=name, line=line))
+        return replace(layers[-1], below=tuple(layers[:-1]))
 
     def branches(self) -> Sequence[Branch]:
         """Return what SMTP replies change; nothing where a level more exact than ``when`` says ``do``."""
@@ -241,7 +241,7 @@ class Rulebook:
 
     def _sources(self, stack: Stack, do: Source, fault: Source) -> dict[str, Source]:
         plain = ("max_attempts", "jitter", "give_up_after", "settle", "then")
-        found = {
+        found: dict[str, Source | None] = {
             "do": do,
             "fault": fault,
             "retry": stack.source("retry"),  # off
@@ -252,11 +252,12 @@ class Rulebook:
             "suppression": stack.source(*SUPPRESSION, text=_suppression),
         }
         wanted, most = stack.value("retry.max_attempts"), self.limits.max_attempts
-        if wanted > most:
-            said = _line(stack.said("retry.max_attempts"))
+        said = found["retry.max_attempts"]
+        if said and wanted > most:
             layer = "limits" if self.limits_line else "built-in"
+            below = (*said.below, replace(said, below=()))
             found["retry.max_attempts"] = Source(
-                value=str(most), layer=layer, line=self.limits_line, replaces=f"{wanted}, {_at(said)}"
+                value=str(most), layer=layer, line=self.limits_line, below=below
             )
         return {key: source for key, source in found.items() if source}
 
@@ -287,10 +288,6 @@ def _line(said: Sequence[tuple[Level, str]]) -> int:
         (level.values[key].line for owner, key in said if owner is level and level.values[key].line),
         default=0,
     )
-
-
-def _at(line: int) -> str:
-    return f":{line}" if line else "built-in"
 
 
 def _schedule_source(stack: Stack) -> Source | None:

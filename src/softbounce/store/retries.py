@@ -217,6 +217,12 @@ class Retries:
         found = [decode(ident, raw) for ident, raw in zip(idents, raws, strict=True) if raw is not None]
         return [delivery.due for delivery in found if delivery.due is not None]
 
+    def left_to(self, *fields: str) -> list[list[int]]:
+        """Return when resends left (ms), for each ``claim:ID`` or ``recipient:HASH``, as caps count."""
+        with reaching():
+            raws = cast("list[bytes | None]", self._client.hmget(self._keys.fixed("sent"), fields))
+        return [[at * 1000 for at in json.loads(raw)["at"]] if raw else [] for raw in raws]
+
     def standing(self, rid: str) -> Json:
         """Return a recipient's soft bounces as (message, time), reports by code, time of escalation."""
         with reaching():
