@@ -122,8 +122,9 @@ class Runtime:
         end = monotonic() + DRAIN
         for thread in self._threads:
             thread.join(max(0.0, end - monotonic()))
-        with suppress(TryAgain):  # the batch stays unacknowledged, another worker takes it over
-            self.intake.settle()
+        for settle in (self.intake.settle, self.pump.settle):
+            with suppress(TryAgain):  # another worker takes over what is unacknowledged or leased
+                settle()
         late = [thread.name for thread in self._threads if thread.is_alive()]
         self.is_drained = not late
         reached("stop.drained")
