@@ -295,7 +295,7 @@ def test_broken_files_under_load_leave_every_worker_on_the_applied_policy(  # no
     assert f"policy {wanted} on 2 of 2 workers" in doctor().output
 
     for number, broken in enumerate(
-        [text[: text.rindex("}")], text.replace("defaults:", "defualts:"), "", "a: [1"]
+        [text[: text.index("{") + 1], text.replace("defaults:", "defualts:"), "", "a: [1"]
     ):
         policy.write_text(broken)
         for worker in workers:
