@@ -250,6 +250,18 @@ def test_the_plot_has_two_bars_a_row_and_every_number_of_the_table(simulate):
     assert ">suppressed recipients, exact<" in drawn
 
 
+def test_the_bars_in_the_terminal_are_light_where_they_are_a_range(simulate):
+    """Two lines a row; the longest bar of a row is its largest figure."""
+    found = simulate(FOUR, None, None, "--bars")
+    start = found.stdout.index("\n\n")
+    lines = found.stdout[start:].strip().splitlines()
+
+    assert len(lines) == 2 * len(rows(simulate(FOUR, None, None, "--json")))
+    (resends,) = (line for line in lines if line.startswith("resends"))
+    assert resends.count("█") + resends.count("░") == 50
+    assert "░" in resends
+
+
 def test_a_report_of_the_year_9999_does_not_make_the_replay_wait_for_it(simulate):
     """Where nothing waits, the clock passes years in one step."""
     dates = ("0001-01-01T00:00:00+14:00", "2026-11-20T00:00:00Z", "9999-12-31T23:59:59-12:00")

@@ -40,7 +40,8 @@ def simulate(
         list[str] | None, typer.Option(metavar="CHANNEL[:COUNTRY]=PRICE", help="Of one resend: sms:DE=0.07")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
-    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Bars too")] = None,
+    bars: Annotated[bool, typer.Option("--bars", help="A plot below the table")] = False,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="The plot as a file")] = None,
 ) -> None:
     """Replay recorded reports under two policies on a throw-away store, in virtual time; exit 5 if in part.
 
@@ -91,7 +92,7 @@ def simulate(
             "eventsPerSecond": round(rate),
             "a": policies[0].revision,
             "b": policies[1].revision,
-            "rows": [asdict(row) for row in rows],
+            "rows": [{**asdict(row), "label": row.label} for row in rows],
         }
         typer.echo(json.dumps(facts, indent=2, default=float))
     else:
@@ -106,6 +107,8 @@ def simulate(
             for row in rows
         ]
         typer.echo("\n".join(columns([["", "A", "B", "B - A", ""], *cells])))
+        if bars:
+            typer.echo("\n".join(["", *plot.bars(rows)]))
     if svg:
         _write(svg, plot.svg(rows, title=title))
     fail_in_part(found.wrong, of=found.events + len(found.wrong))

@@ -1,4 +1,4 @@
-"""The figures of two policies as an SVG of bars."""
+"""The figures of two policies as bars: an SVG, or lines of text."""
 
 from collections.abc import Sequence
 from html import escape
@@ -33,6 +33,18 @@ def svg(rows: Sequence[Row], *, title: str) -> str:
         f'font-size="11" fill="#333"><rect width="100%" height="100%" fill="#fff"/>'
         f"{''.join(drawn)}</svg>\n"
     )
+
+
+def bars(rows: Sequence[Row], *, width: int = 50) -> list[str]:
+    """Return two lines of text a row, as long as its largest figure allows; light where it is a range."""
+    lines = []
+    for row in rows:
+        most = max(row.a.high, row.b.high) or 1
+        for name, span in (("A", row.a), ("B", row.b)):
+            low, high = (round(width * float(end / most)) for end in (span.low, span.high))
+            title = row.title if name == "A" else ""
+            lines.append(f"{title:22} {name} {'█' * low}{'░' * (high - low)}".rstrip())
+    return lines
 
 
 def words(span: Span, *, exact: bool, sign: str = "") -> str:
