@@ -83,3 +83,30 @@ def _form(call):
     for name in ("delivery_tag", "argsrepr", "kwargsrepr"):
         call["properties"].pop(name, None)
     return json.loads(json.dumps(call).replace(ident, "ID")), body
+
+
+def test_a_full_batch_is_finished_with_the_next_claim_and_at_the_word_to_stop(tmp_path, monkeypatch):
+    """Between the two it is leased: a worker that dies then hands it over again, under the same ids."""
+    monkeypatch.setattr("softbounce.worker.pump.BATCH", 3)
+    with embedded.start(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+        store = Store.open(server.url)
+        store.set_now(START)
+        book = Book(store, load(policy_text()[0], file="policy.yaml"), client=client)
+        for n in range(9):
+            book.fail(f"m{n}", to=[f"+4915112345{n}11"], claim=n)
+        book.wait(5 * HOUR)
+        pump = _pump(store)
+
+        def out():
+            return sum(book.story(f"m{n}").delivery.state == "out" for n in range(9))
+
+        pump.turn()
+        assert (len(store.stream("softbounce:resend").read()), out()) == (3, 0)
+        pump.turn()
+        assert out() == 3
+        pump.settle()
+        assert out() == 6
+        pump.turn()
+        while pump.turn():
+            pass
+        assert out() == 9

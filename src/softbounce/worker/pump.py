@@ -102,6 +102,8 @@ class Pump:
                 self.settle()
             else:
                 self._pace = limit / (monotonic() - began)
+        else:
+            self._wait()
         return not claimed.idle
 
     def settle(self) -> None:
