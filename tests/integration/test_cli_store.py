@@ -1019,6 +1019,21 @@ def test_the_doctor_names_workers_that_run_another_policy(desk):
     assert f"2 run {desk.policy.revision}, 1 runs 77aa0d12" in drift
 
 
+def test_the_doctor_faults_a_file_that_is_the_beginning_of_what_runs(desk, monkeypatch, tmp_path):
+    """Half a policy may be valid: workers do not take it, and a new one would hold every message."""
+    whole = policy_text()[0]
+    desk.store.policies.keep(desk.policy, text=whole, now=desk.store.now())
+    (tmp_path / "half.yaml").write_text(whole[: whole.index("codes:")])
+    monkeypatch.setenv("SOFTBOUNCE_POLICY", "half.yaml")
+    beat(desk, one=desk.policy.revision)
+    faults = findings(desk)["fault"]
+
+    assert (
+        f"half.yaml is the mere beginning of policy {desk.policy.revision}, which runs: write it whole"
+        in faults
+    )
+
+
 def test_the_doctor_faults_what_should_have_left_long_ago(desk):
     """Unless a person has switched hand-overs off."""
     desk.report(failed("a", "PROVIDER_ERROR"))

@@ -94,6 +94,15 @@ class Provider(RuleBasedStateMachine):
             tell(reference, **({} if good else {"code": "PROVIDER_ERROR"}))
             self.follow()
 
+    @rule(times=st.integers(1, 4))
+    def fail_the_probes(self, times):
+        """The provider stays down: each round of probes, let out as soon as may be, fails."""
+        for _ in range(times):
+            self.fail(PROBE)
+            self.book.wait(max(11 * SECOND, self.ends - self.book.now))
+            self.hand_over()
+            self.answer(good=False, count=PROBE, newest=True)
+
     def follow(self):
         """Reckon the next wait wherever it opened: the base, doubled each time, up to the cap."""
         head, now = self.head, self.book.now

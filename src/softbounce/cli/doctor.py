@@ -19,7 +19,7 @@ from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
 from softbounce.core.texts import count, span, when
 from softbounce.errors import Forbidden, InvalidPolicy, StoreUnreachable
-from softbounce.settings import CelerySink, Settings
+from softbounce.settings import CelerySink, Settings, policy_text
 from softbounce.store import Store
 from softbounce.store.cases import FILTER_KEYS
 from softbounce.store.policies import Revision
@@ -156,6 +156,7 @@ def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:
         if applied:
             yield from _drift(f"policy applied by {applied.by}", applied.revision, workers)
         return
+    yield from _torn(policy, policy_text(settings.policy)[0], store, workers)
     if applied:
         yield from _own_file(policy, applied)
         policy = policy_file.load(applied.text, file=applied.file)
@@ -176,6 +177,17 @@ def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:
             Level.WARN,
             f"escalations go to the log alone: name a target in escalation.notify of {policy.file}",
         )
+
+
+def _torn(own: Policy, text: str, store: Store, workers: dict[str, Json]) -> Iterator[Finding]:
+    """Yield a fault where a file is the beginning of what runs: cut off in its writing, and yet valid."""
+    for revision in sorted({str(entry["revision"]) for entry in workers.values()} - {own.revision}):
+        kept = store.policies.find(revision)
+        if kept and kept.text.startswith(text):
+            yield (
+                Level.FAULT,
+                f"{own.file} is the mere beginning of policy {revision}, which runs: write it whole",
+            )
 
 
 def _own_file(own: Policy, applied: Revision) -> Iterator[Finding]:
