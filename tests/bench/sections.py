@@ -25,7 +25,7 @@ from tests.bench.contenders import (
     ToCelery,
     failures,
 )
-from tests.bench.rows import STEADY, Figures, Row, Section, ratios
+from tests.bench.rows import CPU, STEADY, Figures, Row, Section, ratios
 from tests.bench.server import on
 
 MICRO, MIB = 1e6, 2**20
@@ -104,7 +104,7 @@ def intake(size: Size) -> Section:
         ),
         Row(
             key="intake/cpu",
-            margin=STEADY,
+            margin=CPU,
             title="CPU of an event: of Celery / of softbounce",
             found=ratios(_cost(figures[CeleryRedis.name]), _cost(figures[Stream.name])),
         ),
@@ -139,7 +139,7 @@ def delivered(size: Size) -> Section:
     rows = [
         Row(
             key="delivered/cpu",
-            margin=STEADY,
+            margin=CPU,
             title="97 % MESSAGE_DELIVERED: CPU of Celery / of softbounce",
             found=ratios(_cost(figures[CeleryRedis.name]), _cost(figures[Stream.name])),
             goal=50,
@@ -178,7 +178,7 @@ def due(size: Size) -> Section:
         ),
         Row(
             key="due/cpu",
-            margin=STEADY,
+            margin=CPU,
             title="CPU of a hand-over to a stream: of Celery / of softbounce",
             found=ratios(_cost(figures[CeleryRedis.name]), _cost(figures[Stream.name])),
         ),
