@@ -174,7 +174,7 @@ def test_a_broker_that_goes_costs_no_attempt_and_no_strike(  # noqa: PLR0917 - f
     report(failed("m1"))
     broker.refuse()
     store.set_now(START + 3 * HOUR)
-    until(lambda: worker.logged("handover.failed"))
+    until(lambda: worker.logged("handover.failed"), seconds=60)
     until(lambda: "sink" in str(client.hgetall("{sb:default}:deliveries")))  # the lease is finished, too
     (answer,) = report(failed("m2"))
     record = str(client.hgetall("{sb:default}:deliveries"))
@@ -182,7 +182,7 @@ def test_a_broker_that_goes_costs_no_attempt_and_no_strike(  # noqa: PLR0917 - f
     broker.open()
     producer.send_task("softbounce.report", args=[failed("m3")], queue="softbounce")
     store.set_now(START + 3 * HOUR + 120_000)
-    until(lambda: store.counters().get("handed_over"))
+    until(lambda: store.counters().get("handed_over"), seconds=60)
     until(
         lambda: store.counters().get("scheduled") == 3, seconds=60
     )  # Celery waits 2, 4, 6 ... s between two tries

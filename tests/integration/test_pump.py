@@ -16,7 +16,7 @@ from softbounce.core.policy_file import load
 from softbounce.errors import StoreUnreachable
 from softbounce.settings import policy_text
 from softbounce.store import Store
-from softbounce.worker.pump import Pump
+from softbounce.worker.pump import BATCH, Pump
 from softbounce.worker.reload import PolicyInForce
 from softbounce.worker.sinks import ToStream, ToTask
 
@@ -47,10 +47,10 @@ def test_three_lost_answers_to_claim_hold_nobody(tmp_path):
         assert book.cases() == []
 
 
-def _pump(store):
+def _pump(store, policy=None):
     return Pump(
         store,
-        PolicyInForce(None),
+        PolicyInForce(policy),
         ToStream(store, "softbounce:resend", field="command"),
         worker="w",
         lease=LEASE,
@@ -85,28 +85,26 @@ def _form(call):
     return json.loads(json.dumps(call).replace(ident, "ID")), body
 
 
-def test_a_full_batch_is_finished_with_the_next_claim_and_at_the_word_to_stop(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("then", "finished"), [("turn", BATCH + 1), ("settle", BATCH)])
+def test_a_full_batch_is_finished_with_the_next_claim_and_at_the_word_to_stop(tmp_path, then, finished):
     """Between the two it is leased: a worker that dies then hands it over again, under the same ids."""
-    monkeypatch.setattr("softbounce.worker.pump.BATCH", 3)
+    policy = tmp_path / "fast.yaml"
+    policy.write_text(policy_text()[0].replace(" 50/s", " 5000/s"))
     with embedded.start(tmp_path) as server, redis.Redis.from_url(server.url) as client:
         store = Store.open(server.url)
         store.set_now(START)
-        book = Book(store, load(policy_text()[0], file="policy.yaml"), client=client)
-        for n in range(9):
-            book.fail(f"m{n}", to=[f"+4915112345{n}11"], claim=n)
+        book = Book(store, load(policy.read_text(), file="policy.yaml"), client=client)
+        count = BATCH + 1
+        for first in range(0, count, 200):
+            numbers = range(first, min(first + 200, count))
+            book.accept(*(book.failed(f"m{n}", to=[f"+49151{n:08}"], claim=n) for n in numbers))
         book.wait(5 * HOUR)
-        pump = _pump(store)
+        pump = _pump(store, policy)
 
         def out():
-            return sum(book.story(f"m{n}").delivery.state == "out" for n in range(9))
+            return sum(book.story(f"m{n}").delivery.state == "out" for n in range(count))
 
         pump.turn()
-        assert (len(store.stream("softbounce:resend").read()), out()) == (3, 0)
-        pump.turn()
-        assert out() == 3
-        pump.settle()
-        assert out() == 6
-        pump.turn()
-        while pump.turn():
-            pass
-        assert out() == 9
+        assert (client.xlen("softbounce:resend"), out()) == (BATCH, 0)
+        getattr(pump, then)()
+        assert out() == finished

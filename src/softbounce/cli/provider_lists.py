@@ -21,6 +21,7 @@ from softbounce.core.policy import Policy
 from softbounce.core.recipients import Channel
 from softbounce.core.records import iso
 from softbounce.errors import InvalidEvent, InvalidSettings
+from softbounce.store.encoding import CONSENT
 from softbounce.store.listing import moment
 
 
@@ -75,7 +76,6 @@ _LISTS = {
     ),
 }
 _YEAR_3 = 100_000_000  # s; a smaller number is no time of these lists, but 20261126
-_CONSENT = ("COMPLAINT", "OPT_OUT")
 
 
 def provider_rows(
@@ -135,7 +135,7 @@ def _ours(row: Json, columns: _Columns, *, policy: Policy, now: int) -> Json:
         "reason": str(row.get("reason") or ""),
         "since": since,
         "until": until,
-        "meek": code if code in _CONSENT else "",
+        "meek": code if code in CONSENT else "",
     }
 
 

@@ -204,13 +204,13 @@ def import_(
     form = form or (Form.NDJSON if file.endswith(("json", "ndjson", "jsonl")) else Form.CSV)
     on = None if channel is None else channel_of("", channel)
     with opened() as store, text_file(file) as opened_file:
-        now, policy = store.now(), policy_in_force(store)
+        now, policy = store.now(), policy_in_force(store) if source else None
 
         def rows() -> Iterator[Json]:
             opened_file.seek(0)
-            if source is None:
-                return rows_of(opened_file, form, on)
-            return provider_rows(opened_file, form, source, policy=policy, now=now)
+            if source and policy:
+                return provider_rows(opened_file, form, source, policy=policy, now=now)
+            return rows_of(opened_file, form, on)
 
         total = sum(1 for _ in rows())
         results = store.suppressions.load(rows(), reason=reason, actor=who(actor), now=now)

@@ -34,11 +34,12 @@ def until_due(
         return Obstacle("its time was set anew, by a person or after a wait", command)
     if due.quiet and (quiet := quiet_at(due.planned, decision, policy)):
         return Obstacle(f"{quiet.what}. Set by {quiet.change}", command)
-    reason = reason_of(decision, due)
-    what = f"it {reason}" if place == 1 else "its delay has not passed"
-    is_settling = place == 1 and "late receipts" in reason
-    line = line_of(decision, policy, *["retry.settle"][:is_settling], "retry.delays", "retry.backoff")
-    return Obstacle(f"{what}. Set by {line}", command)
+    names = ["retry.delays", "retry.backoff"]
+    if place > 1:
+        return Obstacle(f"its delay has not passed. Set by {line_of(decision, policy, *names)}", command)
+    if _is_settling(decision, due):
+        names.insert(0, "retry.settle")
+    return Obstacle(f"it {reason_of(decision, due)}. Set by {line_of(decision, policy, *names)}", command)
 
 
 def quiet_at(moment: int, decision: Plan, policy: Policy) -> Obstacle | None:
@@ -61,12 +62,17 @@ def reason_of(decision: Plan, due: Due) -> str:
     rule, zone = decision.rule, zones_of(decision)[0]
     if due.quiet:
         return f"was due {clock(due.planned, zone)} {zone}, in quiet hours"
-    if rule.fault is Fault.RECIPIENT and due.planned == decision.at + rule.settle:
+    if _is_settling(decision, due):
         return f"waits {words(rule.settle)} for late receipts"
     nominal = rule.delays[0]
     if due.planned - decision.at > nominal * (1 + (rule.jitter or 0)) + 1:
         return "is due as soon as limits.min_delay allows"
     return f"is due {clock(due.planned, zone)} {zone}, {words(nominal)} after the failure and jittered"
+
+
+def _is_settling(decision: Plan, due: Due) -> bool:
+    rule = decision.rule
+    return rule.fault is Fault.RECIPIENT and due.planned == decision.at + rule.settle
 
 
 def zones_of(decision: Plan) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ MEMORY = 10.0  # s of claims that a store may lose in a failover or a power cut 
 
 
 class Pump:
-    """Hands over what is due. One thread."""
+    """Hands over what is due. One thread, and one that finishes."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Pump:
     ) -> None:
         """``heard`` is called whenever something has answered."""
         self.handed_over = 0  # since this worker started
-        self.leased = 0  # claimed and not yet finished
+        self.leased = 0  # claimed and not yet handed over
         self.mode = "on"
         self._store, self._policies, self._sink, self._worker = store, policies, sink, worker
         self._lease = lease  # ms
@@ -97,6 +97,7 @@ class Pump:
                 results = self._hand_over(claimed, policy, lambda: self._may_begin(last_start))
             finally:
                 self.leased = 0
+            self._wait()
             self._handed = results, policy
             if len(claimed.leases) < limit:
                 self.settle()
@@ -125,9 +126,7 @@ class Pump:
     def _begin_finish(self) -> None:
         if self._handed is not None:
             handed, self._handed = self._handed, None
-            before, self._under_way = self._under_way, self._finishing.submit(self._finish, *handed)
-            if before is not None:
-                before.result()
+            self._under_way = self._finishing.submit(self._finish, *handed)
 
     def _finish(self, results: list[Finish], policy: Policy) -> None:
         self._patiently(self._store.ledger.finish, results, policy=policy)
