@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from typing import Any
 from zoneinfo import available_timezones
@@ -84,6 +84,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.IGNORECASE | re.ASCII
 )
+_LONGEST_TIME = 64  # characters
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -268,7 +269,12 @@ def _smtp(code: object, text: object) -> str | None:
 
 def _moment(value: object) -> tuple[int | None, bool]:
     """Return an RFC 3339 time in ms (None: not one), and whether it came without a zone; then it is UTC."""
-    found = _RFC3339.fullmatch(value) if isinstance(value, str) else None
+    return _read_moment(value) if isinstance(value, str) and len(value) <= _LONGEST_TIME else (None, False)
+
+
+@lru_cache(maxsize=1000)  # many events are of one second
+def _read_moment(text: str) -> tuple[int | None, bool]:
+    found = _RFC3339.fullmatch(text)
     if not found:
         return None, False
     try:

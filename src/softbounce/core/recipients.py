@@ -64,6 +64,7 @@ _ATOM = r"[A-Za-z0-9!#$%&'+/=?^_`{|}~-]++"  # without "*": that is how addresses
 _ADDR_SPEC = re.compile(
     rf"((?![xX]{{3,}}@){_ATOM}(?:\.{_ATOM})*+)@((?:{_LABEL}\.)+{_LABEL}(?<=[A-Za-z]))", re.ASCII
 )
+_DOMAIN = re.compile(r"[\w.-]+")
 _MAX_LOCAL, _MAX_DOMAIN, _MAX_ADDR_SPEC = 64, 253, 254
 
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
@@ -151,7 +152,7 @@ def mask(address: str) -> str:
     if E164.fullmatch(address):
         return f"+{address[1 : 1 + calling_code(address[1:4])[0]]}•••{address[-2:]}"
     local, at, domain = address.rpartition("@")
-    if at and re.fullmatch(r"[\w.-]+", domain):
+    if at and _DOMAIN.fullmatch(domain):
         return f"{local[: len(local) > 1]}…{local[-1:] if len(local) >= _SHOWS_BOTH_ENDS else ''}@{domain}"
     country, bar, rest = address.partition("|")
     return f"{country.upper()} {rest[:2]}•••".lstrip() if bar else "•••"

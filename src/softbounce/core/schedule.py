@@ -22,6 +22,7 @@ MOST_ZONES = 4  # a number that may be in more zones than this is as good as unk
 LAST_SECOND = 16_725_225_600  # 2500-01-01: a date of the year 9999 in an event must not overflow a clock
 DRAWS = struct.Struct("<16I")  # of one hash: jitter and spread of eight tries
 TRIES_A_HASH = 8
+DRAW = 2**32
 
 
 class Due(Struct, frozen=True, kw_only=True):
@@ -61,12 +62,16 @@ def due_times(
     zones = zones_for(rule, subject, timezone)[0] if quiet else ()
     earliest = now + min_delay
     first = max(earliest, at + rule.settle) if rule.fault is Fault.RECIPIENT else earliest
-    draws = _draws(seed, 0) if rule.delays else ()
+    draws: tuple[int, ...] = ()
     for place, delay in enumerate(rule.delays):
-        jitter, spread = draws[place] if place < TRIES_A_HASH else chances(seed, place + 1)
-        factor = jitter if deviation is None else 1 + deviation * (2 * jitter - 1)
-        planned = max(at + round(delay * factor), first if place == 0 else earliest)
-        moment = out_of_quiet(planned, quiet, zones, spread) if quiet else planned
+        block, draw = divmod(place, TRIES_A_HASH)
+        if draw == 0:
+            draws = _draws(seed, block)
+        jitter = draws[2 * draw] / DRAW
+        planned = at + round(delay * (jitter if deviation is None else 1 + deviation * (2 * jitter - 1)))
+        planned = max(planned, first)
+        first = earliest  # of those that follow
+        moment = out_of_quiet(planned, quiet, zones, draws[2 * draw + 1] / DRAW) if quiet else planned
         dues.append(Due(at=moment, planned=planned, quiet=moment != planned))
     return tuple(dues)
 
@@ -102,15 +107,14 @@ def out_of_quiet(moment: int, quiet: QuietHours, zones: tuple[str, ...], spread:
 
 def chances(seed: str, attempt: int) -> tuple[float, float]:
     """Return two independent fractions in [0, 1) for one try: of its jitter, and of its spread."""
-    block, place = divmod(attempt - 1, TRIES_A_HASH)
-    return _draws(seed, block)[place]
+    block, draw = divmod(attempt - 1, TRIES_A_HASH)
+    jitter, spread = _draws(seed, block)[2 * draw : 2 * draw + 2]
+    return jitter / DRAW, spread / DRAW
 
 
-def _draws(seed: str, block: int) -> list[tuple[float, float]]:
-    numbers = DRAWS.unpack(blake2b(f"{seed}|{block}".encode()).digest())
-    return [
-        (jitter / 2**32, spread / 2**32) for jitter, spread in zip(numbers[::2], numbers[1::2], strict=True)
-    ]
+def _draws(seed: str, block: int) -> tuple[int, ...]:
+    """Return eight tries' pairs, each number below ``DRAW``."""
+    return DRAWS.unpack(blake2b(f"{seed}|{block}".encode()).digest())
 
 
 @lru_cache(maxsize=8192)  # a rule's quiet hours x the zones in use x the days ahead; a miss costs 30 us

@@ -32,7 +32,7 @@ def read_object(raw: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
         _require_shallow(value, 1)
     # The parser keeps the last of two equal keys. As many quotes in the input as in the result written
     # again mean that none was lost; a quote may come as an escape, though. Then the slow parser looks.
-    if data.count(b'"') != _write(value).count(b'"') or b"\\u0022" in data:
+    if data.count(b'"') != _write(value).count(b'"') or (b"\\" in data and b"\\u0022" in data):
         json.loads(data, object_pairs_hook=_without_duplicates)
     return value
 

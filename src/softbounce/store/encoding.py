@@ -34,10 +34,9 @@ class Row(Struct, frozen=True, kw_only=True):
 
 
 class Facts(Struct, kw_only=True, omit_defaults=True, tag_field="y", tag="failure"):
-    """What ``accept.lua`` decides a failure by; its names."""
+    """What ``accept.lua`` decides a failure by; its names. What is absent there has its default here."""
 
     i: str  # identity
-    id: str  # eventId, or the identity
     d: str  # delivery
     rid: str
     ch: str
@@ -45,17 +44,18 @@ class Facts(Struct, kw_only=True, omit_defaults=True, tag_field="y", tag="failur
     cl: str  # claim
     ref: str
     code: str
-    detail: str
+    detail: str | None = None
     mask: str
     bare: bool = False
     do: Disposition
-    hold: str
+    hold: str = "held"
     at: int
     counts: bool = False
-    dues: list[int]
-    quiet: list[int]
-    answers: int
+    dues: list[int] = []
+    quiet: str = ""  # for each due time "1" where quiet hours moved it, else "0"; "": none was moved
+    answers: int = 0
     rule: int
+    id: str | None = None  # eventId, or the identity: the evidence of a suppression
     not_after: int | None = None
     rids: list[str] | None = None
     first: int | None = None  # which of the probes of several is that of the first
@@ -157,7 +157,6 @@ class Encoder:
         answers = 0 if event.resend_id is None else _answered(event.resend_id, delivery)
         facts = Facts(
             i=event.identity,
-            id=event.event_id or event.identity,
             d=delivery,
             rid=rid,
             ch=channel,
@@ -165,7 +164,7 @@ class Encoder:
             cl=_text(event.claim.id),
             ref=event.reference,
             code=failure.code if failure else "",
-            detail=failure.detail or "" if failure else "",
+            detail=failure.detail if failure else None,
             mask=masked,
             bare=event.is_bare,
             do=plan.do,
@@ -173,27 +172,25 @@ class Encoder:
             at=plan.at,
             counts=plan.counts,
             dues=[due.at for due in plan.dues],
-            quiet=[int(due.quiet) for due in plan.dues],
             answers=answers,
             rule=self._number(plan),
             not_after=event.not_after,
         )
+        if any(due.quiet for due in plan.dues):
+            facts.quiet = "".join("1" if due.quiet else "0" for due in plan.dues)
         if subject is None and event.recipients:
             facts.rids = self._rids(event)
             facts.first = len(self.probes) + 1  # as Lua counts
             self.probes += (raw_digest(digest(event.reference) + one) for one in facts.rids)
         if subject is not None and self._keep_addresses and plan.fault is Fault.RECIPIENT:
             facts.address = subject.address
-        if (
-            self._brake is not None
-            and subject is not None
-            and _may_suppress(plan)
-            and facts.code not in CONSENT
-        ):
-            facts.b = self._brake.group(facts.code, subject.country, subject.domain)
+        if subject is not None and _may_suppress(plan):
+            facts.id = event.event_id or event.identity
+            if self._brake is not None and facts.code not in CONSENT:
+                facts.b = self._brake.group(facts.code, subject.country, subject.domain)
         kept = payload(event, plan.rule, revision=self._revision, channel=channel)
         said = as_json(_said(plan, channel, masked, merchant, revision=self._revision))
-        arguments = (as_json(facts), kept, as_json(_addressed(event)), said)
+        arguments = (as_json(facts), kept, as_json(_addressed(event)), said[1:])
         return Row(
             identity=event.identity, delivery=delivery, arguments=arguments, probe=raw_digest(delivery)
         )

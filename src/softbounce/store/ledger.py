@@ -17,6 +17,7 @@ from softbounce.store.encoding import Encoder, Row, as_json
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 
+_NOTHING: tuple[Any, ...] = (b"", 0, 0, b"", 0, b"", 0)  # what the script leaves out at the end of an answer
 _AT_ONCE = 1000  # deliveries in one command of a script, whose arguments end at 8,000
 
 
@@ -262,7 +263,7 @@ def _providers(policy: Policy) -> dict[str, Any]:
 
 
 def _accepted(row: Row, decision: Decision, answer: list[Any]) -> Accepted:
-    outcome, attempt, due, case, escalated, first, is_cut = answer
+    outcome, attempt, due, case, escalated, first, is_cut = *answer, *_NOTHING[len(answer) :]
     event = decision.event if isinstance(decision, Plan | Arrived) else None
     failure = event.failure if event else None
     return Accepted(

@@ -1,7 +1,7 @@
 -- accept: give each event of a batch its outcome, once.
 -- effects  attempt count, schedule, soft-bounce count, suppression, hold, case, notice, history; last the record with what it has seen
 -- returns  for each event {outcome, attempt, due (ms or 0), case or "", escalated (0 or 1), first outcome of a duplicate or "",
---          cut (1: of this dead letter only the head was kept)}
+--          cut (1: of this dead letter only the head was kept)}; nothing after the last that says something
 local schedule = KEYS[1] -- zset  delivery -> due, or end of lease (ms)
 local deliveries = KEYS[2] -- hash  delivery -> record
 local standing = KEYS[3] -- hash  recipient -> {m: soft bounces, c: reports by rule, x: escalated at, z: forget at}
@@ -139,7 +139,10 @@ for n = 1, count do
   if escalated then
     totals.escalated = (totals.escalated or 0) + 1
   end
-  results[n] = { outcome, attempt, due or 0, case, escalated and 1 or 0, first, is_cut and 1 or 0 }
+  results[n] = { outcome, attempt, due }
+  if case ~= "" or first ~= "" or is_cut then
+    results[n] = { outcome, attempt, due or 0, case, escalated and 1 or 0, first, is_cut and 1 or 0 }
+  end
 end
 write_deliveries()
 write_brakes()

@@ -22,11 +22,12 @@ local function brake_of(group)
 end
 
 -- Counts one more. Returns the incident's case while the brake is on.
-local function count_suppression(entry, facts)
+local function count_suppression(entry, describe)
   local group = entry.b
   local brake = brake_of(group)
   brake.n = brake.n + 1
   if not brake.k and brake.n > math.max(limits.brake.more_than, limits.brake.times_usual * (brake.u or 0)) then
+    local facts = describe("incident")
     facts.merchant, facts.detail = "", ""
     facts.brake, facts.since, facts.usual = group, brake.w, math.floor(brake.u or 0)
     brake.k, brake.t = open_case("incident\n\n\n\n" .. group, entry.d, facts), brake.n - 1

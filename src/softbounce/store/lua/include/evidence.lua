@@ -9,7 +9,10 @@ local function add_evidence(list, key, at, within)
     end
   end
   if not found then
-    table.insert(list, { key, at })
+    list[#list + 1] = { key, at }
+  end
+  if #list == 1 then
+    return
   end
   table.sort(list, function(a, b)
     return a[2] < b[2]

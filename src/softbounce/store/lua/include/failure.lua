@@ -54,7 +54,7 @@ local function accept_failure(may_replace)
     state = "leased" -- it went out: its hand-over seemed to fail, or a failover took back its claim
   end
   if state == "leased" or state == "out" then
-    is_answer = event.answers == record.a or (event.answers == 0 and event.at >= record.c - LATE)
+    is_answer = event.answers == record.a or (not event.answers and event.at >= record.c - LATE)
   end
   if state == "new" or is_answer then -- the newest rule sets the deadline; what waits keeps the one it got
     record.x = math.min(record.f + math.floor(rule.give_up / 1000), record.y or math.huge)
@@ -97,7 +97,7 @@ local function accept_failure(may_replace)
     end
   elseif verdict == "hold" then
     record.j = state == "waiting" and 1 or nil
-    hold(event.hold)
+    hold(event.hold or "held")
   elseif state == "waiting" then
     look_for_other_retrier()
     outcome = "coalesced"
@@ -120,17 +120,9 @@ local function accept_failure(may_replace)
       note_reached(rid)
     end
   end
-  local line = string.format('"k":"failed","o":"%s","a":%d,', outcome, record.a)
-  if due then
-    line = line .. string.format('"d":%d,', math.floor(due / 1000))
-  end
-  if case ~= "" then
-    line = line .. '"c":"' .. case .. '",'
-  end
-  if escalated then
-    line = line .. '"x":1,'
-  end
-  remember(id, line .. string.sub(said, 2))
+  local waits = due and string.format('"d":%d,', math.floor(due / 1000)) or ""
+  local joins = case ~= "" and '"c":"' .. case .. '",' or ""
+  remember(id, '"k":"failed","o":"' .. outcome .. '","a":' .. record.a .. "," .. waits .. joins .. (escalated and '"x":1,' or ""), said)
   mark_seen()
   local keeps_address = record.s == "waiting" or record.s == "held" or record.s == "leased"
   if outcome == "coalesced" or outcome == "superseded" or outcome == "ended" and old_payload or outcome == "held" and state == "held" then

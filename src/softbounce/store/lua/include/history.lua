@@ -1,9 +1,9 @@
 -- history: one line for each thing that happened to a message, oldest first, at most 200. Needs: history, now.
--- fields  JSON object without its opening brace: '"k":"failed"}'
+-- fields  JSON object without its opening brace: '"k":"failed"}'; more: where that was made elsewhere, the rest of it
 local stamp = string.format("%d", now)
-local function with_line(lines, id, fields)
+local function with_line(lines, id, fields, more)
   if not lines then
-    return '{"t":' .. stamp .. ',"y":"' .. string.sub(id, 13) .. '",' .. fields
+    return '{"t":' .. stamp .. ',"y":"' .. string.sub(id, 13) .. '",' .. fields .. more
   end
   if #lines > 199 * 32 then -- no line is shorter
     local _, count = string.gsub(lines, "\n", "")
@@ -12,10 +12,10 @@ local function with_line(lines, id, fields)
       lines = first .. "\n" .. rest
     end
   end
-  return lines .. '\n{"t":' .. stamp .. ',"y":"' .. string.sub(id, 13) .. '",' .. fields
+  return lines .. '\n{"t":' .. stamp .. ',"y":"' .. string.sub(id, 13) .. '",' .. fields .. more
 end
 
-local function remember(id, fields)
+local function remember(id, fields, more)
   local reference = string.sub(id, 1, 12)
-  redis.call("HSET", history, reference, with_line(redis.call("HGET", history, reference), id, fields))
+  redis.call("HSET", history, reference, with_line(redis.call("HGET", history, reference), id, fields, more or ""))
 end

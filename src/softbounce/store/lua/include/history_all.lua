@@ -6,7 +6,7 @@ local function remember_all(ids, fields)
   end
   for n, known in ipairs(redis.call("HMGET", history, unpack(references))) do
     local reference = references[n]
-    lines[reference] = with_line(lines[reference] or known, ids[n], fields[n]) -- two of one message may end together
+    lines[reference] = with_line(lines[reference] or known, ids[n], fields[n], "") -- two of one message may end together
     written[2 * n - 1] = reference
   end
   for n, reference in ipairs(references) do

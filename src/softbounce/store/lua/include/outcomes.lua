@@ -1,11 +1,11 @@
 -- outcomes: the ways in which a failure ends or goes on. Needs: what accept binds, and the event in hand.
 local function group_of(kind)
-  return kind .. "\n" .. event.m .. "\n" .. event.ch .. "\n" .. event.code .. "\n" .. event.detail
+  return kind .. "\n" .. event.m .. "\n" .. event.ch .. "\n" .. event.code .. "\n" .. (event.detail or "")
 end
 
 local function case_facts(kind)
   return {
-    kind = kind, merchant = event.m, channel = event.ch, code = event.code, detail = event.detail,
+    kind = kind, merchant = event.m, channel = event.ch, code = event.code, detail = event.detail or "",
     rule = rule.name, sample = event.ref, revision = limits.revision,
   }
 end
@@ -32,7 +32,7 @@ local function suppress_recipient()
     b = event.b, d = event.b and id, -- what an incident's undo goes by
     at = now, z = term.expires and now + term.expires or nil, code = event.code, origin = term.origin, evidence = { event.id },
     revision = limits.revision, rule = rule.name, line = rule.line, channel = event.ch, mask = event.mask, address = event.address,
-  }, event.b and case_facts("incident"))
+  }, case_facts)
   return entry.z or 0, entry
 end
 
@@ -98,19 +98,20 @@ end
 
 local function schedule_next()
   local done = record[rule.kind] or 0 -- tries answered with a fault of the same kind
-  if record.a >= limits.max_attempts or done >= #event.dues then
+  local dues = event.dues or {}
+  if record.a >= limits.max_attempts or done >= #dues then
     return exhaust("retries_used_up")
   end
-  local next_due = math.max(event.dues[done + 1], now + limits.min_delay)
+  local next_due = math.max(dues[done + 1], now + limits.min_delay)
   if next_due > record.x * 1000 then
     return exhaust("too_late")
   end
   due = next_due
   record.s = "waiting"
   record.a = record.a + 1
-  record.n = math.min(record.a + #event.dues - done - 1, limits.max_attempts)
+  record.n = math.min(record.a + #dues - done - 1, limits.max_attempts)
   record.d = math.floor(due / 1000)
-  record.w = event.quiet[done + 1] == 1 and "quiet" or nil
+  record.w = string.sub(event.quiet or "", done + 1, done + 1) == "1" and "quiet" or nil
   record.e, record.z, record.g, record.k, record.kt, record.q, record.j = nil, nil, nil, nil, nil, nil, nil
   record.u = rule.soft.keeps and 1 or nil
   redis.call("ZADD", schedule, due, id)

@@ -1,8 +1,8 @@
 -- suppress: refuse sends to one recipient until a time, or for ever. Needs: suppressions, audit, now, brake.
 -- An entry made by a person, or one that lasts longer, is not weakened by a later report; it gains the evidence. While the brake of
 -- its group (entry.b) is on, a new entry is provisional: incident names the case, full is what z becomes if a person confirms it.
--- facts: of the case that opens then. Returns the entry that is in force.
-local function suppress(field, entry, facts)
+-- describe(kind): the facts of the case that opens then. Returns the entry that is in force.
+local function suppress(field, entry, describe)
   local old = redis.call("HGET", suppressions, field)
   if old then
     old = cjson.decode(old)
@@ -27,7 +27,7 @@ local function suppress(field, entry, facts)
       return old
     end
   end
-  entry.incident = entry.b and count_suppression(entry, facts)
+  entry.incident = entry.b and count_suppression(entry, describe)
   if entry.incident then
     entry.full, entry.z = entry.z, now + limits.brake["for"]
   end
