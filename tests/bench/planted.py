@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.bench.contenders import ROOT
 
 CHANGES = (
-    ("worker/intake.py", "\nBATCH = 200", "\nBATCH = 5"),
+    ("worker/intake.py", "\nBATCH = 300", "\nBATCH = 5"),
     ("worker/pump.py", "\nBATCH = 500", "\nBATCH = 5"),
 )
 
