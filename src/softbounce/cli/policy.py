@@ -4,13 +4,14 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
 from softbounce.cli import policy_plan, policy_simulate, policy_test
+from softbounce.cli.console import MISUSED, REFUSED, Json, PolicyOption
 from softbounce.cli.desk import deaf
 from softbounce.core import policy_file, policy_schema
 from softbounce.core.durations import SECOND, words
@@ -27,7 +28,6 @@ app = typer.Typer(
 DEFAULT_PATH = Path("config/policy.yaml")
 WIDE = 200  # columns where nobody looks: a pipe takes whole lines
 UNKNOWN = "?"  # stands for every code that has no rule
-FAILED, MISUSED = 1, 2  # exit codes: the answer is no; wrong usage
 
 
 class Output(StrEnum):
@@ -38,9 +38,6 @@ class Output(StrEnum):
 
 
 Output_ = Annotated[Output, typer.Option("--output", "-o", help="table for people, json for programs")]
-File = Annotated[
-    Path | None, typer.Option("--policy", help="else SOFTBOUNCE_POLICY, else config/policy.yaml")
-]
 
 
 @app.command()
@@ -89,7 +86,7 @@ def check(
     for text in deaf(policy) if policy else ():
         typer.echo(f"{file}: {text}", err=True)  # about this machine, not about the file: --strict passes
     if fails:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(REFUSED)
     if policy and output is Output.TABLE:
         typer.echo(
             f'{file}: revision {policy.revision} "{policy.name}", {policy.rules_count} code rules', err=True
@@ -99,7 +96,7 @@ def check(
 @app.command()
 def show(
     *,
-    policy: File = None,
+    policy: PolicyOption = None,
     channel: Annotated[Channel | None, typer.Option(help="As it applies to this channel")] = None,
     merchant: Annotated[str | None, typer.Option(help="As it applies to this merchant")] = None,
     output: Output_ = Output.TABLE,
@@ -112,7 +109,7 @@ def show(
     try:
         loaded = policy_file.load(text, file=file)
     except InvalidPolicy as error:
-        _end(str(error), FAILED)
+        _end(str(error), REFUSED)
     codes = (*loaded.codes, UNKNOWN, None)
     rules = [(code, _rule(loaded, code, channel=channel, merchant=merchant)) for code in codes]
     if output is Output.JSON:
@@ -173,7 +170,7 @@ def _suppressed(rule: Rule) -> str:
     return f"{term}, at report {rule.confirm.reports}" if rule.confirm else term
 
 
-def _as_json(policy: Policy, code: str | None, rule: Rule) -> dict[str, Any]:
+def _as_json(policy: Policy, code: str | None, rule: Rule) -> Json:
     return {
         "code": None if code == UNKNOWN else code,
         "rule": rule.name,

@@ -5,12 +5,13 @@ from collections import Counter
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from softbounce.cli.console import REFUSED, Actor, Reason, columns, duration, plain, say
+from softbounce.cli.console import REFUSED, Actor, Json, Reason, columns, duration, plain, say
 from softbounce.cli.desk import opened, who
+from softbounce.cli.files import write_text
 from softbounce.cli.policy_test import throw_away_stores
 from softbounce.core import policy_file
 from softbounce.core.durations import DAY, words
@@ -18,7 +19,7 @@ from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
 from softbounce.core.policy_diff import Change, changes
 from softbounce.core.replan import Effect, Move, replanned
-from softbounce.errors import InvalidSettings, NotFound
+from softbounce.errors import NotFound
 from softbounce.settings import policy_text
 from softbounce.store import Store
 from softbounce.store.policies import Revision
@@ -26,13 +27,7 @@ from softbounce.store.policies import Revision
 CHANGES = 3  # exit code
 PAGE = 500
 MESSAGES = 1_000  # of the history, that a plan looks at: some seconds
-ENDING = (
-    "cancelled",
-    "suppressed",
-    "delivered",
-    "leased",
-)  # these will not leave by their schedule, or do now
-Json = dict[str, Any]
+ENDING = ("cancelled", "suppressed", "delivered", "leased")  # not by its schedule, or at this moment
 NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="The policy that is to be")]
 Reschedule = Annotated[bool, typer.Option("--reschedule", help="Give waiting retries the new times, too")]
 
@@ -70,11 +65,7 @@ def plan(
         "past": past,
     }
     if output:
-        try:
-            output.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            message = f"cannot write {output}: {error.strerror}"
-            raise InvalidSettings(message) from None
+        write_text(output, json.dumps(facts, indent=2) + "\n")
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
     else:
@@ -102,8 +93,7 @@ def apply(
         applied = store.policies.applied()
         if made:
             _require_fresh(made, new, _running(store))
-        wanted = Revision(revision=new.revision, text=text, file=new.file)
-        _follow(store, wanted, new, applied=applied, action="policy apply", reason=reason, actor=who(actor))
+        _follow(store, new, text, applied=applied, action="policy apply", reason=reason, actor=who(actor))
         if reschedule:
             effects, moves = _waiting(store, new)
             moved = store.policies.replan(moves, revision=new.revision, reason=reason, actor=who(actor))
@@ -122,6 +112,7 @@ def rollback(
     actor: Actor = None,
 ) -> None:
     """Let every worker follow an earlier revision; with the word ``file`` each its own file again."""
+    action = "policy rollback"
     with opened() as store:
         applied = store.policies.applied()
         if applied is None and revision in (None, "file"):
@@ -129,9 +120,7 @@ def rollback(
             raise NotFound(message)
         seen = applied.revision if applied else ""
         if revision == "file":
-            done = store.policies.apply(
-                None, seen=seen, action="policy rollback", reason=reason, actor=who(actor)
-            )
+            done = store.policies.apply(None, seen=seen, action=action, reason=reason, actor=who(actor))
             _require(done=done)
             typer.echo(f"Released {seen}: each worker follows its own file again, within ten seconds.")
             return
@@ -141,18 +130,11 @@ def rollback(
             message = f"no text of revision '{plain(name)}' is kept: the audit names those that were applied"
             raise NotFound(message)
         new = _policy_of(known)
-        _follow(store, known, new, applied=applied, action="policy rollback", reason=reason, actor=who(actor))
+        _follow(store, new, known.text, applied=applied, action=action, reason=reason, actor=who(actor))
 
 
 def _follow(
-    store: Store,
-    wanted: Revision,
-    new: Policy,
-    *,
-    applied: Revision | None,
-    action: str,
-    reason: str,
-    actor: str,
+    store: Store, new: Policy, text: str, *, applied: Revision | None, action: str, reason: str, actor: str
 ) -> None:
     """Write what all follow, once it is known to be a policy; an interrupted apply may be said again."""
     before = _running(store)
@@ -160,11 +142,11 @@ def _follow(
         typer.echo(f"{new.revision} is applied already.")
         return
     now = store.now()
-    store.policies.keep(new, text=wanted.text, now=now)
+    store.policies.keep(new, text=text, now=now)
     entry = Revision(
         revision=new.revision,
-        text=wanted.text,
-        file=wanted.file,
+        text=text,
+        file=new.file,
         previous=before.revision if before else "",
         by=actor,
         at=now,
