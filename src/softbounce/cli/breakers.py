@@ -8,10 +8,10 @@ from softbounce.cli.console import (
     Actor,
     Output,
     OutputOption,
+    Period,
     PolicyOption,
     Reason,
     Row,
-    duration,
     show,
     tell,
     time_of,
@@ -52,9 +52,7 @@ def open_(
     provider: Name,
     *,
     reason: Reason,
-    period: Annotated[
-        int, typer.Option("--for", parser=duration, metavar="TIME", show_default="1h", help="30m, 2h, 3d")
-    ] = HOUR,
+    period: Period = HOUR,
     actor: Actor = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -100,8 +98,8 @@ def _row(name: str, known: tuple[dict[str, Any], str], waiting: int, policy: Pol
     failed, total = answers.count("-"), answers.count("-") + answers.count("+")
     facts = {"provider": name, "state": state, "until": iso(until), "failed": failed, "answers": total}
     facts |= {"waiting": waiting, "byHand": bool(head.get("m"))}
-    end = time_of(until, now) if until else ""
-    return facts, (name, state, end, f"{failed} of {total}" if total else "", str(waiting or ""))
+    share = f"{failed} of {total}" if total else ""
+    return facts, (name, state, time_of(until, now), share, str(waiting or ""))
 
 
 def _waiting(store: Store) -> dict[str, list[str]]:

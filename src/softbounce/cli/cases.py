@@ -1,6 +1,6 @@
 """``softbounce cases``: what a person must look at, and what becomes of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -157,9 +157,9 @@ def resolve(
         )
         now, actor = store.now(), who(actor)
         canary = release and found.kind == "held" and _needs_canary(found, store, policy, now)
-        refused = (
-            _suppress(found, members, store, policy=policy, reason=reason, actor=actor) if suppress else 0
-        )
+        refused = 0
+        if suppress:
+            refused = _suppress(found, members, store, policy=policy, reason=reason, actor=actor)
         rate = policy.limits.handover_rate
         result = store.cases.resolve(
             case,
@@ -172,18 +172,13 @@ def resolve(
             even_stale=even_stale,
             canary=canary,
         )
-        facts = {
-            "action": f"resolve {how}",
-            "case": case,
-            "released": result.released,
-            "skipped": result.skipped,
-        }
-        facts |= {"ended": result.ended, "suppressed": refused}
+        facts = {"action": f"resolve {how}", "case": case, "released": result.released}
+        facts |= {"skipped": result.skipped, "ended": result.ended, "suppressed": refused}
         parts = [
             f"{result.released:,} released" if release else "",
             f"{result.skipped:,} past their deadline or last try, given up" if result.skipped else "",
             f"{result.ended:,} ended" if result.ended else "",
-            f"{refused:,} {'recipient' if refused == 1 else 'recipients'} suppressed" if suppress else "",
+            f"{count(refused, 'recipients')} suppressed" if suppress else "",
         ]
         if canary and result.released:
             sentence = f"{case}: one message sent first. Unless it fails within 5 min, type this again."
@@ -206,28 +201,19 @@ def _suppress(
     case: Case, members: Sequence[Delivery], store: Store, *, policy: Policy, reason: str, actor: str
 ) -> int:
     """List the recipients that a case is about, or give an incident's their term; return how many."""
-    if "brake" in case.entry:
+    entry = case.entry
+    if "brake" in entry:
         return sum(store.incidents.settle(case, "confirm"))
     now = store.now()
-    rows = {row["recipient"]: row for row in _refusals(case, members, policy=policy, reason=reason, now=now)}
-    results = store.suppressions.load(rows.values(), reason=reason, actor=actor, now=now)
-    return sum(problem is None for problem in results)
-
-
-def _refusals(
-    case: Case, members: Sequence[Delivery], *, policy: Policy, reason: str, now: int
-) -> Iterator[Json]:
-    named = case.entry.get("recipient")
-    about = (str(named), case.entry.get("mask", ""), case.entry.get("channel", ""))
+    named, code, merchant = entry.get("recipient"), entry.get("code") or None, entry.get("merchant")
+    about = (str(named), entry.get("mask", ""), entry.get("channel", ""))
+    rows = {}
     for rid, address, channel in [about] if named else map(_whom, members):
         if rid.startswith("*") or not channel:
             continue
-        code = case.entry.get("code") or None
-        rule = policy.rule_for(
-            code=code, channel=Channel(channel), merchant=case.entry.get("merchant"), smtp=None
-        )
+        rule = policy.rule_for(code=code, channel=Channel(channel), merchant=merchant)
         expires = rule.suppression.expires
-        yield {
+        rows[rid] = {
             "recipient": f"r_{rid}",
             "address": address,
             "channel": channel,
@@ -235,6 +221,8 @@ def _refusals(
             "reason": reason,
             "until": "never" if expires is None else iso(now + expires),
         }
+    results = store.suppressions.load(rows.values(), reason=reason, actor=actor, now=now)
+    return sum(problem is None for problem in results)
 
 
 def _whom(delivery: Delivery) -> tuple[str, str, str]:
@@ -316,5 +304,4 @@ def _member(delivery: Delivery, *, reveal: bool) -> Json:
 
 
 def _described(delivery: Delivery) -> str:
-    member = _member(delivery, reveal=False)
-    return f"{member['reference']} {member['address']} {member['state']}"
+    return f"{delivery.reference} {story.masked(delivery)} {delivery.outcome or delivery.state}"

@@ -72,6 +72,9 @@ NeededWords = Annotated[
 Reason = Annotated[str, typer.Option("--reason", help="Why: it is what the audit shows")]
 Actor = Annotated[str | None, typer.Option("--actor", help="Who, for the audit; else your user name")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the count")]
+Period = Annotated[
+    int, typer.Option("--for", parser=duration, metavar="TIME", show_default="1h", help="30m, 2h, 3d")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what matches, change nothing")]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show addresses in full; the audit notes it")]
 ChannelOption = Annotated[

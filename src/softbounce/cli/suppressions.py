@@ -111,11 +111,8 @@ def check(
                 store.suppressions.check(value, channel_of(value, channel), merchant=merchant)
                 for value in values
             )
-        now, refused = store.now(), 0
-        rows = []
-        for value, verdict in zip(values, verdicts, strict=True):
-            refused += not verdict
-            rows.append(_verdict(value, verdict, now, is_alone=len(values) == 1))
+        now, pairs = store.now(), zip(values, verdicts, strict=True)
+        rows = [_verdict(value, verdict, now, is_alone=len(values) == 1) for value, verdict in pairs]
         if output is Output.TABLE:
             for _, cells in rows:
                 typer.echo("   ".join(plain(cell) for cell in cells if cell))
@@ -123,7 +120,7 @@ def check(
             tell("", rows[0][0], output)
         else:
             show((), rows, output)
-    if refused:
+    if not all(facts["allowed"] for facts, _ in rows):
         raise typer.Exit(REFUSED)
 
 
