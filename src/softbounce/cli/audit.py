@@ -11,15 +11,11 @@ from softbounce.core.filters import parse_filter
 from softbounce.core.records import iso
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Who changed what, and why.")
+app.callback()(lambda: None)  # so that its only command is called by name
 
 HEAD = ("WHO", "ACTION", "WHAT", "REASON")
 FILTER_KEYS = ("who", "action", "what", "reason", "age")
 EVERYTHING = 100_000  # entries looked through for a filter
-
-
-@app.callback()
-def _group() -> None:
-    """Who changed what, and why."""
 
 
 @app.command("list", cls=Filtered)

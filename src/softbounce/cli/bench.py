@@ -64,11 +64,8 @@ def bench(
             ),
             "bare round trips": bare,
         }
-        show(
-            ("WHAT", "A SECOND", "IN ONE ROUND TRIP'S TIME"),
-            (_row(*pair, bare) for pair in found.items()),
-            output,
-        )
+        head = ("WHAT", "A SECOND", "IN ONE ROUND TRIP'S TIME")
+        show(head, (_row(*pair, bare) for pair in found.items()), output)
         say(f"A retry that waits takes {size:.0f} bytes of the store's memory (schedule and record).")
 
 

@@ -26,13 +26,9 @@ from softbounce.core.durations import SECOND, words
 from softbounce.store import Store
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Report failures and deliveries.")
+app.callback()(lambda: None)  # so that its only command is called by name
 
 BLOCK = 500  # events a round trip
-
-
-@app.callback()
-def _group() -> None:
-    """Report failures and deliveries."""
 
 
 @app.command()

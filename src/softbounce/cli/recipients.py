@@ -19,11 +19,7 @@ from softbounce.cli.desk import channel_of, opened, policy_in_force, who
 from softbounce.settings import Settings, StreamSink
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Erase a recipient's address.")
-
-
-@app.callback()
-def _group() -> None:
-    """Erase a recipient's address."""
+app.callback()(lambda: None)  # so that its only command is called by name
 
 
 @app.command()
