@@ -31,7 +31,7 @@ from softbounce.core.events import Ignored, parse
 from softbounce.core.policy import Policy
 from softbounce.core.records import iso
 from softbounce.core.texts import LAST, label
-from softbounce.errors import InvalidEvent, InvalidSettings, NotFound
+from softbounce.errors import InvalidEvent, InvalidSettings
 from softbounce.store import Store
 from softbounce.store.retries import Story
 
@@ -134,9 +134,7 @@ def _event_text(raw: bytes, policy: Policy, *, at: int | None, all_layers: bool)
 def _explain_message(
     reference: str, policy: Policy, *, store: Store, at: int | None, output: Output, all_layers: bool
 ) -> None:
-    stories = store.retries.find(reference)
-    if not stories:
-        raise NotFound(story.unknown(reference))
+    stories = story.stories_of(reference, store)
     now = store.now()
     if at is not None and at < now:
         message = (
@@ -161,9 +159,8 @@ def _message_json(found: Story, policy: Policy, store: Store, *, at: int, all_la
         told |= {"outcome": became, "nextTry": None}
     elif story.is_observed(found):
         told |= {"outcome": "observed"}
-    if (report := story.last_report(found, policy)) is None:
+    if (planned := story.last_report(found, policy)) is None:
         return told
-    planned, _ = report
     decision = core.as_json(planned, policy=policy, all_layers=all_layers)
     if decision["escalate"]:
         decision["escalate"]["count"] = soft_bounces(store, found.delivery.rid, planned.rule.soft_bounce)
@@ -178,10 +175,10 @@ def _message_json(found: Story, policy: Policy, store: Store, *, at: int, all_la
 
 
 def _message_text(found: Story, policy: Policy, store: Store, *, at: int, all_layers: bool) -> Iterator[str]:
-    if (report := story.last_report(found, policy)) is None:
+    if (planned := story.last_report(found, policy)) is None:
         yield from story.as_text(found, store, at)
         return
-    facts = _facts(found, report[0], policy, store, at=at)
+    facts = _facts(found, planned, policy, store, at=at)
     yield from core.explain_text(replace(facts, all_layers=all_layers))
     if found.delivery.revision != policy.revision:
         yield (

@@ -97,10 +97,9 @@ def apply(
         if reschedule:
             effects, moves = _waiting(store, new)
             moved = store.policies.replan(moves, revision=new.revision, reason=reason, actor=who(actor))
-            missed = (
-                f"; {len(moves) - moved:,} changed meanwhile and keep theirs" if moved < len(moves) else ""
-            )
-            typer.echo(f"{moved:,} waiting retries rescheduled: {_counts(effects)}{missed}.")
+            missed = len(moves) - moved
+            rest = f"; {missed:,} changed meanwhile and keep theirs" if missed else ""
+            typer.echo(f"{moved:,} waiting retries rescheduled: {_counts(effects)}{rest}.")
 
 
 def rollback(
@@ -239,13 +238,11 @@ def _past_sentences(past: Json | None) -> list[str]:
 
 
 def _counts(effects: Counter[Effect]) -> str:
-    kept = (
-        f", {effects[Effect.KEPT]:,} kept (the new rule would hold or block them)"
-        if effects[Effect.KEPT]
-        else ""
-    )
     some = (Effect.EARLIER, Effect.LATER, Effect.DROPPED, Effect.UNCHANGED)
-    return ", ".join(f"{effects[effect]:,} {effect}" for effect in some) + kept
+    told = [f"{effects[effect]:,} {effect}" for effect in some]
+    if kept := effects[Effect.KEPT]:
+        told.append(f"{kept:,} kept (the new rule would hold or block them)")
+    return ", ".join(told)
 
 
 def _sentences(effects: Counter[Effect]) -> list[str]:

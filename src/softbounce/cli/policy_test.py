@@ -168,29 +168,20 @@ def _rules(decision: Decision) -> set[tuple[str, int]]:
 def _report(event: TestEvent, reference: str, at: datetime) -> Json:
     from softbounce import testing  # noqa: PLC0415 - as above
 
-    more = {
-        "timezone": event.timezone,
-        "provider": event.provider,
-        "notAfter": event.not_after and event.not_after.isoformat(),
-    }
     common: Json = {
         "channel": event.channel,
         "to": event.recipients or event.recipient,
         "at": at,
         "claim": event.claim,
         "merchant": event.merchant,
-        **{name: value for name, value in more.items() if value is not None},
+        "timezone": event.timezone,
+        "provider": event.provider,
+        "notAfter": event.not_after and event.not_after.isoformat(),
     }
     if event.delivered:
         return testing.delivered(reference, **{**common, "channel": event.channel or "sms"})
     details = {"smtpCode": event.smtp, "message": event.text}
-    report = testing.failed(
-        reference,
-        event.code or "",
-        error_type=event.type,
-        details={name: value for name, value in details.items() if value is not None},
-        **common,
-    )
+    report = testing.failed(reference, event.code or "", error_type=event.type, details=details, **common)
     if event.code is None:
         del report["claim"]["communication"]["error"]
     return report

@@ -81,9 +81,7 @@ def show_(
 ) -> None:
     """Show all that is known of one message: its deliveries, and what happened to each."""
     with opened() as store:
-        stories = store.retries.find(reference)
-        if not stories:
-            raise NotFound(story.unknown(reference))
+        stories = story.stories_of(reference, store)
         if reveal:
             _note_reveal(store, [reference])
         now = store.now()
