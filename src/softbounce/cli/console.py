@@ -93,9 +93,8 @@ class Filtered(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         negated = [word for word in args if re.match(r"-[a-z]+:", word)]
         others = [word for word in args if word not in negated]
-        return super().parse_args(
-            ctx, [*others, *(["--"] if negated and "--" not in others else []), *negated]
-        )
+        end = ["--"] if negated and "--" not in others else []
+        return super().parse_args(ctx, [*others, *end, *negated])
 
 
 def release() -> str:
@@ -116,9 +115,8 @@ def now() -> int:
 @cache
 def zone() -> str:
     """Return the name of the local time zone."""
-    named = (
-        os.environ.get("TZ", "").lstrip(":") or os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]
-    )
+    given = os.environ.get("TZ", "").lstrip(":")
+    named = given or os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]
     return named if named in available_timezones() else "UTC"
 
 

@@ -70,9 +70,8 @@ def explain(
         as_they_come = what == "-" and output is Output.NDJSON
         with binary_file(what) as file:
             events = (read_lines if as_they_come else read_reports)(file)
-            _explain_events(
-                events, policy_of(policy, what_if or ()), at=at, output=output, all_layers=all_layers
-            )
+            rules = policy_of(policy, what_if or ())
+            _explain_events(events, rules, at=at, output=output, all_layers=all_layers)
     elif what.endswith((".json", ".ndjson")):
         message = f"there is no file {plain(what)}"
         raise InvalidSettings(message)
@@ -100,9 +99,8 @@ def _explain_events(
 ) -> None:
     if output is Output.TABLE:
         for number, raw in enumerate(events):
-            typer.echo(
-                "\n".join(["", *_event_text(raw, policy, at=at, all_layers=all_layers)][number == 0 :])
-            )
+            text = _event_text(raw, policy, at=at, all_layers=all_layers)
+            typer.echo("\n".join(["", *text][number == 0 :]))
         return
     decisions = (core.explain(raw, policy=policy, now=at, all_layers=all_layers) for raw in events)
     if output is Output.NDJSON:
@@ -153,8 +151,8 @@ def _explain_message(
 
 
 def _message_json(found: Story, policy: Policy, store: Store, *, at: int, all_layers: bool) -> Json:
-    told = story.as_json(found, reveal=False)
-    became = story.becomes(found.delivery, store, at)
+    told, delivery = story.as_json(found, reveal=False), found.delivery
+    became = story.becomes(delivery, store, at)
     if became in ("cancelled", "suppressed", "delivered"):  # its record may say so later
         told |= {"outcome": became, "nextTry": None}
     elif story.is_observed(found):
@@ -163,13 +161,11 @@ def _message_json(found: Story, policy: Policy, store: Store, *, at: int, all_la
         return told
     decision = core.as_json(planned, policy=policy, all_layers=all_layers)
     if decision["escalate"]:
-        decision["escalate"]["count"] = soft_bounces(store, found.delivery.rid, planned.rule.soft_bounce)
+        decision["escalate"]["count"] = soft_bounces(store, delivery.rid, planned.rule.soft_bounce)
     if became == "suppressed":
-        until = store.suppressions.check(
-            f"r_{found.delivery.rid}", "sms", merchant=found.delivery.merchant
-        ).until
-        origin = planned.rule.suppression.origin
-        decision["suppress"] = {"recipient": told["recipient"], "until": iso(until), "origin": origin}
+        verdict = store.suppressions.check(f"r_{delivery.rid}", "sms", merchant=delivery.merchant)
+        until, origin = iso(verdict.until), planned.rule.suppression.origin
+        decision["suppress"] = {"recipient": told["recipient"], "until": until, "origin": origin}
     why_not = core.why_not(_facts(found, planned, policy, store, at=at))
     return told | decision | {"nextTry": told["nextTry"], "whyNot": why_not}
 

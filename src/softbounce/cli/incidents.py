@@ -14,6 +14,7 @@ from softbounce.store.cases import Case, Resolved
 from softbounce.store.listing import Suppression
 from softbounce.store.retries import FILTER_KEYS
 
+NOUNS = ("suppression", "suppressions")
 Every = Annotated[
     int,
     typer.Option(
@@ -53,7 +54,7 @@ def undo(
         case, _ = store.cases.show(name, limit=0)
         total, samples = _found(store, case)
         is_asked = not yes and total > TYPED_ABOVE
-        agree_to(total, samples, ("suppression", "suppressions"), is_asked=is_asked, dry_run=dry_run)
+        agree_to(total, samples, NOUNS, is_asked=is_asked, dry_run=dry_run)
         lifted = sum(tracked(store.incidents.settle(case, "undo"), "lifting"))
         resumed = _resume(store, reason=reason, actor=who(actor))
         sent = Resolved(released=0, skipped=0, ended=0)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from softbounce.cli import policy_plan, policy_simulate, policy_test
-from softbounce.cli.console import MISUSED, REFUSED, Json, PolicyOption
+from softbounce.cli.console import MISUSED, REFUSED, Json, PolicyOption, say
 from softbounce.cli.desk import deaf
 from softbounce.core import policy_file, policy_schema
 from softbounce.core.durations import SECOND, words
@@ -55,7 +55,7 @@ def init(
         _end(f"{path} exists; --force replaces it", MISUSED)
     except OSError as error:
         _end(f"cannot write {path}: {error.strerror}", MISUSED)
-    typer.echo(f"wrote {path}. Next: softbounce policy check {path}", err=True)
+    say(f"wrote {path}. Next: softbounce policy check {path}")
 
 
 @app.command()
@@ -77,20 +77,17 @@ def check(
             for p in problems
         ]
         revision = policy.revision if policy else None
-        typer.echo(
-            json.dumps({"file": file, "valid": not fails, "revision": revision, "problems": found}, indent=2)
-        )
+        facts = {"file": file, "valid": not fails, "revision": revision, "problems": found}
+        typer.echo(json.dumps(facts, indent=2))
     else:
         for problem in problems:
             typer.echo(problem.rendered)
     for text in deaf(policy) if policy else ():
-        typer.echo(f"{file}: {text}", err=True)  # about this machine, not about the file: --strict passes
+        say(f"{file}: {text}")  # about this machine, not about the file: --strict passes
     if fails:
         raise typer.Exit(REFUSED)
     if policy and output is Output.TABLE:
-        typer.echo(
-            f'{file}: revision {policy.revision} "{policy.name}", {policy.rules_count} code rules', err=True
-        )
+        say(f'{file}: revision {policy.revision} "{policy.name}", {policy.rules_count} code rules')
 
 
 @app.command()
@@ -121,7 +118,7 @@ def show(
     for code, rule in rules:
         label = {UNKNOWN: "(any other code)", None: "(no error given)"}.get(code, code)
         table.add_row(label, rule.do, rule.fault, _tries(rule), _suppressed(rule), f":{rule.line}")
-    typer.echo(f'{file}: revision {loaded.revision} "{loaded.name}"', err=True)
+    say(f'{file}: revision {loaded.revision} "{loaded.name}"')
     Console(highlight=False, width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
@@ -146,7 +143,7 @@ def _text(path: Path | None) -> tuple[str, str]:
 
 
 def _end(message: str, code: int) -> NoReturn:
-    typer.echo(message, err=True)
+    say(message)
     raise typer.Exit(code)
 
 

@@ -227,14 +227,8 @@ def _filter(words: Collection[str] | None, store: Store) -> Filter:
 def _agreed(
     wanted: Filter, store: Store, *, yes: bool, dry_run: bool, may_be_none: bool = False
 ) -> list[Waiting]:
-    return agreed(
-        store.retries.select(wanted, now=store.now()),
-        describe=_described,
-        nouns=NOUNS,
-        yes=yes,
-        dry_run=dry_run,
-        may_be_none=may_be_none,
-    )
+    found = store.retries.select(wanted, now=store.now())
+    return agreed(found, describe=_described, nouns=NOUNS, yes=yes, dry_run=dry_run, may_be_none=may_be_none)
 
 
 def _marked(

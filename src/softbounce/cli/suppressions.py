@@ -46,7 +46,7 @@ from softbounce.cli.desk import (
     who,
 )
 from softbounce.cli.files import rows_of, text_file, text_lines
-from softbounce.cli.incidents import described, undo
+from softbounce.cli.incidents import NOUNS, described, undo
 from softbounce.cli.provider_lists import ProviderList, provider_rows
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.reasons import cause
@@ -168,12 +168,9 @@ def remove(
     """Take recipients off the list: one by its address, or all that a filter finds."""
     with opened() as store:
         found = store.suppressions.select(_filter(words, store, channel=channel), now=store.now())
-        matching = agreed(
-            found, describe=described, nouns=("suppression", "suppressions"), yes=yes, dry_run=dry_run
-        )
-        removed = store.suppressions.remove(
-            (entry.field for entry in matching), reason=reason, actor=who(actor)
-        )
+        matching = agreed(found, describe=described, nouns=NOUNS, yes=yes, dry_run=dry_run)
+        fields = [entry.field for entry in matching]
+        removed = store.suppressions.remove(fields, reason=reason, actor=who(actor))
         facts = {"action": "remove", "matched": len(matching), "done": removed}
         tell(f"Removed: {removed:,} of {len(matching):,}. Sends are allowed again.", facts, output)
 
