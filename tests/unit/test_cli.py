@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from softbounce.cli import console, desk, files
+from softbounce.cli import console, desk, files, options
 from softbounce.cli.main import COMMANDS, app
 
 ROOT = Path(__file__).parents[2]
@@ -242,7 +242,7 @@ def test_a_negated_filter_word_is_no_option():
     probe = typer.Typer()
 
     @probe.command(cls=console.Filtered)
-    def _probe(words: console.Words = None, *, output: console.OutputOption = console.Output.TABLE) -> None:
+    def _probe(words: options.Words = None, *, output: options.Output = console.Output.TABLE) -> None:
         typer.echo(json.dumps([words, output]))
 
     answer = CliRunner().invoke(probe, ["-code:SMS_*", "channel:sms", "-o", "json", "-merchant:42"])

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli.console import REFUSED, Output, OutputOption, Row, say, show
+from softbounce.cli import options
+from softbounce.cli.console import REFUSED, Output, Row, say, show
 from softbounce.cli.desk import naming, store_url
 from softbounce.client import Softbounce
 from softbounce.core import policy_file
@@ -36,7 +37,7 @@ def bench(
         int, typer.Option(min=BATCH, max=1_000_000, help="How many failures it takes in")
     ] = 10_000,
     remove: Annotated[bool, typer.Option("--remove", help="Remove what a killed bench has left")] = False,
-    output: OutputOption = Output.TABLE,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Measure this store with one thread, in a namespace of its own that is removed afterwards.
 

@@ -5,29 +5,10 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli import story
-from softbounce.cli.console import (
-    Actor,
-    DryRun,
-    Filtered,
-    Json,
-    Output,
-    OutputOption,
-    Reason,
-    Reveal,
-    Row,
-    Words,
-    Yes,
-    columns,
-    plain,
-    show,
-    tell,
-    time_of,
-    zoned,
-)
+from softbounce.cli import options, story
+from softbounce.cli.console import Filtered, Json, Output, Row, columns, plain, show, tell, time_of, zoned
 from softbounce.cli.dead_letters import PREFIX
 from softbounce.cli.desk import agreed, note_reveal, opened, policy_in_force, spelled, who
-from softbounce.cli.incidents import Every
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
 from softbounce.core.reasons import cause
@@ -57,7 +38,7 @@ CaseId = Annotated[str, typer.Argument(metavar="CASE", help="k_19, as cases list
 
 
 @app.command("list", cls=Filtered)
-def list_(words: Words = None, *, output: OutputOption = Output.TABLE) -> None:
+def list_(words: options.Words = None, *, output: options.Output = Output.TABLE) -> None:
     """List cases that are not resolved, the oldest first; state:resolved lists those that are.
 
     Keys: case (needs no key), state, kind, merchant, channel, code, age.
@@ -76,8 +57,8 @@ def show_(
     case: CaseId,
     *,
     limit: Annotated[int, typer.Option(min=0, help="At most so many of its messages")] = 20,
-    reveal: Reveal = False,
-    output: OutputOption = Output.TABLE,
+    reveal: options.Reveal = False,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Show a case, its evidence, and the messages in it."""
     with opened() as store:
@@ -101,7 +82,13 @@ def show_(
 
 
 @app.command()
-def ack(case: CaseId, *, reason: Reason, actor: Actor = None, output: OutputOption = Output.TABLE) -> None:
+def ack(
+    case: CaseId,
+    *,
+    reason: options.Reason,
+    actor: options.Actor = None,
+    output: options.Output = Output.TABLE,
+) -> None:
     """Say that you look at it."""
     with opened() as store:
         store.cases.ack(case, reason=reason, actor=who(actor))
@@ -112,19 +99,19 @@ def ack(case: CaseId, *, reason: Reason, actor: Actor = None, output: OutputOpti
 def resolve(
     case: CaseId,
     *,
-    reason: Reason,
+    reason: options.Reason,
     release: Annotated[bool, typer.Option("--release", help="Send what it holds")] = False,
     suppress: Annotated[bool, typer.Option("--suppress", help="Refuse its recipients from now on")] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Give up what it holds")] = False,
     fixed: Annotated[bool, typer.Option("--fixed", help="Close it; what it holds ends")] = False,
-    every: Every = 0,
+    every: options.Every = 0,
     even_stale: Annotated[
         bool, typer.Option("--even-stale", help="With --release: also what is past its deadline")
     ] = False,
-    actor: Actor = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    output: OutputOption = Output.TABLE,
+    actor: options.Actor = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Close a case in one of four ways. What is released leaves at the policy's hand-over rate.
 

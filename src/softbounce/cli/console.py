@@ -1,4 +1,4 @@
-"""What all commands share towards the person: options, output forms, exit codes, times, progress."""
+"""What all commands share towards the person: output forms, exit codes, times, progress."""
 
 import json
 import os
@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 import typer
@@ -57,33 +56,6 @@ def moment(text: str) -> int:
     except (ValueError, OverflowError):
         message = "write a time such as 2026-11-20T21:30:00+01:00, or 2026-11-20T21:30 for the local zone"
         raise typer.BadParameter(message) from None
-
-
-OutputOption = Annotated[
-    Output, typer.Option("--output", "-o", help="table for people, json and ndjson for programs")
-]
-FormOption = Annotated[Form, typer.Option("--format", help="csv for spreadsheets, ndjson for programs")]
-Words = Annotated[
-    list[str] | None, typer.Argument(metavar="FILTER", help="key:value words; comma: or, leading -: not")
-]
-NeededWords = Annotated[
-    list[str], typer.Argument(metavar="FILTER", help="key:value words; comma: or, leading -: not")
-]
-Reason = Annotated[str, typer.Option("--reason", help="Why: it is what the audit shows")]
-Actor = Annotated[str | None, typer.Option("--actor", help="Who, for the audit; else your user name")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the count")]
-Period = Annotated[
-    int, typer.Option("--for", parser=duration, metavar="TIME", show_default="1h", help="30m, 2h, 3d")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what matches, change nothing")]
-Reveal = Annotated[bool, typer.Option("--reveal", help="Show addresses in full; the audit notes it")]
-ChannelOption = Annotated[
-    str | None, typer.Option("--channel", help="sms, email or letter; else by the address's looks")
-]
-MerchantOption = Annotated[str | None, typer.Option("--merchant", help="For this merchant only")]
-PolicyOption = Annotated[
-    Path | None, typer.Option("--policy", help="else SOFTBOUNCE_POLICY, else config/policy.yaml")
-]
 
 
 class Filtered(TyperCommand):

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from softbounce.cli.console import REFUSED, Json, Output, OutputOption, PolicyOption, plain, say, show, zone
+from softbounce.cli import options
+from softbounce.cli.console import REFUSED, Json, Output, plain, say, show, zone
 from softbounce.cli.dead_letters import fullness
 from softbounce.cli.desk import deaf, opened, policy_of
 from softbounce.core import policy_file
@@ -47,12 +48,12 @@ Finding = tuple[Level, str]
 @app.command()
 def doctor(
     *,
-    policy: PolicyOption = None,
+    policy: options.Policy = None,
     ready: Annotated[bool, typer.Option("--ready", help="Only: does this machine's worker work?")] = False,
     alive: Annotated[
         bool, typer.Option("--alive", help="Only: would a restart of this machine's worker help?")
     ] = False,
-    output: OutputOption = Output.TABLE,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Look for what is wrong. Exit code 1 if something is at fault, 4 if the store does not answer.
 

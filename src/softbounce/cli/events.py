@@ -8,18 +8,8 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli.console import (
-    Json,
-    Output,
-    OutputOption,
-    Row,
-    duration,
-    moment,
-    say,
-    show,
-    time_of,
-    zoned,
-)
+from softbounce.cli import options
+from softbounce.cli.console import Json, Output, Row, duration, moment, say, show, time_of, zoned
 from softbounce.cli.desk import fail_in_part, opened, tracked
 from softbounce.cli.files import binary_file, event_id, read_reports
 from softbounce.core.durations import SECOND, words
@@ -40,7 +30,7 @@ def report(
     wait: Annotated[
         int | None, typer.Option(parser=duration, metavar="TIME", help="Wait so long for the outcomes: 20s")
     ] = None,
-    output: OutputOption = Output.TABLE,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Report events, unchanged; repeating it is harmless. What cannot be read becomes a dead letter.
 

@@ -7,20 +7,8 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli import story
-from softbounce.cli.console import (
-    ChannelOption,
-    Json,
-    Output,
-    OutputOption,
-    PolicyOption,
-    moment,
-    now,
-    plain,
-    show,
-    tell,
-    zone,
-)
+from softbounce.cli import options, story
+from softbounce.cli.console import Json, Output, moment, now, plain, show, tell, zone
 from softbounce.cli.desk import opened, policy_in_force, policy_of
 from softbounce.cli.files import binary_file, read_lines, read_reports
 from softbounce.cli.obstacles import against
@@ -45,7 +33,7 @@ def explain(
         typer.Argument(metavar="EVENT.json | - | REFERENCE | RECIPIENT", help="-: stdin, one event a line"),
     ],
     *,
-    channel: ChannelOption = None,
+    channel: options.Channel = None,
     at: Annotated[
         int | None,
         typer.Option(
@@ -54,7 +42,7 @@ def explain(
             help="A file: as if received then; a message: how it will stand then",
         ),
     ] = None,
-    policy: PolicyOption = None,
+    policy: options.Policy = None,
     what_if: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="As if the rule said so: retry.delays=[1h]"),
@@ -63,7 +51,7 @@ def explain(
         bool,
         typer.Option("--all-layers", help="Each setting, with all layers of the policy under it"),
     ] = False,
-    output: OutputOption = Output.TABLE,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Say why. Events in a file or on stdin need no store: nothing is reported, nothing changes."""
     if what == "-" or _is_file(what):

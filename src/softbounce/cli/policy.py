@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from softbounce.cli import policy_plan, policy_simulate, policy_test
-from softbounce.cli.console import MISUSED, REFUSED, Json, PolicyOption, say
+from softbounce.cli import options, policy_plan, policy_simulate, policy_test
+from softbounce.cli.console import MISUSED, REFUSED, Json, say
 from softbounce.cli.desk import deaf
 from softbounce.core import policy_file, policy_schema
 from softbounce.core.durations import SECOND, words
@@ -93,7 +93,7 @@ def check(
 @app.command()
 def show(
     *,
-    policy: PolicyOption = None,
+    policy: options.Policy = None,
     channel: Annotated[Channel | None, typer.Option(help="As it applies to this channel")] = None,
     merchant: Annotated[str | None, typer.Option(help="As it applies to this merchant")] = None,
     output: Output_ = Output.TABLE,

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli.console import REFUSED, Actor, Json, Reason, columns, duration, plain, say
+from softbounce.cli import options
+from softbounce.cli.console import REFUSED, Json, columns, duration, plain, say
 from softbounce.cli.desk import opened, who
 from softbounce.cli.files import write_text
 from softbounce.cli.policy_test import throw_away_stores
@@ -79,9 +80,9 @@ def plan(
 def apply(
     file: Annotated[Path, typer.Argument(metavar="FILE|PLAN", help="A policy, or what `plan -o` wrote")],
     *,
-    reason: Reason,
+    reason: options.Reason,
     reschedule: Reschedule = False,
-    actor: Actor = None,
+    actor: options.Actor = None,
 ) -> None:
     """Let every worker follow a policy, whatever its own file says; within ten seconds.
 
@@ -107,8 +108,8 @@ def rollback(
         str | None, typer.Argument(metavar="[REVISION|file]", help="Else the one applied before")
     ] = None,
     *,
-    reason: Reason,
-    actor: Actor = None,
+    reason: options.Reason,
+    actor: options.Actor = None,
 ) -> None:
     """Let every worker follow an earlier revision; with the word ``file`` each its own file again."""
     action = "policy rollback"

@@ -15,7 +15,8 @@ from xml.etree import ElementTree as ET
 import typer
 
 from softbounce import telemetry
-from softbounce.cli.console import MISUSED, REFUSED, Json, PolicyOption, plain
+from softbounce.cli import options
+from softbounce.cli.console import MISUSED, REFUSED, Json, plain
 from softbounce.cli.desk import policy_of
 from softbounce.cli.files import write_text
 from softbounce.core import explain, policy_tests
@@ -46,7 +47,7 @@ class Result:
 def run(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML, see docs/policy-tests.md")],
     *,
-    policy: PolicyOption = None,
+    policy: options.Policy = None,
     min_coverage: Annotated[
         int, typer.Option("--min-coverage", min=0, max=100, metavar="PERCENT", help="Of the rules of codes")
     ] = 0,

@@ -13,7 +13,8 @@ from urllib.parse import unquote
 import typer
 
 from softbounce import embedded
-from softbounce.cli.console import PolicyOption, release, say
+from softbounce.cli import options
+from softbounce.cli.console import release, say
 from softbounce.cli.desk import naming, policy_of, store_url
 from softbounce.embedded import Embedded
 from softbounce.hosts import mask_url
@@ -41,7 +42,7 @@ LogLevel = Annotated[str, typer.Option("--log-level", help="DEBUG, INFO, WARNING
 def run_(
     *,
     data: Data = None,
-    policy: PolicyOption = None,
+    policy: options.Policy = None,
     resend_to: ResendTo = None,
     log_level: LogLevel = "INFO",
 ) -> None:
@@ -64,7 +65,7 @@ def run_(
 def worker_(
     *,
     data: Data = None,
-    policy: PolicyOption = None,
+    policy: options.Policy = None,
     resend_to: ResendTo = None,
     name: Annotated[str | None, typer.Option("--name", help="Of this worker, for celery inspect")] = None,
     log_level: LogLevel = "INFO",
