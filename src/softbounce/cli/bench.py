@@ -122,9 +122,8 @@ def _event(number: int, date: str) -> bytes:
         "recipients": [f"bench{number}@example.com"],
     }
     claim = {"id": number, "merchantId": number % 50, "communication": {**message, "error": error}}
-    return json.dumps(
-        {"type": "MESSAGE_NOT_DELIVERED", "date": date, "eventId": f"e{number}", "claim": claim}
-    ).encode()
+    event = {"type": "MESSAGE_NOT_DELIVERED", "date": date, "eventId": f"e{number}", "claim": claim}
+    return json.dumps(event).encode()
 
 
 def _rate(work: Callable[[], object], count: int) -> float:

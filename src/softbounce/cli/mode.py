@@ -50,9 +50,8 @@ def mode(
         message = f"give the reason: softbounce mode {wanted} --reason ..."
         raise InvalidSettings(message)
     with opened() as store:
-        store.control.set_mode(
-            wanted, reason=reason, actor=who(actor), now=store.now(), merchant=merchant or ALL
-        )
+        now, actor = store.now(), who(actor)
+        store.control.set_mode(wanted, reason=reason, actor=actor, now=now, merchant=merchant or ALL)
         whom = f" for merchant {merchant}" if merchant else ""
         tell(f"Mode is {wanted}{whom}: {MEANS[wanted]}", {"mode": wanted, "merchant": merchant}, output)
 

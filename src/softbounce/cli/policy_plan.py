@@ -11,7 +11,7 @@ import typer
 
 from softbounce.cli import options
 from softbounce.cli.console import REFUSED, Json, columns, duration, plain, say
-from softbounce.cli.desk import opened, who
+from softbounce.cli.desk import opened, policy_of, who
 from softbounce.cli.files import write_text
 from softbounce.cli.policy_test import throw_away_stores
 from softbounce.core import policy_file
@@ -46,13 +46,13 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
 ) -> None:
     """Show what FILE changes: rules, waiting retries, the last days. Exit code 3 if anything."""
-    new, _ = _load(file)
+    new = policy_of(file)
     with opened() as store:
         running = _running(store)
         if running is None:
             message = "no worker runs and nothing was applied: there is no policy to compare with"
             raise NotFound(message)
-        old = _policy_of(running)
+        old = policy_file.load(running.text, file=running.file)
         found = changes(old, new)
         effects, _ = _waiting(store, new)
         past = _past(store, old, new, since=since) if since and found else None
@@ -89,7 +89,8 @@ def apply(
     A plan is refused where another policy runs by now than it was made against, or its file has changed.
     """
     made = _read_plan(file)
-    new, text = _load(Path(made["file"]) if made else file)
+    text, name = policy_text(Path(made["file"]) if made else file)
+    new = policy_file.load(text, file=name)
     with opened() as store:
         applied = store.policies.applied()
         if made:
@@ -129,7 +130,7 @@ def rollback(
         if known is None:
             message = f"no text of revision '{plain(name)}' is kept: the audit names those that were applied"
             raise NotFound(message)
-        new = _policy_of(known)
+        new = policy_file.load(known.text, file=known.file)
         _follow(store, new, known.text, applied=applied, action=action, reason=reason, actor=who(actor))
 
 
@@ -275,12 +276,3 @@ def _read_plan(file: Path) -> Json | None:
         isinstance(found.get(key), str) for key in ("base", "revision", "file")
     )
     return found if is_plan else None
-
-
-def _load(file: Path) -> tuple[Policy, str]:
-    text, name = policy_text(file)
-    return policy_file.load(text, file=name), text
-
-
-def _policy_of(known: Revision) -> Policy:
-    return policy_file.load(known.text, file=known.file)

@@ -91,9 +91,8 @@ def demo_(
     """Four simulated days of SMS and e-mail on the real worker, beside no retry and plain retry."""
     from softbounce import demo as world  # noqa: PLC0415 - the other commands here need none of it
 
-    raise typer.Exit(
-        world.run(seed=seed, days=days, recipients=recipients, fast=fast, chaos=chaos, save=save)
-    )
+    code = world.run(seed=seed, days=days, recipients=recipients, fast=fast, chaos=chaos, save=save)
+    raise typer.Exit(code)
 
 
 def _work(settings: Settings, server: Embedded | None, *, log_level: str, name: str | None = None) -> None:
