@@ -12,7 +12,9 @@ import typer
 from typer.testing import CliRunner
 
 from softbounce.cli import console, desk, files, options
+from softbounce.cli.cases import SUGGESTIONS
 from softbounce.cli.main import COMMANDS, app
+from softbounce.core.texts import LANGUAGES
 
 ROOT = Path(__file__).parents[2]
 EVENT = {
@@ -308,3 +310,10 @@ def test_a_time_without_a_zone_is_meant_in_the_local_one(monkeypatch):
     console.zone.cache_clear()
 
     assert local == utc
+
+
+def test_each_kind_of_case_has_a_suggestion():
+    """Whatever a case is about, its line says what a person can do."""
+    kinds = {name.partition(".")[2] for name in LANGUAGES["en"].words if name.startswith("case.")}
+    assert kinds | {"brake"} == SUGGESTIONS.keys()
+    assert all(SUGGESTIONS.values())

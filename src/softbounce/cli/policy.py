@@ -4,21 +4,21 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
 from softbounce.cli import options, policy_plan, policy_simulate, policy_test
-from softbounce.cli.console import MISUSED, REFUSED, Json, say
+from softbounce.cli.console import REFUSED, Json, say
 from softbounce.cli.desk import deaf
 from softbounce.core import policy_file, policy_schema
 from softbounce.core.durations import SECOND, words
 from softbounce.core.policy import Disposition, Policy, Rule
 from softbounce.core.recipients import Channel
 from softbounce.core.settings_told import settings_json
-from softbounce.errors import InvalidPolicy, InvalidSettings
+from softbounce.errors import InvalidSettings
 from softbounce.settings import packaged_policy, policy_text
 
 app = typer.Typer(
@@ -52,9 +52,11 @@ def init(
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(packaged_policy())
     except FileExistsError:
-        _end(f"{path} exists; --force replaces it", MISUSED)
+        message = f"{path} exists; --force replaces it"
+        raise InvalidSettings(message) from None
     except OSError as error:
-        _end(f"cannot write {path}: {error.strerror}", MISUSED)
+        message = f"cannot write {path}: {error.strerror}"
+        raise InvalidSettings(message) from None
     say(f"wrote {path}. Next: softbounce policy check {path}")
 
 
@@ -68,7 +70,7 @@ def check(
     output: Output_ = Output.TABLE,
 ) -> None:
     """Check a policy file: every mistake at once, with line, column and the word that was probably meant."""
-    text, file = _text(path)
+    text, file = policy_text(path)
     policy, problems = policy_file.check(text, file=file)
     fails = policy is None or (strict and bool(problems))
     if output is Output.JSON:
@@ -102,11 +104,8 @@ def show(
 
     Without --channel, SMS codes are shown as for SMS, bounces as for e-mail, others by the defaults alone.
     """
-    text, file = _text(policy)
-    try:
-        loaded = policy_file.load(text, file=file)
-    except InvalidPolicy as error:
-        _end(str(error), REFUSED)
+    text, file = policy_text(policy)
+    loaded = policy_file.load(text, file=file)
     codes = (*loaded.codes, UNKNOWN, None)
     rules = [(code, _rule(loaded, code, channel=channel, merchant=merchant)) for code in codes]
     if output is Output.JSON:
@@ -133,18 +132,6 @@ app.command("rollback")(policy_plan.rollback)
 def schema() -> None:
     """Print the JSON schema of the policy file, for editors."""
     typer.echo(json.dumps(policy_schema.schema(), indent=2))
-
-
-def _text(path: Path | None) -> tuple[str, str]:
-    try:
-        return policy_text(path)
-    except InvalidSettings as error:
-        _end(str(error), MISUSED)
-
-
-def _end(message: str, code: int) -> NoReturn:
-    say(message)
-    raise typer.Exit(code)
 
 
 def _rule(policy: Policy, code: str | None, *, channel: Channel | None, merchant: str | None) -> Rule:

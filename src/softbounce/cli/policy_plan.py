@@ -170,10 +170,11 @@ def _require(*, done: bool) -> None:
 def _require_fresh(made: Json, new: Policy, running: Revision | None) -> None:
     runs = running.revision if running else "none"
     if made["base"] != runs:
-        say(f"this plan was made against {made['base']}, but {runs} runs by now: plan again")
+        say(plain(f"this plan was made against {made['base']}, but {runs} runs by now: plan again"))
         raise typer.Exit(REFUSED)
     if made["revision"] != new.revision:
-        say(f"{new.file} has changed since the plan, from {made['revision']} to {new.revision}: plan again")
+        changed = f"from {made['revision']} to {new.revision}"
+        say(plain(f"{new.file} has changed since the plan, {changed}: plan again"))
         raise typer.Exit(REFUSED)
 
 
