@@ -11,8 +11,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from softbounce.cli import console, desk, files
+from softbounce.cli import console, desk, files, options
+from softbounce.cli.cases import SUGGESTIONS
 from softbounce.cli.main import COMMANDS, app
+from softbounce.core.texts import LANGUAGES
 
 ROOT = Path(__file__).parents[2]
 EVENT = {
@@ -242,7 +244,7 @@ def test_a_negated_filter_word_is_no_option():
     probe = typer.Typer()
 
     @probe.command(cls=console.Filtered)
-    def _probe(words: console.Words = None, *, output: console.OutputOption = console.Output.TABLE) -> None:
+    def _probe(words: options.Words = None, *, output: options.Output = console.Output.TABLE) -> None:
         typer.echo(json.dumps([words, output]))
 
     answer = CliRunner().invoke(probe, ["-code:SMS_*", "channel:sms", "-o", "json", "-merchant:42"])
@@ -308,3 +310,10 @@ def test_a_time_without_a_zone_is_meant_in_the_local_one(monkeypatch):
     console.zone.cache_clear()
 
     assert local == utc
+
+
+def test_each_kind_of_case_has_a_suggestion():
+    """Whatever a case is about, its line says what a person can do."""
+    kinds = {name.partition(".")[2] for name in LANGUAGES["en"].words if name.startswith("case.")}
+    assert kinds | {"brake"} == SUGGESTIONS.keys()
+    assert all(SUGGESTIONS.values())

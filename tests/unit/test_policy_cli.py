@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from softbounce.cli.policy import app
+from softbounce.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 BROKEN = ROOT / "tests/data/broken"
@@ -16,7 +16,7 @@ BROKEN = ROOT / "tests/data/broken"
 def run(monkeypatch, tmp_path):
     monkeypatch.delenv("SOFTBOUNCE_POLICY", raising=False)
     monkeypatch.chdir(tmp_path)
-    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+    return lambda *words: CliRunner().invoke(app, ["policy", *map(str, words)])
 
 
 def test_init_writes_the_default_and_check_accepts_it(run):

@@ -5,29 +5,26 @@ from typing import Annotated, Any
 
 import typer
 
-from softbounce.cli.console import Filtered, Json, Output, OutputOption, Row, Words, show, time_of, zoned
+from softbounce.cli import options
+from softbounce.cli.console import Filtered, Json, Output, Row, show, time_of, zoned
 from softbounce.cli.desk import hashed_words, opened
 from softbounce.core.filters import parse_filter
 from softbounce.core.records import iso
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Who changed what, and why.")
+app.callback()(lambda: None)  # so that its only command is called by name
 
 HEAD = ("WHO", "ACTION", "WHAT", "REASON")
 FILTER_KEYS = ("who", "action", "what", "reason", "age")
 EVERYTHING = 100_000  # entries looked through for a filter
 
 
-@app.callback()
-def _group() -> None:
-    """Who changed what, and why."""
-
-
 @app.command("list", cls=Filtered)
 def list_(
-    words: Words = None,
+    words: options.Words = None,
     *,
     limit: Annotated[int, typer.Option(min=1, help="At most so many")] = 100,
-    output: OutputOption = Output.TABLE,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """List changes, the newest first: audit list who:alice action:mode* 'age:<2d'."""
     with opened() as store:

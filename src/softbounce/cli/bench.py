@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli.console import REFUSED, Output, OutputOption, Row, say, show
+from softbounce.cli import options
+from softbounce.cli.console import REFUSED, Output, Row, say, show
 from softbounce.cli.desk import naming, store_url
 from softbounce.client import Softbounce
 from softbounce.core import policy_file
@@ -36,7 +37,7 @@ def bench(
         int, typer.Option(min=BATCH, max=1_000_000, help="How many failures it takes in")
     ] = 10_000,
     remove: Annotated[bool, typer.Option("--remove", help="Remove what a killed bench has left")] = False,
-    output: OutputOption = Output.TABLE,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Measure this store with one thread, in a namespace of its own that is removed afterwards.
 
@@ -64,11 +65,8 @@ def bench(
             ),
             "bare round trips": bare,
         }
-        show(
-            ("WHAT", "A SECOND", "IN ONE ROUND TRIP'S TIME"),
-            (_row(*pair, bare) for pair in found.items()),
-            output,
-        )
+        head = ("WHAT", "A SECOND", "IN ONE ROUND TRIP'S TIME")
+        show(head, (_row(*pair, bare) for pair in found.items()), output)
         say(f"A retry that waits takes {size:.0f} bytes of the store's memory (schedule and record).")
 
 
@@ -124,9 +122,8 @@ def _event(number: int, date: str) -> bytes:
         "recipients": [f"bench{number}@example.com"],
     }
     claim = {"id": number, "merchantId": number % 50, "communication": {**message, "error": error}}
-    return json.dumps(
-        {"type": "MESSAGE_NOT_DELIVERED", "date": date, "eventId": f"e{number}", "claim": claim}
-    ).encode()
+    event = {"type": "MESSAGE_NOT_DELIVERED", "date": date, "eventId": f"e{number}", "claim": claim}
+    return json.dumps(event).encode()
 
 
 def _rate(work: Callable[[], object], count: int) -> float:

@@ -4,20 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from softbounce.cli.console import (
-    Actor,
-    Output,
-    OutputOption,
-    PolicyOption,
-    Reason,
-    Row,
-    duration,
-    show,
-    tell,
-    time_of,
-    zone,
-    zoned,
-)
+from softbounce.cli import options
+from softbounce.cli.console import Output, Row, show, tell, time_of, zone, zoned
 from softbounce.cli.desk import opened, policy_in_force, who
 from softbounce.core.durations import HOUR
 from softbounce.core.filters import parse_filter
@@ -34,7 +22,7 @@ Name = Annotated[str, typer.Argument(metavar="PROVIDER", help="As events name it
 
 
 @app.command("list")
-def list_(*, policy: PolicyOption = None, output: OutputOption = Output.TABLE) -> None:
+def list_(*, policy: options.Policy = None, output: options.Output = Output.TABLE) -> None:
     """Show each provider that was heard of within a day: its breaker, failures, and what waits for it."""
     with opened() as store:
         loaded, now, waiting = policy_in_force(store, policy), store.now(), _waiting(store)
@@ -51,12 +39,10 @@ def list_(*, policy: PolicyOption = None, output: OutputOption = Output.TABLE) -
 def open_(
     provider: Name,
     *,
-    reason: Reason,
-    period: Annotated[
-        int, typer.Option("--for", parser=duration, metavar="TIME", show_default="1h", help="30m, 2h, 3d")
-    ] = HOUR,
-    actor: Actor = None,
-    output: OutputOption = Output.TABLE,
+    reason: options.Reason,
+    period: options.Period = HOUR,
+    actor: options.Actor = None,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Let no resend go to a provider for an hour, or --for; costs no try, and ends by itself with probes."""
     _check(provider)
@@ -70,7 +56,11 @@ def open_(
 
 @app.command("close")
 def close(
-    provider: Name, *, reason: Reason, actor: Actor = None, output: OutputOption = Output.TABLE
+    provider: Name,
+    *,
+    reason: options.Reason,
+    actor: options.Actor = None,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Let resends go to a provider again: little by little, where policy has a ramp_up for it."""
     _check(provider)
@@ -100,8 +90,8 @@ def _row(name: str, known: tuple[dict[str, Any], str], waiting: int, policy: Pol
     failed, total = answers.count("-"), answers.count("-") + answers.count("+")
     facts = {"provider": name, "state": state, "until": iso(until), "failed": failed, "answers": total}
     facts |= {"waiting": waiting, "byHand": bool(head.get("m"))}
-    end = time_of(until, now) if until else ""
-    return facts, (name, state, end, f"{failed} of {total}" if total else "", str(waiting or ""))
+    share = f"{failed} of {total}" if total else ""
+    return facts, (name, state, time_of(until, now), share, str(waiting or ""))
 
 
 def _waiting(store: Store) -> dict[str, list[str]]:

@@ -1,33 +1,14 @@
 """``softbounce cases``: what a person must look at, and what becomes of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from softbounce.cli import story
-from softbounce.cli.console import (
-    Actor,
-    DryRun,
-    Filtered,
-    Json,
-    Output,
-    OutputOption,
-    Reason,
-    Reveal,
-    Row,
-    Words,
-    Yes,
-    columns,
-    plain,
-    show,
-    tell,
-    time_of,
-    zoned,
-)
+from softbounce.cli import options, story
+from softbounce.cli.console import Filtered, Json, Output, Row, columns, plain, show, tell, time_of, zoned
 from softbounce.cli.dead_letters import PREFIX
 from softbounce.cli.desk import agreed, note_reveal, opened, policy_in_force, spelled, who
-from softbounce.cli.incidents import Every
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
 from softbounce.core.reasons import cause
@@ -57,7 +38,7 @@ CaseId = Annotated[str, typer.Argument(metavar="CASE", help="k_19, as cases list
 
 
 @app.command("list", cls=Filtered)
-def list_(words: Words = None, *, output: OutputOption = Output.TABLE) -> None:
+def list_(words: options.Words = None, *, output: options.Output = Output.TABLE) -> None:
     """List cases that are not resolved, the oldest first; state:resolved lists those that are.
 
     Keys: case (needs no key), state, kind, merchant, channel, code, age.
@@ -76,8 +57,8 @@ def show_(
     case: CaseId,
     *,
     limit: Annotated[int, typer.Option(min=0, help="At most so many of its messages")] = 20,
-    reveal: Reveal = False,
-    output: OutputOption = Output.TABLE,
+    reveal: options.Reveal = False,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Show a case, its evidence, and the messages in it."""
     with opened() as store:
@@ -101,7 +82,13 @@ def show_(
 
 
 @app.command()
-def ack(case: CaseId, *, reason: Reason, actor: Actor = None, output: OutputOption = Output.TABLE) -> None:
+def ack(
+    case: CaseId,
+    *,
+    reason: options.Reason,
+    actor: options.Actor = None,
+    output: options.Output = Output.TABLE,
+) -> None:
     """Say that you look at it."""
     with opened() as store:
         store.cases.ack(case, reason=reason, actor=who(actor))
@@ -112,19 +99,19 @@ def ack(case: CaseId, *, reason: Reason, actor: Actor = None, output: OutputOpti
 def resolve(
     case: CaseId,
     *,
-    reason: Reason,
+    reason: options.Reason,
     release: Annotated[bool, typer.Option("--release", help="Send what it holds")] = False,
     suppress: Annotated[bool, typer.Option("--suppress", help="Refuse its recipients from now on")] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Give up what it holds")] = False,
     fixed: Annotated[bool, typer.Option("--fixed", help="Close it; what it holds ends")] = False,
-    every: Every = 0,
+    every: options.Every = 0,
     even_stale: Annotated[
         bool, typer.Option("--even-stale", help="With --release: also what is past its deadline")
     ] = False,
-    actor: Actor = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    output: OutputOption = Output.TABLE,
+    actor: options.Actor = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Close a case in one of four ways. What is released leaves at the policy's hand-over rate.
 
@@ -157,9 +144,9 @@ def resolve(
         )
         now, actor = store.now(), who(actor)
         canary = release and found.kind == "held" and _needs_canary(found, store, policy, now)
-        refused = (
-            _suppress(found, members, store, policy=policy, reason=reason, actor=actor) if suppress else 0
-        )
+        refused = 0
+        if suppress:
+            refused = _suppress(found, members, store, policy=policy, reason=reason, actor=actor)
         rate = policy.limits.handover_rate
         result = store.cases.resolve(
             case,
@@ -172,18 +159,13 @@ def resolve(
             even_stale=even_stale,
             canary=canary,
         )
-        facts = {
-            "action": f"resolve {how}",
-            "case": case,
-            "released": result.released,
-            "skipped": result.skipped,
-        }
-        facts |= {"ended": result.ended, "suppressed": refused}
+        facts = {"action": f"resolve {how}", "case": case, "released": result.released}
+        facts |= {"skipped": result.skipped, "ended": result.ended, "suppressed": refused}
         parts = [
             f"{result.released:,} released" if release else "",
             f"{result.skipped:,} past their deadline or last try, given up" if result.skipped else "",
             f"{result.ended:,} ended" if result.ended else "",
-            f"{refused:,} {'recipient' if refused == 1 else 'recipients'} suppressed" if suppress else "",
+            f"{count(refused, 'recipients')} suppressed" if suppress else "",
         ]
         if canary and result.released:
             sentence = f"{case}: one message sent first. Unless it fails within 5 min, type this again."
@@ -206,28 +188,19 @@ def _suppress(
     case: Case, members: Sequence[Delivery], store: Store, *, policy: Policy, reason: str, actor: str
 ) -> int:
     """List the recipients that a case is about, or give an incident's their term; return how many."""
-    if "brake" in case.entry:
+    entry = case.entry
+    if "brake" in entry:
         return sum(store.incidents.settle(case, "confirm"))
     now = store.now()
-    rows = {row["recipient"]: row for row in _refusals(case, members, policy=policy, reason=reason, now=now)}
-    results = store.suppressions.load(rows.values(), reason=reason, actor=actor, now=now)
-    return sum(problem is None for problem in results)
-
-
-def _refusals(
-    case: Case, members: Sequence[Delivery], *, policy: Policy, reason: str, now: int
-) -> Iterator[Json]:
-    named = case.entry.get("recipient")
-    about = (str(named), case.entry.get("mask", ""), case.entry.get("channel", ""))
+    named, code, merchant = entry.get("recipient"), entry.get("code") or None, entry.get("merchant")
+    about = (str(named), entry.get("mask", ""), entry.get("channel", ""))
+    rows = {}
     for rid, address, channel in [about] if named else map(_whom, members):
         if rid.startswith("*") or not channel:
             continue
-        code = case.entry.get("code") or None
-        rule = policy.rule_for(
-            code=code, channel=Channel(channel), merchant=case.entry.get("merchant"), smtp=None
-        )
+        rule = policy.rule_for(code=code, channel=Channel(channel), merchant=merchant)
         expires = rule.suppression.expires
-        yield {
+        rows[rid] = {
             "recipient": f"r_{rid}",
             "address": address,
             "channel": channel,
@@ -235,6 +208,8 @@ def _refusals(
             "reason": reason,
             "until": "never" if expires is None else iso(now + expires),
         }
+    results = store.suppressions.load(rows.values(), reason=reason, actor=actor, now=now)
+    return sum(problem is None for problem in results)
 
 
 def _whom(delivery: Delivery) -> tuple[str, str, str]:
@@ -316,5 +291,4 @@ def _member(delivery: Delivery, *, reveal: bool) -> Json:
 
 
 def _described(delivery: Delivery) -> str:
-    member = _member(delivery, reveal=False)
-    return f"{member['reference']} {member['address']} {member['state']}"
+    return f"{delivery.reference} {story.masked(delivery)} {delivery.outcome or delivery.state}"

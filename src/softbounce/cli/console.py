@@ -1,4 +1,4 @@
-"""What all commands share towards the person: options, output forms, exit codes, times, progress."""
+"""What all commands share towards the person: output forms, exit codes, times, progress."""
 
 import json
 import os
@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 import typer
@@ -59,30 +58,6 @@ def moment(text: str) -> int:
         raise typer.BadParameter(message) from None
 
 
-OutputOption = Annotated[
-    Output, typer.Option("--output", "-o", help="table for people, json and ndjson for programs")
-]
-FormOption = Annotated[Form, typer.Option("--format", help="csv for spreadsheets, ndjson for programs")]
-Words = Annotated[
-    list[str] | None, typer.Argument(metavar="FILTER", help="key:value words; comma: or, leading -: not")
-]
-NeededWords = Annotated[
-    list[str], typer.Argument(metavar="FILTER", help="key:value words; comma: or, leading -: not")
-]
-Reason = Annotated[str, typer.Option("--reason", help="Why: it is what the audit shows")]
-Actor = Annotated[str | None, typer.Option("--actor", help="Who, for the audit; else your user name")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the count")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what matches, change nothing")]
-Reveal = Annotated[bool, typer.Option("--reveal", help="Show addresses in full; the audit notes it")]
-ChannelOption = Annotated[
-    str | None, typer.Option("--channel", help="sms, email or letter; else by the address's looks")
-]
-MerchantOption = Annotated[str | None, typer.Option("--merchant", help="For this merchant only")]
-PolicyOption = Annotated[
-    Path | None, typer.Option("--policy", help="else SOFTBOUNCE_POLICY, else config/policy.yaml")
-]
-
-
 class Filtered(TyperCommand):
     """A command with filter words: ``-merchant:42`` among them is no option."""
 
@@ -90,9 +65,8 @@ class Filtered(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         negated = [word for word in args if re.match(r"-[a-z]+:", word)]
         others = [word for word in args if word not in negated]
-        return super().parse_args(
-            ctx, [*others, *(["--"] if negated and "--" not in others else []), *negated]
-        )
+        end = ["--"] if negated and "--" not in others else []
+        return super().parse_args(ctx, [*others, *end, *negated])
 
 
 def release() -> str:
@@ -113,9 +87,8 @@ def now() -> int:
 @cache
 def zone() -> str:
     """Return the name of the local time zone."""
-    named = (
-        os.environ.get("TZ", "").lstrip(":") or os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]
-    )
+    given = os.environ.get("TZ", "").lstrip(":")
+    named = given or os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]
     return named if named in available_timezones() else "UTC"
 
 

@@ -5,26 +5,8 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli.console import (
-    Actor,
-    DryRun,
-    Filtered,
-    Json,
-    NeededWords,
-    Output,
-    OutputOption,
-    Reason,
-    Reveal,
-    Row,
-    Words,
-    Yes,
-    plain,
-    say,
-    show,
-    tell,
-    time_of,
-    zoned,
-)
+from softbounce.cli import options
+from softbounce.cli.console import Filtered, Json, Output, Row, plain, say, show, tell, time_of, zoned
 from softbounce.cli.desk import agreed, fail_in_part, note_reveal, opened, spelled, who
 from softbounce.core.decide import HEAD_BYTES
 from softbounce.core.filters import Filter, parse_filter
@@ -41,7 +23,7 @@ PREFIX = "d_"  # of ids as people see them: the hash alone may begin with a dash
 
 
 @app.command("list", cls=Filtered)
-def list_(words: Words = None, *, output: OutputOption = Output.TABLE) -> None:
+def list_(words: options.Words = None, *, output: options.Output = Output.TABLE) -> None:
     """List what could not be read, the newest first. Keys: id (needs no key), reason, path, age."""
     with opened() as store:
         now = store.now()
@@ -55,8 +37,8 @@ def list_(words: Words = None, *, output: OutputOption = Output.TABLE) -> None:
 def show_(
     ident: Annotated[str, typer.Argument(metavar="ID")],
     *,
-    reveal: Reveal = False,
-    output: OutputOption = Output.TABLE,
+    reveal: options.Reveal = False,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Show one with its text; addresses in it are masked unless --reveal."""
     with opened() as store:
@@ -80,13 +62,13 @@ def show_(
 
 @app.command(cls=Filtered)
 def replay(
-    words: NeededWords,
+    words: options.NeededWords,
     *,
-    reason: Reason,
-    actor: Actor = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    output: OutputOption = Output.TABLE,
+    reason: options.Reason,
+    actor: options.Actor = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Report them again, after a fix. What still cannot be read is kept again."""
     with opened() as store:
@@ -105,13 +87,13 @@ def replay(
 
 @app.command(cls=Filtered)
 def drop(
-    words: NeededWords,
+    words: options.NeededWords,
     *,
-    reason: Reason,
-    actor: Actor = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    output: OutputOption = Output.TABLE,
+    reason: options.Reason,
+    actor: options.Actor = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Delete them for good."""
     with opened() as store:

@@ -201,16 +201,12 @@ def exit_in_part(failed: int, *, of: int) -> None:
         raise typer.Exit(IN_PART)
 
 
-def tracked(items: Iterable[T], title: str) -> Iterable[T]:
-    """Return the items; meanwhile a terminal shows on stderr how many were taken, every few hundred."""
-    return _counted(items, title) if sys.stderr.isatty() else items
-
-
-def _counted(items: Iterable[T], title: str) -> Iterator[T]:
-    number = 0
+def tracked(items: Iterable[T], title: str) -> Iterator[T]:
+    """Yield the items; meanwhile a terminal shows on stderr how many were taken, every few hundred."""
+    number, is_shown = 0, sys.stderr.isatty()
     for number, item in enumerate(items, 1):
-        if number % STRIDE == 0:
+        if is_shown and number % STRIDE == 0:
             typer.echo(f"\r{title}: {number:,}", err=True, nl=False)
         yield item
-    if number >= STRIDE:
+    if is_shown and number >= STRIDE:
         typer.echo("\r\x1b[K", err=True, nl=False)  # clears the line

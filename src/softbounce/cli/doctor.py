@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from softbounce.cli.console import REFUSED, Json, Output, OutputOption, PolicyOption, plain, say, show, zone
+from softbounce.cli import options
+from softbounce.cli.console import REFUSED, Json, Output, plain, say, show, zone
 from softbounce.cli.dead_letters import fullness
 from softbounce.cli.desk import deaf, opened, policy_of
 from softbounce.core import policy_file
@@ -47,12 +48,12 @@ Finding = tuple[Level, str]
 @app.command()
 def doctor(
     *,
-    policy: PolicyOption = None,
+    policy: options.Policy = None,
     ready: Annotated[bool, typer.Option("--ready", help="Only: does this machine's worker work?")] = False,
     alive: Annotated[
         bool, typer.Option("--alive", help="Only: would a restart of this machine's worker help?")
     ] = False,
-    output: OutputOption = Output.TABLE,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Look for what is wrong. Exit code 1 if something is at fault, 4 if the store does not answer.
 
@@ -120,26 +121,14 @@ def _store(store: Store, settings: Settings) -> Iterator[Finding]:
     yield from ((Level.FAULT, text) for text in facts.faults)
     yield from ((Level.WARN, text) for text in facts.warnings)
     if facts.replicas < settings.wait_replicas:
-        yield (
-            Level.FAULT,
-            (
-                f"{facts.replicas} of {settings.wait_replicas} replicas are connected "
-                "(SOFTBOUNCE_WAIT_REPLICAS): no report is accepted until they are"
-            ),
-        )
+        some = f"{facts.replicas} of {settings.wait_replicas} replicas are connected"
+        yield Level.FAULT, f"{some} (SOFTBOUNCE_WAIT_REPLICAS): no report is accepted until they are"
     elif settings.wait_replicas:
-        yield (
-            Level.OK,
-            f"{facts.replicas} replicas are connected, each report waits for {settings.wait_replicas}",
-        )
+        text = f"{facts.replicas} replicas are connected, each report waits for {settings.wait_replicas}"
+        yield Level.OK, text
     if facts.memory_share is not None and facts.memory_share > FULL:
-        yield (
-            Level.FAULT,
-            (
-                f"the store uses {facts.memory_share:.0%} of maxmemory: reports are refused above {FULL:.0%}."
-                " Let workers drain it, or raise it: CONFIG SET maxmemory"
-            ),
-        )
+        used = f"the store uses {facts.memory_share:.0%} of maxmemory: reports are refused above {FULL:.0%}"
+        yield Level.FAULT, f"{used}. Let workers drain it, or raise it: CONFIG SET maxmemory"
 
 
 def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:
@@ -163,20 +152,15 @@ def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:
     yield from _drift(f"policy {policy.file}", policy.revision, workers)
     for name, entry in workers.items():
         if (silent := now - entry["at"]) > SILENT:
-            yield (
-                Level.WARN,
-                f"worker {name} was heard of {span(silent)} ago: stopped, frozen or cut off?",
-            )
+            yield Level.WARN, f"worker {name} was heard of {span(silent)} ago: stopped, frozen or cut off?"
         if not store.clock()[1] and abs(ahead := entry.get("clock", entry["at"]) - entry["at"]) > MINUTE:
             which = "ahead of" if ahead > 0 else "behind"
             text = f"the clock of {name} is {span(abs(ahead))} {which} the store's: retries obey the store's"
             yield Level.WARN, f"{text}, logs show the worker's. Set both by NTP"
     yield from ((Level.WARN, text) for text in deaf(policy))
     if all(target.type == "log" for target in policy.notify):
-        yield (
-            Level.WARN,
-            f"escalations go to the log alone: name a target in escalation.notify of {policy.file}",
-        )
+        text = f"escalations go to the log alone: name a target in escalation.notify of {policy.file}"
+        yield Level.WARN, text
 
 
 def _torn(own: Policy, text: str, store: Store, workers: dict[str, Json]) -> Iterator[Finding]:
@@ -184,10 +168,8 @@ def _torn(own: Policy, text: str, store: Store, workers: dict[str, Json]) -> Ite
     for revision in sorted({str(entry["revision"]) for entry in workers.values()} - {own.revision}):
         kept = store.policies.find(revision)
         if kept and kept.text.startswith(text):
-            yield (
-                Level.FAULT,
-                f"{own.file} is the mere beginning of policy {revision}, which runs: write it whole",
-            )
+            text = f"{own.file} is the mere beginning of policy {revision}, which runs: write it whole"
+            yield Level.FAULT, text
 
 
 def _own_file(own: Policy, applied: Revision) -> Iterator[Finding]:
@@ -203,10 +185,7 @@ def _drift(what: str, wanted: str, workers: dict[str, Json]) -> Iterator[Finding
         yield Level.OK, f"policy {wanted} on {len(workers)} of {len(workers)} workers"
         return
     parts = [f"{number} {'runs' if number == 1 else 'run'} {name}" for name, number in running.most_common()]
-    yield (
-        Level.WARN,
-        f"{what} is {wanted}, but of {len(workers)} workers {', '.join(parts)}",
-    )
+    yield Level.WARN, f"{what} is {wanted}, but of {len(workers)} workers {', '.join(parts)}"
 
 
 def _flow(store: Store) -> Iterator[Finding]:
@@ -227,13 +206,9 @@ def _modes(store: Store, now: int) -> Iterator[Finding]:
         whom = "" if mode.merchant == "*" else f" for merchant {mode.merchant}"
         since = f"since {when(mode.at, zone(), now)}, by {mode.by}: {mode.reason}"
         if mode.reason.startswith("quarantine") and mode.by == "softbounce":
-            yield (
-                Level.FAULT,
-                (
-                    f"hand-overs are in {mode.reason} ({when(mode.at, zone(), now)}). Look at: softbounce "
-                    "retries list, suppressions list; then: softbounce mode on --reason ..."
-                ),
-            )
+            text = f"hand-overs are in {mode.reason} ({when(mode.at, zone(), now)}). Look at: softbounce "
+            text += "retries list, suppressions list; then: softbounce mode on --reason ..."
+            yield Level.FAULT, text
         else:
             yield Level.WARN, f"mode {mode.mode}{whom} {since}"
 
@@ -265,23 +240,17 @@ def _broker(settings: Settings) -> Iterator[Finding]:
     if "amqp" not in parts.scheme:
         yield Level.OK, "softbounce.report is taken from Redis in one step: no kill of a worker loses one"
         if isinstance(settings.sink, CelerySink):
-            yield (
-                Level.WARN,
-                (
-                    "resends leave by a Celery task on Redis: a receiver with kombu's own transport can lose "
-                    "them, which cannot be seen from here (docs/pipeline-contract.md, A Celery task on Redis)"
-                ),
-            )
+            text = "resends leave by a Celery task on Redis: a receiver with kombu's own transport can lose "
+            text += "them, which cannot be seen from here (docs/pipeline-contract.md, A Celery task on Redis)"
+            yield Level.WARN, text
         return
     host, port = parts.hostname or "localhost", parts.port or (5671 if parts.scheme == "amqps" else 5672)
     try:
         with closing(socket.create_connection((host, port), timeout=3)):
             yield Level.OK, f"broker {host}:{port} answers"
     except OSError as error:
-        yield (
-            Level.FAULT,
-            f"broker {host}:{port} does not answer: {error}. Is SOFTBOUNCE_BROKER_URL right?",
-        )
+        text = f"broker {host}:{port} does not answer: {error}. Is SOFTBOUNCE_BROKER_URL right?"
+        yield Level.FAULT, text
 
 
 def _waiting_for_people(store: Store) -> Iterator[Finding]:

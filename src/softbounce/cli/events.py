@@ -8,31 +8,17 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli.console import (
-    Json,
-    Output,
-    OutputOption,
-    Row,
-    duration,
-    moment,
-    say,
-    show,
-    time_of,
-    zoned,
-)
+from softbounce.cli import options
+from softbounce.cli.console import Json, Output, Row, duration, moment, say, show, time_of, zoned
 from softbounce.cli.desk import fail_in_part, opened, tracked
 from softbounce.cli.files import binary_file, event_id, read_reports
 from softbounce.core.durations import SECOND, words
 from softbounce.store import Store
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Report failures and deliveries.")
+app.callback()(lambda: None)  # so that its only command is called by name
 
 BLOCK = 500  # events a round trip
-
-
-@app.callback()
-def _group() -> None:
-    """Report failures and deliveries."""
 
 
 @app.command()
@@ -44,7 +30,7 @@ def report(
     wait: Annotated[
         int | None, typer.Option(parser=duration, metavar="TIME", help="Wait so long for the outcomes: 20s")
     ] = None,
-    output: OutputOption = Output.TABLE,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Report events, unchanged; repeating it is harmless. What cannot be read becomes a dead letter.
 

@@ -7,20 +7,8 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli import story
-from softbounce.cli.console import (
-    ChannelOption,
-    Json,
-    Output,
-    OutputOption,
-    PolicyOption,
-    moment,
-    now,
-    plain,
-    show,
-    tell,
-    zone,
-)
+from softbounce.cli import options, story
+from softbounce.cli.console import Json, Output, moment, now, plain, show, tell, zone
 from softbounce.cli.desk import opened, policy_in_force, policy_of
 from softbounce.cli.files import binary_file, read_lines, read_reports
 from softbounce.cli.obstacles import against
@@ -31,7 +19,7 @@ from softbounce.core.events import Ignored, parse
 from softbounce.core.policy import Policy
 from softbounce.core.records import iso
 from softbounce.core.texts import LAST, label
-from softbounce.errors import InvalidEvent, InvalidSettings, NotFound
+from softbounce.errors import InvalidEvent, InvalidSettings
 from softbounce.store import Store
 from softbounce.store.retries import Story
 
@@ -45,7 +33,7 @@ def explain(
         typer.Argument(metavar="EVENT.json | - | REFERENCE | RECIPIENT", help="-: stdin, one event a line"),
     ],
     *,
-    channel: ChannelOption = None,
+    channel: options.Channel = None,
     at: Annotated[
         int | None,
         typer.Option(
@@ -54,7 +42,7 @@ def explain(
             help="A file: as if received then; a message: how it will stand then",
         ),
     ] = None,
-    policy: PolicyOption = None,
+    policy: options.Policy = None,
     what_if: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="As if the rule said so: retry.delays=[1h]"),
@@ -63,16 +51,15 @@ def explain(
         bool,
         typer.Option("--all-layers", help="Each setting, with all layers of the policy under it"),
     ] = False,
-    output: OutputOption = Output.TABLE,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Say why. Events in a file or on stdin need no store: nothing is reported, nothing changes."""
     if what == "-" or _is_file(what):
         as_they_come = what == "-" and output is Output.NDJSON
         with binary_file(what) as file:
             events = (read_lines if as_they_come else read_reports)(file)
-            _explain_events(
-                events, policy_of(policy, what_if or ()), at=at, output=output, all_layers=all_layers
-            )
+            rules = policy_of(policy, what_if or ())
+            _explain_events(events, rules, at=at, output=output, all_layers=all_layers)
     elif what.endswith((".json", ".ndjson")):
         message = f"there is no file {plain(what)}"
         raise InvalidSettings(message)
@@ -100,9 +87,8 @@ def _explain_events(
 ) -> None:
     if output is Output.TABLE:
         for number, raw in enumerate(events):
-            typer.echo(
-                "\n".join(["", *_event_text(raw, policy, at=at, all_layers=all_layers)][number == 0 :])
-            )
+            text = _event_text(raw, policy, at=at, all_layers=all_layers)
+            typer.echo("\n".join(["", *text][number == 0 :]))
         return
     decisions = (core.explain(raw, policy=policy, now=at, all_layers=all_layers) for raw in events)
     if output is Output.NDJSON:
@@ -134,9 +120,7 @@ def _event_text(raw: bytes, policy: Policy, *, at: int | None, all_layers: bool)
 def _explain_message(
     reference: str, policy: Policy, *, store: Store, at: int | None, output: Output, all_layers: bool
 ) -> None:
-    stories = store.retries.find(reference)
-    if not stories:
-        raise NotFound(story.unknown(reference))
+    stories = story.stories_of(reference, store)
     now = store.now()
     if at is not None and at < now:
         message = (
@@ -155,33 +139,30 @@ def _explain_message(
 
 
 def _message_json(found: Story, policy: Policy, store: Store, *, at: int, all_layers: bool) -> Json:
-    told = story.as_json(found, reveal=False)
-    became = story.becomes(found.delivery, store, at)
+    told, delivery = story.as_json(found, reveal=False), found.delivery
+    became = story.becomes(delivery, store, at)
     if became in ("cancelled", "suppressed", "delivered"):  # its record may say so later
         told |= {"outcome": became, "nextTry": None}
     elif story.is_observed(found):
         told |= {"outcome": "observed"}
-    if (report := story.last_report(found, policy)) is None:
+    if (planned := story.last_report(found, policy)) is None:
         return told
-    planned, _ = report
     decision = core.as_json(planned, policy=policy, all_layers=all_layers)
     if decision["escalate"]:
-        decision["escalate"]["count"] = soft_bounces(store, found.delivery.rid, planned.rule.soft_bounce)
+        decision["escalate"]["count"] = soft_bounces(store, delivery.rid, planned.rule.soft_bounce)
     if became == "suppressed":
-        until = store.suppressions.check(
-            f"r_{found.delivery.rid}", "sms", merchant=found.delivery.merchant
-        ).until
-        origin = planned.rule.suppression.origin
-        decision["suppress"] = {"recipient": told["recipient"], "until": iso(until), "origin": origin}
+        verdict = store.suppressions.check(f"r_{delivery.rid}", "sms", merchant=delivery.merchant)
+        until, origin = iso(verdict.until), planned.rule.suppression.origin
+        decision["suppress"] = {"recipient": told["recipient"], "until": until, "origin": origin}
     why_not = core.why_not(_facts(found, planned, policy, store, at=at))
     return told | decision | {"nextTry": told["nextTry"], "whyNot": why_not}
 
 
 def _message_text(found: Story, policy: Policy, store: Store, *, at: int, all_layers: bool) -> Iterator[str]:
-    if (report := story.last_report(found, policy)) is None:
+    if (planned := story.last_report(found, policy)) is None:
         yield from story.as_text(found, store, at)
         return
-    facts = _facts(found, report[0], policy, store, at=at)
+    facts = _facts(found, planned, policy, store, at=at)
     yield from core.explain_text(replace(facts, all_layers=all_layers))
     if found.delivery.revision != policy.revision:
         yield (

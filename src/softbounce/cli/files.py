@@ -61,12 +61,17 @@ def text_file(file: str) -> io.TextIOWrapper:
 
 def text_lines(file: str) -> list[str]:
     """Return the lines of a text file that are not blank. Raises ``InvalidSettings``."""
-    with text_file(file) as source:
-        try:
-            return [line.strip() for line in source if line.strip()]
-        except UnicodeDecodeError as error:
-            message = f"the file cannot be read: {error}"
-            raise InvalidSettings(message) from None
+    with text_file(file) as source, readable():
+        return [line.strip() for line in source if line.strip()]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file. Raises ``InvalidSettings``."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror}"
+        raise InvalidSettings(message) from None
 
 
 def rows_of(source: IO[str], form: Form, channel: Channel | None) -> Iterator[Json]:

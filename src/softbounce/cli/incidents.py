@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli.console import Actor, DryRun, Output, OutputOption, Reason, Yes, duration, tell
+from softbounce.cli import options
+from softbounce.cli.console import Output, tell
 from softbounce.cli.desk import SAMPLES, TYPED_ABOVE, agree_to, opened, policy_in_force, tracked, who
 from softbounce.core.filters import parse_filter
 from softbounce.core.texts import count
@@ -14,15 +15,7 @@ from softbounce.store.cases import Case, Resolved
 from softbounce.store.listing import Suppression
 from softbounce.store.retries import FILTER_KEYS
 
-Every = Annotated[
-    int,
-    typer.Option(
-        parser=duration,
-        metavar="TIME",
-        show_default="the hand-over rate",
-        help="Send one message each time; 2s",
-    ),
-]
+NOUNS = ("suppression", "suppressions")
 
 
 def undo(
@@ -30,12 +23,12 @@ def undo(
         str, typer.Argument(metavar="incident:CASE", help="As cases list kind:incident shows it")
     ],
     *,
-    reason: Reason,
-    every: Every = 0,
-    actor: Actor = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    output: OutputOption = Output.TABLE,
+    reason: options.Reason,
+    every: options.Every = 0,
+    actor: options.Actor = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Lift all that an incident suppressed, before the brake as well, and send the messages it holds.
 
@@ -53,7 +46,7 @@ def undo(
         case, _ = store.cases.show(name, limit=0)
         total, samples = _found(store, case)
         is_asked = not yes and total > TYPED_ABOVE
-        agree_to(total, samples, ("suppression", "suppressions"), is_asked=is_asked, dry_run=dry_run)
+        agree_to(total, samples, NOUNS, is_asked=is_asked, dry_run=dry_run)
         lifted = sum(tracked(store.incidents.settle(case, "undo"), "lifting"))
         resumed = _resume(store, reason=reason, actor=who(actor))
         sent = Resolved(released=0, skipped=0, ended=0)

@@ -42,16 +42,10 @@ COMMANDS = {  # name -> module and attribute, and what it does
     "bench": ("bench:app", "How much your store lets one worker do, beside bare round trips."),
     "policy": ("policy:app", "The file that says what each failure means."),
 }
-CODES: tuple[tuple[type[SoftbounceError], int], ...] = (  # the first that fits
-    (InvalidPolicy, REFUSED),
-    (UnsafeStore, REFUSED),
-    (WrongKey, REFUSED),
-    (NotFound, REFUSED),
-    (InvalidSettings, MISUSED),
-    (InvalidEvent, MISUSED),
-    (InvalidRecipient, MISUSED),
-    (TryAgain, UNREACHABLE),
-    (RefuseToStart, UNREACHABLE),  # the embedded server does not start
+CODES = (  # the first that fits
+    ((InvalidPolicy, UnsafeStore, WrongKey, NotFound), REFUSED),
+    ((InvalidSettings, InvalidEvent, InvalidRecipient), MISUSED),
+    ((TryAgain, RefuseToStart), UNREACHABLE),  # the latter: the embedded server does not start
 )
 
 
@@ -75,7 +69,7 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except SoftbounceError as error:
             typer.echo("\n".join(map(plain, str(error).split("\n"))), err=True)
-            code = next((code for kind, code in CODES if isinstance(error, kind)), REFUSED)
+            code = next((code for kinds, code in CODES if isinstance(error, kinds)), REFUSED)
             raise typer.Exit(code) from None
 
 

@@ -5,17 +5,8 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli.console import (
-    Actor,
-    MerchantOption,
-    Output,
-    OutputOption,
-    Row,
-    show,
-    tell,
-    time_of,
-    zoned,
-)
+from softbounce.cli import options
+from softbounce.cli.console import Output, Row, show, tell, time_of, zoned
 from softbounce.cli.desk import opened, who
 from softbounce.core.records import iso
 from softbounce.errors import InvalidSettings
@@ -43,10 +34,10 @@ class Wanted(StrEnum):
 def mode(
     wanted: Annotated[Wanted | None, typer.Argument(metavar="[on|off|observe]")] = None,
     *,
-    merchant: MerchantOption = None,
+    merchant: options.Merchant = None,
     reason: Annotated[str | None, typer.Option("--reason", help="Why; needed to switch")] = None,
-    actor: Actor = None,
-    output: OutputOption = Output.TABLE,
+    actor: options.Actor = None,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Show or switch whether retries leave. Workers obey within a second; a mode does not end by itself."""
     if wanted is None:
@@ -59,9 +50,8 @@ def mode(
         message = f"give the reason: softbounce mode {wanted} --reason ..."
         raise InvalidSettings(message)
     with opened() as store:
-        store.control.set_mode(
-            wanted, reason=reason, actor=who(actor), now=store.now(), merchant=merchant or ALL
-        )
+        now, actor = store.now(), who(actor)
+        store.control.set_mode(wanted, reason=reason, actor=actor, now=now, merchant=merchant or ALL)
         whom = f" for merchant {merchant}" if merchant else ""
         tell(f"Mode is {wanted}{whom}: {MEANS[wanted]}", {"mode": wanted, "merchant": merchant}, output)
 

@@ -51,9 +51,8 @@ def _held(found: Story, decision: Plan, policy: Policy) -> Iterator[Obstacle]:
         later = f"a rule for {found.delivery.code} under codes: of {policy.file}"
     else:
         later = line_of(decision, policy, "do")
-    yield Obstacle(
-        f"held by case {case}" if case else "held", "; ".join([*release, f"for later reports: {later}"])
-    )
+    what = f"held by case {case}" if case else "held"
+    yield Obstacle(what, "; ".join([*release, f"for later reports: {later}"]))
 
 
 def _waiting(
@@ -73,15 +72,13 @@ def _waiting(
         of = f"CASE: softbounce explain r_{delivery.rid} --channel {delivery.channel}"
         found.append(Obstacle(f"waits for {word('state', 'incident')}", f"{undo} ({of})"))
     elif delivery.waits_for == "sink":
-        found.append(
-            Obstacle(f"waits for {word('state', 'sink')}", "softbounce doctor says what is wrong with it")
-        )
+        what = f"waits for {word('state', 'sink')}"
+        found.append(Obstacle(what, "softbounce doctor says what is wrong with it"))
     if delivery.deadline < at and delivery.head.get("q") != EVEN_STALE:
         end = when(delivery.deadline, zone(), at)
+        what = f"past its deadline, {end}: nothing is sent any more"
         line = line_of(decision, policy, "retry.give_up_after")
-        found.append(
-            Obstacle(f"past its deadline, {end}: nothing is sent any more", f"{line}, for later reports")
-        )
+        found.append(Obstacle(what, f"{line}, for later reports"))
     if is_due and not found and not store.control.workers(now=store.now()):
         found.append(Obstacle("no worker was heard of within a minute", "softbounce worker"))
     yield from found
@@ -140,6 +137,5 @@ def _caps(delivery: Delivery, policy: Policy, store: Store, now: int) -> Iterato
             is_capped = True
     if delivery.waits_for == "rate" and not is_capped:
         known = delivery.provider if delivery.provider in policy.providers else '"*"'
-        yield Obstacle(
-            f"waits for {word('state', 'rate')}", plain(f"providers.{known}.rate in {policy.file}")
-        )
+        what = f"waits for {word('state', 'rate')}"
+        yield Obstacle(what, plain(f"providers.{known}.rate in {policy.file}"))

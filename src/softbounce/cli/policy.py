@@ -4,20 +4,21 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from softbounce.cli import policy_plan, policy_simulate, policy_test
+from softbounce.cli import options, policy_plan, policy_simulate, policy_test
+from softbounce.cli.console import REFUSED, Json, say
 from softbounce.cli.desk import deaf
 from softbounce.core import policy_file, policy_schema
 from softbounce.core.durations import SECOND, words
 from softbounce.core.policy import Disposition, Policy, Rule
 from softbounce.core.recipients import Channel
 from softbounce.core.settings_told import settings_json
-from softbounce.errors import InvalidPolicy, InvalidSettings
+from softbounce.errors import InvalidSettings
 from softbounce.settings import packaged_policy, policy_text
 
 app = typer.Typer(
@@ -27,7 +28,6 @@ app = typer.Typer(
 DEFAULT_PATH = Path("config/policy.yaml")
 WIDE = 200  # columns where nobody looks: a pipe takes whole lines
 UNKNOWN = "?"  # stands for every code that has no rule
-FAILED, MISUSED = 1, 2  # exit codes: the answer is no; wrong usage
 
 
 class Output(StrEnum):
@@ -38,9 +38,6 @@ class Output(StrEnum):
 
 
 Output_ = Annotated[Output, typer.Option("--output", "-o", help="table for people, json for programs")]
-File = Annotated[
-    Path | None, typer.Option("--policy", help="else SOFTBOUNCE_POLICY, else config/policy.yaml")
-]
 
 
 @app.command()
@@ -55,10 +52,12 @@ def init(
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(packaged_policy())
     except FileExistsError:
-        _end(f"{path} exists; --force replaces it", MISUSED)
+        message = f"{path} exists; --force replaces it"
+        raise InvalidSettings(message) from None
     except OSError as error:
-        _end(f"cannot write {path}: {error.strerror}", MISUSED)
-    typer.echo(f"wrote {path}. Next: softbounce policy check {path}", err=True)
+        message = f"cannot write {path}: {error.strerror}"
+        raise InvalidSettings(message) from None
+    say(f"wrote {path}. Next: softbounce policy check {path}")
 
 
 @app.command()
@@ -71,7 +70,7 @@ def check(
     output: Output_ = Output.TABLE,
 ) -> None:
     """Check a policy file: every mistake at once, with line, column and the word that was probably meant."""
-    text, file = _text(path)
+    text, file = policy_text(path)
     policy, problems = policy_file.check(text, file=file)
     fails = policy is None or (strict and bool(problems))
     if output is Output.JSON:
@@ -80,26 +79,23 @@ def check(
             for p in problems
         ]
         revision = policy.revision if policy else None
-        typer.echo(
-            json.dumps({"file": file, "valid": not fails, "revision": revision, "problems": found}, indent=2)
-        )
+        facts = {"file": file, "valid": not fails, "revision": revision, "problems": found}
+        typer.echo(json.dumps(facts, indent=2))
     else:
         for problem in problems:
             typer.echo(problem.rendered)
     for text in deaf(policy) if policy else ():
-        typer.echo(f"{file}: {text}", err=True)  # about this machine, not about the file: --strict passes
+        say(f"{file}: {text}")  # about this machine, not about the file: --strict passes
     if fails:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(REFUSED)
     if policy and output is Output.TABLE:
-        typer.echo(
-            f'{file}: revision {policy.revision} "{policy.name}", {policy.rules_count} code rules', err=True
-        )
+        say(f'{file}: revision {policy.revision} "{policy.name}", {policy.rules_count} code rules')
 
 
 @app.command()
 def show(
     *,
-    policy: File = None,
+    policy: options.Policy = None,
     channel: Annotated[Channel | None, typer.Option(help="As it applies to this channel")] = None,
     merchant: Annotated[str | None, typer.Option(help="As it applies to this merchant")] = None,
     output: Output_ = Output.TABLE,
@@ -108,11 +104,8 @@ def show(
 
     Without --channel, SMS codes are shown as for SMS, bounces as for e-mail, others by the defaults alone.
     """
-    text, file = _text(policy)
-    try:
-        loaded = policy_file.load(text, file=file)
-    except InvalidPolicy as error:
-        _end(str(error), FAILED)
+    text, file = policy_text(policy)
+    loaded = policy_file.load(text, file=file)
     codes = (*loaded.codes, UNKNOWN, None)
     rules = [(code, _rule(loaded, code, channel=channel, merchant=merchant)) for code in codes]
     if output is Output.JSON:
@@ -124,7 +117,7 @@ def show(
     for code, rule in rules:
         label = {UNKNOWN: "(any other code)", None: "(no error given)"}.get(code, code)
         table.add_row(label, rule.do, rule.fault, _tries(rule), _suppressed(rule), f":{rule.line}")
-    typer.echo(f'{file}: revision {loaded.revision} "{loaded.name}"', err=True)
+    say(f'{file}: revision {loaded.revision} "{loaded.name}"')
     Console(highlight=False, width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
@@ -139,18 +132,6 @@ app.command("rollback")(policy_plan.rollback)
 def schema() -> None:
     """Print the JSON schema of the policy file, for editors."""
     typer.echo(json.dumps(policy_schema.schema(), indent=2))
-
-
-def _text(path: Path | None) -> tuple[str, str]:
-    try:
-        return policy_text(path)
-    except InvalidSettings as error:
-        _end(str(error), MISUSED)
-
-
-def _end(message: str, code: int) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(code)
 
 
 def _rule(policy: Policy, code: str | None, *, channel: Channel | None, merchant: str | None) -> Rule:
@@ -173,7 +154,7 @@ def _suppressed(rule: Rule) -> str:
     return f"{term}, at report {rule.confirm.reports}" if rule.confirm else term
 
 
-def _as_json(policy: Policy, code: str | None, rule: Rule) -> dict[str, Any]:
+def _as_json(policy: Policy, code: str | None, rule: Rule) -> Json:
     return {
         "code": None if code == UNKNOWN else code,
         "rule": rule.name,

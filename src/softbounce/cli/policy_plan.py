@@ -5,12 +5,14 @@ from collections import Counter
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from softbounce.cli.console import REFUSED, Actor, Reason, columns, duration, plain, say
-from softbounce.cli.desk import opened, who
+from softbounce.cli import options
+from softbounce.cli.console import REFUSED, Json, columns, duration, plain, say
+from softbounce.cli.desk import opened, policy_of, who
+from softbounce.cli.files import write_text
 from softbounce.cli.policy_test import throw_away_stores
 from softbounce.core import policy_file
 from softbounce.core.durations import DAY, words
@@ -18,7 +20,7 @@ from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
 from softbounce.core.policy_diff import Change, changes
 from softbounce.core.replan import Effect, Move, replanned
-from softbounce.errors import InvalidSettings, NotFound
+from softbounce.errors import NotFound
 from softbounce.settings import policy_text
 from softbounce.store import Store
 from softbounce.store.policies import Revision
@@ -26,13 +28,7 @@ from softbounce.store.policies import Revision
 CHANGES = 3  # exit code
 PAGE = 500
 MESSAGES = 1_000  # of the history, that a plan looks at: some seconds
-ENDING = (
-    "cancelled",
-    "suppressed",
-    "delivered",
-    "leased",
-)  # these will not leave by their schedule, or do now
-Json = dict[str, Any]
+ENDING = ("cancelled", "suppressed", "delivered", "leased")  # not by its schedule, or at this moment
 NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="The policy that is to be")]
 Reschedule = Annotated[bool, typer.Option("--reschedule", help="Give waiting retries the new times, too")]
 
@@ -50,13 +46,13 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
 ) -> None:
     """Show what FILE changes: rules, waiting retries, the last days. Exit code 3 if anything."""
-    new, _ = _load(file)
+    new = policy_of(file)
     with opened() as store:
         running = _running(store)
         if running is None:
             message = "no worker runs and nothing was applied: there is no policy to compare with"
             raise NotFound(message)
-        old = _policy_of(running)
+        old = policy_file.load(running.text, file=running.file)
         found = changes(old, new)
         effects, _ = _waiting(store, new)
         past = _past(store, old, new, since=since) if since and found else None
@@ -70,11 +66,7 @@ def plan(
         "past": past,
     }
     if output:
-        try:
-            output.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            message = f"cannot write {output}: {error.strerror}"
-            raise InvalidSettings(message) from None
+        write_text(output, json.dumps(facts, indent=2) + "\n")
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
     else:
@@ -88,29 +80,28 @@ def plan(
 def apply(
     file: Annotated[Path, typer.Argument(metavar="FILE|PLAN", help="A policy, or what `plan -o` wrote")],
     *,
-    reason: Reason,
+    reason: options.Reason,
     reschedule: Reschedule = False,
-    actor: Actor = None,
+    actor: options.Actor = None,
 ) -> None:
     """Let every worker follow a policy, whatever its own file says; within ten seconds.
 
     A plan is refused where another policy runs by now than it was made against, or its file has changed.
     """
     made = _read_plan(file)
-    new, text = _load(Path(made["file"]) if made else file)
+    text, name = policy_text(Path(made["file"]) if made else file)
+    new = policy_file.load(text, file=name)
     with opened() as store:
         applied = store.policies.applied()
         if made:
             _require_fresh(made, new, _running(store))
-        wanted = Revision(revision=new.revision, text=text, file=new.file)
-        _follow(store, wanted, new, applied=applied, action="policy apply", reason=reason, actor=who(actor))
+        _follow(store, new, text, applied=applied, action="policy apply", reason=reason, actor=who(actor))
         if reschedule:
             effects, moves = _waiting(store, new)
             moved = store.policies.replan(moves, revision=new.revision, reason=reason, actor=who(actor))
-            missed = (
-                f"; {len(moves) - moved:,} changed meanwhile and keep theirs" if moved < len(moves) else ""
-            )
-            typer.echo(f"{moved:,} waiting retries rescheduled: {_counts(effects)}{missed}.")
+            missed = len(moves) - moved
+            rest = f"; {missed:,} changed meanwhile and keep theirs" if missed else ""
+            typer.echo(f"{moved:,} waiting retries rescheduled: {_counts(effects)}{rest}.")
 
 
 def rollback(
@@ -118,10 +109,11 @@ def rollback(
         str | None, typer.Argument(metavar="[REVISION|file]", help="Else the one applied before")
     ] = None,
     *,
-    reason: Reason,
-    actor: Actor = None,
+    reason: options.Reason,
+    actor: options.Actor = None,
 ) -> None:
     """Let every worker follow an earlier revision; with the word ``file`` each its own file again."""
+    action = "policy rollback"
     with opened() as store:
         applied = store.policies.applied()
         if applied is None and revision in (None, "file"):
@@ -129,9 +121,7 @@ def rollback(
             raise NotFound(message)
         seen = applied.revision if applied else ""
         if revision == "file":
-            done = store.policies.apply(
-                None, seen=seen, action="policy rollback", reason=reason, actor=who(actor)
-            )
+            done = store.policies.apply(None, seen=seen, action=action, reason=reason, actor=who(actor))
             _require(done=done)
             typer.echo(f"Released {seen}: each worker follows its own file again, within ten seconds.")
             return
@@ -140,19 +130,12 @@ def rollback(
         if known is None:
             message = f"no text of revision '{plain(name)}' is kept: the audit names those that were applied"
             raise NotFound(message)
-        new = _policy_of(known)
-        _follow(store, known, new, applied=applied, action="policy rollback", reason=reason, actor=who(actor))
+        new = policy_file.load(known.text, file=known.file)
+        _follow(store, new, known.text, applied=applied, action=action, reason=reason, actor=who(actor))
 
 
 def _follow(
-    store: Store,
-    wanted: Revision,
-    new: Policy,
-    *,
-    applied: Revision | None,
-    action: str,
-    reason: str,
-    actor: str,
+    store: Store, new: Policy, text: str, *, applied: Revision | None, action: str, reason: str, actor: str
 ) -> None:
     """Write what all follow, once it is known to be a policy; an interrupted apply may be said again."""
     before = _running(store)
@@ -160,11 +143,11 @@ def _follow(
         typer.echo(f"{new.revision} is applied already.")
         return
     now = store.now()
-    store.policies.keep(new, text=wanted.text, now=now)
+    store.policies.keep(new, text=text, now=now)
     entry = Revision(
         revision=new.revision,
-        text=wanted.text,
-        file=wanted.file,
+        text=text,
+        file=new.file,
         previous=before.revision if before else "",
         by=actor,
         at=now,
@@ -187,10 +170,11 @@ def _require(*, done: bool) -> None:
 def _require_fresh(made: Json, new: Policy, running: Revision | None) -> None:
     runs = running.revision if running else "none"
     if made["base"] != runs:
-        say(f"this plan was made against {made['base']}, but {runs} runs by now: plan again")
+        say(plain(f"this plan was made against {made['base']}, but {runs} runs by now: plan again"))
         raise typer.Exit(REFUSED)
     if made["revision"] != new.revision:
-        say(f"{new.file} has changed since the plan, from {made['revision']} to {new.revision}: plan again")
+        changed = f"from {made['revision']} to {new.revision}"
+        say(plain(f"{new.file} has changed since the plan, {changed}: plan again"))
         raise typer.Exit(REFUSED)
 
 
@@ -257,13 +241,11 @@ def _past_sentences(past: Json | None) -> list[str]:
 
 
 def _counts(effects: Counter[Effect]) -> str:
-    kept = (
-        f", {effects[Effect.KEPT]:,} kept (the new rule would hold or block them)"
-        if effects[Effect.KEPT]
-        else ""
-    )
     some = (Effect.EARLIER, Effect.LATER, Effect.DROPPED, Effect.UNCHANGED)
-    return ", ".join(f"{effects[effect]:,} {effect}" for effect in some) + kept
+    told = [f"{effects[effect]:,} {effect}" for effect in some]
+    if kept := effects[Effect.KEPT]:
+        told.append(f"{kept:,} kept (the new rule would hold or block them)")
+    return ", ".join(told)
 
 
 def _sentences(effects: Counter[Effect]) -> list[str]:
@@ -295,12 +277,3 @@ def _read_plan(file: Path) -> Json | None:
         isinstance(found.get(key), str) for key in ("base", "revision", "file")
     )
     return found if is_plan else None
-
-
-def _load(file: Path) -> tuple[Policy, str]:
-    text, name = policy_text(file)
-    return policy_file.load(text, file=name), text
-
-
-def _policy_of(known: Revision) -> Policy:
-    return policy_file.load(known.text, file=known.file)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from softbounce import telemetry
 from softbounce.cli.console import columns, duration, plain, say
 from softbounce.cli.desk import fail_in_part, opened, policy_in_force, policy_of, tracked
-from softbounce.cli.files import binary_file, read_reports
+from softbounce.cli.files import binary_file, read_reports, write_text
 from softbounce.cli.policy_test import throw_away_stores
 from softbounce.core.durations import words
 from softbounce.core.policy import QuietHours
@@ -110,7 +110,8 @@ def simulate(
         if bars:
             typer.echo("\n".join(["", *plot.bars(rows)]))
     if svg:
-        _write(svg, plot.svg(rows, title=title))
+        write_text(svg, plot.svg(rows, title=title))
+        say(f"wrote {svg}")
     fail_in_part(found.wrong, of=found.events + len(found.wrong))
 
 
@@ -138,12 +139,3 @@ def _price(text: str) -> tuple[str, Decimal]:
         message = f"--price {text}: write sms=0.07 or sms:DE=0.05; channels are sms, email, letter"
         raise InvalidSettings(message)
     return name, cost
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        message = f"cannot write {path}: {error.strerror}"
-        raise InvalidSettings(message) from None
-    say(f"wrote {path}")

@@ -9,26 +9,27 @@ from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 from xml.etree import ElementTree as ET
 
 import typer
 
 from softbounce import telemetry
-from softbounce.cli.console import MISUSED, REFUSED, PolicyOption, plain
-from softbounce.core import explain, policy_file, policy_tests
+from softbounce.cli import options
+from softbounce.cli.console import MISUSED, REFUSED, Json, plain
+from softbounce.cli.desk import policy_of
+from softbounce.cli.files import write_text
+from softbounce.core import explain, policy_tests
 from softbounce.core.decide import Decision, Plan, decide
 from softbounce.core.policy import Policy
 from softbounce.core.policy_tests import Test, TestEvent, TestFile
 from softbounce.core.records import iso
 from softbounce.errors import InvalidSettings, RefuseToStart
-from softbounce.settings import policy_text
 from softbounce.store import Store
 from softbounce.store.memory import in_memory
 
 AFTER = timedelta(days=30)  # in which resends are counted
 UNTESTED_SHOWN = 10
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class Result:
 def run(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML, see docs/policy-tests.md")],
     *,
-    policy: PolicyOption = None,
+    policy: options.Policy = None,
     min_coverage: Annotated[
         int, typer.Option("--min-coverage", min=0, max=100, metavar="PERCENT", help="Of the rules of codes")
     ] = 0,
@@ -64,7 +65,7 @@ def run(
                 mistakes += [problem.rendered for problem in wrong]
                 continue
             path = policy or (file.parent / tests.policy if tests.policy else None)
-            rules = _policy(path)
+            rules = policy_of(path)
             _, met = covered.setdefault(rules.file, (rules, set()))
             for result in _run(tests, lines, file=str(file), rules=rules, path=path, stores=stores):
                 results.append(result)
@@ -168,29 +169,20 @@ def _rules(decision: Decision) -> set[tuple[str, int]]:
 def _report(event: TestEvent, reference: str, at: datetime) -> Json:
     from softbounce import testing  # noqa: PLC0415 - as above
 
-    more = {
-        "timezone": event.timezone,
-        "provider": event.provider,
-        "notAfter": event.not_after and event.not_after.isoformat(),
-    }
     common: Json = {
         "channel": event.channel,
         "to": event.recipients or event.recipient,
         "at": at,
         "claim": event.claim,
         "merchant": event.merchant,
-        **{name: value for name, value in more.items() if value is not None},
+        "timezone": event.timezone,
+        "provider": event.provider,
+        "notAfter": event.not_after and event.not_after.isoformat(),
     }
     if event.delivered:
         return testing.delivered(reference, **{**common, "channel": event.channel or "sms"})
     details = {"smtpCode": event.smtp, "message": event.text}
-    report = testing.failed(
-        reference,
-        event.code or "",
-        error_type=event.type,
-        details={name: value for name, value in details.items() if value is not None},
-        **common,
-    )
+    report = testing.failed(reference, event.code or "", error_type=event.type, details=details, **common)
     if event.code is None:
         del report["claim"]["communication"]["error"]
     return report
@@ -235,11 +227,6 @@ def _read(file: Path) -> str:
         raise InvalidSettings(message) from None
 
 
-def _policy(path: Path | None) -> Policy:
-    text, file = policy_text(path)
-    return policy_file.load(text, file=file)
-
-
 def _share(rules: Policy, met: set[tuple[str, int]]) -> int:
     return 100 * len(met & set(rules.rules)) // len(rules.rules) if rules.rules else 100
 
@@ -270,8 +257,4 @@ def _write_junit(path: Path, results: Sequence[Result]) -> None:
         )
         if result.reason:
             ET.SubElement(case, "failure", message=result.reason)
-    try:
-        ET.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
-    except OSError as error:
-        message = f"cannot write {path}: {error.strerror}"
-        raise InvalidSettings(message) from None
+    write_text(path, ET.tostring(suite, encoding="utf-8", xml_declaration=True).decode())

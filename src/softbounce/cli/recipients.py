@@ -4,37 +4,24 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli.console import (
-    IN_PART,
-    Actor,
-    ChannelOption,
-    DryRun,
-    Output,
-    OutputOption,
-    Reason,
-    say,
-    tell,
-)
+from softbounce.cli import options
+from softbounce.cli.console import IN_PART, Output, say, tell
 from softbounce.cli.desk import channel_of, opened, policy_in_force, who
 from softbounce.settings import Settings, StreamSink
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Erase a recipient's address.")
-
-
-@app.callback()
-def _group() -> None:
-    """Erase a recipient's address."""
+app.callback()(lambda: None)  # so that its only command is called by name
 
 
 @app.command()
 def forget(
     recipient: Annotated[str, typer.Argument(help="An address, or its r_... hash")],
     *,
-    reason: Reason,
-    channel: ChannelOption = None,
-    actor: Actor = None,
-    dry_run: DryRun = False,
-    output: OutputOption = Output.TABLE,
+    reason: options.Reason,
+    channel: options.Channel = None,
+    actor: options.Actor = None,
+    dry_run: options.DryRun = False,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Erase the address wherever it is kept; waiting retries to it end. The hash stays, and a block.
 

@@ -7,30 +7,8 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli import story
-from softbounce.cli.console import (
-    Actor,
-    DryRun,
-    Filtered,
-    Form,
-    FormOption,
-    Json,
-    NeededWords,
-    Output,
-    OutputOption,
-    Reason,
-    Reveal,
-    Row,
-    Words,
-    Yes,
-    duration,
-    say,
-    show,
-    tell,
-    time_of,
-    zone,
-    zoned,
-)
+from softbounce.cli import options, story
+from softbounce.cli.console import Filtered, Form, Json, Output, Row, say, show, tell, time_of, zone, zoned
 from softbounce.cli.desk import agreed, hashed_words, note_reveal, opened, tracked, who
 from softbounce.cli.standing import pauses_of
 from softbounce.core.durations import HOUR
@@ -58,7 +36,9 @@ Mark = tuple[str, str]  # kind and value, as cancel markers and pauses know them
 
 
 @app.command("list", cls=Filtered)
-def list_(words: Words = None, *, reveal: Reveal = False, output: OutputOption = Output.TABLE) -> None:
+def list_(
+    words: options.Words = None, *, reveal: options.Reveal = False, output: options.Output = Output.TABLE
+) -> None:
     """List waiting retries, the next one first: retries list channel:sms 'due:<2h'.
 
     Keys: reference (needs no key), claim, customer, merchant, recipient, channel, code, provider, due, age,
@@ -76,14 +56,12 @@ def list_(words: Words = None, *, reveal: Reveal = False, output: OutputOption =
 def show_(
     reference: Annotated[str, typer.Argument(help="The message's reference")],
     *,
-    reveal: Reveal = False,
-    output: OutputOption = Output.TABLE,
+    reveal: options.Reveal = False,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Show all that is known of one message: its deliveries, and what happened to each."""
     with opened() as store:
-        stories = store.retries.find(reference)
-        if not stories:
-            raise NotFound(story.unknown(reference))
+        stories = story.stories_of(reference, store)
         if reveal:
             _note_reveal(store, [reference])
         now = store.now()
@@ -95,7 +73,9 @@ def show_(
 
 
 @app.command(cls=Filtered)
-def export(words: Words = None, *, form: FormOption = Form.NDJSON, reveal: Reveal = False) -> None:
+def export(
+    words: options.Words = None, *, form: options.Form = Form.NDJSON, reveal: options.Reveal = False
+) -> None:
     """Write waiting retries to stdout."""
     with opened() as store:
         if reveal:
@@ -108,13 +88,13 @@ def export(words: Words = None, *, form: FormOption = Form.NDJSON, reveal: Revea
 
 @app.command("run-now", cls=Filtered)
 def run_now(
-    words: NeededWords,
+    words: options.NeededWords,
     *,
-    reason: Reason,
-    actor: Actor = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    output: OutputOption = Output.TABLE,
+    reason: options.Reason,
+    actor: options.Actor = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Send waiting retries now: quiet hours and pauses do not bind them, their deadline does."""
     with opened() as store:
@@ -130,13 +110,13 @@ def run_now(
 
 @app.command(cls=Filtered)
 def cancel(
-    words: NeededWords,
+    words: options.NeededWords,
     *,
-    reason: Reason,
-    actor: Actor = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    output: OutputOption = Output.TABLE,
+    reason: options.Reason,
+    actor: options.Actor = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Stop what waits. claim:54321 or a reference alone also stops what is reported of it later.
 
@@ -158,16 +138,14 @@ def cancel(
 
 @app.command(cls=Filtered)
 def pause(
-    words: NeededWords,
+    words: options.NeededWords,
     *,
-    reason: Reason,
-    period: Annotated[
-        int, typer.Option("--for", parser=duration, metavar="TIME", show_default="1h", help="30m, 2h, 3d")
-    ] = HOUR,
-    actor: Actor = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    output: OutputOption = Output.TABLE,
+    reason: options.Reason,
+    period: options.Period = HOUR,
+    actor: options.Actor = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Let what becomes due wait, at no cost of a try, for an hour or --for; the pause ends by itself.
 
@@ -186,13 +164,13 @@ def pause(
 
 @app.command(cls=Filtered)
 def resume(
-    words: NeededWords,
+    words: options.NeededWords,
     *,
-    reason: Reason,
-    actor: Actor = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    output: OutputOption = Output.TABLE,
+    reason: options.Reason,
+    actor: options.Actor = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """End a pause: name what was paused, in the same words."""
     with opened() as store:
@@ -231,14 +209,8 @@ def _filter(words: Collection[str] | None, store: Store) -> Filter:
 def _agreed(
     wanted: Filter, store: Store, *, yes: bool, dry_run: bool, may_be_none: bool = False
 ) -> list[Waiting]:
-    return agreed(
-        store.retries.select(wanted, now=store.now()),
-        describe=_described,
-        nouns=NOUNS,
-        yes=yes,
-        dry_run=dry_run,
-        may_be_none=may_be_none,
-    )
+    found = store.retries.select(wanted, now=store.now())
+    return agreed(found, describe=_described, nouns=NOUNS, yes=yes, dry_run=dry_run, may_be_none=may_be_none)
 
 
 def _marked(

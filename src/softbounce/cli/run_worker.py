@@ -13,7 +13,8 @@ from urllib.parse import unquote
 import typer
 
 from softbounce import embedded
-from softbounce.cli.console import PolicyOption, release, say
+from softbounce.cli import options
+from softbounce.cli.console import release, say
 from softbounce.cli.desk import naming, policy_of, store_url
 from softbounce.embedded import Embedded
 from softbounce.hosts import mask_url
@@ -41,7 +42,7 @@ LogLevel = Annotated[str, typer.Option("--log-level", help="DEBUG, INFO, WARNING
 def run_(
     *,
     data: Data = None,
-    policy: PolicyOption = None,
+    policy: options.Policy = None,
     resend_to: ResendTo = None,
     log_level: LogLevel = "INFO",
 ) -> None:
@@ -64,7 +65,7 @@ def run_(
 def worker_(
     *,
     data: Data = None,
-    policy: PolicyOption = None,
+    policy: options.Policy = None,
     resend_to: ResendTo = None,
     name: Annotated[str | None, typer.Option("--name", help="Of this worker, for celery inspect")] = None,
     log_level: LogLevel = "INFO",
@@ -90,9 +91,8 @@ def demo_(
     """Four simulated days of SMS and e-mail on the real worker, beside no retry and plain retry."""
     from softbounce import demo as world  # noqa: PLC0415 - the other commands here need none of it
 
-    raise typer.Exit(
-        world.run(seed=seed, days=days, recipients=recipients, fast=fast, chaos=chaos, save=save)
-    )
+    code = world.run(seed=seed, days=days, recipients=recipients, fast=fast, chaos=chaos, save=save)
+    raise typer.Exit(code)
 
 
 def _work(settings: Settings, server: Embedded | None, *, log_level: str, name: str | None = None) -> None:

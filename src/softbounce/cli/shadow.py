@@ -50,10 +50,8 @@ def shadow(
     tries = sum(line["k"] == "observed" for story in stories for line in story.history)
     if as_json:
         facts = {"version": 1, "since": words(since), "messages": len(stories), "observed": tries}
-        facts |= {
-            "policy": policy.revision,
-            "rows": [{**asdict(line), "label": line.label} for line in lines],
-        }
+        shown = [{**asdict(line), "label": line.label} for line in lines]
+        facts |= {"policy": policy.revision, "rows": shown}
         typer.echo(json.dumps(facts, indent=2))
         return
     left = f"{tries:,} tries would have left by now (exact)"

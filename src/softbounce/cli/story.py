@@ -14,7 +14,7 @@ from softbounce.core.reasons import cause
 from softbounce.core.recipients import Channel, mask, recipient
 from softbounce.core.records import Delivery, command_id, iso
 from softbounce.core.texts import date, label, when
-from softbounce.errors import InvalidEvent, InvalidRecipient
+from softbounce.errors import InvalidEvent, InvalidRecipient, NotFound
 from softbounce.store import Store
 from softbounce.store.retries import Story
 
@@ -22,11 +22,14 @@ UNDECIDED = {"coalesced", "superseded", "ended"}  # outcomes of reports that cha
 NAMES = {"hurried": "run now", "given_up": "given up"}  # of steps, where they differ from the history's
 
 
-def unknown(reference: str) -> str:
-    """Return what to say of a reference without any delivery."""
-    return (
+def stories_of(reference: str, store: Store) -> list[Story]:
+    """Return all deliveries of a message. Raises ``NotFound``."""
+    if stories := store.retries.find(reference):
+        return stories
+    message = (
         f"nothing is known of {plain(reference)}: no report of it was taken in, or it is past its retention"
     )
+    raise NotFound(message)
 
 
 def recipient_of(delivery: Delivery) -> str | None:
@@ -168,12 +171,10 @@ def headline(story: Story, store: Store, now: int) -> str:
 
 def _out(story: Story, facts: Json) -> str:
     """Return what became of the try that was due last: gone, or only noted."""
-    known, delivery = f"{facts['cause']}. Try {facts['n']} of", story.delivery
+    known = f"{facts['cause']}. Try {facts['n']} of {story.delivery.max_attempts}"
     if is_observed(story):
-        return (
-            f"{known} {delivery.max_attempts} was observed {facts['time']}, not sent: the mode was observe."
-        )
-    return f"{known} {delivery.max_attempts} is out since {facts['time']}; no answer yet."
+        return f"{known} was observed {facts['time']}, not sent: the mode was observe."
+    return f"{known} is out since {facts['time']}; no answer yet."
 
 
 def _stopped(end: Json | None, now: int) -> str:
@@ -216,8 +217,8 @@ def as_json(story: Story, *, reveal: bool) -> Json:
     }
 
 
-def last_report(story: Story, policy: Policy) -> tuple[Plan, int] | None:
-    """Return what ``policy`` says of the report that was decided on last, and when that was taken in (ms).
+def last_report(story: Story, policy: Policy) -> Plan | None:
+    """Return what ``policy`` says of the report that was decided on last.
 
     Where the address was let go, the plan is of nobody in particular, but as it was decided.
     """
@@ -232,15 +233,14 @@ def last_report(story: Story, policy: Policy) -> tuple[Plan, int] | None:
         return None
     if not isinstance(event, Event):
         return None
-    taken_in = int(entry["t"])
-    planned = plan(event, policy=policy, now=taken_in)
+    planned = plan(event, policy=policy, now=int(entry["t"]))
     if event.subject is None and recipient_of(story.delivery):
         do = Disposition(entry.get("do") or planned.rule.do)
         counts = planned.fault is Fault.RECIPIENT and (
             do in (Disposition.RETRY, Disposition.DROP) or planned.rule.confirm is not None
         )
         planned = replace(planned, do=do, why=(), counts=counts)
-    return planned, taken_in
+    return planned
 
 
 def _report(delivery: Delivery, entry: Mapping[str, Any]) -> Json:
@@ -251,14 +251,6 @@ def _report(delivery: Delivery, entry: Mapping[str, Any]) -> Json:
         "reasonCode": entry.get("code"),
         "details": {"smtpCode": entry.get("smtp")},
     }
-    communication = {
-        "reference": delivery.reference,
-        "channel": delivery.channel or None,
-        "recipients": list(delivery.recipients),
-        "error": error if entry.get("type") or entry.get("code") else None,
-        "notAfter": iso(entry.get("until")),
-        "timezone": entry.get("zone"),
-    }
     return {
         "type": "MESSAGE_NOT_DELIVERED",
         "date": iso(entry["at"] * 1000),
@@ -266,7 +258,14 @@ def _report(delivery: Delivery, entry: Mapping[str, Any]) -> Json:
         "claim": {
             "id": claim.id,
             "merchantId": claim.merchant_id,
-            "communication": {name: value for name, value in communication.items() if value is not None},
+            "communication": {
+                "reference": delivery.reference,
+                "channel": delivery.channel,
+                "recipients": list(delivery.recipients),
+                "error": error if entry.get("type") or entry.get("code") else None,
+                "notAfter": iso(entry.get("until")),
+                "timezone": entry.get("zone"),
+            },
         },
     }
 

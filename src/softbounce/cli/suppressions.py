@@ -7,24 +7,14 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli import audit, standing
+from softbounce.cli import audit, options, standing
 from softbounce.cli.console import (
     REFUSED,
-    Actor,
-    ChannelOption,
-    DryRun,
     Filtered,
     Form,
-    FormOption,
     Json,
-    MerchantOption,
     Output,
-    OutputOption,
-    Reason,
-    Reveal,
     Row,
-    Words,
-    Yes,
     as_line,
     duration,
     plain,
@@ -46,7 +36,7 @@ from softbounce.cli.desk import (
     who,
 )
 from softbounce.cli.files import rows_of, text_file, text_lines
-from softbounce.cli.incidents import described, undo
+from softbounce.cli.incidents import NOUNS, described, undo
 from softbounce.cli.provider_lists import ProviderList, provider_rows
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.reasons import cause
@@ -71,7 +61,9 @@ def expiry(text: str) -> int:
 
 
 @app.command("list", cls=Filtered)
-def list_(words: Words = None, *, reveal: Reveal = False, output: OutputOption = Output.TABLE) -> None:
+def list_(
+    words: options.Words = None, *, reveal: options.Reveal = False, output: options.Output = Output.TABLE
+) -> None:
     """List who is refused.
 
     Keys: recipient (needs no key), channel, code, origin, merchant, expires, age, incident.
@@ -93,9 +85,9 @@ def check(
         list[str], typer.Argument(metavar="RECIPIENT | -", help="Addresses, or - for one a line on stdin")
     ],
     *,
-    channel: ChannelOption = None,
-    merchant: MerchantOption = None,
-    output: OutputOption = Output.TABLE,
+    channel: options.Channel = None,
+    merchant: options.Merchant = None,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Say whether recipients may be sent to. Exit code 1 if one may not."""
     with opened() as store:
@@ -111,11 +103,8 @@ def check(
                 store.suppressions.check(value, channel_of(value, channel), merchant=merchant)
                 for value in values
             )
-        now, refused = store.now(), 0
-        rows = []
-        for value, verdict in zip(values, verdicts, strict=True):
-            refused += not verdict
-            rows.append(_verdict(value, verdict, now, is_alone=len(values) == 1))
+        now, pairs = store.now(), zip(values, verdicts, strict=True)
+        rows = [_verdict(value, verdict, now, is_alone=len(values) == 1) for value, verdict in pairs]
         if output is Output.TABLE:
             for _, cells in rows:
                 typer.echo("   ".join(plain(cell) for cell in cells if cell))
@@ -123,7 +112,7 @@ def check(
             tell("", rows[0][0], output)
         else:
             show((), rows, output)
-    if refused:
+    if not all(facts["allowed"] for facts, _ in rows):
         raise typer.Exit(REFUSED)
 
 
@@ -131,14 +120,14 @@ def check(
 def add(
     recipient: RecipientArgument,
     *,
-    reason: Reason,
-    channel: ChannelOption = None,
-    merchant: MerchantOption = None,
+    reason: options.Reason,
+    channel: options.Channel = None,
+    merchant: options.Merchant = None,
     expires: Annotated[
         int, typer.Option(parser=expiry, metavar="TIME", show_default="never", help="90d, or never")
     ] = 0,
-    actor: Actor = None,
-    output: OutputOption = Output.TABLE,
+    actor: options.Actor = None,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Refuse a recipient by your own word."""
     with opened() as store:
@@ -161,22 +150,19 @@ def add(
 def remove(
     words: Annotated[list[str], typer.Argument(metavar="RECIPIENT | FILTER")],
     *,
-    reason: Reason,
-    channel: ChannelOption = None,
-    actor: Actor = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    output: OutputOption = Output.TABLE,
+    reason: options.Reason,
+    channel: options.Channel = None,
+    actor: options.Actor = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Take recipients off the list: one by its address, or all that a filter finds."""
     with opened() as store:
         found = store.suppressions.select(_filter(words, store, channel=channel), now=store.now())
-        matching = agreed(
-            found, describe=described, nouns=("suppression", "suppressions"), yes=yes, dry_run=dry_run
-        )
-        removed = store.suppressions.remove(
-            (entry.field for entry in matching), reason=reason, actor=who(actor)
-        )
+        matching = agreed(found, describe=described, nouns=NOUNS, yes=yes, dry_run=dry_run)
+        fields = [entry.field for entry in matching]
+        removed = store.suppressions.remove(fields, reason=reason, actor=who(actor))
         facts = {"action": "remove", "matched": len(matching), "done": removed}
         tell(f"Removed: {removed:,} of {len(matching):,}. Sends are allowed again.", facts, output)
 
@@ -185,16 +171,16 @@ def remove(
 def import_(
     file: Annotated[str, typer.Argument(metavar="FILE | -", help="CSV with a head line, or NDJSON")],
     *,
-    reason: Reason,
-    channel: ChannelOption = None,
+    reason: options.Reason,
+    channel: options.Channel = None,
     form: Annotated[
         Form | None, typer.Option("--format", help="csv or ndjson; else by the file's name")
     ] = None,
     source: Annotated[
         ProviderList | None, typer.Option("--from", help="The file is this list, as its provider exports it")
     ] = None,
-    actor: Actor = None,
-    output: OutputOption = Output.TABLE,
+    actor: options.Actor = None,
+    output: options.Output = Output.TABLE,
 ) -> None:
     """Add recipients from a file: columns channel, address or recipient (r_...), the rest as in an export.
 
@@ -230,7 +216,9 @@ def import_(
 
 
 @app.command(cls=Filtered)
-def export(words: Words = None, *, form: FormOption = Form.CSV, reveal: Reveal = False) -> None:
+def export(
+    words: options.Words = None, *, form: options.Form = Form.CSV, reveal: options.Reveal = False
+) -> None:
     """Write the list to stdout. Masked, it imports again under the same key; providers need --reveal."""
     with opened() as store:
         if reveal:
@@ -243,7 +231,7 @@ def export(words: Words = None, *, form: FormOption = Form.CSV, reveal: Reveal =
 
 @app.command()
 def history(
-    recipient: RecipientArgument, *, channel: ChannelOption = None, output: OutputOption = Output.TABLE
+    recipient: RecipientArgument, *, channel: options.Channel = None, output: options.Output = Output.TABLE
 ) -> None:
     """Show each change of a recipient's entries that the audit remembers, the newest first.
 
