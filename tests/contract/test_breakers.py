@@ -173,7 +173,7 @@ def test_probes_that_nobody_answers_make_room_for_others(down):
     assert down.claim() == []
     down.wait(11 * MINUTE)
 
-    assert len(down.claim()) == 1  # one that has a strike goes alone
+    assert len(down.claim()) == 1  # one that has a strike does not go with others
     assert head(down)["p"] == 2
 
 

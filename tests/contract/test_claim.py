@@ -105,7 +105,7 @@ def test_three_strikes_hold_the_delivery(book):
     assert book.story().delivery.state == "held"
 
 
-def test_what_has_a_strike_is_claimed_alone(book):
+def test_what_has_a_strike_is_not_claimed_with_what_has_none(book):
     """A poisonous item cannot convict its neighbours."""
     for n in range(3):
         book.fail(f"m{n}", to=[f"+4915112345{n}11"], claim=n + 1)
@@ -119,6 +119,41 @@ def test_what_has_a_strike_is_claimed_alone(book):
     alone = [batch for batch in batches if struck.delivery.reference in batch]
     assert alone == [[struck.delivery.reference]]
     assert sorted(reference for batch in batches for reference in batch) == ["m0", "m1", "m2"]
+
+
+def test_what_a_dead_worker_had_leaves_again_in_groups_of_few(book):
+    """One strike says little: alone, a full batch would take minutes to leave after a kill."""
+    _many_due(book, 50)
+    book.claim()
+    book.wait(LEASE + SECOND)
+
+    assert [len(book.claim()) for _ in range(4)] == [20, 20, 10, 0]
+
+
+def test_what_kills_its_worker_convicts_none_of_those_claimed_with_it(book):
+    """After two strikes it is claimed alone, so that the third is nobody else's."""
+    poison = _many_due(book, 50)[17]
+    sizes = []
+    while leases := book.claim():
+        sizes.append(len(leases))
+        if poison in [lease.delivery.reference for lease in leases]:
+            book.wait(LEASE + SECOND)
+        else:
+            book.finish(*leases)
+
+    assert [case.kind for case in book.cases()] == ["crash_loop"]
+    assert book.story(poison).delivery.state == "held"
+    assert sizes[:3] == [50, 20, 20]
+    assert book.store.counters()["handed_over"] == 49
+
+
+def _many_due(book, count):
+    names = [f"m{n}" for n in range(count)]
+    for n, name in enumerate(names):
+        book.fail(name, to=[f"+49151123450{n:02}"], claim=n + 1)
+    book.until_due(names[-1])
+    book.wait(HOUR)
+    return names
 
 
 def test_a_cancelled_message_does_not_leave(book):

@@ -47,6 +47,7 @@ local providers = options.providers
 
 local GAP = 6 * 3600 * 1000 -- nobody swept for so long: an old backup, or a weekend off
 local STRIKES, STRIKES_WITHIN = 3, 72 * 3600
+local FEW = 20 -- retries with one strike that are claimed together
 local REMEMBERED = 3600 * 1000 -- a claim; by then its leases are over
 local ROOM = 500 -- retries looked at in one go
 
@@ -180,7 +181,7 @@ local function lease(retry, strikes)
   leased = leased + 1
 end
 
-local examined, leaving, is_alone = 0, 0, false
+local examined, leaving, company, is_full = 0, 0, 0, false -- company: how many strikes each of those that leave has
 
 -- Returns how it ends instead of leaving, and why.
 local function verdict(retry, is_provisional)
@@ -203,8 +204,8 @@ local function examine(retry)
   if record.kt and math.floor(now / 1000) - record.kt > STRIKES_WITHIN then
     strikes, record.kt = 0, nil
   end
-  if strikes > 0 and leaving > 0 then
-    return false -- claimed alone, so that it cannot convict its neighbours
+  if leaving > 0 and strikes ~= company then
+    return false -- after one strike among few, after two alone: so that it cannot convict its neighbours
   end
   local is_new_try = record.b ~= record.a -- a second claim of the same try counts for no cap
   local incident_ends, pause_ends = provisional_until(retry), not record.q and paused_until(retry)
@@ -232,7 +233,8 @@ local function examine(retry)
       each_cap(retry, note_sent)
     end
     lease(retry, strikes)
-    leaving, is_alone = leaving + 1, strikes > 0
+    leaving, company = leaving + 1, strikes
+    is_full = strikes > 1 or strikes == 1 and leaving == FEW
   end
   return true
 end
@@ -241,10 +243,10 @@ end
 local function deal(retries, budget)
   read_providers(retries)
   for n, retry in ipairs(retries) do
-    if leaving >= budget or is_alone then
+    if leaving >= budget or is_full then
       return n - 1
     elseif retry and not examine(retry) then
-      is_alone = true
+      is_full = true
       return n - 1
     end
     examined = examined + 1
@@ -269,7 +271,7 @@ end
 -- The first of each merchant in turn, then the second of each, and so on; where some have no more, the others go on.
 local function take_in_turns(budget)
   local served, is_end = {}, false
-  while leaving < budget and not is_alone and looked < 2000 and examined < 2 * options.limit + 200 do
+  while leaving < budget and not is_full and looked < 2000 and examined < 2 * options.limit + 200 do
     local room, round, count = math.min(budget - leaving, ROOM), {}, 0
     if not is_end then
       round, count = next_lines(room)
