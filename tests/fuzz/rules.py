@@ -41,7 +41,8 @@ def event(raw: bytes) -> str:
     decision = decide(raw, policy=shipped(), now=NOW)
     as_utf8(explain(raw, policy=shipped(), now=NOW))
     row = Encoder(key=KEY, revision="r", keep_addresses=True).row(decision)
-    for argument in filter(None, row.arguments):
+    *whole, history = row.arguments
+    for argument in filter(None, (*whole, history and b"{" + history)):  # the script begins its line
         json.loads(argument)
     match decision:
         case DeadLetter():
