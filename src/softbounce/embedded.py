@@ -30,7 +30,7 @@ LONGEST_SOCKET_PATH = 107  # bytes; the kernel's limit
 OPTIONS = ["--port", "0", "--unixsocketperm", "700", "--appendonly", "yes", "--appendfsync", "everysec"]
 OPTIONS += ["--save", "", "--maxmemory-policy", "noeviction"]
 # The wheel's server is built on glibc's allocator, and a script makes thousands of short strings. With 4,000
-# of each size at hand instead of 7, accepting an event takes 13 % less CPU; at the worst that keeps 135 MB.
+# of each size at hand instead of 7, accepting an event takes 13 % less CPU; at worst a thread keeps 135 MB.
 ALLOCATOR = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=4000"}
 
 # Becomes the server itself. PR_SET_PDEATHSIG (1): the kernel ends it (SIGTERM) with us, even if we die of

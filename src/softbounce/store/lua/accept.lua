@@ -139,9 +139,10 @@ for n = 1, count do
   if escalated then
     totals.escalated = (totals.escalated or 0) + 1
   end
-  results[n] = { outcome, attempt, due }
-  if case ~= "" or first ~= "" or is_cut then
+  if case ~= "" or first ~= "" or is_cut then -- who is escalated has a case
     results[n] = { outcome, attempt, due or 0, case, escalated and 1 or 0, first, is_cut and 1 or 0 }
+  else
+    results[n] = { outcome, attempt, due }
   end
 end
 write_deliveries()
