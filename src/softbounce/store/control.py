@@ -11,6 +11,7 @@ from softbounce.core.recipients import Channel, hashed, listed
 from softbounce.core.records import digest
 from softbounce.errors import InvalidSettings
 from softbounce.store.connection import reaching
+from softbounce.store.hash_key import HashKey
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 
@@ -33,11 +34,11 @@ class Mode:
 class Control:
     """Each call is one Lua call that also writes the audit entry."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, *, key: bytes, replicas: int = 0) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys, *, key: HashKey, replicas: int = 0) -> None:
         self._client = client
         self._replicas = replicas
         self._keys = keys
-        self._key = key
+        self._hash_key = key
         self._mark, self._put = Script("mark"), Script("put")
 
     def mark(
@@ -197,7 +198,8 @@ class Control:
             if channel is None:
                 msg = "a recipient needs its channel: sms, email or letter"
                 raise InvalidSettings(msg)
-            return f"recipient:{hashed(listed(value, Channel(channel)), self._key)}"
+            self._hash_key.keep()  # a process may live longer than the key that it found
+            return f"recipient:{hashed(listed(value, Channel(channel)), self._hash_key.value)}"
         return f"{kind}:{value}"
 
     def audit(self, *, count: int = 100) -> Iterator[dict[str, Any]]:

@@ -76,10 +76,9 @@ class Story:
 class Retries:
     """Reads page by page; every write is one Lua call with its audit entry."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, *, key: bytes) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._client = client
         self._keys = keys
-        self._key = key
         self._reschedule = Script("reschedule")
 
     def select(self, wanted: Filter, *, now: int) -> Iterator[Waiting]:

@@ -24,6 +24,7 @@ from softbounce.core.recipients import (
 from softbounce.errors import InvalidEvent, InvalidRecipient
 from softbounce.store.connection import ask, clock, reaching
 from softbounce.store.control import compact
+from softbounce.store.hash_key import HashKey
 from softbounce.store.keys import Keys
 from softbounce.store.listing import Suppression, moment, suppression
 from softbounce.store.scripts import Script
@@ -54,12 +55,12 @@ class Suppressions:
     """The list. A read of 5,000 is one round trip; a change and its audit entry are one Lua call."""
 
     def __init__(
-        self, client: redis.Redis, keys: Keys, *, key: bytes, keep_addresses: bool, replicas: int = 0
+        self, client: redis.Redis, keys: Keys, *, key: HashKey, keep_addresses: bool, replicas: int = 0
     ) -> None:
         self._client = client
         self._replicas = replicas
         self._keys = keys
-        self._key = key
+        self._hash_key, self._key = key, key.value
         self._keep_addresses = keep_addresses
         self._mark = Script("mark")
 
@@ -115,12 +116,15 @@ class Suppressions:
         """Return by place what forbids to send to it now; an entry of the list goes before a pause."""
         fields = rids if merchant is None else rids + [f"{rid}@{merchant}" for rid in rids]
         suppressions, pauses = self._keys.fixed("suppressions"), self._keys.fixed("pauses")
-        listed, paused = ask(
+        listed, paused, known = ask(
             self._client,
             suppressions,
             ("HMGET", suppressions, *fields),
             ("HMGET", pauses, *[f"recipient:{rid}" for rid in rids]),
+            self._hash_key.question,
         )
+        if not self._hash_key.is_kept(known):  # under another key than the store's everybody would be allowed
+            self._hash_key.keep()
         found = [
             (place, {**_read(raw), "code": "paused"}) for place, raw in enumerate(paused) if raw is not None
         ]
