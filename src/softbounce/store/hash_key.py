@@ -1,5 +1,6 @@
 """The key under which recipients are hashed: made once for a store, never replaced in silence."""
 
+import re
 import secrets
 from functools import cached_property
 from typing import cast
@@ -12,6 +13,7 @@ from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 
+_HASH = re.compile(r"r_[A-Za-z0-9_-]{12}")
 _MISTAKEN = "SOFTBOUNCE_PII_KEY is not the key this store was written with: every suppression would be missed"
 _NOT_SET = "this store was written with a key of its own: set SOFTBOUNCE_PII_KEY to it"
 _GONE = (
@@ -86,3 +88,8 @@ class HashKey:
         words = [self._field, self._mark(key), "new" if is_new else "known"]
         own, mark, _ = Script("found")(self._client, self._keys, words)
         return own, mark
+
+
+def hash_in(value: object) -> str | None:
+    """Return the 12 characters of ``r_...``; None where the value is no recipient's hash."""
+    return value[2:] if isinstance(value, str) and _HASH.fullmatch(value) else None
