@@ -53,7 +53,7 @@ def reports(body: bytes, headers: Mapping[str, object]) -> list[bytes]:
     try:
         call = kombu_json.loads(body)
     except Exception as error:  # noqa: BLE001 - kombu raises what its types raise
-        refuse(f"is not JSON ({type(error).__name__})", "body")
+        refuse(f"cannot be read as JSON ({type(error).__name__})", "body")
     match call:
         case [args, named, *_]:
             task = headers.get("task")
