@@ -164,7 +164,8 @@ def test_what_no_client_puts_on_a_list_costs_only_itself(
     assert letters(store).keys() == {item[: 64 * 1024] for item in items} | {b"\xed\xa0\x80"}
     assert set(letters(store).values()) == {
         "no Celery message",
-        "has more than 32 MiB",
+        "is larger than 32 MiB",
+        "holds more than 2,097,152 values",
         "body: is no text (UnicodeEncodeError)",
     }
     assert worker.stop() == 0

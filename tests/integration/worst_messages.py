@@ -136,7 +136,12 @@ WORST = [
         body=[[[{"number": number} for number in range(200_000)]], {}, {}],
         reason="args[0]: has more than 10,000",
     ),
-    Worst(body=b'[[{"pad": "' + b"x" * (16 << 20) + b'"}], {}, {}]', reason="body: has more than 16 MiB"),
+    Worst(body=b'[[{"pad": "' + b"x" * (16 << 20) + b'"}], {}, {}]', reason="body: is larger than 16 MiB"),
+    Worst(body=b"[[[" + b"[]," * 2**20 + b"[]]], {}, {}]", reason="body: holds more than 1,048,576 values"),
+    Worst(
+        body=b"[[" + (b"[" * 500 + b"]" * 500 + b",") * 9999 + b"1], {}]",
+        reason="body: holds more than 1,048,576",
+    ),
     # message protocol 1: the task stands in the body
     Worst(
         without_task=True,
@@ -164,6 +169,7 @@ ITEMS = [  # what no client of Celery puts on a Redis list, each a dead letter w
     b'{"body": "x", "headers": {}, "properties": {"delivery_info": {}, "priority": Infinity}}',
     b'{"body": "x", "headers": {}, "properties": {"delivery_info": {}, "priority": 1e999}}',
     b'{"body": "x", "headers": {}, "properties": {"delivery_info": [], "priority": 0}}',
+    b'{"body": "x", "headers": {"x": [' + b"1," * 2**21 + b'1]}, "properties": {"delivery_info": {}}}',
 ]
 
 ORDERS: list[Any] = [  # broken messages of remote control

@@ -15,7 +15,7 @@ from softbounce.worker.inflate import LIMIT
 from softbounce.worker.remote import order
 
 EVENT = {"type": "MESSAGE_NOT_DELIVERED", "claim": {"id": 1}}
-SOUND = {"content_type": "application/json", "size": 9}
+SOUND = {"content_type": "application/json", "body": b"{}"}
 HEADERS = [  # every one that celery 5.7 and kombu 5.7 read of a task's message
     "argsrepr",
     "callbacks",
@@ -71,7 +71,7 @@ def test_a_header_that_is_decoration_costs_no_report(found: dict[str, Any], enco
     """Whatever any header but ``task`` and ``compression`` holds, the body is taken in."""
     came = message({**found, "task": TASK, "compression": None}, content_encoding=encoding)
 
-    assert refusal(came.headers, content_type=came.content_type, size=len(came.body)) is None
+    assert refusal(came.headers, content_type=came.content_type, body=came.body) is None
     assert [json.loads(raw) for raw in reports(body_of(came), came.headers)] == [EVENT]
 
 
@@ -101,7 +101,7 @@ def test_only_our_task_is_called(task: Any):
 @given(anything.filter(lambda value: value != "application/json"))
 def test_only_json_is_read(kind: Any):
     """Any other content type is refused, also one that is no text."""
-    assert refusal({"task": TASK}, content_type=kind, size=1) == "content-type: is not application/json"
+    assert refusal({"task": TASK}, content_type=kind, body=b"") == "content-type: is not application/json"
 
 
 def at_fault(read: Callable[[], Any]) -> tuple[str, Any]:
@@ -150,13 +150,25 @@ def test_a_call_that_is_odd_says_where(call: Any, reason: str):
     assert str(caught.value) == reason
 
 
-def test_sizes_are_bounded():
-    """A body of 16 MiB passes and a byte more does not; ten thousand events pass."""
-    assert refusal({"task": TASK}, content_type="application/json", size=LIMIT) is None
-    assert (
-        refusal({"task": TASK}, content_type="application/json", size=LIMIT + 1)
-        == "body: has more than 16 MiB"
-    )
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"x" * LIMIT, None),
+        (b"x" * LIMIT + b"x", "body: is larger than 16 MiB"),
+        (b"," * 2**20, None),
+        (b",[{" * 2**18, None),
+        (b"," * 2**20 + b"[", "body: holds more than 1,048,576 values"),
+        (b"[{" * 2**20, "body: holds more than 1,048,576 values"),
+    ],
+    ids=range(6),
+)
+def test_a_body_is_bounded_in_bytes_and_in_values(body: bytes, reason: str | None):
+    """The bounds are exact: 16 MiB, and a value for each 16 bytes of that."""
+    assert refusal({"task": TASK}, content_type="application/json", body=body) == reason
+
+
+def test_ten_thousand_events_pass():
+    """As many as the bound says; another test sends one more."""
     assert len(reports(json.dumps([[[{}] * EVENTS], {}]).encode(), {"task": TASK})) == EVENTS
 
 

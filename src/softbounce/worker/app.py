@@ -20,7 +20,7 @@ from softbounce.telemetry import configure
 from softbounce.worker.envelope import ENVELOPE, TASK
 from softbounce.worker.faults import reached
 from softbounce.worker.frames import frame_handler
-from softbounce.worker.inflate import bound
+from softbounce.worker.inflate import bound, excess
 from softbounce.worker.patience import patience
 from softbounce.worker.runtime import Runtime
 from softbounce.worker.steps import Loops, ReportConsumer, Worker
@@ -96,9 +96,7 @@ def make_app(settings: Settings) -> App:
 
     def bury(item: bytes) -> None:
         """Keep what the broker's list held and kombu cannot read."""
-        is_large = len(item) > ENVELOPE
-        reason = f"has more than {ENVELOPE // 1024 // 1024} MiB" if is_large else "no Celery message"
-        app.runtime.intake.bury(item, reason)
+        app.runtime.intake.bury(item, excess(item, limit=ENVELOPE) or "no Celery message")
 
     bury.__json__ = lambda: "a dead letter"  # type: ignore[attr-defined]  # or `celery inspect stats` fails
     options = ON_AMQP if is_amqp else {**ON_REDIS, "unreadable": bury, "largest": ENVELOPE}

@@ -16,7 +16,7 @@ from kombu import Message
 from kombu.utils import json as kombu_json
 
 from softbounce.core.strict_json import refuse
-from softbounce.worker.inflate import LIMIT
+from softbounce.worker.inflate import LIMIT, excess
 
 TASK = "softbounce.report"  # one name for ever; the version is in the payload
 EVENTS = 10_000  # of one task; the store takes them in some seconds
@@ -24,18 +24,16 @@ ENVELOPE = 2 * LIMIT  # bytes of a message as it lies on Redis, the body in base
 _PLAIN = re.compile(r"[\x21-\x7e]{1,255}")  # what AMQP, logs and monitors all can show
 
 
-def refusal(headers: Mapping[str, object], *, content_type: object, size: int) -> str | None:
+def refusal(headers: Mapping[str, object], *, content_type: object, body: bytes) -> str | None:
     """Return why a message is no report, its header or part first; nothing where its body must tell.
 
-    ``size`` is that of the body in bytes, inflated. Never raises, whatever the headers hold.
+    ``body`` is inflated, and not read yet. Never raises, whatever the headers hold.
     """
     if content_type != "application/json":  # another one names a codec, and some inflate without bound
         return "content-type: is not application/json"
     if "task" in headers and headers["task"] != TASK:
         return f"headers.task: is not {TASK}"
-    if size > LIMIT:
-        return f"body: has more than {LIMIT // 1024 // 1024} MiB"
-    return None
+    return f"body: {too_much}" if (too_much := excess(body, limit=LIMIT)) else None
 
 
 def body_of(message: Message) -> bytes:

@@ -106,7 +106,7 @@ class ReportConsumer(Consumer):
 
     def _receive(self, message: Message, handle: Callable[[Message], None]) -> None:
         body, headers = body_of(message), message.headers or {}
-        reason = refusal(headers, content_type=message.content_type, size=len(body))
+        reason = refusal(headers, content_type=message.content_type, body=body)
         if reason is not None:
             self._keep(message, reason)
             return

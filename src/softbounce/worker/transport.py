@@ -25,6 +25,7 @@ from kombu.utils.uuid import uuid
 from typing_extensions import override
 
 from softbounce.store.scripts import assemble
+from softbounce.worker.inflate import excess
 
 log = get_logger(__name__)
 
@@ -85,7 +86,7 @@ class Channel(stock.Channel):
     QoS = QoS
     from_transport_options = (*stock.Channel.from_transport_options, *OPTIONS)
     unreadable: Callable[[bytes], object] | None = None  # told of an item that is no message, to keep it
-    largest: int | None = None  # bytes of an item; a larger one is no message
+    largest: int | None = None  # bytes of an item; a larger one, or one of too many values, is no message
     _is_idle = False  # the last look found nothing: the next question is a nap
     _restored_at = 0.0
 
@@ -203,7 +204,7 @@ class Channel(stock.Channel):
         """Return the queue, and the message under its new tag; None if it was none and is set aside."""
         queue = json.loads(name)
         try:
-            if self.largest is not None and len(item) > self.largest:
+            if self.largest is not None and excess(item, limit=self.largest):
                 raise ValueError  # noqa: TRY301 - one answer to whatever is wrong with it
             message = stock.loads(item)
             message["properties"]["delivery_tag"] = tag.decode()
