@@ -38,7 +38,7 @@ JUNK = (
     b"{}",
     b'{"properties": []}',
     b'{"body": 1, "properties": {}}',
-    b'{"body": "", "headers": {}, "properties": {"delivery_info": {}, "priority": 1e999}}',
+    b'{"body": "", "headers": {}, "properties": {"delivery_info": {}, "delivery_tag": "1", "priority": 1e999}}',
     b"[" * 9999,
 )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from kombu import Message
 
@@ -201,12 +201,15 @@ parts = st.fixed_dictionaries(
 )
 
 
+@example({"method": "ping", "reply_to": {"exchange": "", "routing_key": "elsewhere"}})
+@example({"method": "ping", "pattern": "(.+)+$!", "matcher": "pcre"})
 @given(anything | parts)
 def test_an_order_is_sound_or_refused_with_its_part(body: Any):
     """No other error than ``InvalidEvent``; an answer goes to the exchange for answers and nowhere else."""
     part, told = at_fault(lambda: order(body, worker="w@here", replies="replies"))
 
     assert part in {"", "body", "method", "arguments", "destination", "pattern", "ticket", "reply_to"}
+    assert not (part == "" and isinstance(body, dict) and body.get("pattern"))
     if told is not None:
         assert told.keys() == {"method", "arguments", "ticket", "reply_to"}
         assert plain(told["method"])
