@@ -28,7 +28,7 @@ from softbounce.store import Store
 Start = Callable[..., WorkerProcess]
 Send = Callable[[Worst, int], None]
 
-pytestmark = pytest.mark.xdist_group("amqp")  # one RabbitMQ has one queue of our name
+pytestmark = [pytest.mark.xdist_group("amqp"), pytest.mark.usefixtures("one_at_a_time")]
 
 
 @pytest.fixture(params=["store", "amqp"])
@@ -255,11 +255,13 @@ def test_remote_control_takes_three_questions_only(start: Start, producer: Celer
     ask = partial(producer.control.broadcast, reply=True, limit=1, timeout=5)
     until(lambda: ask("ping", timeout=1))
     refused = sorted(Panel.data.keys() - {"ping", "stats", "softbounce"})
-    answers = [ask(method, arguments={"queue": "x", "task_id": "x"}) for method in refused]
-
     assert {"shutdown", "pool_restart", "cancel_consumer", "revoke", "active", "conf", "election"} <= set(
         refused
     )
+    if broker.startswith("amqp"):  # others may have workers there that would obey
+        refused = ["active", "conf", "report"]
+    answers = [ask(method, arguments={"queue": "x", "task_id": "x"}) for method in refused]
+
     assert answers == [[{"w0@test": REFUSED}]] * len(refused)
     assert ask("ping") == [{"w0@test": {"ok": "pong"}}]
     assert "rusage" in ask("stats")[0]["w0@test"]
@@ -267,6 +269,7 @@ def test_remote_control_takes_three_questions_only(start: Start, producer: Celer
     assert worker.stop() == 0
 
 
+@pytest.mark.parametrize("broker", ["store"], indirect=True)
 def test_remote_control_takes_all_where_a_setting_says_so(start: Start, producer: Celery, broker: str):
     """SOFTBOUNCE_REMOTE_CONTROL=all; who is told to stop so, exits with 0."""
     worker = start(broker_url=broker, remote_control="all")
