@@ -60,6 +60,7 @@ WORST = [
     *(Worst(headers={name: odd}) for name in NAMES for odd in ({}, [1], 5, "x", None)),
     Worst(headers=dict.fromkeys(NAMES, "\x00")),
     Worst(headers={"id": "x" * 4000}),
+    Worst(headers={"id": json.loads("[" * 400 + "]" * 400)}),
     *(Worst(headers={"eta": at}) for at in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")),
     Worst(headers={"eta": "2036-01-01T00:00:00Z"}),  # time passes in the store
     Worst(headers={"expires": "2001-01-01T00:00:00Z"}),  # a late report is a report

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import date, time
-from typing import Any, cast
+from typing import Any
 
 from kombu import Message
 from kombu.utils import json as kombu_json
@@ -79,13 +79,13 @@ def own(message: Message, raws: list[bytes]) -> Message:
 
     To acknowledge it, or to give it back, is to do so with the message that came.
     """
-    headers = {"id": plain((message.headers or {}).get("id")) or f"tag-{message.delivery_tag}", "task": TASK}
+    ident = plain((message.headers or {}).get("id")) or f"tag-{message.delivery_tag}"
+    call: Any = ((raws,), {}, None)  # read already: without a content type Celery takes it as it is
     return Message(
-        body=cast(
-            "Any", ((raws,), {}, None)
-        ),  # read already: without a content type Celery takes it as it is
+        body=call,
         content_encoding="binary",
-        headers={**headers, "argsrepr": "()", "kwargsrepr": "{}"},  # or logs and monitors show addresses
+        # the last two are constant, or logs and monitors show addresses
+        headers={"id": ident, "task": TASK, "argsrepr": "()", "kwargsrepr": "{}"},
         delivery_tag=message.delivery_tag,
         channel=message.channel,
     )

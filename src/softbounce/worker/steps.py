@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from softbounce.errors import InvalidEvent, SoftbounceError, StoreUnreachable, TryAgain
 from softbounce.telemetry import get_logger
-from softbounce.worker.envelope import TASK, body_of, leave_bytes, own, refusal, reports
+from softbounce.worker.envelope import TASK, body_of, leave_bytes, own, plain, refusal, reports
 from softbounce.worker.faults import reached
 from softbounce.worker.inflate import LIMIT
 from softbounce.worker.intake import STRIKES
@@ -111,7 +111,7 @@ class ReportConsumer(Consumer):
             self._keep(message, reason)
             return
         # With its id: producers repeat a report, and three copies in hand at one crash are no loop.
-        whole = f"{headers.get('id')}\n".encode(errors="surrogatepass") + body
+        whole = f"{plain(headers.get('id'))}\n".encode() + body
         is_again = bool((message.delivery_info or {}).get("redelivered"))
         strikes = self._strike(whole) if is_again else None
         if strikes is not None and strikes >= STRIKES:
