@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 Behaviour = Callable[[socket.socket, threading.Event], None]
 
@@ -80,9 +81,17 @@ def _pour(caller: socket.socket, over: threading.Event, *, first: bytes, block: 
         caller.sendall(block)
 
 
+@dataclass
+class Strange:
+    """One such receiver: its port, and how many have called."""
+
+    port: int
+    callers: int = 0
+
+
 @contextmanager
-def listening(behaviour: Behaviour) -> Iterator[int]:
-    """Yield the port where a receiver behaves so to each caller, until the block ends."""
+def listening(behaviour: Behaviour) -> Iterator[Strange]:
+    """Let a receiver behave so to each caller, until the block ends."""
     over = threading.Event()
 
     def attend(caller: socket.socket) -> None:
@@ -93,12 +102,15 @@ def listening(behaviour: Behaviour) -> Iterator[int]:
     def accept() -> None:
         with suppress(OSError):
             while not over.is_set():
-                threading.Thread(target=attend, args=(server.accept()[0],), daemon=True).start()
+                caller, _ = server.accept()
+                receiver.callers += 1
+                threading.Thread(target=attend, args=(caller,), daemon=True).start()
 
     with socket.create_server(("127.0.0.1", 0)) as server:
+        receiver = Strange(server.getsockname()[1])
         threading.Thread(target=accept, daemon=True).start()
         try:
-            yield server.getsockname()[1]
+            yield receiver
         finally:
             over.set()
             server.shutdown(socket.SHUT_RDWR)  # wakes `accept`

@@ -37,18 +37,18 @@ def post(url: str, body: bytes = b"{}", *, limit: float = LIMIT) -> int:
 )
 def test_an_exchange_ends_at_its_limit_whatever_the_receiver_does(scheme, behaviour):
     """It is one limit for the whole exchange, by the wall clock: no sign of life prolongs it."""
-    with listening(behaviour) as port:
+    with listening(behaviour) as there:
         began = time.monotonic()
         with pytest.raises(TimeoutError, match="no answer within 1 s"):
-            post(f"{scheme}://127.0.0.1:{port}/")
+            post(f"{scheme}://127.0.0.1:{there.port}/")
 
     assert LIMIT <= time.monotonic() - began < GENEROUS
 
 
 def test_an_exchange_ends_at_its_limit_where_the_receiver_does_not_read():
     """A body that fills the buffers of both sides is given up like an answer that does not come."""
-    with listening(strange.never_reads) as port, pytest.raises(TimeoutError, match="no answer within 1 s"):
-        post(f"http://127.0.0.1:{port}/", b"x" * 50_000_000)
+    with listening(strange.never_reads) as there, pytest.raises(TimeoutError, match="no answer within 1 s"):
+        post(f"http://127.0.0.1:{there.port}/", b"x" * 50_000_000)
 
 
 def test_an_exchange_ends_at_its_limit_while_the_name_is_looked_up(desk, monkeypatch):
@@ -75,14 +75,14 @@ def test_an_exchange_ends_at_its_limit_while_the_name_is_looked_up(desk, monkeyp
 )
 def test_an_answer_is_bounded_in_bytes_too(behaviour, reason):
     """Headers that never end are refused long before the limit is over."""
-    with listening(behaviour) as port, pytest.raises(Exception, match=reason):
-        post(f"http://127.0.0.1:{port}/", limit=GENEROUS)
+    with listening(behaviour) as there, pytest.raises(Exception, match=reason):
+        post(f"http://127.0.0.1:{there.port}/", limit=GENEROUS)
 
 
 def test_no_body_is_read():
     """The status has said all; a body that never ends costs nothing."""
-    with listening(strange.pours_body) as port:
-        assert post(f"http://127.0.0.1:{port}/", limit=GENEROUS) == 200
+    with listening(strange.pours_body) as there:
+        assert post(f"http://127.0.0.1:{there.port}/", limit=GENEROUS) == 200
 
 
 def test_a_redirect_is_an_answer_and_is_not_followed(desk):
@@ -169,5 +169,5 @@ def test_an_exchange_ends_at_its_limit_within_tls_too(over_tls, behaviour, size)
         with over_tls.wrap_socket(caller, server_side=True) as secured:
             behaviour(secured, over)
 
-    with listening(encrypted) as port, pytest.raises(TimeoutError, match="no answer within 1 s"):
-        post(f"https://localhost:{port}/", b"x" * size)
+    with listening(encrypted) as there, pytest.raises(TimeoutError, match="no answer within 1 s"):
+        post(f"https://localhost:{there.port}/", b"x" * size)

@@ -46,12 +46,12 @@ class HandOver:
 class Receiver:
     """One place that notices go to. It is told one batch at a time, and rests after a failure."""
 
-    def __init__(self, sink: Sink, rest: Rest, *, config: Settings, stopping: threading.Event) -> None:
+    def __init__(self, sink: Sink, rest: Rest, *, patience: float, stopping: threading.Event) -> None:
+        """``patience`` in seconds: what has not returned by then counts as failed."""
         self.sink = sink
         self.told: set[str] = set()  # ids that wait for other receivers still
         self.waiting: dict[str, tuple[Notice, float]] = {}  # leased, and when it may begin at the latest
-        self._rest, self._stopping = rest, stopping
-        self._given_up_after = 2 * config.lease / 1000
+        self._rest, self._patience, self._stopping = rest, patience, stopping
         self._hand_over: HandOver | None = None
         self._thread = threading.Thread()
         self._left_behind: list[threading.Thread] = []
@@ -105,13 +105,13 @@ class Receiver:
 
     def _give_up(self, hand_over: HandOver) -> Handed | None:
         """Leave behind a thread that ignores its limit; where several hang, nothing more begins."""
-        if monotonic() < hand_over.began + self._given_up_after:
+        if monotonic() < hand_over.began + self._patience:
             return None
         self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
         if len(self._left_behind) >= LEFT_BEHIND:
             return None
         self._left_behind.append(self._thread)
-        return Handed(count=0, failure=f"it has not returned for {self._given_up_after:g} s")
+        return Handed(count=0, failure=f"it has not returned for {self._patience:g} s")
 
     def _deliver(self, hand_over: HandOver) -> None:
         def may_begin() -> bool:
@@ -122,9 +122,9 @@ class Receiver:
             hand_over.handed = self.sink.deliver(messages, may_begin)
         except TryAgain:  # the store is away: no fault of the receiver, and the loop finds out by itself
             hand_over.handed = Handed(count=0)
-        except Exception as error:  # the edge of this thread: a mistake of ours costs this receiver alone
-            log.exception("notices.crashed", sink=self.sink.name)
-            hand_over.handed = Handed(count=0, failure=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - costs this receiver alone; the error's words may hold an address
+            reason = f"{type(error).__name__} on the way to {self.sink.name}"
+            hand_over.handed = Handed(count=0, failure=reason)
 
 
 class Notices:
@@ -207,8 +207,9 @@ class Notices:
 
     def _receiver(self, target: settings.Sink | Target) -> Receiver:
         if target not in self._receivers:
+            patience = 2 * self._config.lease / 1000  # 0.8 to begin, and 0.5 for the last one
             self._receivers[target] = Receiver(
-                self._sink(target), Rest(self._rng), config=self._config, stopping=self._stopping
+                self._sink(target), Rest(self._rng), patience=patience, stopping=self._stopping
             )
         return self._receivers[target]
 
