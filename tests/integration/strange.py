@@ -10,7 +10,7 @@ Behaviour = Callable[[socket.socket, threading.Event], None]
 
 STATUS = b"HTTP/1.1 200 OK\r\n"
 TLS_RECORD = b"\x16\x03\x03\x3f\x00\x02\x00\x3e\xfc\x03\x03"  # of a ServerHello that is 16 KB long
-PACE = 0.05  # s between two drops
+PACE = 0.4  # s between two drops; 100 header lines, as many as http.client takes, last for 40 s
 PATIENCE = 40.0  # s, then the receiver hangs up: a client without a limit fails its test, and does not hang
 
 

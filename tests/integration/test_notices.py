@@ -12,7 +12,7 @@ import pytest
 import redis
 import strange
 from celery import Celery
-from live import Desk, until
+from live import HOUR, Desk, until
 from strange import listening
 from tests.contract.book import Book
 
@@ -53,15 +53,15 @@ class Scene:
     desk: Desk
     stopping: threading.Event
 
-    def people(self, **targets):
-        """Write a policy that tells people at once of each escalation, at these targets, in their order."""
+    def people(self, *, wait="0s", **targets):
+        """Write a policy that tells people of each escalation after ``wait``, at these targets in turn."""
         lines = [f"    {name}: {{{target}}}\n" for name, target in targets.items()]
         text = self.policy.read_text().replace("escalate_at: 3", "escalate_at: 1")
-        text = text.replace("group_wait: 5m", "group_wait: 0s").replace("    log: {type: log}\n", "")
+        text = text.replace("group_wait: 5m", f"group_wait: {wait}").replace("    log: {type: log}\n", "")
         text = text.replace("notify: [log]", f"notify: [{', '.join(targets)}]")
         self.policy.write_text(text.replace("  targets:\n", "  targets:\n" + "".join(lines)))
 
-    def notices(self, *, broker="memory://", **more):
+    def notices(self, *, broker="memory://", rng=None, **more):
         """Return the part under test, for a worker with such settings."""
         config = Settings(lease=f"{LEASE}s", handover_timeout=f"{TIMEOUT}s", **more)
         return Notices(
@@ -69,7 +69,7 @@ class Scene:
             PolicyInForce(self.policy),
             config=config,
             app=Celery(broker=broker, set_as_current=False),
-            rng=random.Random(1),
+            rng=rng or random.Random(1),
             stopping=self.stopping,
         )
 
@@ -100,6 +100,18 @@ def scene(store, client, policy, desk):
     stopping = threading.Event()
     yield Scene(store, client, policy, desk, stopping)
     stopping.set()
+
+
+class Rests(random.Random):
+    """Makes every rest last so many times as long."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.times = times
+
+    def uniform(self, _low, _high):
+        """Return that number."""
+        return self.times
 
 
 def webhook(url):
@@ -187,6 +199,42 @@ def test_a_pipeline_that_refuses_and_a_target_that_takes_get_each_notice_once(sc
     assert scene.told_pipeline == 1
     assert len(scene.desk.got) == len(set(scene.desk.ids)) == 2
     assert scene.store.sizes()["notices"] == 0
+
+
+def test_people_hear_what_gets_due_while_the_sink_of_the_pipeline_rests(scene):
+    """A pipeline that is away for an hour does not keep people from what it had heard before."""
+    scene.people(wait="1h", desk=webhook(scene.desk.url))
+    telling = scene.notices(rng=Rests(1000))
+    scene.escalate(1)
+    turns_until(telling, lambda: scene.told_pipeline == 1 and not scene.store.sizes()["notices"])
+    scene.client.rename("softbounce:notices", "kept")
+    scene.client.set("softbounce:notices", "no stream")
+    scene.escalate(2)
+    turns_until(telling, lambda: not telling.pipeline.is_free)
+    scene.store.set_now(scene.store.now() + HOUR)
+    turns_until(telling, lambda: scene.desk.got)
+
+    assert scene.store.sizes()["notices"] == 1
+
+
+def test_what_one_target_refuses_waits_for_it_alone(scene):
+    """It is not finished before all have it, and comes again to the one that has it not."""
+    other = Desk()
+    try:
+        scene.people(other=webhook(other.url), desk=webhook(scene.desk.url))
+        scene.desk.statuses = [503]
+        telling = scene.notices()
+        scene.escalate(1)
+        turns_until(telling, lambda: scene.desk.got and other.got)
+        telling.settle(until=time.monotonic() + 60)
+        assert len(scene.groups_out) == 1
+        turns_until(telling, lambda: not scene.groups_out)
+    finally:
+        other.server.shutdown()
+        other.server.server_close()
+
+    assert scene.desk.ids == other.ids * 2
+    assert len(other.ids) == 1
 
 
 @dataclass
@@ -295,17 +343,9 @@ class Stuck:
         return Handed(count=len(messages) if may_begin() else 1)
 
 
-class NoRest(random.Random):
-    """Makes every rest last no time."""
-
-    def uniform(self, _low, _high):
-        """Return the least."""
-        return 0.0
-
-
 def receiver(sink, *, patience=60.0, stopping=None):
     """Return the receiver under test."""
-    return Receiver(sink, Rest(NoRest()), patience=patience, stopping=stopping or threading.Event())
+    return Receiver(sink, Rest(Rests(0)), patience=patience, stopping=stopping or threading.Event())
 
 
 def notice(ident):

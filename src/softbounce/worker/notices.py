@@ -155,7 +155,7 @@ class Notices:
         waits a moment for the receivers that are quick. What the others have not taken yet stays leased.
         """
         told = self._collect()
-        pipeline, people = self._pipeline(), self._people()
+        pipeline, people = self.pipeline, self._people()
         limit = max(FEW, BATCH - len(pipeline.waiting)) if pipeline.is_free else FEW
         last_start = monotonic() + LAST_START * self._config.lease / 1000
         claimed = self._store.notices.claim(limit=limit, lease=self._config.lease)
@@ -186,7 +186,7 @@ class Notices:
 
     def _finish(self, notices: Iterable[Notice]) -> None:
         """Forget those of ``notices`` that all who are to have them were told."""
-        policy, pipeline, people = self._policies.current, self._pipeline(), self._people()
+        policy, pipeline, people = self._policies.current, self.pipeline, self._people()
         done = {
             notice.id: notice
             for notice in notices
@@ -199,7 +199,9 @@ class Notices:
         for receiver in self._receivers.values():
             receiver.told.difference_update(done)
 
-    def _pipeline(self) -> Receiver:
+    @property
+    def pipeline(self) -> Receiver:
+        """The pipeline's own receiver."""
         return self._receiver(notice_sink(self._config.sink, stream=self._store.keys.stream("notices")))
 
     def _people(self) -> list[Receiver]:
