@@ -19,7 +19,7 @@ from tests.contract.book import Book
 from softbounce.settings import Settings
 from softbounce.store import Notice, Store
 from softbounce.worker import runtime as worker
-from softbounce.worker.notices import BATCH, LEFT_BEHIND, Notices, Receiver
+from softbounce.worker.notices import LEFT_BEHIND, WAITING, Notices, Receiver
 from softbounce.worker.reload import PolicyInForce
 from softbounce.worker.runtime import Runtime
 from softbounce.worker.sinks import Handed, Rest
@@ -149,8 +149,8 @@ def test_a_slow_webhook_holds_neither_the_pipeline_nor_another_target(scene, sch
         assert longest < AT_ONCE
 
 
-def test_an_apprise_service_that_ignores_its_time_out_holds_nobody(scene, monkeypatch):
-    """A plugin's own time-out is for each read: its thread may be lost for long, and is lost alone."""
+def test_a_slow_apprise_service_holds_nobody(scene, monkeypatch):
+    """Until apprise gives it up, the others are told what comes."""
     pytest.importorskip("apprise", reason="the extra softbounce[apprise] is not installed")
     with listening(strange.drips_bytes) as slow:
         monkeypatch.setenv(ADDRESS, f"json://127.0.0.1:{slow.port}/")
@@ -402,10 +402,10 @@ def test_nothing_begins_after_the_word_to_stop():
     assert [one.id for one in told.collect(until=time.monotonic() + 60)] == ["a"]
 
 
-def test_a_receiver_holds_no_more_than_a_batch():
+def test_a_receiver_holds_no_more_than_two_batches():
     """What is too many for it comes again after its lease, so that a slow one costs no memory without end."""
     told = receiver(Stuck())
-    for number in range(BATCH + 10):
+    for number in range(WAITING + 10):
         told.add(notice(f"n{number}"), last_start=time.monotonic() + 60)
 
-    assert len(told.waiting) == BATCH
+    assert len(told.waiting) == WAITING

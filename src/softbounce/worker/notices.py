@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from time import monotonic
 
 from celery import Celery
@@ -23,6 +24,7 @@ from softbounce.worker.webhook import ToWebhook
 log = get_logger()
 
 BATCH = 500
+WAITING = 2 * BATCH  # notices that one receiver may hold: a batch on its way, and the next
 FEW = 10  # notices a claim while the pipeline takes none: groups for people are claimed with them, and go on
 QUICK = 0.25  # s that a turn waits for the receivers it has begun to tell
 LEFT_BEHIND = 3  # threads of one receiver that may hang before nothing more begins
@@ -63,7 +65,7 @@ class Receiver:
 
     def add(self, notice: Notice, *, last_start: float) -> None:
         """Let ``notice`` wait, unless it was told or too many wait: those come again after their lease."""
-        if notice.id not in self.told and (notice.id in self.waiting or len(self.waiting) < BATCH):
+        if notice.id not in self.told and (notice.id in self.waiting or len(self.waiting) < WAITING):
             self.waiting[notice.id] = notice, last_start
 
     def begin(self) -> None:
@@ -71,7 +73,7 @@ class Receiver:
         now = monotonic()
         self.waiting = {ident: one for ident, one in self.waiting.items() if now < one[1]}
         if self.waiting and self.is_free:
-            batch, last_starts = zip(*self.waiting.values(), strict=True)
+            batch, last_starts = zip(*islice(self.waiting.values(), BATCH), strict=True)
             self._hand_over = HandOver(batch=list(batch), last_start=min(last_starts))
             self._thread = threading.Thread(  # a daemon: what hangs there must not hold the exit
                 target=self._deliver, args=(self._hand_over,), name=self.sink.name, daemon=True
@@ -156,7 +158,7 @@ class Notices:
         """
         told = self._collect()
         pipeline, people = self.pipeline, self._people()
-        limit = max(FEW, BATCH - len(pipeline.waiting)) if pipeline.is_free else FEW
+        limit = BATCH if pipeline.is_free else FEW
         last_start = monotonic() + LAST_START * self._config.lease / 1000
         claimed = self._store.notices.claim(limit=limit, lease=self._config.lease)
         if claimed:
@@ -164,11 +166,11 @@ class Notices:
         for notice in claimed:
             for receiver in people if notice.told else [pipeline]:
                 receiver.add(notice, last_start=last_start)
-        begun = [receiver for receiver in self._receivers.values() if receiver.is_free]
+        begun = [receiver for receiver in (pipeline, *people) if receiver.is_free]
         for receiver in begun:
             receiver.begin()
         self._finish(claimed + told + self._collect(*begun, until=monotonic() + QUICK))
-        return limit > FEW and len(claimed) >= limit
+        return len(claimed) >= BATCH
 
     def settle(self, *, until: float) -> None:
         """Finish what was told; wait for the rest until then (``monotonic()``), at most for one time-out."""
