@@ -150,7 +150,7 @@ def test_a_slow_webhook_holds_neither_the_pipeline_nor_another_target(scene, sch
 
 
 def test_a_slow_apprise_service_holds_nobody(scene, monkeypatch):
-    """Until apprise gives it up, the others are told what comes."""
+    """A plugin's time-out is for each read: its thread may be lost for long, and is lost alone."""
     pytest.importorskip("apprise", reason="the extra softbounce[apprise] is not installed")
     with listening(strange.drips_bytes) as slow:
         monkeypatch.setenv(ADDRESS, f"json://127.0.0.1:{slow.port}/")

@@ -224,7 +224,7 @@ class Notices:
         if target.type == "webhook":
             now = self._store.now
             return ToWebhook(target.url or "", secret=target.secret or "", timeout=timeout / 1000, now=now)
-        return ToApprise(target.secret or "", timeout=timeout / 1000) if target.type == "apprise" else ToLog()
+        return ToApprise(target.secret or "") if target.type == "apprise" else ToLog()
 
 
 class ToLog:
