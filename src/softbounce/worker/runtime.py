@@ -87,7 +87,7 @@ class Runtime:
             config=settings,
             app=app,
             rng=rng,
-            heard=partial(self._watch.heard, "notices"),
+            stopping=self.stopping,
         )
         self._virtual = self.store.clock()[1]
         self._reload_asked = threading.Event()
@@ -122,7 +122,7 @@ class Runtime:
         end = monotonic() + DRAIN
         for thread in self._threads:
             thread.join(max(0.0, end - monotonic()))
-        for settle in (self.intake.settle, self.pump.settle):
+        for settle in (self.intake.settle, self.pump.settle, partial(self.notices.settle, until=end)):
             with suppress(TryAgain):  # another worker takes over what is unacknowledged or leased
                 settle()
         late = [thread.name for thread in self._threads if thread.is_alive()]
