@@ -7,6 +7,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.references import broken
 from typer.testing import CliRunner
 
 from softbounce.cli.main import app
@@ -116,6 +117,7 @@ def test_whatever_is_decided_is_accepted_read_back_and_handed_over(client, run, 
     """No input makes a script, a list, a notice or a command fail, and each retry has the values of its report."""
     store = started(client)
     plans = accepted(store, batch)
+    assert not broken(client)
     references = {plan.event.reference for plan in plans.values()}
 
     assert [run(*words) for words in LISTS]
@@ -128,6 +130,7 @@ def test_whatever_is_decided_is_accepted_read_back_and_handed_over(client, run, 
         pass
     for reference in itertools.islice(references, 1):
         run("explain", "--", reference)
+    assert not broken(client)
 
 
 def test_every_nasty_text_in_every_place_is_accepted_or_dead_lettered(client, run):
@@ -143,6 +146,7 @@ def test_every_nasty_text_in_every_place_is_accepted_or_dead_lettered(client, ru
     assert len(commands) > 100
     assert told(store)
     assert not list(store.retries.select(ANYTHING, now=store.now()))
+    assert not broken(client)
     for reference in sorted({plan.event.reference for plan in plans.values()})[::20]:
         run("explain", "--", reference)
 
@@ -185,6 +189,7 @@ def test_every_nasty_number_and_date_is_accepted_or_dead_lettered(client, run, p
     handed_over(store, plans)
 
     assert "held" in told(store)
+    assert not broken(client)
 
 
 _NUMBERS = itertools.count(112345678)
