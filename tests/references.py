@@ -76,7 +76,7 @@ class Snapshot:
     def _entry(self, name: str, field: str, raw: str) -> Row:
         try:
             entry = json.loads(raw)
-        except ValueError:
+        except (RecursionError, ValueError):
             entry = None
         if not isinstance(entry, dict):
             self._unread.append(f"{name}: {field!r} cannot be read: {raw[:60]!r}")
@@ -90,7 +90,7 @@ class Snapshot:
             read = json.loads(head)
             is_newer = read.get("v", READABLE) > READABLE
             is_whole = is_newer or (len(rest) == 2 and isinstance(json.loads(rest[0] or "[]"), list))
-        except (AttributeError, TypeError, ValueError):
+        except (AttributeError, RecursionError, TypeError, ValueError):
             is_newer = is_whole = False
         if not is_whole:
             self._unread.append(f"deliveries: {ident!r} cannot be read: {raw[:60]!r}")

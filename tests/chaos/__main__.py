@@ -11,7 +11,7 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import celery_on_redis, failover, moments, network, people, stores, workers
+from . import celery_on_redis, failover, moments, network, people, producers, stores, workers
 from .checker import judge
 from .control import control
 from .history import History, load, save
@@ -25,6 +25,7 @@ del (
     moments,
     network,
     people,
+    producers,
     stores,
     workers,
 )  # they have put their faults into the list
