@@ -24,7 +24,7 @@ NEEDED = ("x", "f")
 IN_LINE = 10**10  # a deadline (s) from 0 up to it keeps its order: a place in line has ten digits for it
 WAITS = ("waiting", "leased")
 SHOWN = ("soft_bounces", "also_retried", "incident")
-"""Kinds of cases that show deliveries which they do not hold."""
+"""Kinds of cases that show deliveries which another case may hold, or none."""
 READABLE = 1  # the newest version of a record that this code knows; what is newer is left alone
 
 Row = dict[str, object]
@@ -127,9 +127,9 @@ class Snapshot:
                 continue
             if ident not in self.heads:
                 yield f"members: {ident!r} of {group!r} is no delivery"
-            elif self.heads[ident].get("g", group) != group:
+            elif group.partition("\n")[0] not in SHOWN and self.heads[ident].get("g", group) != group:
                 yield f"members: {ident!r} of {group!r} is held by {self.heads[ident]['g']!r}"
-            elif "g" not in self.heads[ident] and group.partition("\n")[0] not in SHOWN:
+            elif group.partition("\n")[0] not in SHOWN and "g" not in self.heads[ident]:
                 yield f"members: {ident!r} of {group!r} is held by no case"
 
     def _records(self) -> Iterator[str]:
