@@ -4,8 +4,9 @@ from contextlib import suppress
 
 from tests import hostile, servers
 
+from .lanes import CeleryLane
 from .rig import Rig
-from .scenarios import Bench, scenario
+from .scenarios import Bench, Skipped, scenario
 from .world import Plan
 
 SECONDS = 30  # of ordinary messages, at full scale
@@ -13,6 +14,8 @@ RATE = 60  # of them a second
 BOUND = 6.0  # s from an ordinary report to its resend, which is due after one; a batch that waits for a lease takes longer
 IN_LINE = b"another merchant\n9999999999\nnobody"  # while it stands there, all that is due has to line up
 REPLY = "chaos"  # names the list on which each bad entry is told its outcome
+NO_OUTCOME = ("handed_over", "escalated", "dead_letters_cut")  # among the counters
+LENGTHS = range(1, 1 << 20)  # bytes of a report that a task of this row holds
 SOUND = Plan(sends=1, ends="delivered")
 
 
@@ -40,15 +43,54 @@ def worst_inputs(bench: Bench) -> None:
         assert worker.is_alive, f"the worker has ended with {worker.code}: {worker.log[-2000:]}"
 
 
-def _report(rig: Rig, *, share: float) -> int:
-    """Add every bad input, in an order that only the seed knows; return how many entries."""
+@scenario("the worst inputs as Celery tasks, beside ordinary ones", times=1000)
+def worst_tasks(bench: Bench) -> None:
+    """The same by RabbitMQ, as far as a task can hold them; here as many outcomes as tasks must be there."""
+    if not bench.amqp:
+        raise Skipped("SOFTBOUNCE_TEST_AMQP_URL names no RabbitMQ")
+    lane, other = (CeleryLane(bench.amqp, intake="softbounce-worst") for _ in range(2))
+    lane.clear()
+    with (
+        servers.plain(bench.folder / "store") as server,
+        bench.rig(server.url, namespace="worst", intake=lane, sink=lane) as rig,
+    ):
+        worker = rig.ready(rig.worker())
+        loading = rig.load(seconds=SECONDS * bench.scale, rate=RATE / 2)
+        names = []
+        with rig.fault("the worst inputs"):
+            for bad in _chosen(rig, share=bench.scale):
+                raws = [
+                    fields[b"event"] for fields in bad.entries if len(fields.get(b"event", b"")) in LENGTHS
+                ]
+                names += [bad.name] * other.publish(raws)
+                rig.pause(0, 0.02)
+        loading.join()
+        rig.settle()
+        counters = rig.client.hgetall(rig.store.keys.fixed("counters"))
+        outcomes = sum(int(count) for name, count in counters.items() if name not in NO_OUTCOME)
+        for number, name in enumerate(names):
+            rig.history.add("bad", name=name, entry=f"{number}")
+            if outcomes >= rig.told + len(names):
+                rig.history.add("answered", entry=f"{number}", outcome="one of them")
+        bench.facts["bad tasks"] = len(names)
+        assert worker.is_alive, f"the worker has ended with {worker.code}: {worker.log[-2000:]}"
+
+
+def _chosen(rig: Rig, *, share: float) -> list[hostile.Bad]:
+    """Return bad inputs in an order that only the seed knows, and say that anything may become of their messages."""
     inputs = list(hostile.inputs(share=share))
     rig.rng.shuffle(inputs)
     inputs = inputs[: max(1, round(len(inputs) * share))]
-    count = 0
     for bad in inputs:
         for ref in (bad.reference, f"{bad.reference}-other"):
             rig.history.add("fate", ref=ref, to="", sends=0, ends="any", code="")
+    return inputs
+
+
+def _report(rig: Rig, *, share: float) -> int:
+    """Add every bad input, in an order that only the seed knows; return how many entries."""
+    inputs, count = _chosen(rig, share=share), 0
+    for bad in inputs:
         for fields in bad.entries:
             entry = rig.add(bad.reference, {**fields, b"reply": REPLY.encode()})
             rig.history.add("bad", name=bad.name, entry=entry)

@@ -232,7 +232,7 @@ raw_events = (
 
 
 def seed_events() -> list[bytes]:
-    """Return small events: our example, a delivery, a bare failure, several recipients, the ends of the calendar."""
+    """Return small events: our example, a delivery, a bare failure, several recipients, the ends of the calendar, the worst known."""
     example = json.loads((ROOT / "examples" / "event.json").read_text(encoding="utf-8"))
     events = [deepcopy(example) for _ in range(5)]
     sent = [event["claim"]["communication"] for event in events]
@@ -254,7 +254,9 @@ def seed_events() -> list[bytes]:
         late = deepcopy(example) | {"date": date}
         late["claim"]["communication"]["notAfter"] = date
         events.append(late)
-    return [json.dumps(event, separators=(",", ":")).encode() for event in events]
+    return [json.dumps(event, separators=(",", ":")).encode() for event in events] + [
+        raw for raw in _worst()[::10] if len(raw) <= 1024
+    ]
 
 
 _LINES = POLICY.splitlines(keepends=True)
