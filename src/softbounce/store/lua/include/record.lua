@@ -1,4 +1,4 @@
--- record: one delivery as three lines: head, payload, recipients. Needs: deliveries.
+-- record: one delivery as three lines: head, payload, recipients. Needs: deliveries, changes.
 -- head      JSON; an absent field means its default. Read and written here only:
 --   v  version, 1            s  waiting (default) | leased | out | held | ended
 --   a  number of the try that waits or went out, 0 before the first    n  last try the rule allows
@@ -11,21 +11,72 @@
 --   rs  the hash of each recipient, where it is about nobody in particular
 --   b  the try that was counted for the caps       y  the message's own deadline (s)
 -- payload   JSON array, see core/records.py; never written here      recipients  JSON array, only while needed
+local VERSION = 1
+local KINDS = { s = "string", g = "string", e = "string", w = "string", h = "string", rs = "table" } -- all else are numbers
+local NEEDED = { waiting = "d", leased = "c", out = "c", held = "g", ended = "z" } -- what a script takes for granted in each state
+local NO_RECIPIENTS = { out = true, ended = true } -- they were let go
+local type_of = type
+
+written_last = deliveries -- it knows the events that it has seen
+
+local function is_sound(record, payload, recipients)
+  for name, value in pairs(record) do
+    local kind = type_of(value)
+    if kind ~= (KINDS[name] or "number") or kind == "number" and value - value ~= 0 then -- JSON may hold an infinite one
+      return false
+    end
+  end
+  for _, who in ipairs(record.rs or {}) do
+    if type_of(who) ~= "string" then
+      return false
+    end
+  end
+  local state = record.s or "waiting"
+  return record.x and record.f and record[NEEDED[state] or 0] and string.sub(payload, 1, 1) == "["
+    and (NO_RECIPIENTS[state] or string.sub(recipients, 1, 1) == "[")
+end
+
+-- Returns the record, its payload and recipients; else nil and why: "newer" (a later release wrote it), "damaged", or nothing.
 local function parse_record(raw)
   if not raw then
     return nil
   end
   local first = string.find(raw, "\n", 1, true)
-  local second = string.find(raw, "\n", first + 1, true)
-  local record = cjson.decode(string.sub(raw, 1, first - 1))
+  local second = first and string.find(raw, "\n", first + 1, true)
+  local is_json, record = pcall(cjson.decode, string.sub(raw, 1, (first or 0) - 1))
+  if not is_json or type_of(record) ~= "table" or not second then
+    return nil, "damaged"
+  elseif type_of(record.v) == "number" and record.v > VERSION then
+    return nil, "newer"
+  end
+  local payload, recipients = string.sub(raw, first + 1, second - 1), string.sub(raw, second + 1)
+  if not is_sound(record, payload, recipients) then
+    return nil, "damaged"
+  end
   record.s = record.s or "waiting"
   record.a = record.a or 0
   record.t = record.t or 0
-  return record, string.sub(raw, first + 1, second - 1), string.sub(raw, second + 1)
+  return record, payload, recipients
 end
 
 local function read_record(id)
-  return parse_record(redis.call("HGET", deliveries, id))
+  return parse_record(hget(deliveries, id))
+end
+
+local IS_ID = { string = true, number = true }
+
+-- Returns the values of a payload, nil where those that a script reads are damaged.
+local function parse_payload(payload)
+  local is_json, fields = pcall(cjson.decode, payload)
+  if not is_json or type_of(fields) ~= "table" then
+    return nil
+  end
+  local reference, channel, claim, merchant, customer, code, extra =
+    fields[1], fields[2], fields[3], fields[4], fields[6], fields[8], fields[11]
+  local are_ids = IS_ID[type_of(claim)] and IS_ID[type_of(merchant)] and IS_ID[type_of(customer)]
+  local are_texts = type_of(reference) == "string" and type_of(channel) == "string" and type_of(code) == "string"
+  local is_provider = extra == nil or type_of(extra) == "table" and (extra.provider == nil or type_of(extra.provider) == "string")
+  return are_ids and are_texts and is_provider and not string.find(merchant, "%c") and fields or nil
 end
 
 local function format_record(record, payload, recipients)
@@ -38,5 +89,5 @@ local function format_record(record, payload, recipients)
 end
 
 local function write_record(id, record, payload, recipients)
-  redis.call("HSET", deliveries, id, format_record(record, payload, recipients))
+  hset(deliveries, id, format_record(record, payload, recipients))
 end
