@@ -11,7 +11,7 @@ from softbounce.store.keys import Keys
 
 HASHES = (
     "deliveries", "history", "standing", "suppressions", "pauses", "cancels", "brakes", "breakers", "sent", "cases", "open_cases",
-    "notice_bodies", "groups", "dead_letters", "claims",
+    "notice_bodies", "groups", "dead_letters", "claims", "damaged",
 )  # fmt: skip
 ZSETS = ("schedule", "ready", "turns", "members", "notices", "group_turns")
 ENTRIES = ("standing", "suppressions", "pauses", "cancels", "brakes", "sent", "cases", "groups", "dead_letters", "claims")  # fmt: skip
@@ -118,12 +118,21 @@ class Snapshot:
                     yield f"{name}: {field!r} names case {entry[fact]}, which does not exist"
 
     def _members(self) -> Iterator[str]:
-        """Check that a member is a delivery that exists, of a group that is open; the empty one is the group itself (a breaker, a letter)."""
+        """Check that a member is a delivery that exists, or was set aside, of a group that is open, and what was set aside is a member.
+
+        The empty member is the group itself: a breaker, a dead letter.
+        """
+        held = {member.rpartition("\n\n")[2] for member in self.zsets["members"]}
+        yield from (
+            f"damaged: {ident!r} is of no case"
+            for ident in self.hashes["damaged"]
+            if ident and ident not in held
+        )
         for member in self.zsets["members"]:
             group, _, ident = member.rpartition("\n\n")
             if group not in self.open:
                 yield f"members: {ident!r} is of {group!r}, which is no open case"
-            if not ident:
+            if not ident or ident in self.hashes["damaged"]:  # set aside, with its bytes there
                 continue
             if ident not in self.heads:
                 yield f"members: {ident!r} of {group!r} is no delivery"
@@ -195,7 +204,7 @@ class Snapshot:
             except (KeyError, TypeError, ValueError):
                 yield f"history: the newest line of {reference!r} cannot be read: {newest[:60]!r}"
                 continue
-            if ident not in self.heads:
+            if ident not in self.heads and ident not in self.hashes["damaged"]:
                 yield f"history: {reference!r} is of {ident!r}, which is no delivery"
 
     def _numbers(self) -> Iterator[str]:

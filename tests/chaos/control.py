@@ -149,7 +149,7 @@ BUGS = (
     ),
     Bug(
         "a case that is not written",
-        ((LUA + "include/case.lua", '    redis.call("HSET", cases, case, cjson.encode(facts))\n', ""),),
+        ((LUA + "include/case.lua", "    hset(cases, case, cjson.encode(facts))\n", ""),),
         ("--only", "kill_group", "--scale", "0.2"),
     ),
     Bug(
