@@ -7,9 +7,11 @@ SoftbounceError
 │   ├── WrongKey             another hash key than the one this store was written with
 │   └── InvalidSettings      a setting is missing or contradicts another
 ├── InvalidEvent             dead-letter: the input cannot be read; it will not get better by itself
+├── ScriptFailed             the store's script cannot take what it was given; half of a batch may pass
 ├── InvalidRecipient         a value that is no address on that channel
 ├── NotFound                 the thing a command names does not exist
 └── TryAgain                 redeliver: nothing is wrong with the input
+    ├── NewerRecord          a later release of softbounce wrote the record: that release takes the event
     ├── StoreUnreachable     no answer, or an answer that says "not now" (loading, read-only, disk full)
     │   └── Forbidden        the store's ACL does not let our user do this
     └── Overloaded           the store is above 90 % of its memory
@@ -55,6 +57,10 @@ class InvalidEvent(SoftbounceError):
         super().__init__(f"{path}: {reason}" if path else reason)
 
 
+class ScriptFailed(SoftbounceError):
+    """A script of the store fails on what it was given, and has changed nothing; a repeat fails again."""
+
+
 class InvalidRecipient(SoftbounceError):
     """A value that is no address on its channel; never holds the address itself."""
 
@@ -65,6 +71,10 @@ class NotFound(SoftbounceError):
 
 class TryAgain(SoftbounceError):
     """Nothing is wrong with the input; the same call may succeed later."""
+
+
+class NewerRecord(TryAgain):
+    """A later release wrote the record that an event is about; a worker of that release is to take it."""
 
 
 class StoreUnreachable(TryAgain):

@@ -51,8 +51,8 @@ BUGS = (
         (
             (
                 LUA + "claim.lua",
-                'redis.call("ZADD", schedule, unpack(times))',
-                'for n = 2, #times, 2 do redis.call("ZREM", schedule, times[n]) end',
+                "zadd(schedule, moment, retry.id)",
+                'if retry.record.s == "leased" then zrem(schedule, retry.id) else zadd(schedule, moment, retry.id) end',
             ),
             (
                 "store/ledger.py",
@@ -75,8 +75,8 @@ BUGS = (
         (
             (
                 LUA + "include/outcomes.lua",
-                '  redis.call("ZADD", schedule, due, id)\n',
-                '  record.z = now + 500\n  redis.call("ZADD", schedule, due, id)\n',
+                "  zadd(schedule, due, id)\n",
+                "  record.z = now + 500\n  zadd(schedule, due, id)\n",
             ),
         ),
         ("--only", "kill_group", "--scale", "0.5"),
@@ -107,14 +107,15 @@ BUGS = (
         "an event marked as seen before its effects",
         (
             (
-                LUA + "accept.lua",
-                "      accept_failure(replaces)\n",
-                "      local before = record\n"
-                '      outcome, record = "scheduled", record or { s = "ended", a = 0, t = 0, f = 0, z = now + limits.history }\n'
-                "      mark_seen()\n"
-                "      write_record(id, record, payload, to)\n"
-                "      outcome, record = nil, before\n"
-                "      accept_failure(replaces)\n",
+                LUA + "include/changes.lua",
+                "  local leave = {}\n",
+                "  local leave = {}\n"
+                "  if new_fields[written_last] then\n"
+                "    write_hash(written_last)\n"
+                "  end\n"
+                "  for _, new in ipairs(new_entries) do\n"
+                '    redis.call("XADD", new[1], "*", "entry", new[2])\n'
+                "  end\n",
             ),
         ),
         ("--only", "half_done"),

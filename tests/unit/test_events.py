@@ -140,12 +140,21 @@ def test_unknown_fields_are_not_judged():
 
 
 @pytest.mark.parametrize("field", ["provider", "campaign", "operator", "resendId", "timezone"])
-@pytest.mark.parametrize("value", [{"a": 1}, [], True, 1.5, "x\x00y", "x" * 513, ""])
+@pytest.mark.parametrize("value", [{"a": 1}, [], True, 1.5, "x\x00y", ""])
 def test_an_unreadable_label_is_left_out(field, value):
     """A field that only describes is worth no dead letter; producers may use its name for something else."""
     event = parse(failed(**{field: value}))
 
     assert (event.provider, event.campaign, event.operator, event.resend_id, event.timezone) == (None,) * 5
+
+
+@pytest.mark.parametrize("field", ["provider", "campaign", "operator"])
+@pytest.mark.parametrize(
+    ("value", "kept"), [("x" * 513, "x" * 200), ("😀" * 500, "😀" * 50), (10**400, str(10**400)[:200])]
+)
+def test_a_long_label_is_cut_to_200_bytes_of_text(field, value, kept):
+    """It stands in each line of a history and in each resend command; a number is text like any other label."""
+    assert getattr(parse(failed(**{field: value})), field) == kept
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Argentina/Buenos_Aires", "UTC"])
@@ -204,15 +213,21 @@ def test_a_refusal_names_the_field(change, path):
         ({"reference": "a\x00b"}, "reference"),
         ({"reference": "a\nb"}, "reference"),
         ({"reference": "x" * 513}, "reference"),
+        ({"reference": "é" * 257}, "reference"),
         ({"recipients": NUMBER}, "recipients"),
         ({"recipients": [NUMBER] * 101}, "recipients"),
         ({"recipients": [NUMBER, None]}, "recipients[1]"),
         ({"recipients": [4915112345678]}, "recipients[0]"),
         ({"recipients": ["x" * 4097]}, "recipients[0]"),
+        ({"recipients": [f"{n}@{'x' * 400}.example" for n in range(100)]}, "recipients"),
         ({"recipients": [{"phone": NUMBER, "note": "x" * 4096}]}, "recipients[0]"),
         ({"notAfter": "tomorrow"}, "notAfter"),
         ({"notAfter": 1_795_188_743}, "notAfter"),
         ({"notAfter": ""}, "notAfter"),
+        ({"notAfter": False}, "notAfter"),
+        ({"notAfter": [2026]}, "notAfter"),
+        ({"notAfter": "2026-02-30T00:00:00Z"}, "notAfter"),
+        ({"notAfter": "2026-11-20"}, "notAfter"),
         ({"error": "broken"}, "error"),
         ({"error": {"reasonCode": ["SMS_EXPIRED"]}}, "error.reasonCode"),
         ({"error": {"type": {}}}, "error.type"),
@@ -222,6 +237,32 @@ def test_a_refusal_names_the_field(change, path):
 def test_a_refusal_inside_the_communication_names_the_field(change, path):
     """A deadline that cannot be read is refused too: after it, nothing may go out."""
     assert refusal(failed(**change))[1] == f"claim.communication.{path}"
+
+
+@pytest.mark.parametrize(
+    "unset",
+    [
+        "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "1970-01-01T00:00:00Z", "1999-12-31T23:59:59Z", "0000-00-00",
+        "0000-00-00 00:00:00", "0000-00-00T00:00:00Z", "0", 0, 0.0, "2100-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59",
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_deadline_that_nobody_means_is_absent_and_marked(unset):
+    """Go's, .NET's and MySQL's unset times are no deadline, and "for ever" is none either."""
+    event = parse(failed(notAfter=unset))
+
+    assert (event.not_after, event.is_unbounded) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [("2000-01-01T00:00:00Z", 946_684_800_000), ("2099-12-31T23:59:59Z", 4_102_444_799_000)],
+)
+def test_a_deadline_that_somebody_may_mean_binds(text, moment):
+    """One that lies in the past ends its message."""
+    event = parse(failed(notAfter=text))
+
+    assert (event.not_after, event.is_unbounded) == (moment, False)
 
 
 def test_a_reference_is_opaque_text():
@@ -332,11 +373,8 @@ def test_a_date_without_zone_is_utc_and_marked():
     """Better than losing it, and the mark says that it was a guess."""
     event = parse(failed(notAfter="2026-11-20T15:32:24") | {"date": "2026-11-20T15:32:23"})
 
-    assert (event.at, event.dated_without_zone, event.not_after) == (
-        1_795_188_743_000,
-        True,
-        1_795_188_744_000,
-    )
+    assert (event.at, event.dated_without_zone) == (1_795_188_743_000, True)
+    assert event.not_after == 1_795_188_744_000 - 14 * 3_600_000  # the first place where the clock shows it
 
 
 @pytest.mark.parametrize(

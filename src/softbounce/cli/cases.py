@@ -1,5 +1,6 @@
 """``softbounce cases``: what a person must look at, and what becomes of it."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from softbounce.cli.desk import agreed, note_reveal, opened, policy_in_force, sp
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
 from softbounce.core.reasons import cause
-from softbounce.core.recipients import Channel
+from softbounce.core.recipients import Channel, scrub
 from softbounce.core.records import Delivery, iso
 from softbounce.core.texts import count, span, word
 from softbounce.errors import InvalidSettings, NotFound
@@ -31,9 +32,11 @@ SUGGESTIONS = {
     "soft_bounces": "ask for another address; cases resolve {id} --suppress, or --fixed",
     "also_retried": "let one system alone send it again, then --fixed",
     "crash_loop": "see the worker's log, then --release or --drop",
+    "damaged_record": "report it as a mistake of ours; cases resolve {id} --release tries them again",
     "brake": "wrong? suppressions undo incident:{id}; right? cases resolve {id} --suppress",
     "incident": "look at retries list, then: mode on --reason ...",
 }
+_SHOWN = 300  # characters of bytes that nobody can read
 CaseId = Annotated[str, typer.Argument(metavar="CASE", help="k_19, as cases list shows it")]
 
 
@@ -66,6 +69,10 @@ def show_(
         if reveal:
             note_reveal(store, f"case {case}")
         facts = _as_json(found) | {"messages": [_member(member, reveal=reveal) for member in members]}
+        if found.kind == "damaged_record":
+            facts["records"] = [
+                _damage(*item, reveal=reveal) for item in store.cases.damaged(limit=limit).items()
+            ]
         if output is not Output.TABLE:
             tell("", facts, output)
             return
@@ -75,6 +82,7 @@ def show_(
         rows.append((zoned("opened"), time_of(int(found.entry["opened"]), store.now())))
         rows.append(("suggestion", _suggestion(found) or "none: it is resolved"))
         lines = [(m["reference"], m["address"], m["state"], f"try {m['attempt']}") for m in facts["messages"]]
+        lines += [(r["id"], count(r["length"], "bytes"), r["text"], "") for r in facts.get("records", ())]
         typer.echo("\n".join(f"  {line}" for line in columns(rows)))
         typer.echo(f"  {count(found.count, 'messages')}{', of them:' if lines else ''}")
         for line in columns([[plain(cell) for cell in row] for row in lines]) if lines else ():
@@ -288,6 +296,13 @@ def _member(delivery: Delivery, *, reveal: bool) -> Json:
         "firstFailedAt": iso(delivery.first_failed),
         "notAfter": iso(delivery.deadline),
     }
+
+
+def _damage(name: str, raw: bytes, *, reveal: bool) -> Json:
+    """Return bytes that nobody can read: all of them where addresses may be shown, else their masked text."""
+    text = raw.decode(errors="backslashreplace")
+    shown = {"bytes": b64encode(raw).decode()} if reveal else {}
+    return {"id": name, "length": len(raw), "text": text if reveal else scrub(text)[:_SHOWN], **shown}
 
 
 def _described(delivery: Delivery) -> str:

@@ -257,10 +257,13 @@ def _waiting_for_people(store: Store) -> Iterator[Finding]:
     sizes = store.sizes()
     yield Level.OK, f"{count(sizes['open_cases'], 'cases')} open, {sizes['dead_letters']:,} dead letters kept"
     now = store.now()
-    for case in store.cases.select(parse_filter("kind:incident -state:resolved", keys=FILTER_KEYS), now=now):
+    for case in store.cases.select(parse_filter("-state:resolved", keys=FILTER_KEYS), now=now):
         if group := case.entry.get("brake"):
             text = f"incident {case.id}, {group}: {case.entry['suppressed']:,} sudden suppressions,"
             text += f" {count(case.count, 'messages')} held. See: softbounce cases show {case.id}"
             yield Level.WARN, text
+        if case.kind == "damaged_record":
+            text = f"{count(case.count, 'records')} of the store cannot be read and were set aside"
+            yield Level.FAULT, f"{text}: softbounce cases show {case.id}"
     if full := fullness(store):
         yield Level.WARN, full

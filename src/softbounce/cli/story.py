@@ -99,6 +99,7 @@ def _step(delivery: Delivery, entry: Mapping[str, Any]) -> str:
             code = entry.get("code") or "cause not reported"
             event = f", event {entry['id']}" if entry.get("id") else ""
             became = "" if entry["o"] == "scheduled" else f": {entry['o'].replace('_', ' ')}"
+            became += "; its notAfter is no date and was left out" if entry.get("endless") else ""
             return code + (f" {entry['smtp']}" if entry.get("smtp") else "") + event + became
         case "resent":
             command = command_id(delivery.id, entry["a"])[:8]

@@ -4,15 +4,16 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from functools import cache, lru_cache
+from functools import cache
 from hashlib import blake2b
 from typing import Any
 from zoneinfo import available_timezones
 
 from msgspec import Struct
+from msgspec.json import encode as _write
 
 from softbounce.core.culprits import channel_of, subject_of
+from softbounce.core.moments import deadline, moment
 from softbounce.core.recipients import Channel, Recipient
 from softbounce.core.strict_json import read_object, refuse
 from softbounce.errors import InvalidEvent
@@ -53,6 +54,7 @@ class Event(Struct, frozen=True, kw_only=True):
     recipients: tuple[object, ...]  # as reported, for the resend command
     failure: Failure | None
     not_after: int | None = None  # ms
+    is_unbounded: bool = False  # notAfter is no date that anybody means (the year 1, 9999): taken as absent
     timezone: str | None = None  # a valid IANA name
     provider: str | None = None
     campaign: str | None = None
@@ -77,16 +79,12 @@ _OURS = {"MESSAGE_NOT_DELIVERED": False, "MESSAGE_DELIVERED": True}  # delivered
 _COMMUNICATION = "claim.communication"
 _ERROR = f"{_COMMUNICATION}.error"
 _MAX_RECIPIENTS = 100
-_MAX_NAME = 512  # characters of what is used to find, to group or to label
+_MAX_RECIPIENTS_BYTES = 32 * 1024  # of all recipients of one message; they are read at each hand-over
+_MAX_NAME = 512  # bytes of what is used to find or to group
+_MAX_LABEL = 200  # bytes of what only describes
 _MAX_TEXT = 4096  # characters of what is only shown, or sent back
 _LARGEST = 2**63 - 1  # of an id that is a number
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_RFC3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.IGNORECASE | re.ASCII
-)
-_LONGEST_TIME = 64  # characters: a thousand of them are kept
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _DIAGNOSTIC = r"(?i:smtp;\s*)?"  # how a bounce message quotes a reply
 _ENHANCED = re.compile(_DIAGNOSTIC + r"(?:[45]\d\d[ -])?\W{0,2}([45]\.\d{1,3}\.\d{1,3})(?![\d.])", re.ASCII)
@@ -97,8 +95,9 @@ def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
     """Return the event in ``raw``, or that it is none of ours. Raises ``InvalidEvent`` and nothing else.
 
     Bytes and text must be strict JSON in UTF-8. Guards depend on reference, claim, recipients and deadline:
-    unreadable ones are refused. An unreadable label (provider, campaign, zone) is left out, and fields that
-    we do not know are not judged. An error without ``reasonCode`` has the code ``""``: unclassified.
+    unreadable ones are refused. An unreadable label (provider, campaign, zone) is left out, one of more than
+    200 bytes is cut, and fields that we do not know are not judged. An error without ``reasonCode`` has the
+    code ``""``: unclassified.
     """
     event = read_object(raw)
     kind = event.get("type")
@@ -114,7 +113,8 @@ def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
     failure, details = (None, {}) if delivered else _failure(sent)
     code = failure.code if failure else ""
     channel = channel_of(sent.get("channel"), code=code, recipients=recipients, details=details)
-    at, dated_without_zone = _moment(event.get("date"))
+    at, dated_without_zone = moment(event.get("date"))
+    not_after, is_unbounded = deadline(sent.get("notAfter"), f"{_COMMUNICATION}.notAfter")
     zone = sent.get("timezone")
     trace = event.get("traceparent")
     return Event(
@@ -136,7 +136,8 @@ def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
         ),
         recipients=recipients,
         failure=failure,
-        not_after=_deadline(sent.get("notAfter")),
+        not_after=not_after,
+        is_unbounded=is_unbounded,
         timezone=zone if isinstance(zone, str) and zone in _zones() else None,
         provider=_label(sent.get("provider")),
         campaign=_label(sent.get("campaign")),
@@ -167,14 +168,14 @@ def _name(value: object, path: str) -> str | None:
     """Return text (or a number as text) that something is found by; None if absent or empty."""
     if value is None or value == "":
         return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
     if isinstance(value, str):
-        if len(value) > _MAX_NAME:
-            refuse(f"is longer than {_MAX_NAME} characters", path)
+        if len(value) > _MAX_NAME or (not value.isascii() and len(value.encode()) > _MAX_NAME):
+            refuse(f"is longer than {_MAX_NAME} bytes", path)
         if not value.isprintable() and _CONTROL.search(value):
             refuse("holds a control character", path)
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
     return refuse("must be text", path)
 
 
@@ -183,9 +184,18 @@ def _label(value: object) -> str | None:
     if value is None:
         return None
     try:
-        return _name(value, "")
+        return _name(_shortened(value), "")
     except InvalidEvent:
         return None
+
+
+def _shortened(label: object) -> object:
+    """Return at most 200 bytes of a text, without half a character: each line of a history has the labels."""
+    if type(label) is int:
+        label = str(label)
+    if not isinstance(label, str) or len(label) * 4 <= _MAX_LABEL:
+        return label
+    return label.encode()[:_MAX_LABEL].decode(errors="ignore")
 
 
 def _reference(sent: dict[str, Any]) -> str:
@@ -223,11 +233,16 @@ def _recipients(value: object) -> tuple[object, ...]:
         refuse("must be an array", path)
     if len(value) > _MAX_RECIPIENTS:
         refuse(f"has more than {_MAX_RECIPIENTS} entries", path)
+    total = 0
     for place, one in enumerate(value):
         if not isinstance(one, str | dict):
             refuse("must be text or an object", f"{path}[{place}]")
-        if len(one if isinstance(one, str) else json.dumps(one)) > _MAX_TEXT:
-            refuse(f"is longer than {_MAX_TEXT} characters", f"{path}[{place}]")
+        size = len(one.encode()) if isinstance(one, str) else len(_write(one))
+        if size > _MAX_TEXT:
+            refuse(f"is longer than {_MAX_TEXT} bytes", f"{path}[{place}]")
+        total += size
+    if total > _MAX_RECIPIENTS_BYTES:
+        refuse(f"are longer than {_MAX_RECIPIENTS_BYTES // 1024} KiB together", path)
     return tuple(value)
 
 
@@ -251,7 +266,7 @@ def _failure(sent: dict[str, Any]) -> tuple[Failure | None, dict[str, Any]]:
 
 
 def _first_text(values: object) -> str | None:
-    return next((one for one in values if _label(one)), None) if isinstance(values, list) else None
+    return next(filter(None, map(_label, values)), None) if isinstance(values, list) else None
 
 
 def _smtp(code: object, text: object) -> str | None:
@@ -265,34 +280,6 @@ def _smtp(code: object, text: object) -> str | None:
         found = _ENHANCED.match(text.strip())
     found = found or _THREE_DIGITS.match(reply)
     return found[1] if found else None
-
-
-def _moment(value: object) -> tuple[int | None, bool]:
-    """Return an RFC 3339 time in ms (None: not one), and whether it came without a zone; then it is UTC."""
-    return _read_moment(value) if isinstance(value, str) and len(value) <= _LONGEST_TIME else (None, False)
-
-
-@lru_cache(maxsize=1000)  # many events are of one second
-def _read_moment(text: str) -> tuple[int | None, bool]:
-    found = _RFC3339.fullmatch(text)
-    if not found:
-        return None, False
-    try:
-        moment = datetime.fromisoformat(found[0].upper())
-    except ValueError:
-        return None, False
-    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (zoned - _EPOCH) // _MILLISECOND, moment.tzinfo is None
-
-
-def _deadline(value: object) -> int | None:
-    """Return ``notAfter`` in ms. One that cannot be read is refused: nothing may go out after it."""
-    if value is None:
-        return None
-    moment = _moment(value)[0]
-    if moment is None:
-        refuse("must be a time such as 2026-11-20T15:32:23Z", f"{_COMMUNICATION}.notAfter")
-    return moment
 
 
 @cache

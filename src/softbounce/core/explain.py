@@ -234,6 +234,8 @@ def _notes(facts: Facts, tries: list[tuple[int, Due]]) -> Iterator[Row]:
     decision, limit = facts.plan, facts.plan.rule.soft_bounce
     for sentence in decision.why:
         yield "why", sentence
+    if decision.event.is_unbounded:
+        yield "notAfter", "no date that anybody means (unset, or for ever): left out"
     if decision.confirm:
         yield "to confirm", _confirming(decision.confirm)
     if decision.counts:

@@ -2,6 +2,8 @@
 
 import hashlib
 from base64 import urlsafe_b64encode
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date
 from functools import lru_cache
 from typing import Any
@@ -18,6 +20,8 @@ from softbounce.core.texts import FIRST, LAST
 _COMMANDS = bytes.fromhex("5b6f0a3e6f0e5c0a9a551d3c6a1b7f10")
 _EPOCH = date(1970, 1, 1).toordinal()
 _EXTRA = 10  # the place of a payload's optional facts, after those that every one has
+
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)  # what decode raises on damaged bytes
 
 Json = dict[str, Any]
 as_json, from_json = Encoder().encode, Decoder().decode
@@ -126,7 +130,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
 
 def decode(delivery: str, raw: bytes | str) -> Delivery:
-    """Return the delivery that the store keeps as ``raw``."""
+    """Return the delivery that the store keeps as ``raw``. Raises one of ``UNREADABLE``."""
     text = raw.decode() if isinstance(raw, bytes) else raw
     first, second, third = text.split("\n", 2)
     head, row, recipients = from_json(f"[{first},{second},{third or '[]'}]")
@@ -161,6 +165,16 @@ def decode(delivery: str, raw: bytes | str) -> Delivery:
         extra=extra,
         head=head,
     )
+
+
+def readable(records: Iterable[tuple[str, bytes | None]]) -> list[Delivery]:
+    """Return the deliveries among records; what is none, or damaged, is left to the scripts to set aside."""
+    found = []
+    for name, raw in records:
+        if raw is not None:
+            with suppress(*UNREADABLE):
+                found.append(decode(name, raw))
+    return found
 
 
 def _kept(value: str | int | None) -> str | int:

@@ -10,7 +10,7 @@ import redis
 from softbounce.core.durations import MINUTE
 from softbounce.core.filters import Filter
 from softbounce.core.policy import Policy
-from softbounce.core.records import Delivery, decode
+from softbounce.core.records import Delivery, decode, readable
 from softbounce.errors import NotFound
 from softbounce.store.connection import reaching
 from softbounce.store.control import compact
@@ -28,7 +28,7 @@ class Case:
 
     id: str
     # held unknown_code unclassified ambiguous_recipient exhausted soft_bounces also_retried
-    # crash_loop incident
+    # crash_loop incident damaged_record
     kind: str
     state: str  # open | acknowledged | resolved
     count: int
@@ -91,15 +91,22 @@ class Cases:
                     self._keys.fixed("members"), f"[{prefix}", f"[{prefix}".encode() + b"\xff", 0, limit
                 ),
             )
-            idents = [member.decode()[len(prefix) :] for member in members]
+            idents = [member.decode(errors="replace")[len(prefix) :] for member in members]
             raws = (
                 cast("list[bytes | None]", self._client.hmget(self._keys.fixed("deliveries"), idents))
                 if idents
                 else []
             )
-        return case, [
-            decode(name, record) for name, record in zip(idents, raws, strict=True) if record is not None
-        ]
+        return case, readable(zip(idents, raws, strict=True))
+
+    def damaged(self, *, limit: int = 20) -> dict[str, bytes]:
+        """Return the first records and notices that nobody can read, as they were found."""
+        with reaching():
+            _, found = cast(
+                "tuple[int, dict[bytes, bytes]]",
+                self._client.hscan(self._keys.fixed("damaged"), count=limit),
+            )
+        return {name.decode(errors="replace"): raw for name, raw in list(found.items())[:limit]}
 
     def ack(self, ident: str, *, reason: str, actor: str) -> None:
         """Say that somebody looks at it. Raises ``NotFound``."""

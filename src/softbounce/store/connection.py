@@ -14,7 +14,7 @@ from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from softbounce.errors import Forbidden, Overloaded, StoreUnreachable
+from softbounce.errors import Forbidden, Overloaded, ScriptFailed, StoreUnreachable
 from softbounce.hosts import several
 
 _TIMEOUT = 10.0  # seconds; longer than the longest blocking read, see streams.BLOCK_MS
@@ -39,6 +39,9 @@ _NOT_NOW_KINDS = (  # redis-py takes the word off these
     exceptions.TryAgainError,
     exceptions.NoPermissionError,
     exceptions.AskError,  # and MOVED: another node of the Cluster has it by now
+)
+_BY_CONTENT = re.compile(  # Lua's own errors; those of a command (WRONGTYPE) begin with the command's word
+    r"(?:ERR )?(?:user_script:\d+: |Error running script )(?P<said>[^\n]*)"
 )
 _UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED\] certificate verify failed: (.*?)(?: \(_ssl|$)")
 _WORDS = {exceptions.ReadOnlyError: "READONLY", exceptions.NoPermissionError: "NOPERM"}
@@ -123,7 +126,10 @@ def confirm(pipe: "redis.client.Pipeline", replicas: int) -> list[Any]:
 
 @contextmanager
 def reaching() -> Iterator[None]:
-    """Translate redis-py's errors: ``StoreUnreachable`` and ``Overloaded`` may pass, the rest are bugs."""
+    """Translate redis-py's errors: ``StoreUnreachable`` and ``Overloaded`` may pass, the rest are bugs.
+
+    ``ScriptFailed`` is raised where a script of ours failed on what it was given.
+    """
     try:
         yield
     except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
@@ -153,6 +159,9 @@ def reaching() -> Iterator[None]:
             said = f"{word} {text[:120]}" if word and not found else text[:120]
             msg = f"the store refuses for now: {_REMEDIES.get(word, 'it may pass by itself')} ({said})"
             raise (Forbidden if word == "NOPERM" else StoreUnreachable)(msg) from error
+        if found := _BY_CONTENT.match(text):
+            msg = f"the store's script fails on it: {found['said'].partition(' script: ')[0][:200]}"
+            raise ScriptFailed(msg) from error
         raise
 
 

@@ -47,6 +47,7 @@ class Facts(Struct, kw_only=True, omit_defaults=True, tag_field="y", tag="failur
     detail: str | None = None
     mask: str
     bare: bool = False
+    name: str | None = None  # a bare report's eventId, written as in the history
     do: Disposition
     hold: str = "held"
     at: int
@@ -86,6 +87,7 @@ class Said(Struct, kw_only=True, omit_defaults=True):
     provider: str | None = None
     zone: str | None = None
     until: int | None = None
+    endless: bool = False  # notAfter was no date that anybody means, and was left out
     several: int | None = None
 
 
@@ -167,6 +169,7 @@ class Encoder:
             detail=failure.detail if failure else None,
             mask=masked,
             bare=event.is_bare,
+            name=as_json(event.event_id).decode() if event.is_bare and event.event_id else None,
             do=plan.do,
             hold=plan.hold,
             at=plan.at,
@@ -287,6 +290,7 @@ def _said(plan: Plan, channel: str, masked: str, merchant: str, *, revision: str
         provider=event.provider,
         zone=event.timezone,
         until=event.not_after,
+        endless=event.is_unbounded,
     )
     if failure:
         said.type, said.code, said.smtp = failure.type or None, failure.code or None, failure.smtp

@@ -7,6 +7,7 @@ FIXED = (
     "ready",  # zset    merchant, deadline, delivery, by name: what is due and stands in line
     "turns",  # zset    merchant -> its turn
     "deliveries",  # hash    delivery -> record; ended ones carry their own end and are swept
+    "damaged",  # hash    delivery or notice -> its bytes, which nobody can read; goes with its case
     "delivered",  # hash    bucket -> what arrived and never failed; goes as a whole after the dedupe period
     "delivered_before",  # hash    the same of the period before
     "history",  # hash    reference -> lines; goes with the newest delivery of the reference

@@ -1,6 +1,6 @@
 """The ledger: what becomes of each event and each retry. Every method is one Lua call for a whole batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any, cast
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from softbounce.core.decide import Arrived, Decision, Plan
 from softbounce.core.policy import Policy
-from softbounce.core.records import Delivery, decode
+from softbounce.core.records import UNREADABLE, Delivery, decode
 from softbounce.store.connection import reaching
 from softbounce.store.dead_letters import BUDGET
 from softbounce.store.encoding import Encoder, Row, as_json
@@ -44,6 +44,7 @@ class Lease:
     token: int
     delivery: Delivery
     ends: int
+    raw: bytes  # its record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """The answer of ``claim``. ``idle``: nothing was due; ``alarm``: why hand-overs wait for a person."""
+    """The answer of ``claim``. ``idle``: nothing was due; ``alarm``: why hand-overs wait for a person.
+
+    A retry whose record cannot be read is set aside, and is among those that ``ended``.
+    """
 
     leases: tuple[Lease, ...]
     ended: tuple[Ended, ...]
@@ -112,6 +116,7 @@ class Ledger:
         self._accept = Script("accept")
         self._claim = Script("claim")
         self._finish = Script("finish")
+        self._set_aside = Script("set_aside")
 
     def accept(self, decisions: Sequence[Decision], *, policy: Policy) -> list[Accepted]:
         """Give each event its outcome, in order. Repeating is harmless: it is then a ``duplicate``."""
@@ -153,7 +158,12 @@ class Ledger:
         )
 
     def commit(self, batch: Batch) -> list[Accepted]:
-        """Let the store accept what ``encode`` made; see ``accept``."""
+        """Let the store accept what ``encode`` made; see ``accept``.
+
+        The outcome ``deferred``: a later release of softbounce wrote the record, and its worker is to take
+        the event; nothing was changed. Raises ``ScriptFailed``, and has changed nothing, where an event of
+        the batch cannot be taken.
+        """
         if not batch.rows:
             return []
         with reaching():
@@ -207,13 +217,20 @@ class Ledger:
                 self._client, self._keys, [as_json(known)]
             )
         fields = iter(leases)
+        read: list[Lease] = []
+        unread: dict[bytes | str, bytes] = {}
+        for name, token, raw in zip(fields, fields, fields, strict=True):
+            try:
+                delivery = decode(name.decode(), raw)
+            except UNREADABLE:  # the script reads less of it
+                unread[name] = raw
+            else:
+                read.append(Lease(token=token, delivery=delivery, ends=now + lease, raw=raw))
         return Claimed(
-            leases=tuple(
-                Lease(token=token, delivery=decode(delivery.decode(), raw), ends=now + lease)
-                for delivery, token, raw in zip(fields, fields, fields, strict=True)
-            ),
-            ended=tuple(
-                Ended(delivery=d.decode(), outcome=o.decode(), reason=r.decode()) for d, o, r in ended
+            leases=tuple(read),
+            ended=(
+                *(Ended(delivery=_text(d), outcome=_text(o), reason=_text(r)) for d, o, r in ended),
+                *self.set_aside(unread),
             ),
             mode=mode.decode(),
             idle=bool(idle),
@@ -222,6 +239,16 @@ class Ledger:
             alarm=alarm.decode(),
             breakers=tuple((name.decode(), state.decode()) for name, state in breakers),
         )
+
+    def set_aside(self, records: Mapping[bytes | str, bytes]) -> tuple[Ended, ...]:
+        """Take deliveries whose records nobody can read off the schedule; a case keeps the bytes."""
+        if records:
+            with reaching():
+                words = ["deliveries", *chain.from_iterable(records.items())]
+                self._set_aside(self._client, self._keys, words)
+        reason = "its record cannot be read: softbounce cases list kind:damaged_record"
+        names = (name if isinstance(name, str) else _text(name) for name in records)
+        return tuple(Ended(delivery=name, outcome="held", reason=reason) for name in names)
 
     def finish(self, results: Sequence[Finish], *, policy: Policy) -> list[str]:
         """Record how hand-overs ended; each answer is ``done``, or ``stale`` where the lease passed on."""
@@ -252,6 +279,10 @@ class Ledger:
         """Give leases back that were not begun: due again at once, the strike taken back."""
         back = [Finish(delivery=lease.delivery.id, token=lease.token, result="later") for lease in leases]
         return self.finish(back, policy=policy)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")
 
 
 def _providers(policy: Policy) -> dict[str, Any]:

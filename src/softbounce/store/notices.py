@@ -13,7 +13,7 @@ from msgspec.json import encode as to_json
 
 from softbounce.core.policy import Grouping
 from softbounce.core.reasons import cause
-from softbounce.core.records import claim_json, decode, iso
+from softbounce.core.records import UNREADABLE, claim_json, decode, iso
 from softbounce.core.texts import label
 from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
@@ -50,13 +50,25 @@ class Notices:
         self._keys = keys
         self._claim = Script("notices_claim")
         self._finish = Script("notices_finish")
+        self._set_aside = Script("set_aside")
 
     def claim(self, *, limit: int, lease: int) -> list[Notice]:
-        """Lease for ``lease`` ms at most ``limit`` notices to the pipeline, and as many groups for people."""
+        """Lease for ``lease`` ms at most ``limit`` notices to the pipeline, and as many groups for people.
+
+        One that cannot be read is set aside: a case keeps its bytes.
+        """
         with reaching():
             rows, groups = self._claim(self._client, self._keys, [limit, lease])
-        single = [_notice(key.decode(), raw.decode()) for key, raw in rows]
-        return single + [_group(name.decode(), raw.decode()) for name, raw in groups]
+        read, unread = [], []
+        for key, raw in rows:
+            try:
+                read.append(_notice(key.decode(), raw.decode()))
+            except UNREADABLE:
+                unread += [key, raw]
+        if unread:
+            with reaching():
+                self._set_aside(self._client, self._keys, ["notices", *unread])
+        return read + [_group(name.decode(), raw.decode()) for name, raw in groups]
 
     def finish(self, notices: Sequence[Notice], *, people: Grouping | None = None) -> None:
         """Forget notices that every receiver has got; those of ``FOR_PEOPLE`` join their groups first.

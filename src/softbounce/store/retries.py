@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 import redis
 
 from softbounce.core.filters import Filter
-from softbounce.core.records import Delivery, Json, decode, digest, from_json
+from softbounce.core.records import Delivery, Json, digest, from_json, readable
 from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
@@ -91,7 +91,7 @@ class Retries:
                     self._client.hmget(self._keys.fixed("deliveries"), [ident for ident, _ in page]),
                 )
             scores = {ident: int(score) for ident, score in page}
-            found = [decode(ident, raw) for ident, raw in zip(scores, raws, strict=True) if raw is not None]
+            found = readable(zip(scores, raws, strict=True))
             for delivery, end in zip(found, self._ends(found, now=now), strict=True):
                 waiting = _waiting(delivery, scores[delivery.id], end=end)
                 if wanted.matches(waiting.facts(now)):
@@ -101,7 +101,7 @@ class Retries:
         with reaching():
             ready = cast("list[bytes]", self._client.zrange(self._keys.fixed("ready"), 0, -1))
         for members in _chunks(ready):
-            yield [(member.decode().rsplit("\n", 1)[1], 0) for member in members]
+            yield [(member.decode(errors="replace").rpartition("\n")[2], 0) for member in members]
         start = 0
         while True:
             with reaching():
@@ -113,7 +113,7 @@ class Retries:
                 )
             if not page:
                 return
-            yield [(ident.decode(), score) for ident, score in page]
+            yield [(ident.decode(errors="replace"), score) for ident, score in page]
             start += _PAGE
 
     def end_of(self, delivery: Delivery, *, now: int) -> Json | None:
@@ -190,9 +190,8 @@ class Retries:
         with reaching():
             raws = cast("list[bytes | None]", self._client.hmget(self._keys.fixed("deliveries"), list(told)))
         return [
-            Story(delivery=decode(ident, raw), history=tuple(lines))
-            for (ident, lines), raw in zip(told.items(), raws, strict=True)
-            if raw is not None
+            Story(delivery=delivery, history=tuple(told[delivery.id]))
+            for delivery in readable(zip(told, raws, strict=True))
         ]
 
     def scheduled_by(self, deliveries: Sequence[Delivery]) -> list[Json | None]:
@@ -214,7 +213,7 @@ class Retries:
             return []
         with reaching():
             raws = cast("list[bytes | None]", self._client.hmget(self._keys.fixed("deliveries"), idents))
-        found = [decode(ident, raw) for ident, raw in zip(idents, raws, strict=True) if raw is not None]
+        found = readable(zip(idents, raws, strict=True))
         return [delivery.due for delivery in found if delivery.due is not None]
 
     def left_to(self, *fields: str) -> list[list[int]]:

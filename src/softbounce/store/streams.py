@@ -201,6 +201,12 @@ class EventStream:
                     pipe.execute()
             Script("acknowledge")(self._client, self._keys, [GROUP, *ids], more=(self.key,))
 
+    def defer(self, entries: Sequence[Entry], consumer: str) -> None:
+        """Leave entries to whoever takes over what is not acknowledged; this delivery counts as no strike."""
+        with reaching():
+            ids: list[Any] = [entry.id for entry in entries]
+            self._client.xclaim(self.key, GROUP, consumer, 0, ids, idle=0, retrycount=0, justid=True)
+
     def lag(self) -> Lag:
         """Return how many events are unread, and how many were read and are not yet acknowledged."""
         with reaching():

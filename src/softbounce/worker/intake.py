@@ -3,14 +3,14 @@
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
 
-from softbounce.core.decide import HEAD_BYTES, DeadLetter, Decision, Plan, dead_letter, decide
+from softbounce.core.decide import HEAD_BYTES, Arrived, DeadLetter, Decision, Plan, dead_letter, decide
 from softbounce.core.policy import Policy
 from softbounce.core.records import iso
-from softbounce.errors import InvalidEvent, TryAgain
+from softbounce.errors import InvalidEvent, NewerRecord, ScriptFailed, TryAgain
 from softbounce.store import Accepted, Entry, Store
 from softbounce.store.ledger import Batch
 from softbounce.telemetry import get_logger
@@ -20,7 +20,11 @@ from softbounce.worker.reload import PolicyInForce
 
 log = get_logger()
 
+Part = tuple[Sequence[bytes], Batch]  # reports, and what was decided on them
+
 BATCH = 300  # the store takes some 12 ms for so many, and nobody else gets an answer meanwhile
+ORDINARY = 1000  # bytes of a report that costs the store no more than an ordinary one
+EACH = 10  # recipients of a report that cost the store another one
 WAIT = 100  # ms a read waits for the first entry
 TAKE_OVER_VIRTUAL = 1_000  # ms; the server's idle time stays real in virtual time
 LOGGED_SINGLY = 100  # events of a batch; a line each costs as much as all else, so a larger one has one line
@@ -33,7 +37,9 @@ NAMES = {  # outcome -> event name, where it differs from "event.accepted"
     "held": "delivery.held",
     "delivered": "delivery.recovered",
     "cancelled": "retry.cancelled",
+    "deferred": "event.deferred",
 }
+DEFERRED = "deferred"  # no outcome: a worker of a later release is to take the event
 
 
 class Intake:
@@ -66,27 +72,26 @@ class Intake:
         self._made_again = 0
 
     def take(self, raws: Sequence[bytes]) -> list[Accepted]:
-        """Take in reports that did not come by the stream; return when the store has their outcomes."""
+        """Take in reports that did not come by the stream; return when the store has their outcomes.
+
+        Raises ``NewerRecord`` where one of them is for a worker of a later release; the others are taken in.
+        """
         if len(raws) > BATCH:  # one task may hold any number; the store must not stand still for it
             batches = (raws[first : first + BATCH] for first in range(0, len(raws), BATCH))
             return [answer for batch in batches for answer in self.take(batch)]
         policy = self._policies.current
-        try:
-            return self._accept(self._decide(raws, policy=policy, now=self._store.now()), policy=policy)
-        except TryAgain:
-            raise
-        except Exception:  # the worker's edge: a mistake of ours must not lose a report
-            if len(raws) > 1:
-                return [answer for raw in raws for answer in self.take([raw])]
-            log.exception("event.crashed", worker=self._worker)
-            return self._accept(
-                [dead_letter(raws[0], InvalidEvent("we failed on it; the log says how"))], policy=policy
-            )
+        parts = self._encode(raws, policy=policy, now=self._store.now())
+        accepted = [answer for _, answer in self._commit(parts, policy=policy)]
+        if any(answer.outcome == DEFERRED for answer in accepted):
+            reason = "a later release of softbounce wrote its record: start workers of that release"
+            raise NewerRecord(reason)
+        return accepted
 
     def bury(self, raw: bytes, reason: str, *, is_poison: bool = False) -> None:
         """Keep input that is no report, or has ended ``STRIKES`` workers, as a dead letter."""
+        policy = self._policies.current
         letter = dead_letter(raw, InvalidEvent(reason), is_poison=is_poison)
-        self._accept([letter], policy=self._policies.current)
+        self._commit([self._part([raw], [letter], policy=policy)], policy=policy)
 
     def turn(self) -> bool:
         """Decide on a batch while the store still accepts the batch before it; then let it be accepted.
@@ -117,8 +122,7 @@ class Intake:
 
     def _begin(self, entries: list[Entry], now: int, *, read_ahead: bool) -> None:
         policy = self._policies.current
-        decisions = self._decide([entry.raw for entry in entries], policy=policy, now=now)
-        batch = self._ledger.encode(decisions, policy=policy)
+        parts = self._encode([entry.raw for entry in entries], policy=policy, now=now)
         self._wait()
         if not entries:
             return
@@ -126,7 +130,7 @@ class Intake:
             if read_ahead:  # now, while the store is free: a read has to wait for a batch that it accepts
                 self._ahead = self._read(0)
         finally:
-            self._under_way = self._accepting.submit(self._keep, entries, batch, policy)
+            self._under_way = self._accepting.submit(self._keep, entries, parts, policy)
 
     def _wait(self) -> None:
         if self._under_way is not None:
@@ -148,47 +152,117 @@ class Intake:
             if entry.deliveries > STRIKES:
                 reason = f"read {STRIKES} times, and each time the worker died before it was acknowledged"
                 letter = dead_letter(entry.raw, InvalidEvent(reason), is_poison=True)
-                decisions: list[Decision] = [letter]
+                parts = [self._part([entry.raw], [letter], policy=policy)]
             else:
-                decisions = self._decide([entry.raw], policy=policy, now=now)
-            self._keep(entries, self._ledger.encode(decisions, policy=policy), policy)
+                parts = self._encode([entry.raw], policy=policy, now=now)
+            self._keep(entries, parts, policy)
         self._reclaim_at = monotonic() + idle / 2000
 
-    def _keep(self, entries: Sequence[Entry], batch: Batch, policy: Policy) -> None:
+    def _keep(self, entries: Sequence[Entry], parts: Sequence[Part], policy: Policy) -> None:
         reached("intake.decided")
-        accepted = self._patiently(self._commit, batch, policy=policy)
+        accepted = self._patiently(self._commit, parts, policy=policy)
         reached("intake.accepted")
+        found = list(zip(entries, accepted, strict=True))
         replies = {
             entry.id: _reply(decision, answer, policy=policy)
-            for entry, decision, answer in zip(entries, batch.decisions, accepted, strict=True)
+            for entry, (decision, answer) in found
             if entry.reply
         }
-        self._patiently(self._store.events.ack, entries, replies=replies)
+        taken = [entry for entry, (_, answer) in found if answer.outcome != DEFERRED]
+        self._patiently(self._store.events.ack, taken, replies=replies)
+        if len(taken) < len(entries):
+            left = [entry for entry, (_, answer) in found if answer.outcome == DEFERRED]
+            self._patiently(self._store.events.defer, left, self._worker)
         reached("intake.acknowledged")
 
+    def _encode(self, raws: Sequence[bytes], *, policy: Policy, now: int) -> list[Part]:
+        """Decide on reports and write the decisions down; a report on which we fail is a dead letter.
+
+        In as many parts as the work for the store takes: a script keeps everybody waiting.
+        """
+        decisions = self._decide(raws, policy=policy, now=now)
+        starts, work = [0], 0.0
+        for place, (raw, decision) in enumerate(zip(raws, decisions, strict=True)):
+            work += (more := _work(raw, decision))
+            if work > BATCH and place > starts[-1]:
+                starts.append(place)
+                work = more
+        ends = [*starts[1:], len(raws)]
+        spans = [slice(start, end) for start, end in zip(starts, ends, strict=True)]
+        return [self._part(raws[span], decisions[span], policy=policy) for span in spans]
+
+    def _part(self, raws: Sequence[bytes], decisions: Sequence[Decision], *, policy: Policy) -> Part:
+        try:
+            return raws, self._ledger.encode(decisions, policy=policy)
+        except TryAgain:
+            raise
+        except Exception as error:  # noqa: BLE001 - the worker's edge: a mistake of ours must not lose a report
+            if len(raws) == 1:
+                return raws, self._ledger.encode([self._culprit(raws[0], error)], policy=policy)
+        parts = [self._part([raw], [one], policy=policy) for raw, one in zip(raws, decisions, strict=True)]
+        sound = [decision for _, batch in parts for decision in batch.decisions]
+        return raws, self._ledger.encode(sound, policy=policy)
+
     def _decide(self, raws: Sequence[bytes], *, policy: Policy, now: int) -> list[Decision]:
-        return [decide(raw, policy=policy, now=now) for raw in raws]
+        try:
+            return [decide(raw, policy=policy, now=now) for raw in raws]
+        except Exception as error:  # noqa: BLE001 - as above
+            if len(raws) == 1:
+                return [self._culprit(raws[0], error)]
+        return [decision for raw in raws for decision in self._decide([raw], policy=policy, now=now)]
 
-    def _accept(self, decisions: Sequence[Decision], *, policy: Policy) -> list[Accepted]:
-        return self._commit(self._ledger.encode(decisions, policy=policy), policy=policy)
+    def _commit(self, parts: Iterable[Part], *, policy: Policy) -> list[tuple[Decision, Accepted]]:
+        """Let the store accept what was encoded; return each decision, and what became of it.
 
-    def _commit(self, batch: Batch, *, policy: Policy) -> list[Accepted]:
-        decisions, accepted = batch.decisions, self._ledger.commit(batch)
+        A report on which the store's script fails is a dead letter: half of the batch is tried, and half of
+        that, until it stands alone. The script has changed nothing where it fails.
+        """
+        done: list[tuple[Decision, Accepted]] = []
+        for raws, batch in parts:
+            decisions = batch.decisions
+            try:
+                accepted = self._ledger.commit(batch)
+            except ScriptFailed as error:
+                if len(raws) == 1 and isinstance(decisions[0], DeadLetter):
+                    raise
+                if len(raws) == 1:
+                    spans, decisions = [slice(1)], [self._culprit(raws[0], error)]
+                else:
+                    spans = [slice(len(raws) // 2), slice(len(raws) // 2, None)]
+                halves = (self._part(raws[span], decisions[span], policy=policy) for span in spans)
+                done += self._commit(halves, policy=policy)
+            else:
+                self._count(decisions, accepted, policy=policy)
+                done += zip(decisions, accepted, strict=True)
+        return done
+
+    def _culprit(self, raw: bytes, error: Exception) -> DeadLetter:
+        log.error("event.crashed", worker=self._worker, exc_info=error)
+        reason = str(error) if isinstance(error, ScriptFailed) else "we failed on it; the log says how"
+        return dead_letter(raw, InvalidEvent(reason))
+
+    def _count(self, decisions: Sequence[Decision], accepted: Sequence[Accepted], *, policy: Policy) -> None:
         outcomes = Counter(answer.outcome for answer in accepted)
         self.taken += outcomes
-        if outcomes["dead_lettered"] or log.is_enabled_for(logging.INFO):
-            if len(accepted) > LOGGED_SINGLY:
-                log.info("event.accepted", worker=self._worker, count=len(accepted), **outcomes)
-            for decision, answer in zip(decisions, accepted, strict=True):
-                if isinstance(decision, DeadLetter):
-                    facts = {"identity": decision.identity, "reason": decision.reason, "path": decision.path}
-                    if answer.is_cut:  # the letters have used up their budget
-                        facts["kept"] = f"{HEAD_BYTES} of {decision.length} bytes: no replay"
-                    log.warning("event.dead_lettered", worker=self._worker, **facts)
-                elif len(accepted) <= LOGGED_SINGLY:
-                    name = NAMES.get(answer.outcome, "event.accepted")
-                    log.info(name, worker=self._worker, **_facts(decision, answer, policy=policy))
-        return accepted
+        if not (outcomes["dead_lettered"] or log.is_enabled_for(logging.INFO)):
+            return
+        if len(accepted) > LOGGED_SINGLY:
+            log.info("event.accepted", worker=self._worker, count=len(accepted), **outcomes)
+        for decision, answer in zip(decisions, accepted, strict=True):
+            if isinstance(decision, DeadLetter):
+                facts = {"identity": decision.identity, "reason": decision.reason, "path": decision.path}
+                if answer.is_cut:  # the letters have used up their budget
+                    facts["kept"] = f"{HEAD_BYTES} of {decision.length} bytes: no replay"
+                log.warning("event.dead_lettered", worker=self._worker, **facts)
+            elif len(accepted) <= LOGGED_SINGLY:
+                name = NAMES.get(answer.outcome, "event.accepted")
+                log.info(name, worker=self._worker, **_facts(decision, answer, policy=policy))
+
+
+def _work(raw: bytes, decision: Decision) -> float:
+    """Return what a report costs the store, in ordinary reports."""
+    recipients = decision.event.recipients if isinstance(decision, Plan | Arrived) else ()
+    return max(1, len(raw) / ORDINARY, len(recipients) / EACH)
 
 
 def _facts(decision: Decision, answer: Accepted, *, policy: Policy) -> dict[str, object]:

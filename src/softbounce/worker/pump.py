@@ -5,7 +5,7 @@ import os
 import random
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
 
@@ -13,7 +13,7 @@ from softbounce.core.decide import quiet_for
 from softbounce.core.policy import Policy
 from softbounce.core.records import Delivery, resend_command
 from softbounce.errors import WrongKey
-from softbounce.store import Caller, Claimed, Finish, Lease, Store
+from softbounce.store import Caller, Claimed, Ended, Finish, Lease, Store
 from softbounce.telemetry import get_logger
 from softbounce.worker.faults import reached
 from softbounce.worker.patience import patience
@@ -143,18 +143,25 @@ class Pump:
 
     def _hand_over(self, claimed: Claimed, policy: Policy, may_begin: Callable[[], bool]) -> list[Finish]:
         """Return how each lease ended. What did not begin goes back and is due at once."""
-        results, going = [], []
+        results, going, messages = [], [], []
+        unreadable: dict[bytes | str, bytes] = {}
         for lease in claimed.leases:
-            delay = quiet_for(lease.delivery, policy=policy, now=claimed.now)
+            try:
+                delay = quiet_for(lease.delivery, policy=policy, now=claimed.now)
+                command = resend_command(lease.delivery, file=policy.file)
+            except Exception:  # one record that we cannot read must not stop the others
+                log.exception("retry.unreadable", worker=self._worker, delivery=lease.delivery.id)
+                unreadable[lease.delivery.id] = lease.raw
+                continue
             if delay:
                 self._say("retry.deferred", lease.delivery, delay_s=delay // 1000, deferred_by="quiet hours")
                 results.append(_later(lease, delay=delay, note="quiet"))
             else:
                 going.append(lease)
+                messages.append((str(command["id"]), command))
+        self._log_ended(self._store.ledger.set_aside(unreadable))
         if not going:
             return results
-        commands = [resend_command(lease.delivery, file=policy.file) for lease in going]
-        messages = [(str(command["id"]), command) for command in commands]
         self._wait()
         reached("handover.begun")
         handed = self._patiently(self._sink.deliver, messages, may_begin)
@@ -209,7 +216,10 @@ class Pump:
         for provider, state in claimed.breakers:
             name = "breaker.closed" if state == "closed" else "breaker.opened"
             log.warning(name, worker=self._worker, provider=provider, then="softbounce breakers list")
-        for ended in claimed.ended:
+        self._log_ended(claimed.ended)
+
+    def _log_ended(self, retries: Sequence[Ended]) -> None:
+        for ended in retries:
             name = ENDED.get(ended.outcome, "retry.cancelled")
             facts = {"delivery": ended.delivery, "outcome": ended.outcome, "reason": ended.reason}
             log.info(name, worker=self._worker, **facts)

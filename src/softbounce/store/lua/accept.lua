@@ -1,7 +1,8 @@
 -- accept: give each event of a batch its outcome, once.
 -- effects  attempt count, schedule, soft-bounce count, suppression, hold, case, notice, history; last the record with what it has seen
 -- returns  for each event {outcome, attempt, due (ms or 0), case or "", escalated (0 or 1), first outcome of a duplicate or "",
---          cut (1: of this dead letter only the head was kept)}; nothing after the last that says something
+--          cut (1: of this dead letter only the head was kept)}; nothing after the last that says something. The outcome "deferred":
+--          a later release wrote the record, and this event is that release's to take; nothing is changed
 local schedule = KEYS[1] -- zset  delivery -> due, or end of lease (ms)
 local deliveries = KEYS[2] -- hash  delivery -> record
 local standing = KEYS[3] -- hash  recipient -> {m: soft bounces, c: reports by rule, x: escalated at, z: forget at}
@@ -22,6 +23,7 @@ local delivered = KEYS[17] -- hash  bucket -> entries; see include/delivered
 local delivered_before = KEYS[18] -- hash  the generation before
 local brakes = KEYS[19] -- hash  group of suppressions -> {w, n, u, k, t, z}
 local breakers = KEYS[20] -- hash  provider -> entry; see include/breakers
+local damaged = KEYS[21] -- hash  delivery, or "notice:" and notice -> bytes that nobody can read
 
 local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, brake (absent: off), and the retention periods (ms)
 local rules = cjson.decode(ARGV[2]) -- each rule of the batch once: what policy says, whatever the event
@@ -29,10 +31,12 @@ local probes = ARGV[3] -- nine bytes, the hash of its delivery, of each event, t
 local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history; the last three are kept as they are
 
 -- include: clock
+-- include: changes
 -- include: record
 -- include: history
 -- include: notice
 -- include: case
+-- include: set_aside
 -- include: brake
 -- include: suppress
 -- include: active
@@ -50,6 +54,20 @@ local count = (#ARGV - 3) / PER_EVENT
 
 -- One event on its way through; every step below reads and writes these.
 local place, event, rule, payload, to, said, id, record, old_payload, old_recipients, outcome, case, escalated, due
+local is_newer -- whether a later release wrote a record that the event is about
+
+-- Returns a record with its payload and recipients, or nothing; one that is damaged is set aside, and there is none from then on.
+local function look_up(name)
+  local raw = hget(deliveries, name)
+  local found, its_payload, its_recipients = parse_record(raw)
+  if found then
+    return found, its_payload, its_recipients
+  elseif its_payload == "newer" then
+    is_newer = true
+  elseif its_payload == "damaged" then
+    set_aside(name, raw)
+  end
+end
 
 -- include: seen
 -- include: outcomes
@@ -59,13 +77,13 @@ local place, event, rule, payload, to, said, id, record, old_payload, old_recipi
 
 -- A letter as a whole, `payload`, or once their budget is used up only with the head of its bytes, `to`. Returns whether it was cut.
 local function keep_dead_letter()
-  local known = redis.call("HGET", dead_letters, event.i) or ""
+  local known = hget(dead_letters, event.i) or ""
   local seen = tonumber(string.match(known, '^{"n":(%d+)')) or 0 -- a replay that fails again must be told from the first time
-  local kept = tonumber(redis.call("HGET", meta, "dead_letter_bytes")) or 0
+  local kept = tonumber(hget(meta, "dead_letter_bytes")) or 0
   local is_cut = #payload > #known and #payload > #to and kept + #payload > limits.dead_letter_bytes
   local body = is_cut and to or payload
   local entry = string.format('{"n":%d,"at":%d,"z":%d,', seen + 1, now, now + limits.dead_letters) .. string.sub(body, 2)
-  redis.call("HSET", dead_letters, event.i, entry)
+  hset(dead_letters, event.i, entry)
   add_letter_bytes(#entry - #known)
   outcome = "dead_lettered"
   if event.poison then
@@ -79,8 +97,7 @@ end
 -- which named nobody and gives way.
 local function seen_before()
   local bare_id = string.sub(id, 1, 12) .. "*" .. event.ch
-  local raws = redis.call("HMGET", deliveries, id, bare_id)
-  record, old_payload, old_recipients = parse_record(raws[1])
+  record, old_payload, old_recipients = look_up(id)
   local first, is_bare = seen_by(record)
   if not first and event.bare then
     first = seen_enriched()
@@ -89,15 +106,16 @@ local function seen_before()
     return first
   end
   local replaces = is_bare
-  if bare_id ~= id and raws[2] then
-    local twin, twin_payload = parse_record(raws[2])
-    if seen_by(twin) then
-      replaces = true
-      if twin.s == "held" then
-        redis.call("ZREM", members, twin.g .. "\n\n" .. bare_id)
-        twin.s, twin.e, twin.z, twin.g = "ended", "superseded", now + limits.history, nil
-        write_record(bare_id, twin, twin_payload, "")
-      end
+  local twin, twin_payload
+  if bare_id ~= id then
+    twin, twin_payload = look_up(bare_id)
+  end
+  if not is_newer and seen_by(twin) then
+    replaces = true
+    if twin.s == "held" then
+      zrem(members, twin.g .. "\n\n" .. bare_id)
+      twin.s, twin.e, twin.z, twin.g = "ended", "superseded", now + limits.history, nil
+      write_record(bare_id, twin, twin_payload, "")
     end
   end
   return nil, replaces
@@ -113,13 +131,13 @@ for n = 1, count do
   payload, to, said = ARGV[first_arg + 2], ARGV[first_arg + 3], ARGV[first_arg + 4]
   rule = rules[event.rule]
   id = event.d
-  outcome, case, escalated, due = nil, "", nil, nil
+  outcome, case, escalated, due, is_newer = nil, "", nil, nil, false
   local attempt, first, is_cut = 0, "", false
   if event.y == "failure" then
     local before, replaces = seen_before()
     if before then
       outcome, first = "duplicate", before
-    else
+    elseif not is_newer then
       accept_failure(replaces)
       attempt = record and record.a or 0
     end
@@ -135,6 +153,7 @@ for n = 1, count do
   else
     outcome = "ignored"
   end
+  outcome = outcome or "deferred" -- a later release's
   totals[outcome] = (totals[outcome] or 0) + 1
   if escalated then
     totals.escalated = (totals.escalated or 0) + 1
@@ -148,7 +167,9 @@ end
 write_deliveries()
 write_brakes()
 write_breakers()
+totals.deferred = nil -- it comes again
 for name, total in pairs(totals) do
-  redis.call("HINCRBY", counters, name, total)
+  hset(counters, name, string.format("%d", (tonumber(hget(counters, name)) or 0) + total))
 end
+write_changes()
 return results

@@ -25,16 +25,19 @@ local claims = KEYS[17] -- hash  caller -> {n: its newest claim, d: delivery, to
 local meta = KEYS[18] -- hash  now, epoch, claims, swept, rate_left, rate_at, idle, case
 local breakers = KEYS[19] -- hash  provider -> entry; see include/breakers
 local audit = KEYS[20] -- stream
+local damaged = KEYS[21] -- hash  delivery, or "notice:" and notice -> bytes that nobody can read
 
 local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_claim ({count, per}), history (ms), epoch, seen,
 -- providers (name or "*" -> {rate, breaker}), silence_is_good (nobody reports deliveries)
 -- soon (how many leave within a minute), caller ({name, claim: its number, answered: the newest whose answer came})
 
 -- include: clock
+-- include: changes
 -- include: record
 -- include: history
 -- include: notice
 -- include: case
+-- include: set_aside
 -- include: active
 -- include: several
 -- include: take_back
@@ -49,7 +52,7 @@ local GAP = 6 * 3600 * 1000 -- nobody swept for so long: an old backup, or a wee
 local STRIKES, STRIKES_WITHIN = 3, 72 * 3600
 local FEW = 20 -- retries with one strike that are claimed together
 local REMEMBERED = 3600 * 1000 -- a claim; by then its leases are over
-local ROOM = 500 -- retries looked at in one go
+local ROOM = 100 -- retries read in one go: one of several recipients may have 40 KB
 
 -- What this worker knows of the store (its epoch, a number of claims seen) tells an older state from a clock that was set.
 local known = redis.call("HMGET", meta, "swept", "epoch", "rate_left", "rate_at")
@@ -67,12 +70,13 @@ end
 if alarm ~= "" then
   if mode ~= "off" then
     mode = "off"
-    redis.call("HSET", modes, "*", cjson.encode({ mode = mode, by = "softbounce", at = now, reason = "quarantine: " .. alarm }))
+    hset(modes, "*", cjson.encode({ mode = mode, by = "softbounce", at = now, reason = "quarantine: " .. alarm }))
   end
   open_case("incident\n\n\nquarantine\n", "", { kind = "incident", code = "quarantine", merchant = "", channel = "", detail = alarm })
 end
+write_changes()
 local caller = options.caller
-local last = caller and redis.call("HGET", claims, caller.name)
+local last = caller and hget(claims, caller.name)
 last = last and cjson.decode(last) or { n = 0, d = {} }
 if caller and caller.claim <= last.n then -- it was long on its way, and nobody waits for its answer any more
   return { mode, 1, now, {}, {}, number, alarm, {} }
@@ -84,9 +88,11 @@ if caller and caller.answered < last.n then
     if record and record.s == "leased" and record.t == last.d[n + 1] then
       take_back(record)
       write_record(id, record, payload, recipients)
-      redis.call("ZADD", schedule, now, id)
+      zadd(schedule, now, id)
+      work = work + 0.5
     end
   end
+  write_changes()
 end
 if mode == "off" then
   redis.call("HSET", meta, "idle", now)
@@ -100,22 +106,13 @@ local left = tonumber(known[3]) or capacity
 local at = tonumber(known[4]) or now
 left = math.min(capacity, left + math.max(0, now - at) * rate.count / rate.per)
 
--- 2. pick; what it means for the store is written for many at once
+-- 2. pick
 local leases, ended, tokens, leased = {}, {}, {}, 0
-local records, times = {}, {} -- to be written: field, value; score, member
-
-local function write()
-  if #records > 0 then
-    redis.call("HSET", deliveries, unpack(records))
-    redis.call("ZADD", schedule, unpack(times))
-    records, times = {}, {}
-  end
-end
 
 local function keep(retry, moment)
-  local raw, base = format_record(retry.record, retry.payload, retry.recipients), #records
-  records[base + 1], records[base + 2] = retry.id, raw
-  times[base + 1], times[base + 2] = moment, retry.id
+  local raw = format_record(retry.record, retry.payload, retry.recipients)
+  hset(deliveries, retry.id, raw)
+  zadd(schedule, moment, retry.id)
   return raw
 end
 
@@ -145,7 +142,7 @@ local function finish_it(retry, outcome, why)
   end
   remember(id, string.format('"k":"%s","a":%d,"n":"%s"}', outcome, record.a, why))
   write_record(id, record, payload, "")
-  redis.call("ZREM", schedule, id)
+  zrem(schedule, id)
   redis.call("HINCRBY", counters, "claim_" .. outcome, 1)
   table.insert(ended, { id, outcome, why })
 end
@@ -157,7 +154,7 @@ local function hold(retry)
   notify("held", id, record.t, { code = retry.fields[8], case = case, deadline = record.x * 1000 }, retry.payload, retry.recipients)
   remember(id, string.format('"k":"held","a":%d,"n":"three hand-overs began and none ended"}', record.a))
   write_record(id, record, retry.payload, retry.recipients)
-  redis.call("ZREM", schedule, id)
+  zrem(schedule, id)
   table.insert(ended, { id, "held", "crash loop" })
 end
 
@@ -170,7 +167,7 @@ local function lease(retry, strikes)
     record.s, record.z = "out", now + options.history
     remember(id, string.format('"k":"observed","a":%d}', record.a))
     write_record(id, record, retry.payload, "")
-    redis.call("ZREM", schedule, id)
+    zrem(schedule, id)
     table.insert(ended, { id, "observed", "mode is observe" })
     return
   end
@@ -256,22 +253,27 @@ end
 
 -- Returns how many were due. All of them leave soon, so nobody stands in line; nil where one must, for its merchant's sake.
 local function take_due(budget)
-  local due = redis.call("ZRANGEBYSCORE", schedule, "-inf", now, "LIMIT", 0, math.min(budget, ROOM))
-  local retries = #due > 0 and read_retries(due) or {}
-  for _, retry in ipairs(retries) do
-    if retry and mode_of(retry.merchant) == "off" then
-      return nil
+  local due = redis.call("ZRANGEBYSCORE", schedule, "-inf", now, "LIMIT", 0, budget)
+  for first = 1, #due, ROOM do
+    local retries = read_retries({ unpack(due, first, math.min(first + ROOM - 1, #due)) })
+    for _, retry in ipairs(retries) do
+      if retry and mode_of(retry.merchant) == "off" then
+        return nil
+      end
+    end
+    deal(retries, budget)
+    write_changes()
+    if is_full or leaving >= budget or work >= WORK then
+      break
     end
   end
-  deal(retries, budget)
-  write()
   return #due
 end
 
 -- The first of each merchant in turn, then the second of each, and so on; where some have no more, the others go on.
 local function take_in_turns(budget)
   local served, is_end = {}, false
-  while leaving < budget and not is_full and looked < 2000 and examined < 2 * options.limit + 200 do
+  while leaving < budget and not is_full and work < WORK and looked < 2000 and examined < 2 * options.limit + 200 do
     local room, round, count = math.min(budget - leaving, ROOM), {}, 0
     if not is_end then
       round, count = next_lines(room)
@@ -291,7 +293,7 @@ local function take_in_turns(budget)
     if #ids > 0 then
       local retries = read_retries(ids, redis.call("ZMSCORE", schedule, unpack(ids)))
       local done = deal(retries, budget)
-      write()
+      write_changes()
       for n = 1, done do
         owners[n].left = owners[n].left - 1
         owners[n].taken = owners[n].taken + (retries[n] and 1 or 0)
@@ -324,13 +326,15 @@ end
 write_sent()
 local told = news()
 write_breakers()
-redis.call("HSET", meta, "rate_left", string.format("%.3f", left), "rate_at", now)
+hset(meta, "rate_left", string.format("%.3f", left))
+hset(meta, "rate_at", stamp)
 if caller then
-  redis.call("HSET", claims, caller.name, cjson.encode({ n = caller.claim, d = tokens, z = now + REMEMBERED }))
+  hset(claims, caller.name, cjson.encode({ n = caller.claim, d = tokens, z = now + REMEMBERED }))
 end
 
 local is_idle = due == 0 and examined == 0 and 1 or 0
 if is_idle == 1 then
-  redis.call("HSET", meta, "idle", now)
+  hset(meta, "idle", stamp)
 end
+write_changes()
 return { mode, is_idle, now, leases, ended, number, alarm, told }

@@ -8,16 +8,19 @@ local meta = KEYS[3] -- hash  now, dead_letter_bytes
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then id, times seen
 
 -- include: clock
+-- include: changes
 -- include: letter_bytes
 
 local deleted = 0
 for n = 2, #ARGV, 2 do
-  local letter = redis.call("HGET", dead_letters, ARGV[n])
+  local letter = hget(dead_letters, ARGV[n])
   if letter and (ARGV[n + 1] == "" or string.match(letter, '^{"n":(%d+)') == ARGV[n + 1]) then
-    deleted = deleted + redis.call("HDEL", dead_letters, ARGV[n])
+    hdel(dead_letters, ARGV[n])
+    deleted = deleted + 1
     add_letter_bytes(-#letter)
   end
 end
 entry.at = now
-redis.call("XADD", audit, "*", "entry", cjson.encode(entry))
+xadd(audit, entry)
+write_changes()
 return deleted

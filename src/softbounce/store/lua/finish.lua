@@ -11,9 +11,9 @@ local keep = tonumber(ARGV[1]) -- ms that an ended delivery is remembered
 local groups = cjson.decode(ARGV[2]) -- {r: result, delay, n: note, d: deliveries, t: their tokens} for each way to end
 
 -- include: clock
+-- include: changes
 -- include: record
 -- include: history
--- include: history_all
 -- include: take_back
 
 local handed_over = 0
@@ -44,33 +44,27 @@ for _, group in ipairs(groups) do
   local ends = group.r ~= "later"
   local kind = group.r == "handed_over" and "resent" or "cancelled"
   local note = cjson.encode(group.n)
-  local records, changed, said, times = {}, {}, {}, {}
-  local raws = redis.call("HMGET", deliveries, unpack(group.d))
+  local raws, references = hmget(deliveries, group.d), {}
+  for n, id in ipairs(ends and group.d or {}) do
+    references[n] = string.sub(id, 1, 12)
+  end
+  fetch(history, references)
   for n, id in ipairs(group.d) do
     local record, payload, recipients = parse_record(raws[n])
     local answer, is_changed = finish_one(group, group.t[n], record)
     answers[#answers + 1] = answer
     if is_changed then
-      records[#records + 1] = id
-      records[#records + 1] = format_record(record, payload, ends and "" or recipients)
-      times[#times + 1] = now + group.delay
-      times[#times + 1] = id
-      changed[#changed + 1] = id
-      said[#said + 1] = '"k":"' .. kind .. '","a":' .. record.a .. ',"n":' .. note .. "}"
-    end
-  end
-  if #records > 0 then
-    if ends then
-      remember_all(changed, said)
-    end
-    redis.call("HSET", deliveries, unpack(records))
-    if ends then -- last: what stands in the schedule in vain is dropped when it is due, what is missing there is lost
-      redis.call("ZREM", schedule, unpack(changed))
-    else
-      redis.call("ZADD", schedule, unpack(times))
+      write_record(id, record, payload, ends and "" or recipients)
+      if ends then
+        zrem(schedule, id)
+        remember(id, '"k":"' .. kind .. '","a":' .. record.a .. ',"n":' .. note .. "}")
+      else
+        zadd(schedule, now + group.delay, id)
+      end
     end
   end
 end
+write_changes()
 if handed_over > 0 then
   redis.call("HINCRBY", counters, "handed_over", handed_over)
 end

@@ -16,16 +16,17 @@ local entry = cjson.decode(ARGV[1]) -- actor, action, what (the recipient's hash
 local options = cjson.decode(ARGV[2])
 
 -- include: clock
+-- include: changes
 -- include: record
 -- include: history
 
 local erased = 0
 for _, field in ipairs(options.suppressions) do
-  local raw = redis.call("HGET", suppressions, field)
+  local raw = hget(suppressions, field)
   if raw then
     local suppression = cjson.decode(raw)
     suppression.address = nil
-    redis.call("HSET", suppressions, field, cjson.encode(suppression))
+    hset(suppressions, field, cjson.encode(suppression))
     erased = erased + 1
   end
 end
@@ -34,7 +35,7 @@ for _, item in ipairs(options.deliveries) do
   local record, payload, recipients = read_record(id)
   if record and recipients == before then
     if #kept == 0 then
-      redis.call("ZREM", schedule, id)
+      zrem(schedule, id)
       record.s, record.e, record.z = "ended", "cancelled", now + options.history_period
       record.rs = nil
       remember(id, string.format('"k":"cancelled","a":%d,"n":"address erased"}', record.a))
@@ -51,16 +52,20 @@ for _, item in ipairs(options.deliveries) do
 end
 for _, item in ipairs(options.notices) do
   local id, before, after = item[1], item[2][1], item[2][2]
-  local body = redis.call("HGET", notice_bodies, id)
+  local body = hget(notice_bodies, id)
   local head = body and string.match(body, "^(.*\n)[^\n]*$")
   if head and body == head .. before then
-    redis.call("HSET", notice_bodies, id, head .. (after == "" and "[]" or after))
+    hset(notice_bodies, id, head .. (after == "" and "[]" or after))
     erased = erased + 1
   end
 end
 for _, id in ipairs(options.dead_letters) do
-  erased = erased + redis.call("HDEL", dead_letters, id)
+  if hget(dead_letters, id) then
+    hdel(dead_letters, id)
+    erased = erased + 1
+  end
 end
 entry.at = now
-redis.call("XADD", audit, "*", "entry", cjson.encode(entry))
+xadd(audit, entry)
+write_changes()
 return erased

@@ -10,20 +10,21 @@ local members = KEYS[5] -- zset  group, delivery (by name)
 local history = KEYS[6] -- hash  reference -> lines
 local meta = KEYS[7] -- hash  now
 
-local name, how = ARGV[1], ARGV[2] -- the case; undo or confirm; then fields of suppressions
+local incident, how = ARGV[1], ARGV[2] -- the case; undo or confirm; then fields of suppressions
 
 -- include: clock
+-- include: changes
 -- include: record
 -- include: history
 
-local raw = redis.call("HGET", cases, name)
+local raw = hget(cases, incident)
 local case = raw and cjson.decode(raw)
 if not case or not case.brake then
   return -1
 end
 
 local function forget_reports(rid, entry)
-  local known = redis.call("HGET", standing, rid)
+  local known = hget(standing, rid)
   if known then
     known = cjson.decode(known)
     for n = #(known.m or {}), 1, -1 do
@@ -36,7 +37,7 @@ local function forget_reports(rid, entry)
       known.c[entry.code] = nil
     end
     known.c = known.c and next(known.c) and known.c or nil
-    redis.call("HSET", standing, rid, cjson.encode(known))
+    hset(standing, rid, cjson.encode(known))
   end
 end
 
@@ -45,29 +46,30 @@ local function hold_again(entry)
   if case.state ~= "resolved" and type(entry.address) == "string" and record and record.e == "suppressed" then
     record.s, record.e, record.z, record.g = "held", nil, nil, case.group
     write_record(entry.d, record, payload, cjson.encode({ entry.address }))
-    redis.call("ZADD", members, 0, case.group .. "\n\n" .. entry.d)
-    remember(entry.d, string.format('"k":"held","a":%d,"c":"%s","n":"its suppression was undone"}', record.a, name))
+    zadd(members, 0, case.group .. "\n\n" .. entry.d)
+    remember(entry.d, string.format('"k":"held","a":%d,"c":"%s","n":"its suppression was undone"}', record.a, incident))
   end
 end
 
 local settled = 0
 for n = 3, #ARGV do
   local field = ARGV[n]
-  local found = redis.call("HGET", suppressions, field)
+  local found = hget(suppressions, field)
   local entry = found and cjson.decode(found)
   if entry and entry.b == case.brake and entry.at >= case.since and (not case.resolved or entry.at <= case.resolved) then
     if how == "undo" then
       forget_reports(string.match(field, "^[^@]*"), entry)
       hold_again(entry)
-      redis.call("HDEL", suppressions, field)
+      hdel(suppressions, field)
       settled = settled + 1
-    elseif entry.incident == name then
+    elseif entry.incident == incident then
       entry.z, entry.full, entry.incident = entry.full, nil, nil
-      redis.call("HSET", suppressions, field, cjson.encode(entry))
+      hset(suppressions, field, cjson.encode(entry))
       settled = settled + 1
     end
   end
 end
 case.settled = (case.settled or 0) + settled
-redis.call("HSET", cases, name, cjson.encode(case))
+hset(cases, incident, cjson.encode(case))
+write_changes()
 return settled

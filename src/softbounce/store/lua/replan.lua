@@ -12,6 +12,7 @@ local revision = ARGV[2]
 local FIRST, EACH = 3, 3 -- then for each: delivery, {a, d: as read; due, x, n: wanted, times in s; w}, payload
 
 -- include: clock
+-- include: changes
 -- include: record
 -- include: history
 
@@ -24,12 +25,13 @@ for arg = FIRST, #ARGV, EACH do
     record.d, record.x, record.n, record.w = due, move.x, move.n, move.w
     remember(id, string.format('"k":"replanned","a":%d,"d":%d,"n":%s}', record.a, due, cjson.encode("policy " .. revision)))
     write_record(id, record, ARGV[arg + 2], recipients)
-    redis.call("ZADD", schedule, due * 1000, id)
+    zadd(schedule, due * 1000, id)
     answers[#answers + 1] = "done"
   else
     answers[#answers + 1] = "gone"
   end
 end
 entry.at = now
-redis.call("XADD", audit, "*", "entry", cjson.encode(entry))
+xadd(audit, entry)
+write_changes()
 return answers

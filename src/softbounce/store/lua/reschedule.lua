@@ -11,6 +11,7 @@ local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then deliver
 local is_urgent = ARGV[2] == "urgent"
 
 -- include: clock
+-- include: changes
 -- include: record
 -- include: history
 
@@ -24,7 +25,7 @@ for n = 3, #ARGV do
       remember(id, string.format('"k":"hurried","a":%d,"n":%s}', record.a, cjson.encode(entry.actor .. ": " .. entry.reason)))
     end
     record.w = nil
-    redis.call("ZADD", schedule, math.max(now, record.d * 1000), id)
+    zadd(schedule, math.max(now, record.d * 1000), id)
     write_record(id, record, payload, recipients)
     answers[n - 2] = "done"
   else
@@ -32,5 +33,6 @@ for n = 3, #ARGV do
   end
 end
 entry.at = now
-redis.call("XADD", audit, "*", "entry", cjson.encode(entry))
+xadd(audit, entry)
+write_changes()
 return answers

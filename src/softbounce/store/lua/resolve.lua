@@ -1,5 +1,6 @@
 -- resolve: close a case, and decide what becomes of the deliveries that it holds.
--- effects  release: each waits for its time, one try on; drop: each has ended; fixed: exhausted ones stay ended, held ones end
+-- effects  release: each waits for its time, one try on; drop: each has ended; fixed: exhausted ones stay ended, held ones end;
+--          a damaged record comes back as it was by a release, for a release of softbounce that can read it, and goes otherwise
 --          one notice "case_resolved". More members than the limit: answers "more", the case stays open, and the caller calls again
 -- returns  {"done" | "more" | "canary" (one released, still open) | "gone", released, skipped (past the deadline or the last try), ended}
 local schedule = KEYS[1] -- zset  delivery -> due (ms)
@@ -13,16 +14,18 @@ local notice_bodies = KEYS[8] -- hash  notice -> body
 local audit = KEYS[9] -- stream
 local meta = KEYS[10] -- hash  now
 local brakes = KEYS[11] -- hash  group of suppressions -> {w, n, u, k, t, z}
+local damaged = KEYS[12] -- hash  delivery, or "notice:" and notice -> bytes that nobody can read
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what (the case), reason
 local options = cjson.decode(ARGV[2]) -- how, canary, even_stale, first (ms), step (ms), limit, max_attempts, and retention periods
 
 -- include: clock
+-- include: changes
 -- include: record
 -- include: history
 -- include: notice
 
-local raw = redis.call("HGET", cases, entry.what)
+local raw = hget(cases, entry.what)
 local case = raw and cjson.decode(raw)
 if not case or case.state == "resolved" then
   return { "gone", 0, 0, 0 }
@@ -34,14 +37,32 @@ local batch = redis.call("ZRANGEBYLEX", members, "[" .. prefix, "[" .. prefix ..
 for _, member in ipairs(batch) do
   local id = string.sub(member, #prefix + 1)
   local record, payload, recipients = read_record(id)
-  redis.call("ZREM", members, member)
+  local kept = case.kind == "damaged_record" and hget(damaged, id)
+  zrem(members, member)
+  if kept then
+    local notice = string.match(id, "^notice:(.*)$")
+    hdel(damaged, id)
+    if options.how ~= "release" then
+      ended = ended + 1
+    elseif hget(deliveries, id) then -- reported again meanwhile: the new record counts
+      skipped = skipped + 1
+    elseif notice then
+      hset(notice_bodies, notice, kept)
+      zadd(notices, now, notice)
+      released = released + 1
+    else
+      hset(deliveries, id, kept)
+      zadd(schedule, due, id)
+      released = released + 1
+    end
+  end
   if record and record.s == "held" and record.g == case.group then -- another case may hold what this one only shows
     local try = record.j == 1 and record.a or record.a + 1
     if options.how == "release" and try <= options.max_attempts and (options.even_stale or due <= record.x * 1000) then
       record.s, record.a, record.n, record.d = "waiting", try, math.max(record.n or 0, try), math.floor(due / 1000)
       record.g, record.z, record.k, record.kt, record.j = nil, nil, nil, nil, nil
       record.q = options.even_stale and 2 or nil
-      redis.call("ZADD", schedule, due, id)
+      zadd(schedule, due, id)
       write_record(id, record, payload, recipients)
       remember(id, string.format('"k":"released","a":%d,"d":%d,"c":"%s"}', record.a, record.d, entry.what))
       due = due + options.step
@@ -58,28 +79,31 @@ for _, member in ipairs(batch) do
 end
 if options.canary and released > 0 then -- the limit is one: whether it arrives decides about the others
   case.canary = string.sub(batch[1], #prefix + 1)
-  redis.call("HSET", cases, entry.what, cjson.encode(case))
+  hset(cases, entry.what, cjson.encode(case))
   entry.at = now
-  redis.call("XADD", audit, "*", "entry", cjson.encode(entry))
+  xadd(audit, entry)
+  write_changes()
   return { "canary", released, skipped, ended }
 end
 if #batch == options.limit then
+  write_changes()
   return { "more", released, skipped, ended }
 end
 case.state, case.resolved, case.how, case.by, case.z = "resolved", now, options.how, entry.actor, now + options.closed_cases
-redis.call("HDEL", open_cases, case.group)
-local brake = case.brake and redis.call("HGET", brakes, case.brake)
+hdel(open_cases, case.group)
+local brake = case.brake and hget(brakes, case.brake)
 if brake then -- off again; what a person found right is usual from now on
   brake = cjson.decode(brake)
   brake.u = options.how == "suppress" and math.max(brake.u or 0, case.suppressed) or brake.u
   brake.w, brake.n, brake.k, brake.t = now, 0, nil, nil
-  redis.call("HSET", brakes, case.brake, cjson.encode(brake))
+  hset(brakes, case.brake, cjson.encode(brake))
 end
 entry.recipients = case.settled
-redis.call("HSET", cases, entry.what, cjson.encode(case))
+hset(cases, entry.what, cjson.encode(case))
 notify("case_resolved", entry.what, "0", {
   case = entry.what, how = options.how, kind = case.kind, code = case.code, merchant = case.merchant, channel = case.channel,
 }, "[]", "")
 entry.at = now
-redis.call("XADD", audit, "*", "entry", cjson.encode(entry))
+xadd(audit, entry)
+write_changes()
 return { "done", released, skipped, ended }

@@ -1,7 +1,7 @@
 -- sweep: delete fields of one hash whose end has passed; a scan goes on where the last call left it.
 -- effects  a delivery takes its history and its place in a case along, and is presumed delivered after a day of silence
---          where nobody reports deliveries; what arrived is forgotten once a generation of it is as old as the dedupe period;
---          the audit is cut off at its age
+--          where nobody reports deliveries; a record that cannot be read is set aside; what arrived is forgotten once a
+--          generation of it is as old as the dedupe period; the audit is cut off at its age
 -- returns  how many fields were deleted
 local hash = KEYS[1] -- hash  any whose values carry "z": forget at (ms)
 local history = KEYS[2] -- hash  reference -> lines
@@ -14,28 +14,37 @@ local delivered = KEYS[7] -- hash  bucket -> entries; see include/delivered
 local delivered_before = KEYS[8] -- hash  the generation before
 
 local audit = KEYS[9] -- stream
+local schedule = KEYS[10] -- zset  delivery -> due, or end of lease (ms)
+local cases = KEYS[11] -- hash  case -> entry
+local open_cases = KEYS[12] -- hash  group -> case
+local damaged = KEYS[13] -- hash  delivery, or "notice:" and notice -> bytes that nobody can read
+local notices = KEYS[14] -- zset  notice -> due, or end of lease (ms)
+local notice_bodies = KEYS[15] -- hash  notice -> body
 
 local options = cjson.decode(ARGV[1]) -- name, count, silence (ms, 0: deliveries are reported), dedupe, cancelled, audit (ms)
 
 -- include: clock
+-- include: changes
 -- include: record
 -- include: history
 -- include: letter_bytes
+-- include: active
+-- include: case
+-- include: set_aside
 
 -- A day without a word where nobody reports deliveries: presumed delivered, so its recipient starts anew.
-local function presume_delivered(id)
-  local record, payload, to = read_record(id)
-  if record.s ~= "out" or record.u or record.c + options.silence > now then
+local function presume_delivered(id, record, payload, to)
+  if options.silence == 0 or record.s ~= "out" or record.u or record.c + options.silence > now then
     return
   end
   record.u = 1
   write_record(id, record, payload, to)
   remember(id, string.format('"k":"presumed","a":%d}', record.a))
-  local raw = redis.call("HGET", standing, string.sub(id, 13))
+  local raw = hget(standing, string.sub(id, 13))
   if raw then
     local known = cjson.decode(raw)
     known.m = nil
-    redis.call("HSET", standing, string.sub(id, 13), cjson.encode(known))
+    hset(standing, string.sub(id, 13), cjson.encode(known))
   end
 end
 
@@ -62,33 +71,52 @@ local cursor = redis.call("HGET", meta, "cursor_" .. options.name) or "0"
 local answer = redis.call("HSCAN", hash, cursor, "COUNT", options.count)
 redis.call("HSET", meta, "cursor_" .. options.name, answer[1])
 local gone = 0
+
+-- The history goes with the delivery that has its newest line.
+local function forget_delivery(id, record)
+  local reference = string.sub(id, 1, 12)
+  local lines = hget(history, reference)
+  local newest = lines and (string.match(lines, "^.*\n(.*)$") or lines) -- from the front: without it each character is a beginning
+  if newest and string.find(newest, '"y":"' .. string.sub(id, 13) .. '"', 1, true) then
+    hdel(history, reference)
+  end
+  if record.g then
+    zrem(members, record.g .. "\n\n" .. id)
+  end
+end
+
+local function end_of_delivery(id, raw)
+  local record, payload, recipients = parse_record(raw)
+  if record then
+    presume_delivered(id, record, payload, recipients)
+    if record.z and record.z <= now then
+      forget_delivery(id, record)
+    end
+    return record.z
+  elseif payload == "damaged" then
+    set_aside(id, raw)
+  end
+end
+
 for n = 1, #answer[2], 2 do
   local field, value = answer[2][n], answer[2][n + 1]
-  local head = string.match(value, "^[^\n]*")
-  local ends = tonumber(string.match(head, '"z":(%d+)'))
-  if options.name == "cancels" and not ends then -- a person's word: who says it does not know the policy
-    ends = tonumber(string.match(head, '"a":(%d+)')) + options.cancelled
+  local ends
+  if options.name == "deliveries" then
+    ends = end_of_delivery(field, value)
+  else
+    ends = end_of(string.match(value, "^[^\n]*"))
   end
-  if options.name == "deliveries" and options.silence > 0 and string.find(head, '"s":"out"', 1, true) then
-    presume_delivered(field)
+  if options.name == "cancels" and not ends then -- a person's word: who says it does not know the policy
+    local made = made_at(value)
+    ends = made and made + options.cancelled
   end
   if ends and ends <= now then
-    redis.call("HDEL", hash, field)
+    hdel(hash, field)
     gone = gone + 1
     if options.name == "dead_letters" then
       add_letter_bytes(-#value)
     end
-    if options.name == "deliveries" then
-      local lines = redis.call("HGET", history, string.sub(field, 1, 12))
-      local newest = lines and (string.match(lines, ".*\n(.*)") or lines) -- "([^\n]*)$" took 0.5 ms
-      if newest and string.find(newest, '"y":"' .. string.sub(field, 13) .. '"', 1, true) then
-        redis.call("HDEL", history, string.sub(field, 1, 12))
-      end
-      local group = cjson.decode(head).g
-      if group then
-        redis.call("ZREM", members, group .. "\n\n" .. field)
-      end
-    end
   end
 end
+write_changes()
 return gone

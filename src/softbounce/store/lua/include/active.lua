@@ -1,11 +1,23 @@
--- active: whether an entry has not ended, and whether a hash has such a one under any of some fields. Needs: now.
-local function is_standing(entry)
-  local ends = entry and string.match(entry, '"z":(%d+)')
-  return entry and (not ends or tonumber(ends) > now)
+-- active: when an entry was made and when it ends, whether it stands, and whether a hash has one that stands under any of some fields.
+-- Needs: now, changes.
+local NUMBER = "(%-?%d[%d.eE+-]*)" -- as JSON writes it; any may have a sign
+local ENDS, MADE = '"z":' .. NUMBER, '"a":' .. NUMBER
+
+local function end_of(entry)
+  return tonumber(string.match(entry, ENDS))
 end
 
-local function is_active(hash, ...)
-  for _, entry in ipairs(redis.call("HMGET", hash, ...)) do
+local function made_at(entry)
+  return tonumber(string.match(entry, MADE))
+end
+
+local function is_standing(entry)
+  local ends = entry and end_of(entry)
+  return entry and (not ends or ends > now)
+end
+
+local function is_active(where, ...)
+  for _, entry in ipairs(hmget(where, { ... })) do
     if is_standing(entry) then
       return true
     end

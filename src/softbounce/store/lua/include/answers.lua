@@ -25,8 +25,12 @@ local function count_answer(answered, about, sign)
   if not next(providers) then
     return
   end
-  local name = provider_of(cjson.decode(about))
-  local one = in_hand[name] or keep_entry(name, redis.call("HGET", breakers, name))
+  local fields = parse_payload(about)
+  if not fields then
+    return
+  end
+  local name = provider_of(fields)
+  local one = in_hand[name] or keep_entry(name, hget(breakers, name))
   local head, breaker = one.head, one.breaker
   if not breaker or head.s == "open" or (answered.c or 0) < (head.c or 0) then
     return

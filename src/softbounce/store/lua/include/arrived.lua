@@ -13,7 +13,7 @@ local function after(list, at)
 end
 
 local function clear_count(at)
-  local raw = redis.call("HGET", standing, event.rid)
+  local raw = hget(standing, event.rid)
   local known = raw and cjson.decode(raw)
   if known then
     known.m = after(known.m, at)
@@ -21,17 +21,23 @@ local function clear_count(at)
       known.c[code] = after(reports, at)
     end
     known.c = known.c and next(known.c) and known.c or nil
-    redis.call("HSET", standing, event.rid, cjson.encode(known))
+    hset(standing, event.rid, cjson.encode(known))
   end
-  local pause = redis.call("HGET", pauses, "recipient:" .. event.rid)
+  local pause = hget(pauses, "recipient:" .. event.rid)
   if pause and cjson.decode(pause).by == "policy" and not (known and known.m) then
-    redis.call("HDEL", pauses, "recipient:" .. event.rid)
+    hdel(pauses, "recipient:" .. event.rid)
   end
 end
 
 local function accept_delivery()
-  record, old_payload, old_recipients = read_record(id)
-  if was_delivered(place) or (record and record.e == "delivered" and seen_by(record)) then
+  record, old_payload, old_recipients = look_up(id)
+  local bare_id, bare, bare_payload, bare_recipients = string.sub(id, 1, 12) .. "*" .. event.ch, nil, nil, nil
+  if not event.rids and not event.whole then -- a bare report names nobody: its delivery is this one
+    bare, bare_payload, bare_recipients = look_up(bare_id)
+  end
+  if is_newer then
+    return
+  elseif was_delivered(place) or (record and record.e == "delivered" and seen_by(record)) then
     outcome = "duplicate"
     return
   end
@@ -45,16 +51,13 @@ local function accept_delivery()
     if event.reset then
       clear_count(math.min(event.at or now, now))
     end
-    -- a bare report names nobody: its delivery is this one
-    local bare_id = string.sub(id, 1, 12) .. "*" .. event.ch
-    local bare, bare_payload, bare_recipients = read_record(bare_id)
     if bare and bare.s ~= "ended" and bare.rs then
       note_reached(event.rid)
     elseif bare and bare.s ~= "ended" and bare_recipients == "[]" then
       bare.s, bare.e, bare.z = "ended", "delivered", now + limits.history
-      redis.call("ZREM", schedule, bare_id)
+      zrem(schedule, bare_id)
       if bare.g then
-        redis.call("ZREM", members, bare.g .. "\n\n" .. bare_id)
+        zrem(members, bare.g .. "\n\n" .. bare_id)
         bare.g = nil
       end
       write_record(bare_id, bare, bare_payload, "")

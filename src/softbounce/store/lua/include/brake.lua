@@ -1,5 +1,5 @@
 -- brake: count new suppressions of a group; above the usual an incident opens, and they are provisional.
--- Needs: brakes, cases, case, notice, limits.
+-- Needs: brakes, cases, case, notice, limits, changes.
 -- brakes  {w: begin of the window (ms), n: in it, u: usual for a window, k: the open incident, t: its suppressions, z: forget at}
 local REMEMBERED = 30 -- windows without a suppression, after which nothing is usual any more
 local braking = {} -- group -> the above, written once a batch
@@ -7,7 +7,7 @@ local braking = {} -- group -> the above, written once a batch
 local function brake_of(group)
   local brake = braking[group]
   if not brake then
-    local raw = redis.call("HGET", brakes, group)
+    local raw = hget(brakes, group)
     brake = raw and cjson.decode(raw) or { w = now, n = 0 }
     braking[group] = brake
   end
@@ -39,13 +39,13 @@ end
 
 local function write_brakes()
   for group, brake in pairs(braking) do
-    local case = brake.k and redis.call("HGET", cases, brake.k)
+    local case = brake.k and hget(cases, brake.k)
     if case then
       case = cjson.decode(case)
       case.suppressed = brake.t
-      redis.call("HSET", cases, brake.k, cjson.encode(case))
+      hset(cases, brake.k, cjson.encode(case))
     end
     brake.z = now + math.max(REMEMBERED * limits.brake.within, limits.brake["for"])
-    redis.call("HSET", brakes, group, cjson.encode(brake))
+    hset(brakes, group, cjson.encode(brake))
   end
 end

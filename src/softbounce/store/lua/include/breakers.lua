@@ -1,5 +1,5 @@
 -- breakers: what is known of each provider: a head as JSON, then its newest answers. Needs: breakers, providers, audit, cases,
--- open_cases, members, now.
+-- open_cases, members, now, changes.
 -- head      an absent field means none:
 --   s  open | half; absent: closed     u  open until; half: end of this round of probes (ms)    n  times opened in a row
 --   c  older resends tell nothing new (ms)    p  probes left    g, b  answers to probes, good and bad    r  ramps up from (ms)
@@ -31,19 +31,17 @@ end
 
 local function note_change(one, action, reason)
   touched[one.name], one.head.y = one, 1
-  redis.call("XADD", audit, "*", "entry", cjson.encode({
-    at = now, actor = "policy", action = action, what = one.name, reason = reason,
-  }))
+  xadd(audit, { at = now, actor = "policy", action = action, what = one.name, reason = reason })
 end
 
 local function close_breaker(one, reason)
   local head, group = one.head, incident_of(one)
   head.s, head.u, head.n, head.p, head.g, head.b, head.m, head.q, head.r = nil, nil, nil, nil, nil, nil, nil, nil, now
-  local case = redis.call("HGET", open_cases, group)
+  local case = hget(open_cases, group)
   if case then
-    redis.call("HDEL", open_cases, group)
-    redis.call("HDEL", cases, case)
-    redis.call("ZREM", members, group .. "\n\n")
+    hdel(open_cases, group)
+    hdel(cases, case)
+    zrem(members, group .. "\n\n")
   end
   note_change(one, "breaker closed", reason)
 end
@@ -51,6 +49,6 @@ end
 local function write_breakers()
   for name, one in pairs(touched) do
     one.head.z = math.max(now, one.head.u or 0) + A_DAY + (one.breaker and one.breaker.ramp_up + one.breaker.within or 0)
-    redis.call("HSET", breakers, name, cjson.encode(one.head) .. "\n" .. one.answers)
+    hset(breakers, name, cjson.encode(one.head) .. "\n" .. one.answers)
   end
 end

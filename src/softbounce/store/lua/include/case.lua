@@ -1,13 +1,15 @@
--- case: open a case for a group, or add one delivery to the open one. Needs: cases, open_cases, members, meta, now.
+-- case: open a case for a group, or add one delivery to the open one. Needs: cases, open_cases, members, meta, now, changes.
 -- group  kind, merchant, channel, code and detail by line breaks; facts  what a person reads. Returns the case's id.
 local function open_case(group, id, facts)
-  local case = redis.call("HGET", open_cases, group)
+  local case = hget(open_cases, group)
   if not case then
-    case = string.format("k_%d", redis.call("HINCRBY", meta, "case", 1))
+    local number = string.format("%d", (tonumber(hget(meta, "case")) or 0) + 1)
+    case = "k_" .. number
     facts.group, facts.state, facts.opened = group, "open", now
-    redis.call("HSET", open_cases, group, case)
-    redis.call("HSET", cases, case, cjson.encode(facts))
+    hset(meta, "case", number)
+    hset(open_cases, group, case)
+    hset(cases, case, cjson.encode(facts))
   end
-  redis.call("ZADD", members, 0, group .. "\n\n" .. id)
+  zadd(members, 0, group .. "\n\n" .. id)
   return case
 end

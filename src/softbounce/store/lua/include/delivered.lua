@@ -1,11 +1,10 @@
 -- delivered: what arrived and never failed, so that a late or repeated failure of it starts nothing. Needs: delivered, meta,
--- delivered_before, probes.
+-- delivered_before, probes, changes.
 -- A record of its own would take 170 bytes; this takes six, in a bucket chosen by the other three. A set of buckets that is full stays as
 -- it is, and one four times as large opens beside it. Sweep turns the two generations over.
 -- Six bytes are wrongly found among the some 1,000 that share their buckets once in 280 billion failures.
 local FILL, SMALLEST, LARGEST = 128, 8, 24 -- entries of a bucket when its set is full; bits that choose a bucket
 local PROBE, CHOOSE = 9, 3 -- bytes of a probe, those that choose
-local AT_ONCE = 2000 -- fields of one command, whose arguments end at 8,000
 
 local function bits_for(count)
   local bits = SMALLEST
@@ -41,17 +40,14 @@ local function look_for_deliveries()
   for generation, hash in ipairs({ delivered, delivered_before }) do
     local total = tonumber(counts[generation]) or 0
     for bits = SMALLEST, total > 0 and bits_for(total) or 0, 2 do
-      for first = 1, #probes / PROBE, AT_ONCE do
-        local fields = {}
-        for n = first, math.min(first + AT_ONCE - 1, #probes / PROBE) do
-          fields[n - first + 1] = bucket(n, bits)
-        end
-        for place, entries in ipairs(redis.call("HMGET", hash, unpack(fields))) do
-          local n = first + place - 1
-          hits[n] = hits[n] or entries and holds(entries, entry_of(n))
-          if entries and generation == 1 and bits == open_bits then
-            buckets[fields[place]] = entries
-          end
+      local fields = {}
+      for n = 1, #probes / PROBE do
+        fields[n] = bucket(n, bits)
+      end
+      for n, entries in ipairs(hmget(hash, fields)) do
+        hits[n] = hits[n] or entries and holds(entries, entry_of(n))
+        if entries and generation == 1 and bits == open_bits then
+          buckets[fields[n]] = entries
         end
       end
     end
@@ -74,14 +70,10 @@ local function note_delivery(n)
 end
 
 local function write_deliveries()
-  local fields = {}
   for field in pairs(grown) do
-    fields[#fields + 1], fields[#fields + 2] = field, buckets[field]
-  end
-  for first = 1, #fields, 2 * AT_ONCE do
-    redis.call("HSET", delivered, unpack(fields, first, math.min(first + 2 * AT_ONCE - 1, #fields)))
+    hset(delivered, field, buckets[field])
   end
   if added > 0 then
-    redis.call("HINCRBY", meta, "delivered", added)
+    hset(meta, "delivered", string.format("%d", (tonumber(counts[1]) or 0) + added))
   end
 end

@@ -15,7 +15,7 @@ end
 -- What is said of the whole channel, or of one of several, is looked at before each resend.
 local function note_reached(whom)
   local field = "delivered:" .. string.sub(id, 1, 12) .. ":" .. whom
-  redis.call("HSET", cancels, field, string.format('{"a":%d,"z":%d}', now, now + limits.history))
+  hset(cancels, field, string.format('{"a":%d,"z":%d}', now, now + limits.history))
 end
 
 local function accept_failure(may_replace)
@@ -36,8 +36,10 @@ local function accept_failure(may_replace)
   end
   local ended_well = state == "ended" and record.e == "delivered"
   local reference = string.sub(id, 1, 12)
-  local marks = redis.call("HMGET", cancels, "reference:" .. reference, "claim:" .. event.cl, "delivered:" .. reference .. ":" .. event.ch,
-    "delivered:" .. reference .. ":" .. string.sub(id, 13))
+  local marks = hmget(cancels, {
+    "reference:" .. reference, "claim:" .. event.cl, "delivered:" .. reference .. ":" .. event.ch,
+    "delivered:" .. reference .. ":" .. string.sub(id, 13),
+  })
   local cancelled = is_standing(marks[1]) or is_standing(marks[2])
   local arrived = is_standing(marks[3]) or is_standing(marks[4]) or was_delivered(place)
   if ended_well or arrived then -- a bounce after the delivery is recorded, not counted; a permanent verdict still speaks of the recipient
@@ -89,7 +91,7 @@ local function accept_failure(may_replace)
     outcome = arrived and "ended" or "cancelled"
   elseif state == "held" then
     outcome = "held"
-    case = record.g and redis.call("HGET", open_cases, record.g) or ""
+    case = record.g and hget(open_cases, record.g) or ""
   elseif event.rid ~= "" and is_active(suppressions, event.rid, event.rid .. "@" .. event.m) then
     if not hold_for_incident(refusal(), state == "waiting") then
       finish_record("ended", "suppressed")

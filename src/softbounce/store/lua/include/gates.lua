@@ -1,22 +1,13 @@
 -- gates: what stops a retry that is due, read for many at once. Needs: suppressions, pauses, cancels, sent, schedule, deliveries,
--- modes, options, now, record, active, several. Binds: text.
+-- modes, options, now, record, active, several, set_aside, changes. Binds: text.
 local function text(value) -- ids are numbers or texts; Lua writes 1e+15 for a long number
   return type(value) == "number" and string.format("%.0f", value) or value
 end
 
-local function read_all(hash, fields)
-  if #fields <= 5000 then -- unpack ends at 8,000
-    return #fields > 0 and redis.call("HMGET", hash, unpack(fields)) or {}
-  end
-  local values = {}
-  for first = 1, #fields, 5000 do
-    for n, value in ipairs(redis.call("HMGET", hash, unpack(fields, first, math.min(first + 4999, #fields)))) do
-      values[first + n - 1] = value
-    end
-  end
-  return values
-end
-
+local WORK = 500 -- of one call, in ordinary retries: a longer record, or one to several, counts for more
+local ORDINARY = 1000 -- bytes of a record that are the work of one retry
+local EACH = 5 -- recipients of one retry that are the work of another
+local work = 0 -- done so far
 local PAUSES, CANCELS = 7, 7 -- fields read of each hash for one retry, in the order below; of the others 2
 local paused, cancelled, suppressed, capped = {}, {}, {}, {} -- what they hold, for all retries in hand
 local caps = {} -- fields of sent, by which they are capped
@@ -34,11 +25,11 @@ end
 
 -- A merchant's own mode, else that of all. One that is on is bound again by any later mode of all: observe in a hurry means everybody.
 local modes_of = {}
-local star = redis.call("HGET", modes, "*")
+local star = hget(modes, "*")
 star = star and cjson.decode(star) or { mode = "on", at = 0 }
 local function mode_of(merchant)
   if not modes_of[merchant] then
-    local raw = redis.call("HGET", modes, merchant)
+    local raw = hget(modes, merchant)
     local own = raw and cjson.decode(raw)
     modes_of[merchant] = own and (own.mode ~= "on" or own.at > star.at) and own.mode or star.mode
   end
@@ -49,24 +40,43 @@ local function leave_to_newer(id) -- a newer release wrote it; that release take
   redis.call("ZADD", schedule, now + 60000, id)
 end
 
+-- Returns a retry that is due, with its record and the values of its payload; false where nothing waits under this name any more.
+local function read_retry(id, raw)
+  local record, payload, recipients = parse_record(raw)
+  if payload == "newer" then
+    leave_to_newer(id)
+    return false
+  elseif record and record.s ~= "waiting" and record.s ~= "leased" or not raw then
+    zrem(schedule, id)
+    return false
+  end
+  local fields = record and parse_payload(payload)
+  work = work + math.max(1, #raw / ORDINARY, record and record.rs and #record.rs / EACH or 0)
+  local retry = fields and {
+    id = id, record = record, payload = payload, recipients = recipients, fields = fields, merchant = text(fields[4]),
+  }
+  if not retry or record.rs and not keep_wanted(retry) then
+    set_aside(id, raw)
+    return false
+  end
+  return retry
+end
+
 -- Returns each retry with its record and what stands against it, and false where there is none any more; moved: and where it was
--- scheduled anew while it stood in line.
+-- scheduled anew while it stood in line. Fewer than there are ids, where they are the work of one call.
 local function read_retries(ids, moved)
-  local retries = {}
+  local retries, seen = {}, 0
   local pause_fields, cancel_fields, suppression_fields, cap_fields, count = {}, {}, {}, {}, 0
-  for n, raw in ipairs(redis.call("HMGET", deliveries, unpack(ids))) do
-    local id, record, payload, recipients = ids[n], parse_record(raw)
-    retries[n] = false
-    if record and record.v and record.v > 1 then
-      leave_to_newer(id)
-    elseif not record or (record.s ~= "waiting" and record.s ~= "leased") then
-      redis.call("ZREM", schedule, id)
-    elseif not (moved and moved[n]) then
-      local fields, ends = cjson.decode(payload), nil
-      local reference, rid, merchant = string.sub(id, 1, 12), string.sub(id, 13), text(fields[4])
-      if record.rs then
-        recipients, ends = still_wanted(id, record, recipients, merchant)
-      end
+  for n, raw in ipairs(hmget(deliveries, ids)) do
+    local id = ids[n]
+    if seen > 0 and work >= WORK then
+      break
+    end
+    local retry = not (moved and moved[n]) and read_retry(id, raw)
+    retries[n], seen = retry, n
+    if retry then
+      local fields, merchant = retry.fields, retry.merchant
+      local reference, rid = string.sub(id, 1, 12), string.sub(id, 13)
       local claim, channel, code = text(fields[3]), fields[2], fields[8]
       local by_claim, by_recipient, by_reference = "claim:" .. claim, "recipient:" .. rid, "reference:" .. reference
       local by_customer, by_merchant = "customer:" .. text(fields[6]), named("merchant", merchant)
@@ -85,15 +95,12 @@ local function read_retries(ids, moved)
       end
       suppression_fields[2 * count + 1], suppression_fields[2 * count + 2] = rid, rid .. "@" .. merchant
       cap_fields[2 * count + 1], cap_fields[2 * count + 2] = by_claim, by_recipient
-      retries[n] = {
-        id = id, record = record, payload = payload, recipients = recipients, fields = fields, merchant = merchant,
-        ends = ends, place = count,
-      }
+      retry.place = count
       count = count + 1
     end
   end
-  paused, cancelled = read_all(pauses, pause_fields), read_all(cancels, cancel_fields)
-  suppressed, capped, caps = read_all(suppressions, suppression_fields), read_all(sent, cap_fields), cap_fields
+  paused, cancelled = hmget(pauses, pause_fields), hmget(cancels, cancel_fields)
+  suppressed, capped, caps = hmget(suppressions, suppression_fields), hmget(sent, cap_fields), cap_fields
   return retries
 end
 
@@ -103,7 +110,7 @@ local function paused_until(retry)
   end
   local latest
   local function look(entry)
-    local ends = entry and tonumber(string.match(entry, '"z":(%d+)'))
+    local ends = entry and end_of(entry)
     if ends and ends > now and (not latest or ends > latest) then
       latest = ends
     end
@@ -111,8 +118,8 @@ local function paused_until(retry)
   for n = PAUSES * retry.place + 1, PAUSES * (retry.place + 1) do
     look(paused[n])
   end
-  for _, who in ipairs(retry.record.rs or {}) do
-    look(redis.call("HGET", pauses, "recipient:" .. who))
+  for _, person in ipairs(retry.people or {}) do
+    look(person.pause)
   end
   return latest
 end
@@ -126,7 +133,7 @@ local function is_over(retry)
   end
   for n = 1, 5 do
     local entry = cancelled[at + n]
-    local made = entry and tonumber(string.match(entry, '"a":(%d+)'))
+    local made = entry and made_at(entry)
     if made and (n <= 2 or made >= retry.record.f * 1000) then
       return "cancelled", "cancelled"
     end
@@ -145,7 +152,7 @@ local function provisional_until(retry)
       if not string.find(suppressed[n], '"incident":', 1, true) then
         return nil
       end
-      latest = math.max(latest or 0, tonumber(string.match(suppressed[n], '"z":(%d+)')))
+      latest = math.max(latest or 0, end_of(suppressed[n]))
     end
   end
   return latest
@@ -174,10 +181,10 @@ local function each_cap(retry, visit)
   if string.sub(by_recipient, 11, 11) ~= "*" then
     visit(retry, by_recipient, options.per_recipient, noted[by_recipient] or capped[at + 2])
   end
-  for _, who in ipairs(retry.record.rs or {}) do
-    if who ~= "" then
-      local name = "recipient:" .. who
-      visit(retry, name, options.per_recipient, noted[name] or redis.call("HGET", sent, name))
+  for _, person in ipairs(retry.people or {}) do
+    if person.rid ~= "" then
+      local name = "recipient:" .. person.rid
+      visit(retry, name, options.per_recipient, noted[name] or person.sent)
     end
   end
 end
@@ -202,12 +209,7 @@ local function note_sent(_, name, cap, raw)
 end
 
 local function write_sent()
-  local fields, count = {}, 0
   for name, value in pairs(noted) do
-    fields[count + 1], fields[count + 2] = name, value
-    count = count + 2
-  end
-  for first = 1, count, 2000 do
-    redis.call("HSET", sent, unpack(fields, first, math.min(first + 1999, count)))
+    hset(sent, name, value)
   end
 end

@@ -6,7 +6,7 @@ local function judge_recipient()
   if not (soft or confirm) then
     return false
   end
-  local raw = redis.call("HGET", standing, event.rid)
+  local raw = hget(standing, event.rid)
   local known = raw and cjson.decode(raw) or {}
   local keep, confirmed = 0, false
   if confirm then
@@ -28,7 +28,7 @@ local function judge_recipient()
     keep = math.max(keep, soft.within)
   end
   known.z = math.max(known.z or 0, now + keep)
-  redis.call("HSET", standing, event.rid, cjson.encode(known))
+  hset(standing, event.rid, cjson.encode(known))
   return confirmed
 end
 
@@ -40,9 +40,9 @@ local function escalate()
   case = open_case(group, id, facts)
   if escalated["then"] == "hold" then
     local field, ends = "recipient:" .. event.rid, now + escalated.hold_for
-    local old = redis.call("HGET", pauses, field)
+    local old = hget(pauses, field)
     if not old or cjson.decode(old).z < ends then -- a person's longer pause stays
-      redis.call("HSET", pauses, field, cjson.encode({ z = ends, at = now, by = "policy", reason = "soft_bounces", case = case }))
+      hset(pauses, field, cjson.encode({ z = ends, at = now, by = "policy", reason = "soft_bounces", case = case }))
     end
   elseif escalated["then"] == "suppress" then
     end_suppressed(record.s == "waiting")

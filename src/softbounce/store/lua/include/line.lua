@@ -1,31 +1,54 @@
 -- line: what is due stands in line, by merchant and deadline; merchants take turns. Needs: schedule, ready, turns, deliveries, modes,
--- now, record, gates.
+-- now, record, active, gates, set_aside.
 local SORTED = 1000 -- deliveries that get their place in one call: some 5 ms
+
+local LINED_UP = 100 -- of them read in one go
+local MOST_BYTES = 1024 * 1024 -- of records that one call lines up
+local DEADLINE = '"x":' .. NUMBER
+
+-- Returns the merchant and the deadline by which a retry stands in line, nil where its record has none; half the price of reading it all.
+local function place_of(raw)
+  local first = string.find(raw, "\n", 1, true)
+  local second = string.find(raw, "\n", first + 1, true)
+  local head = string.sub(raw, 1, first - 1)
+  local deadline = tonumber(string.match(head, DEADLINE))
+  local fields = deadline and parse_payload(string.sub(raw, first + 1, second - 1))
+  if string.find(head, '"v":', 1, true) and not parse_record(raw) then
+    return nil
+  end
+  return fields and text(fields[4]), deadline
+end
 
 -- Returns how many were due; as many as SORTED means that more may be, whose place in line is not known yet.
 local function line_up()
   local due = redis.call("ZRANGEBYSCORE", schedule, "-inf", now, "LIMIT", 0, SORTED)
-  if #due == 0 then
-    return 0
-  end
-  local places, starts, newcomers, gone = {}, {}, {}, #due
+  local places, starts, newcomers, gone, bytes, seen = {}, {}, {}, 0, 0, 0
   local first = redis.call("ZRANGE", turns, 0, 0, "WITHSCORES")[2] or "0"
-  for n, raw in ipairs(redis.call("HMGET", deliveries, unpack(due))) do
-    local id = due[n]
-    local head, payload = string.match(raw or "", "^([^\n]*)\n([^\n]*)\n")
-    if head and string.find(head, '"v":', 1, true) and cjson.decode(head).v > 1 then
-      leave_to_newer(id)
-      gone = gone - 1
-    elseif head then
-      local merchant, deadline = text(cjson.decode(payload)[4]), string.match(head, '"x":(%d+)')
-      places[#places + 1] = 0
-      places[#places + 1] = merchant .. "\n" .. string.rep("0", 10 - #deadline) .. deadline .. "\n" .. id
-      if not newcomers[merchant] then
-        newcomers[merchant] = true
-        starts[#starts + 1] = first
-        starts[#starts + 1] = merchant
+  while seen < #due and bytes < MOST_BYTES do
+    local ids = { unpack(due, seen + 1, math.min(seen + LINED_UP, #due)) }
+    for n, raw in ipairs(hmget(deliveries, ids)) do
+      local id, is_read, merchant, deadline = ids[n], nil, nil, nil
+      if raw then
+        is_read, merchant, deadline = pcall(place_of, raw)
+        bytes = bytes + #raw
+      end
+      gone = gone + 1
+      if is_read and merchant then
+        places[#places + 1] = 0
+        places[#places + 1] = merchant .. "\n" .. string.format("%010.0f", math.min(math.max(deadline, 0), 1e10 - 1)) .. "\n" .. id
+        if not newcomers[merchant] then
+          newcomers[merchant] = true
+          starts[#starts + 1] = first
+          starts[#starts + 1] = merchant
+        end
+      elseif raw and select(2, parse_record(raw)) == "newer" then
+        leave_to_newer(id)
+        gone = gone - 1
+      elseif raw then
+        set_aside(id, raw)
       end
     end
+    seen = seen + #ids
   end
   if #places > 0 then
     redis.call("ZADD", ready, unpack(places))
@@ -34,7 +57,8 @@ local function line_up()
   if gone > 0 then
     redis.call("ZREMRANGEBYRANK", schedule, 0, gone - 1) -- the first of the schedule are those that were due
   end
-  return #due
+  write_changes()
+  return seen < #due and SORTED or #due
 end
 
 -- Merchants whose turn is next, at most count, and how many were looked at. Those that are off let their turn pass.

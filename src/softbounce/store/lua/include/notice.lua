@@ -1,9 +1,9 @@
--- notice: tell the pipeline or a person; waits in a schedule of its own. Needs: notices, notice_bodies, now.
+-- notice: tell the pipeline or a person; waits in a schedule of its own. Needs: notices, notice_bodies, now, changes.
 -- One id for one (type, about, round): a repeat writes the same field again.
 local function notify(kind, about, round, facts, payload, recipients)
   local id = kind .. ":" .. about .. ":" .. round
   facts.type = kind
   facts.at = now
-  redis.call("HSET", notice_bodies, id, cjson.encode(facts) .. "\n" .. payload .. "\n" .. recipients)
-  redis.call("ZADD", notices, now, id)
+  hset(notice_bodies, id, cjson.encode(facts) .. "\n" .. payload .. "\n" .. recipients)
+  zadd(notices, now, id)
 end

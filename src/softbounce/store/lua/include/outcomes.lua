@@ -11,9 +11,9 @@ local function case_facts(kind)
 end
 
 local function finish_record(state, ended)
-  redis.call("ZREM", schedule, id)
+  zrem(schedule, id)
   if record.g then
-    redis.call("ZREM", members, record.g .. "\n\n" .. id)
+    zrem(members, record.g .. "\n\n" .. id)
     record.g = nil
   end
   record.s = state
@@ -39,13 +39,13 @@ end
 -- A provisional suppression ends no message: an open incident holds it. Returns whether it does; unsent: the try never left.
 local function hold_for_incident(entry, unsent)
   local group = entry.incident and "incident\n\n\n\n" .. entry.b
-  if not group or redis.call("HGET", open_cases, group) ~= entry.incident then
+  if not group or hget(open_cases, group) ~= entry.incident then
     return false
   end
   unsent = unsent or (record.s == "held" and record.j == 1)
   finish_record("held", nil)
   record.g, record.j = group, unsent and 1 or nil
-  redis.call("ZADD", members, 0, group .. "\n\n" .. id)
+  zadd(members, 0, group .. "\n\n" .. id)
   outcome, case = "held", entry.incident
   return true
 end
@@ -62,7 +62,7 @@ end
 -- The entry that refuses this recipient: an ordinary one first, and a provisional one only where no other stands.
 local function refusal()
   local found = false
-  for _, raw in ipairs(redis.call("HMGET", suppressions, event.rid, event.rid .. "@" .. event.m)) do
+  for _, raw in ipairs(hmget(suppressions, { event.rid, event.rid .. "@" .. event.m })) do
     if is_standing(raw) and (not found or found.incident) then
       found = cjson.decode(raw)
     end
@@ -114,6 +114,6 @@ local function schedule_next()
   record.w = string.sub(event.quiet or "", done + 1, done + 1) == "1" and "quiet" or nil
   record.e, record.z, record.g, record.k, record.kt, record.q, record.j = nil, nil, nil, nil, nil, nil, nil
   record.u = rule.soft.keeps and 1 or nil
-  redis.call("ZADD", schedule, due, id)
+  zadd(schedule, due, id)
   outcome = "scheduled"
 end

@@ -14,7 +14,7 @@ local function read_providers(retries)
       names[#names + 1], asked[name] = name, true
     end
   end
-  for n, raw in ipairs(#names > 0 and redis.call("HMGET", breakers, unpack(names)) or {}) do
+  for n, raw in ipairs(hmget(breakers, names)) do
     keep_entry(names[n], raw)
   end
 end

@@ -1,5 +1,6 @@
 -- seen: which events a delivery has had, newest first, in `h` of its record: half of the identity and a letter for the outcome, a
--- capital for a bare report. Written with the record, after all other effects. Needs: record, history, the event in hand.
+-- capital for a bare report. Written with the record, after all other effects. Needs: history, changes, look_up, the
+-- event in hand.
 local LETTERS = {
   scheduled = "s", suppressed = "u", held = "h", given_up = "g", cancelled = "c", coalesced = "w", superseded = "p", ended = "e",
   delivered = "d",
@@ -8,7 +9,8 @@ local OUTCOMES = {}
 for name, letter in pairs(LETTERS) do
   OUTCOMES[letter] = name
 end
-local MARK, MARKS = 9, 200 -- characters of one; as many as the history has lines
+local MARK, MARKS = 9, 200 -- characters of one, and how many are kept
+local MOST_ALIKE = 10 -- lines of one eventId that are looked at
 
 -- Returns the outcome that the event had, and whether it was a bare report's.
 local function seen_by(one)
@@ -25,12 +27,15 @@ local function seen_by(one)
   end
 end
 
--- A bare report names nobody; its enriched form, which does, may have come before it.
+-- A bare report names nobody; its enriched form, which does, may have come before it: a line of the history then has its eventId.
 local function seen_enriched()
   local reference = string.sub(id, 1, 12)
-  for rid in string.gmatch(redis.call("HGET", history, reference) or "", '"y":"([^"]*)"') do
-    local first = seen_by((read_record(reference .. rid)))
-    if first then
+  local lines, at = event.name and hget(history, reference), 0
+  for _ = 1, lines and MOST_ALIKE or 0 do
+    at = string.find(lines, '"id":' .. event.name .. ",", at + 1, true)
+    local rid = at and string.match(string.sub(lines, 1, at), '^.*"y":"([^"]*)"')
+    local first = rid and seen_by((look_up(reference .. rid)))
+    if first or not at then
       return first
     end
   end

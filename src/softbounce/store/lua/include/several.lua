@@ -1,5 +1,4 @@
--- several: whom of several recipients a resend may still go to. Needs: deliveries, suppressions, cancels, active, record.
--- Returns the recipients that are left, and where nobody is those that were, and how the retry ends.
+-- several: whom of several recipients a resend may still go to. Needs: active, record, deliveries, cancels, suppressions, pauses, sent.
 local function elements(array) -- each as it is written: cjson would shorten a long number, and make {} of an empty list
   local found, first, depth, at = {}, 2, 0, 2
   while true do
@@ -24,28 +23,45 @@ local function elements(array) -- each as it is written: cjson would shorten a l
   end
 end
 
-local function still_wanted(id, record, recipients, merchant)
-  local all, kept, rids, ends = elements(recipients), {}, {}, nil
-  local reference = string.sub(id, 1, 12)
+-- Leaves of a retry those that may still be sent to, each in `people` with what stands against it; where nobody is left the recipients
+-- stay, and `ends` says how the retry ends. One read of each hash, however many there are. Returns false where its recipients are
+-- not those that it has the hashes of.
+local function keep_wanted(retry)
+  local record, merchant, reference = retry.record, retry.merchant, string.sub(retry.id, 1, 12)
+  local singles, names, marks, entries = {}, {}, {}, {}
   for n, rid in ipairs(record.rs) do -- "" where an address could not be read
-    local single = rid ~= "" and read_record(reference .. rid)
-    local cancel = redis.call("HGET", cancels, "recipient:" .. rid)
-    if rid ~= "" and is_active(suppressions, rid, rid .. "@" .. merchant) then
+    singles[n], names[n] = reference .. rid, "recipient:" .. rid
+    marks[n] = "delivered:" .. reference .. ":" .. rid
+    entries[2 * n - 1], entries[2 * n] = rid, rid .. "@" .. merchant
+  end
+  local records, cancelled_, delivered_ = hmget(deliveries, singles), hmget(cancels, names), hmget(cancels, marks)
+  local suppressed_, paused_, sent_ = hmget(suppressions, entries), hmget(pauses, names), hmget(sent, names)
+  local kept, rids, people, ends = {}, {}, {}, nil -- kept: places
+  for n, rid in ipairs(record.rs) do
+    local single, made = parse_record(records[n]), cancelled_[n] and made_at(cancelled_[n])
+    if rid ~= "" and (is_standing(suppressed_[2 * n - 1]) or is_standing(suppressed_[2 * n])) then
       ends = "suppressed"
-    elseif single and single.e == "delivered" or is_active(cancels, "delivered:" .. reference .. ":" .. rid) then
+    elseif rid ~= "" and single and single.e == "delivered" or is_standing(delivered_[n]) then
       ends = "delivered"
-    elseif cancel and tonumber(string.match(cancel, '"a":(%d+)')) >= record.f * 1000 then
+    elseif made and made >= record.f * 1000 then
       ends = "cancelled"
     else
-      table.insert(kept, all[n])
-      table.insert(rids, rid)
+      kept[#kept + 1], rids[#rids + 1] = n, rid
+      people[#people + 1] = { rid = rid, pause = paused_[n], sent = sent_[n] }
     end
   end
-  if not ends then
-    return recipients
-  elseif #kept == 0 then
-    return recipients, ends
+  retry.people = people
+  if #kept == 0 and ends then
+    retry.ends = ends
+  elseif ends then
+    local is_array, all = pcall(elements, retry.recipients)
+    if not is_array or #all ~= #record.rs then
+      return false
+    end
+    for place, n in ipairs(kept) do
+      kept[place] = all[n]
+    end
+    record.rs, retry.recipients = rids, "[" .. table.concat(kept, ",") .. "]"
   end
-  record.rs = rids
-  return "[" .. table.concat(kept, ",") .. "]"
+  return true
 end

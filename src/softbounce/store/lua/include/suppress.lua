@@ -3,7 +3,7 @@
 -- its group (entry.b) is on, a new entry is provisional: incident names the case, full is what z becomes if a person confirms it.
 -- describe(kind): the facts of the case that opens then. Returns the entry that is in force.
 local function suppress(field, entry, describe)
-  local old = redis.call("HGET", suppressions, field)
+  local old = hget(suppressions, field)
   if old then
     old = cjson.decode(old)
     if not old.z or old.z > now then
@@ -23,7 +23,7 @@ local function suppress(field, entry, describe)
       elseif not entry.z or (old.z and entry.z > old.z) then
         old.z = entry.z
       end
-      redis.call("HSET", suppressions, field, cjson.encode(old))
+      hset(suppressions, field, cjson.encode(old))
       return old
     end
   end
@@ -31,9 +31,7 @@ local function suppress(field, entry, describe)
   if entry.incident then
     entry.full, entry.z = entry.z, now + limits.brake["for"]
   end
-  redis.call("HSET", suppressions, field, cjson.encode(entry))
-  redis.call("XADD", audit, "*", "entry", cjson.encode({
-    at = now, actor = "policy", action = "suppress", what = "r_" .. field, reason = entry.code,
-  }))
+  hset(suppressions, field, cjson.encode(entry))
+  xadd(audit, { at = now, actor = "policy", action = "suppress", what = "r_" .. field, reason = entry.code })
   return entry
 end

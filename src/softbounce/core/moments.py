@@ -1,0 +1,57 @@
+"""Times that producers write: RFC 3339 in, milliseconds since 1970 out; and the ones that nobody means."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+from softbounce.core.strict_json import refuse
+
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.IGNORECASE | re.ASCII
+)
+_LONGEST = 64  # characters: a thousand of them are kept
+_ZERO = re.compile(r"0|0000-00-00.*")  # an unset time, as counters of seconds and MySQL write it
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_EARLIEST = (datetime(2000, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND  # what lies before was never set
+_LATEST = (datetime(2100, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND  # what lies after means "for ever"
+_FIRST_ZONE = timedelta(hours=14) // _MILLISECOND  # Kiritimati: in no zone is the same clock time sooner
+
+
+def moment(value: object) -> tuple[int | None, bool]:
+    """Return an RFC 3339 time in ms (None: not one), and whether it came without a zone; then it is UTC."""
+    return _read_moment(value) if isinstance(value, str) and len(value) <= _LONGEST else (None, False)
+
+
+@lru_cache(maxsize=1000)  # many events are of one second
+def _read_moment(text: str) -> tuple[int | None, bool]:
+    found = _RFC3339.fullmatch(text)
+    if not found:
+        return None, False
+    try:
+        moment = datetime.fromisoformat(found[0].upper())
+    except ValueError:
+        return None, False
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (zoned - _EPOCH) // _MILLISECOND, moment.tzinfo is None
+
+
+def deadline(value: object, path: str) -> tuple[int | None, bool]:
+    """Return ``notAfter`` in ms (None: there is none), and whether it was left out as a date nobody means.
+
+    An unset date (the year 1 of Go and .NET, 1970, MySQL's zeros) and "for ever" (9999) bound nothing.
+    Without a zone it is the earliest moment that it can mean, for nothing may go out after it. What is no
+    time at all is refused by its ``path``.
+    """
+    if value is None:
+        return None, False
+    if value == 0 and not isinstance(value, bool):
+        return None, True
+    found, without_zone = moment(value)
+    if found is None:
+        if isinstance(value, str) and _ZERO.fullmatch(value):
+            return None, True
+        refuse("must be a time such as 2026-11-20T15:32:23Z", path)
+    if not _EARLIEST <= found < _LATEST:
+        return None, True
+    return found - _FIRST_ZONE if without_zone else found, False

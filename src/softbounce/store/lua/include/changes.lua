@@ -1,0 +1,125 @@
+-- changes: what a script is going to write, read back as if it were written. Nothing reaches the store before write_changes(), so a
+-- script that fails on what it was given has changed nothing, and its caller may try again with half of it.
+local new_fields, new_keys = {}, {} -- hash -> field -> value, false where it is deleted; the hashes in the order of their first change
+local read_ahead = {} -- the same, read before it was asked for
+local written_last = "" -- the hash whose fields tell that the rest was done
+local new_scores, new_zsets = {}, {} -- the same for sorted sets: member -> score
+local new_entries = {} -- stream, entry
+local ARGUMENTS = 4000 -- of one command; Lua's stack ends at 8,000
+
+local function hget(key, field)
+  local value = new_fields[key] and new_fields[key][field]
+  if value == nil and read_ahead[key] then
+    value = read_ahead[key][field]
+  end
+  if value == nil then
+    return redis.call("HGET", key, field)
+  end
+  return value
+end
+
+local function hmget(key, fields)
+  local values, known = {}, new_fields[key]
+  if #fields <= ARGUMENTS then
+    values = #fields > 0 and redis.call("HMGET", key, unpack(fields)) or values
+  else
+    for first = 1, #fields, ARGUMENTS do
+      for n, value in ipairs(redis.call("HMGET", key, unpack(fields, first, math.min(first + ARGUMENTS - 1, #fields)))) do
+        values[first + n - 1] = value
+      end
+    end
+  end
+  for n, field in ipairs(known and fields or {}) do
+    if known[field] ~= nil then
+      values[n] = known[field]
+    end
+  end
+  return values
+end
+
+-- Reads at once what hget will be asked for.
+local function fetch(key, fields)
+  local values = hmget(key, fields)
+  read_ahead[key] = read_ahead[key] or {}
+  for n, field in ipairs(fields) do
+    read_ahead[key][field] = values[n]
+  end
+end
+
+local function hset(key, field, value)
+  if not new_fields[key] then
+    new_fields[key], new_keys[#new_keys + 1] = {}, key
+  end
+  new_fields[key][field] = value
+end
+
+local function hdel(key, field)
+  hset(key, field, false)
+end
+
+local function zadd(zset, score, member)
+  if not new_scores[zset] then
+    new_scores[zset], new_zsets[#new_zsets + 1] = {}, zset
+  end
+  new_scores[zset][member] = score
+end
+
+local function zrem(zset, member)
+  zadd(zset, false, member)
+end
+
+local function xadd(stream, fields)
+  new_entries[#new_entries + 1] = { stream, cjson.encode(fields) }
+end
+
+local function in_parts(command, key, arguments)
+  for first = 1, #arguments, ARGUMENTS do
+    redis.call(command, key, unpack(arguments, first, math.min(first + ARGUMENTS - 1, #arguments)))
+  end
+end
+
+local function write_hash(key)
+  local pairs_, gone = {}, {}
+  for field, value in pairs(new_fields[key]) do
+    if value then
+      pairs_[#pairs_ + 1], pairs_[#pairs_ + 2] = field, value
+    else
+      gone[#gone + 1] = field
+    end
+  end
+  in_parts("HSET", key, pairs_)
+  in_parts("HDEL", key, gone)
+end
+
+-- In this order: what stands in a schedule without its record is dropped when it is due, what is missing there would be lost; a
+-- record knows the events it has seen, so it comes after whatever else they did.
+local function write_changes()
+  local leave = {}
+  for _, zset in ipairs(new_zsets) do
+    local scores, gone = {}, {}
+    for member, score in pairs(new_scores[zset]) do
+      if score then
+        scores[#scores + 1], scores[#scores + 2] = score, member
+      else
+        gone[#gone + 1] = member
+      end
+    end
+    in_parts("ZADD", zset, scores)
+    leave[zset] = gone
+  end
+  for _, key in ipairs(new_keys) do
+    if key ~= written_last then
+      write_hash(key)
+    end
+  end
+  for _, new in ipairs(new_entries) do
+    redis.call("XADD", new[1], "*", "entry", new[2])
+  end
+  if new_fields[written_last] then
+    write_hash(written_last)
+  end
+  for zset, gone in pairs(leave) do
+    in_parts("ZREM", zset, gone)
+  end
+  new_fields, new_keys, read_ahead, new_scores, new_zsets, new_entries = {}, {}, {}, {}, {}, {}
+end

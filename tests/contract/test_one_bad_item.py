@@ -1,0 +1,318 @@
+"""One bad item costs only itself: no record, event or notice stops a claim, a batch or a loop."""
+
+import json
+import threading
+
+import pytest
+
+from softbounce.errors import NewerRecord, ScriptFailed
+from softbounce.worker.intake import Intake
+
+from .book import ANYTHING, HOUR, LEASE, NUMBER, SECOND
+
+SLOW = "version: 1\nlimits: {handover_rate: 1/s, min_delay: 1s}\ncodes: {SMS_EXPIRED: {do: retry, fault: recipient, retry: {delays: [1m]}}}"
+ORDINARY = [f"m{n}" for n in range(4)]
+
+
+class InForce:
+    """A policy that no file changes."""
+
+    def __init__(self, policy):
+        self.current = policy
+
+
+def intake_of(book):
+    """Return a worker's intake over the book's store."""
+    return Intake(book.store, InForce(book.policy), worker="w1", lease=LEASE, stopping=threading.Event())
+
+
+def change_record(book, reference, change):
+    """Write a message's record anew: ``change`` gets its three lines and returns them, or other bytes."""
+    key = book.store.keys.fixed("deliveries")
+    ident = book.story(reference).delivery.id
+    lines = change(*book.client.hget(key, ident).split(b"\n", 2))
+    book.client.hset(key, ident, b"\n".join(lines) if isinstance(lines, list) else lines)
+    return ident
+
+
+def with_head(**facts):
+    """Return a change of a record's head."""
+
+    def change(head, payload, recipients):
+        return [json.dumps(json.loads(head) | facts, separators=(",", ":")).encode(), payload, recipients]
+
+    return change
+
+
+def due_beside(book, reference):
+    """Report four ordinary messages beside one, and let all become due."""
+    for name in (*ORDINARY, reference):
+        book.fail(name, to=[f"+491511234{5678 + len(book.waiting())}"])
+    book.wait(book.waiting()[-1].due + HOUR - book.now)
+
+
+DAMAGE = {
+    "no record at all": lambda *_: b"garbage",
+    "no bytes": lambda *_: b"",
+    "a head that is no JSON": lambda _, payload, to: [b"{", payload, to],
+    "a head that is a list": lambda _, payload, to: [b"[1]", payload, to],
+    "a deadline that is text": with_head(x="soon"),
+    "a try of 400 digits": with_head(a=10**400),
+    "a due time that is a list": with_head(d=[]),
+    "a state that nobody knows": with_head(s="lost"),
+    "a version that is text": with_head(v="2"),
+    "no deadline": lambda head, payload, to: [head.replace(b'"x":', b'"xx":'), payload, to],
+    "a payload that is no JSON": lambda head, _, to: [head, b"[", to],
+    "a payload that is an object": lambda head, _, to: [head, b"{}", to],
+    "a payload of two": lambda head, _, to: [head, b'["a","sms"]', to],
+    "a merchant with a line break": lambda head, payload, to: [
+        head,
+        payload.replace(b",1,", b',"a\\nb",'),
+        to,
+    ],
+    "a payload that is no UTF-8": lambda head, payload, to: [head, payload.replace(b"bad", b"\xff\xfe"), to],
+    "no recipients": lambda head, payload, _: [head, payload, b""],
+    "recipients that are no list": lambda head, payload, _: [head, payload, b"{}"],
+    "recipients torn off": lambda head, payload, _: [head, payload, b'["+49'],
+    "hashes of recipients that are numbers": with_head(rs=[1]),
+}
+
+
+@pytest.mark.parametrize("line_up", [False, True], ids=["at once", "in line"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_record_that_cannot_be_read_is_set_aside_and_the_claim_goes_on(book, damage, line_up):
+    """Its neighbours leave, its bytes are kept by a case, and nothing of it is left in the schedule."""
+    due_beside(book, "bad")
+    ident = change_record(book, "bad", DAMAGE[damage])
+    raw = book.client.hget(book.store.keys.fixed("deliveries"), ident)
+    if line_up:
+        slow = book.with_policy(SLOW)
+        gone = []
+        for _ in range(8):
+            gone += [reference for reference, _ in slow.hand_over()]
+            book.wait(SECOND)
+    else:
+        gone = [reference for reference, _ in book.hand_over()]
+
+    assert sorted(gone) == ORDINARY
+    (case,) = [case for case in book.cases() if case.kind == "damaged_record"]
+    ((kept, kept_raw),) = book.store.cases.damaged().items()
+    assert (case.count, kept) == (1, ident)
+    assert (
+        kept_raw == raw or kept_raw.split(b"\n", 1)[1] == raw.split(b"\n", 1)[1]
+    )  # leased, and then given up as unreadable
+    assert book.waiting() == []
+    assert book.client.zscore(book.store.keys.fixed("schedule"), ident) is None
+
+
+def test_a_deadline_before_1970_does_not_stop_the_line(book):
+    """Whatever number a record has for its deadline, it gets a place in line, and ends as too late."""
+    due_beside(book, "bad")
+    change_record(book, "bad", with_head(x=-62_135_596_800))
+    slow, gone = book.with_policy(SLOW), []
+    for _ in range(8):
+        gone += [reference for reference, _ in slow.hand_over()]
+        book.wait(SECOND)
+
+    assert sorted(gone) == ORDINARY
+    assert book.story("bad").delivery.outcome == "given_up"
+
+
+@pytest.mark.parametrize(
+    "unset",
+    ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "0000-00-00T00:00:00Z", "9999-12-31T23:59:59Z", 0],
+)
+def test_a_second_report_with_an_unset_deadline_binds_nothing(book, unset):
+    """NotAfter of the year 1 or 9999 is none: the waiting retry keeps its deadline, and history tells that it was left out."""
+    book.fail()
+    before = book.story().delivery.deadline
+    book.fail(notAfter=unset)
+
+    story = book.story()
+    assert story.delivery.deadline == before
+    assert story.history[-1]["endless"]
+    assert book.resend() == [("m1", 1)]
+
+
+def test_a_report_of_a_damaged_record_is_taken_in_anew(book):
+    """Accept keeps the bytes as claim does, and the report gets its outcome."""
+    book.fail()
+    ident = change_record(book, "m1", DAMAGE["a head that is no JSON"])
+
+    assert book.accept(book.failed(), book.failed("m2")) == ["scheduled", "scheduled"]
+    assert list(book.store.cases.damaged()) == [ident]
+    assert [case.kind for case in book.cases()] == ["damaged_record"]
+
+
+def test_a_sweep_sets_aside_what_nobody_claims(book):
+    """A damaged record that waits for nothing is found by the slow scan, which goes on."""
+    book.fail(code="INVALID_MOBILE_NUMBER")
+    ident = change_record(book, "m1", DAMAGE["no record at all"])
+    book.store.sweep(policy=book.policy)
+
+    assert list(book.store.cases.damaged()) == [ident]
+
+
+def damaged_case(book):
+    """Return the case of the damaged records."""
+    return next(case for case in book.cases() if case.kind == "damaged_record")
+
+
+def resolved(book, how):
+    """Resolve that case; return what it did."""
+    return book.store.cases.resolve(
+        damaged_case(book).id,
+        how=how,
+        reason="looked",
+        actor="me",
+        policy=book.policy,
+        first=book.now,
+        step=1,
+    )
+
+
+def test_a_damaged_record_that_is_released_is_tried_again(book):
+    """A release of softbounce that can read it takes it up; the bytes are those that were found."""
+    book.fail()
+    sound = book.client.hgetall(book.store.keys.fixed("deliveries"))
+    book.until_due()
+    change_record(book, "m1", DAMAGE["a payload of two"])
+    assert book.hand_over() == []
+    (ident,) = book.store.cases.damaged()
+    book.client.hset(
+        book.store.keys.fixed("damaged"), ident, sound[ident.encode()]
+    )  # what a mended reader sees
+
+    assert resolved(book, "release").released == 1
+    assert book.hand_over() == [("m1", 1)]
+    assert book.store.cases.damaged() == {}
+
+
+def test_a_damaged_record_that_is_dropped_is_gone(book):
+    """Its bytes go with its case."""
+    book.fail()
+    book.until_due()
+    change_record(book, "m1", DAMAGE["a payload of two"])
+    book.claim()
+
+    assert resolved(book, "drop").ended == 1
+    assert book.store.cases.damaged() == {}
+    assert book.client.hlen(book.store.keys.fixed("deliveries")) == 0
+
+
+def test_a_notice_that_cannot_be_read_is_set_aside_and_the_others_are_told(book):
+    """One bad notice holds none back; released, it is tried again."""
+    book.fail("m1", code="INVALID_MOBILE_NUMBER")
+    book.fail("m2", code="PLACEHOLDER_ERROR", type="RENDER_ERROR", to=["+4915112345679"])
+    bodies = book.store.keys.fixed("notice_bodies")
+    name, body = next(
+        (name, body) for name, body in book.client.hgetall(bodies).items() if name.startswith(b"supp")
+    )
+    book.client.hset(bodies, name, b"\xff no notice")
+
+    assert book.notices() == ["held"]
+    (kept,) = book.store.cases.damaged()
+    book.client.hset(book.store.keys.fixed("damaged"), kept, body)
+    resolved(book, "release")
+    assert book.notices() == ["case_resolved", "suppressed"]
+
+
+@pytest.mark.parametrize("send", ["failed", "delivered", "bare"])
+def test_an_event_about_a_newer_release_s_record_waits_for_that_release(book, send):
+    """Nothing is changed, nobody is told, and the worker of the newer release finds it as it was."""
+    book.fail()
+    change_record(book, "m1", with_head(v=2))
+    before = book.client.hgetall(book.store.keys.fixed("deliveries"))
+    raw = {"failed": book.failed(), "delivered": book.delivered(), "bare": bare(book)}[send]
+
+    assert book.accept(raw, book.failed("m2", to=["+4915112345679"])) == ["deferred", "scheduled"]
+    assert before.items() <= book.client.hgetall(book.store.keys.fixed("deliveries")).items()
+    assert book.cases() == []
+    assert "deferred" not in book.store.counters()
+    with pytest.raises(NewerRecord):
+        intake_of(book).take([raw])
+    change_record_back(book)
+    assert book.accept(raw) != ["deferred"]
+
+
+def bare(book):
+    """Return a report of the message that names neither a cause nor a recipient."""
+    report = json.loads(book.failed())
+    del report["claim"]["communication"]["error"]
+    return json.dumps(report).encode()
+
+
+def change_record_back(book):
+    """Make the newer release's record one of ours."""
+    key = book.store.keys.fixed("deliveries")
+    for ident, raw in book.client.hgetall(key).items():
+        head, rest = raw.split(b"\n", 1)
+        facts = {name: value for name, value in json.loads(head).items() if name != "v"}
+        book.client.hset(key, ident, json.dumps(facts, separators=(",", ":")).encode() + b"\n" + rest)
+
+
+def test_a_deferred_report_stays_in_the_stream_without_a_strike(book):
+    """However often it is taken over, it is neither acknowledged nor a dead letter."""
+    book.fail()
+    change_record(book, "m1", with_head(v=2))
+    events, intake = book.store.events, intake_of(book)
+    events.publish([book.failed(), book.failed("m2", to=["+4915112345679"])])
+    intake.turn()
+    intake.settle()
+
+    for _ in range(6):
+        (entry,) = events.reclaim("w2", idle_ms=0, count=10)
+        events.defer([entry], "w2")
+        assert entry.deliveries == 1
+    assert (events.lag().unread, events.lag().pending) == (0, 1)
+    assert sorted(waiting.delivery.reference for waiting in book.waiting()) == ["m1", "m2"]
+
+
+def test_a_report_on_which_the_script_fails_stands_alone_as_a_dead_letter(book):
+    """The batch is halved until the culprit stands alone; its neighbours get their outcome in the same call of the worker."""
+    standing = book.store.keys.fixed("standing")
+    book.fail("before")
+    (rid,) = book.client.hkeys(standing)
+    book.client.hset(standing, rid, "5")  # whatever makes a script fail on this recipient's reports
+    raws = [book.failed(f"m{n}", to=[f"+49151123{n:05}"]) for n in range(20)]
+    raws[7] = book.failed("bad", to=[NUMBER])
+    before = {
+        name: book.client.hgetall(book.store.keys.fixed(name))
+        for name in ("cases", "open_cases", "notice_bodies")
+    }
+    with pytest.raises(ScriptFailed, match="the store's script fails on it"):
+        book.accept(*raws)
+    assert book.waiting()[1:] == []
+    assert {name: book.client.hgetall(book.store.keys.fixed(name)) for name in before} == before
+
+    answers = intake_of(book).take(raws)
+
+    assert [answer.outcome for answer in answers] == ["scheduled"] * 7 + ["dead_lettered"] + [
+        "scheduled"
+    ] * 12
+    (letter,) = book.store.dead_letters.select(ANYTHING, now=book.now)
+    assert (letter.raw, letter.is_whole) == (raws[7], True)
+    assert "script fails on it" in letter.reason
+
+
+def test_a_server_that_refuses_a_command_convicts_no_report(book):
+    """A key of another type is the store's fault: the batch fails as a whole, and nothing becomes a dead letter."""
+    key = book.store.keys.fixed("cases")
+    book.client.set(key, "of another type", ex=60)
+    raw = book.failed(code="PLACEHOLDER_ERROR", type="RENDER_ERROR")
+    with pytest.raises(Exception, match="WRONGTYPE"):
+        intake_of(book).take([raw])
+    book.client.delete(key)
+
+    assert book.accept(raw) == ["held"]
+    assert list(book.store.dead_letters.select(ANYTHING, now=book.now)) == []
+
+
+def test_a_label_that_is_a_number_of_401_digits_is_text_in_its_case(book):
+    """The case exists, and the message belongs to it."""
+    details = {"snippets": [10**400]}
+    answer = book.fail(code="SNIPPET_ERROR", type="RENDER_ERROR", details=details)
+    (case,) = book.cases()
+
+    assert (answer.outcome, answer.case, case.count) == ("held", case.id, 1)
+    assert case.entry["detail"] == str(10**400)[:200]
