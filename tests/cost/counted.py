@@ -3,9 +3,11 @@
 callgrind counts what the program executes: the same figure on a busy machine and on an idle one.
 """
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +17,8 @@ from typing import Any
 
 import redis
 from msgspec import Struct
+from tests.servers import LAUNCHER
+
 from softbounce import embedded
 
 PATIENCE = 600  # s; a script takes about fifty times as long under callgrind
@@ -40,7 +44,7 @@ class Metered(redis.Redis):
         """Begin anew; from now on ``spent`` has an entry for each script."""
         self.spent = list[Spent]()
 
-    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:  # noqa: ANN401 - as redis-py has it
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
         """Run one script."""
         before = self._read()
         answer = super().evalsha(sha, numkeys, *keys_and_args)
@@ -57,7 +61,12 @@ class Metered(redis.Redis):
 
 def instructions(pid: int) -> int:
     """Return how many instructions the main thread of a server under callgrind has executed."""
-    said = subprocess.run(["vgdb", f"--pid={pid}", "status", "internal"], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        ["vgdb", "--max-invoke-ms=1", f"--pid={pid}", "status", "internal"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     found = _MAIN_THREAD.search(said.stdout + said.stderr)
     if found is None:
         msg = f"callgrind does not say how far it is: {said.stdout[-500:]}{said.stderr[-500:]}"
@@ -75,11 +84,33 @@ def server(*, counted: bool) -> Iterator[Metered]:
 @contextmanager
 def _on(folder: Path, *, counted: bool) -> Iterator[Metered]:
     socket = folder / "socket"
-    command = [embedded.binary(), "--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"]
+    command = [
+        embedded.binary(),
+        "--port",
+        "0",
+        "--unixsocket",
+        str(socket),
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]
     command += ["--dir", str(folder), "--hz", "1", "--busy-reply-threshold", "0"]
     if counted:
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder / 'out'}", *command]
-    with open(folder / "log", "w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        command[0] = shutil.which("valgrind") or ""
+    launcher = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        LAUNCHER,
+        str(os.getpid()),
+    ]  # it ends with us, whatever ends us
+    with (
+        Path(folder, "log").open("w", encoding="utf-8") as log,
+        subprocess.Popen([*launcher, *command], stdout=log, stderr=log) as process,
+    ):
         try:
             client = Metered(unix_socket_path=str(socket), socket_timeout=PATIENCE)
             while not _answers(client):
@@ -97,13 +128,17 @@ def _on(folder: Path, *, counted: bool) -> Iterator[Metered]:
 def copy(source: redis.Redis, target: redis.Redis) -> None:
     """Give ``target`` the hashes and sorted sets of ``source``, and nothing else."""
     target.flushall()
-    for key in source.keys():
+    for key in source.scan_iter():
         match source.type(key):
             case b"hash":
                 _send(target, ("HSET", key), [part for pair in source.hgetall(key).items() for part in pair])
             case b"zset":
                 pairs = source.zrange(key, 0, -1, withscores=True)
-                _send(target, ("ZADD", key), [part for member, score in pairs for part in (repr(score).encode(), member)])
+                _send(
+                    target,
+                    ("ZADD", key),
+                    [part for member, score in pairs for part in (repr(score).encode(), member)],
+                )
 
 
 def _send(target: redis.Redis, command: tuple[Any, ...], parts: list[bytes]) -> None:

@@ -4,7 +4,7 @@ import json
 from itertools import count
 from typing import Any
 
-from tests.bench.events import event, FAILURES, TRANSIENT
+from tests.bench.events import FAILURES, TRANSIENT, event
 
 NOW = 1_795_186_800_000  # 2026-11-20T15:00:00Z, a Friday: quiet nowhere in Europe
 DATE = "2026-11-20T14:59:00Z"
@@ -50,7 +50,13 @@ def report(
         "type": "MESSAGE_DELIVERED" if delivered else "MESSAGE_NOT_DELIVERED",
         "date": date,
         "eventId": f"e{n}",
-        "claim": {"id": n, "merchantId": n % 50, "customerNumber": f"{n}", "referenceNumber": f"{n}", "communication": message},
+        "claim": {
+            "id": n,
+            "merchantId": n % 50,
+            "customerNumber": f"{n}",
+            "referenceNumber": f"{n}",
+            "communication": message,
+        },
     }
     if large:
         whole["eventId"] = label(n)
