@@ -88,9 +88,10 @@ end
 local function end_of_delivery(id, raw)
   local record, payload, recipients = parse_record(raw)
   if record then
-    presume_delivered(id, record, payload, recipients)
     if record.z and record.z <= now then
       forget_delivery(id, record)
+    else
+      presume_delivered(id, record, payload, recipients)
     end
     return record.z
   elseif payload == "damaged" then

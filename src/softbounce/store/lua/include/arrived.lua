@@ -13,18 +13,16 @@ local function after(list, at)
 end
 
 local function clear_count(at)
-  local raw = hget(standing, event.rid)
-  local known = raw and cjson.decode(raw)
-  if known then
+  local known = standing_of(event.rid)
+  if known.z then
     known.m = after(known.m, at)
     for code, reports in pairs(known.c or {}) do
       known.c[code] = after(reports, at)
     end
     known.c = known.c and next(known.c) and known.c or nil
-    hset(standing, event.rid, cjson.encode(known))
   end
   local pause = hget(pauses, "recipient:" .. event.rid)
-  if pause and cjson.decode(pause).by == "policy" and not (known and known.m) then
+  if pause and cjson.decode(pause).by == "policy" and not known.m then
     hdel(pauses, "recipient:" .. event.rid)
   end
 end

@@ -5,6 +5,7 @@ local read_ahead = {} -- the same, read before it was asked for
 local written_last = "" -- the hash whose fields tell that the rest was done
 local new_scores, new_zsets = {}, {} -- the same for sorted sets: member -> score
 local new_entries = {} -- stream, entry
+local before_writing = {} -- functions: what is put together once for all changes of a script
 local ARGUMENTS = 4000 -- of one command; Lua's stack ends at 8,000
 
 local function hget(key, field)
@@ -94,6 +95,9 @@ end
 -- In this order: what stands in a schedule without its record is dropped when it is due, what is missing there would be lost; a
 -- record knows the events it has seen, so it comes after whatever else they did.
 local function write_changes()
+  for _, gather in ipairs(before_writing) do
+    gather()
+  end
   local leave = {}
   for _, zset in ipairs(new_zsets) do
     local scores, gone = {}, {}

@@ -1,22 +1,37 @@
 -- evidence: {key, time} pairs in order of time, at most 32. The window ends at the newest, so that any order of arrival
--- leaves the same list.
-local function add_evidence(list, key, at, within)
-  local found = false
-  for _, item in ipairs(list) do
-    if item[1] == key then
-      item[2] = math.max(item[2], at)
-      found = true
+-- leaves the same list. Needs: standing, changes.
+local judged = {} -- recipient -> what is known of it, read and written once for all its reports of a batch
+
+local function standing_of(rid)
+  if not judged[rid] then
+    local raw = hget(standing, rid)
+    judged[rid] = raw and cjson.decode(raw) or {}
+  end
+  return judged[rid]
+end
+
+before_writing[#before_writing + 1] = function()
+  for rid, known in pairs(judged) do
+    if known.z then -- else nothing was ever said of it
+      hset(standing, rid, cjson.encode(known))
     end
   end
-  if not found then
-    list[#list + 1] = { key, at }
+  judged = {}
+end
+
+local function add_evidence(list, key, at, within)
+  for place, item in ipairs(list) do
+    if item[1] == key then
+      at = math.max(item[2], at)
+      table.remove(list, place)
+      break
+    end
   end
-  if #list == 1 then
-    return
+  local place = #list
+  while place > 0 and list[place][2] > at do
+    place = place - 1
   end
-  table.sort(list, function(a, b)
-    return a[2] < b[2]
-  end)
+  table.insert(list, place + 1, { key, at })
   local newest = list[#list][2]
   while #list > 32 or list[1][2] < newest - within do
     table.remove(list, 1)

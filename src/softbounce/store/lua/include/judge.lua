@@ -6,8 +6,7 @@ local function judge_recipient()
   if not (soft or confirm) then
     return false
   end
-  local raw = hget(standing, event.rid)
-  local known = raw and cjson.decode(raw) or {}
+  local known = standing_of(event.rid)
   local keep, confirmed = 0, false
   if confirm then
     known.c = known.c or {}
@@ -28,7 +27,6 @@ local function judge_recipient()
     keep = math.max(keep, soft.within)
   end
   known.z = math.max(known.z or 0, now + keep)
-  hset(standing, event.rid, cjson.encode(known))
   return confirmed
 end
 

@@ -11,34 +11,29 @@
 --   rs  the hash of each recipient, where it is about nobody in particular
 --   b  the try that was counted for the caps       y  the message's own deadline (s)
 -- payload   JSON array, see core/records.py; never written here      recipients  JSON array, only while needed
-local VERSION, EXACT = 1, 2 ^ 53 -- of the numbers that JSON gives back as they were
-local TEXTS = { s = true, g = true, e = true, w = true, h = true }
+local VERSION = 1
+local KINDS = { s = "string", g = "string", e = "string", w = "string", h = "string", rs = "table" } -- all else are numbers
 local NEEDED = { waiting = "d", leased = "c", out = "c", held = "g", ended = "z" } -- what a script takes for granted in each state
+local NO_RECIPIENTS = { out = true, ended = true } -- they were let go
+local type_of = type
 
 written_last = deliveries -- it knows the events that it has seen
 
-local function is_number(value)
-  return type(value) == "number" and value > -EXACT and value < EXACT
-end
-
 local function is_sound(record, payload, recipients)
-  if type(record) ~= "table" or string.sub(payload, 1, 1) ~= "[" or not (is_number(record.x) and is_number(record.f)) then
-    return false
-  end
   for name, value in pairs(record) do
-    local kind = type(value)
-    if name == "rs" then
-      for _, who in ipairs(kind == "table" and value or { 0 }) do
-        if type(who) ~= "string" then
-          return false
-        end
-      end
-    elseif TEXTS[name] and kind ~= "string" or not TEXTS[name] and not is_number(value) then
+    local kind = type_of(value)
+    if kind ~= (KINDS[name] or "number") or kind == "number" and value - value ~= 0 then -- JSON may hold an infinite one
+      return false
+    end
+  end
+  for _, who in ipairs(record.rs or {}) do
+    if type_of(who) ~= "string" then
       return false
     end
   end
   local state = record.s or "waiting"
-  return record[NEEDED[state] or ""] ~= nil and (string.sub(recipients, 1, 1) == "[" or state == "out" or state == "ended")
+  return record.x and record.f and record[NEEDED[state] or 0] and string.sub(payload, 1, 1) == "["
+    and (NO_RECIPIENTS[state] or string.sub(recipients, 1, 1) == "[")
 end
 
 -- Returns the record, its payload and recipients; else nil and why: "newer" (a later release wrote it), "damaged", or nothing.
@@ -49,11 +44,13 @@ local function parse_record(raw)
   local first = string.find(raw, "\n", 1, true)
   local second = first and string.find(raw, "\n", first + 1, true)
   local is_json, record = pcall(cjson.decode, string.sub(raw, 1, (first or 0) - 1))
-  if is_json and type(record) == "table" and is_number(record.v) and record.v > VERSION then
+  if not is_json or type_of(record) ~= "table" or not second then
+    return nil, "damaged"
+  elseif type_of(record.v) == "number" and record.v > VERSION then
     return nil, "newer"
   end
-  local payload, recipients = second and string.sub(raw, first + 1, second - 1), second and string.sub(raw, second + 1)
-  if not (is_json and second and is_sound(record, payload, recipients)) then
+  local payload, recipients = string.sub(raw, first + 1, second - 1), string.sub(raw, second + 1)
+  if not is_sound(record, payload, recipients) then
     return nil, "damaged"
   end
   record.s = record.s or "waiting"
@@ -66,24 +63,20 @@ local function read_record(id)
   return parse_record(hget(deliveries, id))
 end
 
--- Returns the values of a payload, nil where it is damaged.
+local IS_ID = { string = true, number = true }
+
+-- Returns the values of a payload, nil where those that a script reads are damaged.
 local function parse_payload(payload)
   local is_json, fields = pcall(cjson.decode, payload)
-  if not is_json or type(fields) ~= "table" or #fields < 10 then
+  if not is_json or type_of(fields) ~= "table" then
     return nil
   end
-  for n = 1, 10 do
-    local kind = type(fields[n])
-    if kind ~= "string" and (kind ~= "number" or n == 2 or n == 8) then -- channel and code are texts, ids may be either
-      return nil
-    end
-  end
-  local extra = fields[11]
-  local provider = type(extra) == "table" and extra.provider
-  if extra ~= nil and type(extra) ~= "table" or provider and type(provider) ~= "string" or string.find(fields[4], "%c") then
-    return nil
-  end
-  return fields
+  local reference, channel, claim, merchant, customer, code, extra =
+    fields[1], fields[2], fields[3], fields[4], fields[6], fields[8], fields[11]
+  local are_ids = IS_ID[type_of(claim)] and IS_ID[type_of(merchant)] and IS_ID[type_of(customer)]
+  local are_texts = type_of(reference) == "string" and type_of(channel) == "string" and type_of(code) == "string"
+  local is_provider = extra == nil or type_of(extra) == "table" and (extra.provider == nil or type_of(extra.provider) == "string")
+  return are_ids and are_texts and is_provider and not string.find(merchant, "%c") and fields or nil
 end
 
 local function format_record(record, payload, recipients)

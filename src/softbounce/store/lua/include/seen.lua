@@ -30,7 +30,7 @@ end
 -- A bare report names nobody; its enriched form, which does, may have come before it: a line of the history then has its eventId.
 local function seen_enriched()
   local reference = string.sub(id, 1, 12)
-  local lines, at = event.name and hget(history, reference), 0
+  local lines, at = event.name and lines_of(reference), 0
   for _ = 1, lines and MOST_ALIKE or 0 do
     at = string.find(lines, '"id":' .. event.name .. ",", at + 1, true)
     local rid = at and string.match(string.sub(lines, 1, at), '^.*"y":"([^"]*)"')
