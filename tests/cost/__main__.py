@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from functools import cache
 
@@ -25,7 +26,7 @@ from .reports import NOW
 
 ITEM, SCRIPT = 10, 1  # the goal: ordinary events or retries, full ordinary batches
 TOLERANCE = 1.1  # a few more names or lines than in an ordinary one are no fault
-TOO_DEAR = 0.25  # s on the plain store: callgrind would take over ten; then the time tells, in ratios to the ordinary
+TOO_DEAR = 0.1  # s of one script on the plain store: callgrind would take over five; then the time tells, in ratios to the ordinary
 TABLES = {"accept": ACCEPT, "claim": CLAIM, "other": OTHER}
 ORDINARY = ("ordinary failures", "ordinary retries", "ordinary retries, merchants in turn")
 
@@ -99,9 +100,10 @@ def rows(only: str, *, counted: Metered) -> Iterator[Row]:
     ordinary = [(table, name) for table, kinds in TABLES.items() for name in kinds if name in ORDINARY]
     per_second = 0.0
     for table, name in ordinary + wanted:
+        began = time.monotonic()
         row = measure(TABLES[table][name], table=table, name=name, counted=counted, per_second=per_second)
         per_second = per_second or row.total / row.seconds
-        print(f"{table}: {name}", file=sys.stderr, flush=True)
+        print(f"{time.monotonic() - began:5.1f} s  {table}: {name}", file=sys.stderr, flush=True)
         yield row
 
 

@@ -3,7 +3,7 @@
 from softbounce.store import Store
 
 from .kinds import ACCEPT, Call, Policies, client_of, hand_over, kind, take, taken
-from .reports import HOUR, LABEL, NOW, label, letters, ordinary, people, report
+from .reports import HOUR, NAME, NOW, label, large_people, ordinary, people, report
 
 
 @kind(ACCEPT, "ordinary failures")
@@ -57,14 +57,14 @@ def _again_others(store: Store) -> Call:
     return taken([report(reference="m") for _ in range(300)])
 
 
-@kind(ACCEPT, "100 recipients of 2.5 KB each")
+@kind(ACCEPT, "100 large recipients")
 def _several(store: Store) -> Call:
-    return taken([report(to=letters(2480)) for _ in range(300)])
+    return taken([report(to=large_people()) for _ in range(300)])
 
 
-@kind(ACCEPT, "100 recipients of 2.5 KB each, one reference")
+@kind(ACCEPT, "100 large recipients, one reference")
 def _several_again(store: Store) -> Call:
-    to = letters(2480)
+    to = large_people()
     take(store, [report(reference="m", to=to) for _ in range(210)])
     return taken([report(reference="m", to=to) for _ in range(300)])
 
@@ -116,7 +116,7 @@ def _bare_large(store: Store) -> Call:
 
 @kind(ACCEPT, "bare reports, 200 lines of one delivery of 200 events")
 def _bare_marks(store: Store) -> Call:
-    take(store, [report(reference="m", to=letters(2000)) for _ in range(200)])
+    take(store, [report(reference="m", to=large_people()) for _ in range(200)])
     return taken([report(reference="m", to=[], code=None) for _ in range(300)])
 
 
@@ -195,7 +195,7 @@ def _suppressed_again(store: Store) -> Call:
 
 @kind(ACCEPT, "suppressions, each a brake group of its own with a large code")
 def _brakes(store: Store) -> Call:
-    return taken([report(code=f"BOUNCE_PERMANENT_{n}{LABEL}"[:512], large=True) for n in range(300)])
+    return taken([report(code=f"BOUNCE_PERMANENT_{n:04}{NAME[:-3]}", large=True) for n in range(300)])
 
 
 @kind(ACCEPT, "suppressions of an open incident")
@@ -206,19 +206,19 @@ def _incident(store: Store) -> Call:
 
 @kind(ACCEPT, "dead letters of 64 KiB")
 def _letters(store: Store) -> Call:
-    return taken([f"{n} ".encode() + b"x" * 65536 for n in range(300)])
+    return taken([f"{n} ".encode() + b"x" * 65536 for n in range(300)], is_read=False)
 
 
 @kind(ACCEPT, "dead letters of 64 KiB that come again")
 def _letters_again(store: Store) -> Call:
     raws = [f"{n} ".encode() + b"x" * 65536 for n in range(300)]
-    take(store, raws)
-    return taken(raws)
+    take(store, raws, is_read=False)
+    return taken(raws, is_read=False)
 
 
-@kind(ACCEPT, "duplicates of 256 KB with 100 recipients")
+@kind(ACCEPT, "duplicates of 100 large recipients")
 def _duplicates(store: Store) -> Call:
-    raws = [report(to=letters(2480)) for _ in range(100)]
+    raws = [report(to=large_people()) for _ in range(100)]
     take(store, raws)
     return taken(raws * 3)
 
@@ -256,4 +256,4 @@ def _several_after_many(store: Store) -> Call:
     client_of(store).hset(
         meta, mapping={"delivered": 10_000_000, "delivered_before": 10_000_000, "delivered_since": NOW}
     )
-    return taken([report(to=people()) for _ in range(300)])
+    return taken([report(to=people()) for _ in range(100)])

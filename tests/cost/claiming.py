@@ -3,7 +3,9 @@
 from softbounce.store import Caller, Store
 
 from .kinds import CLAIM, SHIPPED, Call, Policies, claimed, client_of, due, fields, hand_over, kind, take
-from .reports import HOUR, NOW, label, letters, people, report, retried
+from .reports import HOUR, NOW, label, large_people, people, report, retried
+
+MANY = 150  # retries of a hundred recipients each: more than one claim may take
 
 
 @kind(CLAIM, "ordinary retries")
@@ -30,22 +32,22 @@ def _claim_large_line(store: Store) -> Call:
     return claimed(999, soon=1)
 
 
-@kind(CLAIM, "100 recipients of 2.5 KB each")
+@kind(CLAIM, "100 large recipients")
 def _claim_several(store: Store) -> Call:
-    due(store, [report(to=letters(2480)) for _ in range(500)])
-    return claimed(500)
+    due(store, [report(to=large_people()) for _ in range(MANY)])
+    return claimed(MANY)
 
 
-@kind(CLAIM, "100 recipients of 2.5 KB each, merchants in turn")
+@kind(CLAIM, "100 large recipients, merchants in turn")
 def _claim_several_line(store: Store) -> Call:
-    due(store, [report(to=letters(2480)) for _ in range(500)])
-    return claimed(500, soon=1)
+    due(store, [report(to=large_people()) for _ in range(MANY)])
+    return claimed(MANY, soon=1)
 
 
 @kind(CLAIM, "100 small recipients")
 def _claim_small(store: Store) -> Call:
-    due(store, [report(to=people()) for _ in range(500)])
-    return claimed(500)
+    due(store, [report(to=people()) for _ in range(MANY)])
+    return claimed(MANY)
 
 
 @kind(CLAIM, "100 recipients, each with a retry of its own with large labels")
@@ -58,24 +60,24 @@ def _claim_singles(store: Store) -> Call:
 
 @kind(CLAIM, "100 recipients, pauses and caps")
 def _claim_paused_several(store: Store) -> Call:
-    due(store, [report(to=people()) for _ in range(500)])
+    due(store, [report(to=people()) for _ in range(MANY)])
     rids = [store.suppressions.rid(one, "email") for one in people()]
     fields(store, "pauses", {f"recipient:{rid}": {"z": NOW} for rid in rids})
     times = [NOW // 1000 + n for n in range(5)]
     fields(store, "sent", {f"recipient:{rid}": {"at": times, "z": NOW + 100 * HOUR} for rid in rids})
-    return claimed(500)
+    return claimed(MANY)
 
 
 @kind(CLAIM, "100 recipients, 99 of them suppressed")
 def _claim_suppressed_several(store: Store) -> Call:
-    due(store, [report(to=letters(2480)[:1] + people(99)) for _ in range(500)])
+    due(store, [report(to=large_people()[:1] + people(99)) for _ in range(MANY)])
     rids = [store.suppressions.rid(one, "email") for one in people()]
     fields(
         store,
         "suppressions",
         {rid: {"at": NOW, "code": "X", "origin": "manual", "evidence": []} for rid in rids},
     )
-    return claimed(500)
+    return claimed(MANY)
 
 
 @kind(CLAIM, "all paused")

@@ -6,7 +6,7 @@ from softbounce.store import Finish, Store
 from softbounce.worker import pump
 
 from .kinds import OTHER, SHIPPED, Call, client_of, due, fields, kind, take
-from .reports import HOUR, NOW, label, letters, people, report, retried
+from .reports import HOUR, NOW, label, large_people, people, report, retried
 
 
 def _leases(store: Store, raws: Sequence[bytes]) -> list[Finish]:
@@ -26,9 +26,9 @@ def _finish(store: Store) -> Call:
     return _finished(_leases(store, retried(500)))
 
 
-@kind(OTHER, "finish: 100 recipients of 2.5 KB each")
+@kind(OTHER, "finish: 100 large recipients")
 def _finish_several(store: Store) -> Call:
-    return _finished(_leases(store, [report(to=letters(2480)) for _ in range(500)]))
+    return _finished(_leases(store, [report(to=large_people()) for _ in range(500)]))
 
 
 @kind(OTHER, "finish: 500 recipients of one message")
@@ -47,9 +47,11 @@ def _notices(store: Store) -> Call:
     return Call(items=500, run=lambda store: store.notices.claim(limit=500, lease=30_000))
 
 
-@kind(OTHER, "notices_claim: 100 recipients of 2.5 KB each")
+@kind(OTHER, "notices_claim: 100 large recipients")
 def _notices_large(store: Store) -> Call:
-    take(store, [report(code="PLACEHOLDER_ERROR", kind="RENDER_ERROR", to=letters(2480)) for _ in range(500)])
+    take(
+        store, [report(code="PLACEHOLDER_ERROR", kind="RENDER_ERROR", to=large_people()) for _ in range(500)]
+    )
     return Call(items=500, run=lambda store: store.notices.claim(limit=500, lease=30_000))
 
 
@@ -110,7 +112,7 @@ def _sweep_large(store: Store) -> Call:
 
 @kind(OTHER, "sweep: dead letters of 64 KiB")
 def _sweep_letters(store: Store) -> Call:
-    take(store, [f"{n} ".encode() + b"x" * 65536 for n in range(300)])
+    take(store, [f"{n} ".encode() + b"x" * 65536 for n in range(300)], is_read=False)
     store.set_now(NOW + 3000 * HOUR)
     return Call(items=300, run=lambda store: store.sweep(policy=SHIPPED.current, count=100))
 
@@ -138,11 +140,11 @@ def _resolve_one(store: Store) -> Call:
     return _released(store)
 
 
-@kind(OTHER, "resolve: 100 recipients of 2.5 KB each")
+@kind(OTHER, "resolve: 100 large recipients")
 def _resolve_several(store: Store) -> Call:
     take(
         store,
-        [report(code="PLACEHOLDER_ERROR", to=letters(2480), claim={"merchantId": 1}) for _ in range(500)],
+        [report(code="PLACEHOLDER_ERROR", to=large_people(), claim={"merchantId": 1}) for _ in range(500)],
     )
     return _released(store)
 
@@ -190,14 +192,14 @@ def _undo(store: Store) -> Call:
 
 @kind(OTHER, "discard: 300 letters of 64 KiB")
 def _discard(store: Store) -> Call:
-    take(store, [f"{n} ".encode() + b"x" * 65536 for n in range(300)])
+    take(store, [f"{n} ".encode() + b"x" * 65536 for n in range(300)], is_read=False)
     ids = [one.decode() for one in client_of(store).hkeys(store.keys.fixed("dead_letters"))]
     return Call(items=300, run=lambda store: store.dead_letters.drop(ids, reason="x", actor="x"))
 
 
-@kind(OTHER, "forget: one recipient in 30 retries to 100 of 2.5 KB each")
+@kind(OTHER, "forget: one recipient in 30 retries to 100 large ones")
 def _forget(store: Store) -> Call:
-    to = letters(2480)
+    to = large_people()
     take(store, [report(to=to) for _ in range(30)])
 
     def run(store: Store) -> object:

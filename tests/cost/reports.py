@@ -6,10 +6,13 @@ from typing import Any
 
 from tests.bench.events import FAILURES, TRANSIENT, event
 
+from softbounce.core import events
+
 NOW = 1_795_186_800_000  # 2026-11-20T15:00:00Z, a Friday: quiet nowhere in Europe
 DATE = "2026-11-20T14:59:00Z"
 HOUR = 3_600_000
-LABEL = "\U0001f600" * 500  # a label may have 512 characters
+NAME = "\U0001f600" * ((events._MAX_NAME - 12) // 4)  # noqa: SLF001 - as large as is read
+RECIPIENT = events._MAX_RECIPIENTS_BYTES // 100 - 50  # noqa: SLF001 - bytes of each of a hundred
 _numbers = count(1)
 
 
@@ -61,21 +64,21 @@ def report(
     if large:
         whole["eventId"] = label(n)
         whole["claim"] |= {"id": label(n), "customerNumber": label(n), "referenceNumber": label(n)}
-        message |= {"campaign": label(n), "operator": label(n), "provider": LABEL}
-        whole["claim"]["merchantId"] = LABEL
+        message |= {"campaign": label(n), "operator": label(n), "provider": NAME}
+        whole["claim"]["merchantId"] = NAME
     whole["claim"] |= claim or {}
     message |= sent or {}
     return json.dumps(whole, ensure_ascii=False).encode()
 
 
 def label(n: int) -> str:
-    """Return a label of about 2 KB that no other has."""
-    return f"{n:010}{LABEL}"
+    """Return a name as large as is read that no other has."""
+    return f"{n:010}{NAME}"
 
 
-def letters(size: int) -> list[dict[str, str]]:
-    """Return 100 recipients of about so many bytes each."""
-    return [{"email": f"p{next(_numbers)}@example.com", "note": "x" * size} for _ in range(100)]
+def large_people() -> list[dict[str, str]]:
+    """Return 100 recipients, together as large as is read."""
+    return [{"email": f"p{next(_numbers)}@example.com", "n": "x" * (RECIPIENT - 40)} for _ in range(100)]
 
 
 def people(many: int = 100, *, first: int = 0) -> list[str]:
