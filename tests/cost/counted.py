@@ -84,29 +84,12 @@ def server(*, counted: bool) -> Iterator[Metered]:
 @contextmanager
 def _on(folder: Path, *, counted: bool) -> Iterator[Metered]:
     socket = folder / "socket"
-    command = [
-        embedded.binary(),
-        "--port",
-        "0",
-        "--unixsocket",
-        str(socket),
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-    ]
-    command += ["--dir", str(folder), "--hz", "1", "--busy-reply-threshold", "0"]
+    options = f"--port 0 --unixsocket {socket} --appendonly no --dir {folder} --hz 1 --busy-reply-threshold 0"
+    command = [embedded.binary(), *options.split(), "--save", ""]
     if counted:
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder / 'out'}", *command]
-        command[0] = shutil.which("valgrind") or ""
-    launcher = [
-        sys.executable,
-        "-I",
-        "-S",
-        "-c",
-        LAUNCHER,
-        str(os.getpid()),
-    ]  # it ends with us, whatever ends us
+        callgrind = ["--tool=callgrind", f"--callgrind-out-file={folder / 'out'}"]
+        command = [shutil.which("valgrind") or "", *callgrind, *command]
+    launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid())]  # it ends with us
     with (
         Path(folder, "log").open("w", encoding="utf-8") as log,
         subprocess.Popen([*launcher, *command], stdout=log, stderr=log) as process,
