@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer, or uv; the first command makes .venv, the next ones cost nothing.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint run bench chaos outage soak fuzz lock clean
+.PHONY: help demo test lint run bench cost chaos outage soak fuzz lock clean
 BIN := .venv/bin
 STAMP := .venv/installed
 LUA := build/lua
@@ -35,6 +35,9 @@ bench: $(STAMP)  ## beside other queues, in ratios: VERIFY=1 compares counts, AR
 	[ -d build/bullmq/node_modules/bullmq ] || { command -v npm >/dev/null && mkdir -p build/bullmq && \
 	  timeout 120 npm install --silent --no-audit --no-fund --prefix build/bullmq bullmq@5; } || true  # what cannot be had is left out, and said
 	@$(BIN)/python -m tests.bench $(if $(VERIFY),--verify) $(ARGS)
+
+cost: $(STAMP)  ## what the worst inputs cost the store, in instructions: ARGS="--only recipients"
+	@$(BIN)/python -m tests.cost $(ARGS)
 
 chaos: $(STAMP)  ## faults and what they cost: CONTROL=1, SEED=1, REPORT=chaos.json, JUDGE=chaos.json, SCALE=1
 	@$(BIN)/python -m tests.chaos --scale $(or $(SCALE),0.7) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT)) \

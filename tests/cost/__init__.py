@@ -1,0 +1,1 @@
+"""What the worst inputs cost the store, in instructions: ``make cost``."""

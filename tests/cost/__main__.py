@@ -1,0 +1,167 @@
+"""``make cost``: what the worst inputs that we know cost the store, beside ordinary ones, in instructions.
+
+Reports are taken in by ``Intake.take`` and retries claimed by ``Ledger.claim``, so the batches are the worker's own.
+Exit code 1 where an event or a retry costs more than ten ordinary ones, or one script more than a full ordinary batch.
+"""
+
+import argparse
+import hashlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from functools import cache
+
+import structlog
+from msgspec import Struct
+
+from softbounce.store import Store
+from softbounce.store.scripts import assemble
+
+from . import accepting, claiming, others  # noqa: F401 - they enter their kinds
+from .counted import Metered, Spent, copy, grown_by, is_possible, server
+from .kinds import ACCEPT, CLAIM, KEY, OTHER, Call, Kind
+from .reports import NOW
+
+ITEM, SCRIPT = 10, 1  # the goal: ordinary events or retries, full ordinary batches
+TOLERANCE = 1.1  # a few more names or lines than in an ordinary one are no fault
+TOO_DEAR = 0.1  # s of one script on the plain store: callgrind would take over five; then the time tells, in ratios to the ordinary
+TABLES = {"accept": ACCEPT, "claim": CLAIM, "other": OTHER}
+ORDINARY = ("ordinary failures", "ordinary retries", "ordinary retries, merchants in turn")
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """What a kind costs."""
+
+    table: str
+    name: str
+    items: int
+    total: int  # instructions of all its scripts
+    dearest: int  # of one script
+    script: str  # which
+    scripts: int  # how many
+    seconds: float  # that a plain store took
+    slowest: float  # seconds of one script
+    grown: int  # bytes that a plain store grew by, at most
+    is_estimate: bool  # by time, not counted
+
+    @property
+    def item(self) -> float:
+        """Instructions of one event or retry."""
+        return self.total / self.items
+
+
+def measure(kind: Kind, *, table: str, name: str, counted: Metered, per_second: float) -> Row:
+    """Make the state of a kind on a plain store; measure its call there and, on a copy, under callgrind.
+
+    ``per_second``: instructions of an ordinary event in one second; 0: not known yet.
+    """
+    with server(counted=False) as plain:
+        store = Store(plain, pii_key=KEY)
+        store.set_now(NOW)
+        call: Call = kind(store)
+        copy(plain, counted)
+        plain.meter()
+        grown = grown_by(plain.process, lambda: call.run(store))
+        timed = plain.spent
+    seconds = sum(one.amount for one in timed) / 1e6
+    is_estimate = per_second > 0 and max(one.amount for one in timed) / 1e6 > TOO_DEAR
+    if is_estimate:
+        spent = [Spent(script=one.script, amount=int(one.amount / 1e6 * per_second)) for one in timed]
+    else:
+        counted.meter()
+        call.run(Store(counted, pii_key=KEY))
+        spent = counted.spent
+    dearest = max(spent, key=lambda one: one.amount)
+    return Row(
+        table=table,
+        name=name,
+        items=call.items,
+        total=sum(one.amount for one in spent),
+        dearest=dearest.amount,
+        script=_names().get(dearest.script, "?"),
+        scripts=len(spent),
+        seconds=seconds,
+        slowest=max(one.amount for one in timed) / 1e6,
+        grown=grown,
+        is_estimate=is_estimate,
+    )
+
+
+def rows(only: str, *, counted: Metered) -> Iterator[Row]:
+    """Measure the ordinary kinds first, then those whose name has ``only``."""
+    wanted = [
+        (table, name)
+        for table, kinds in TABLES.items()
+        for name in kinds
+        if name not in ORDINARY and only in f"{table}: {name}"
+    ]
+    ordinary = [(table, name) for table, kinds in TABLES.items() for name in kinds if name in ORDINARY]
+    per_second = 0.0
+    for table, name in ordinary + wanted:
+        began = time.monotonic()
+        row = measure(TABLES[table][name], table=table, name=name, counted=counted, per_second=per_second)
+        per_second = per_second or row.total / row.seconds
+        print(f"{time.monotonic() - began:5.1f} s  {table}: {name}", file=sys.stderr, flush=True)
+        yield row
+
+
+def report(found: list[Row]) -> int:
+    """Print the table, the dearest first; return how many kinds are above the goal."""
+    ordinary = {row.name: row for row in found if row.name in ORDINARY}
+    event, retry, in_turn = (ordinary[name] for name in ORDINARY)
+    item = {"accept": event.item, "claim": retry.item, "other": event.item}
+    full = {"accept": event.dearest, "claim": max(retry.dearest, in_turn.dearest)}
+    full["other"] = max(full.values())
+    above = 0
+    lines = []
+    for row in found:
+        ratios = row.item / item[row.table], row.dearest / full[row.table]
+        worst = max(ratios[0] / ITEM, ratios[1] / SCRIPT)
+        above += worst > TOLERANCE
+        lines.append((worst, _line(row, *ratios, is_above=worst > TOLERANCE)))
+    print(
+        f"  {'kind':<84}{'an item':>13}{'ratio':>8}{'a script':>17}{'ratio':>8}{'ms':>7}{'MiB':>6}  scripts"
+    )
+    print("\n".join(line for _, line in sorted(lines, reverse=True)))
+    print(
+        f"\nratio of an item: to an ordinary event ({event.item:,.0f} instructions), of a claim to an ordinary retry "
+        f"({retry.item:,.0f}).\nratio of a script: to a full ordinary accept ({full['accept']:,}) or claim ({full['claim']:,}); "
+        "of another script to the dearer one.\nms and MiB: a plain store's dearest script, and by how much it grew.  ~: by "
+        f"time, as it is too dear to be counted.\n!: above the goal of {ITEM} and {SCRIPT} by more than {TOLERANCE - 1:.0%}."
+    )
+    return above
+
+
+def _line(row: Row, item: float, script: float, *, is_above: bool) -> str:
+    name = f"{'!' if is_above else ' '} {row.table}: {row.name}"
+    cost = f"{row.item:13,.0f}{item:8.1f}{'~' if row.is_estimate else ' '}{row.dearest:16,}{script:8.2f}"
+    return f"{name:<86}{cost}{row.slowest * 1000:7.0f}{row.grown / 2**20:6.0f}  {row.scripts} {row.script}"
+
+
+@cache
+def _names() -> dict[str, str]:
+    names = ("accept", "claim", "finish", "notices_claim", "notices_finish", "sweep", "resolve", "reschedule")
+    names += ("mark", "incident", "discard", "forget")
+    return {hashlib.sha1(assemble(name).encode(), usedforsecurity=False).hexdigest(): name for name in names}
+
+
+def main() -> int:
+    """Print the table; 1 where a kind is above the goal."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--only", default="", help="those whose name has this, beside the ordinary ones")
+    chosen = options.parse_args()
+    if not is_possible():
+        print("NOT MEASURED: valgrind is missing (apt-get install valgrind)")
+        return 1 if os.environ.get("CI") == "true" else 0
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    with server(counted=True) as counted:
+        found = list(rows(chosen.only, counted=counted))
+    return 1 if report(found) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
