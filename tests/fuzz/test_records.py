@@ -23,7 +23,36 @@ NEIGHBOURS = {f"m{n}" for n in range(3)}
 
 values = st.none() | st.booleans() | st.sampled_from([*NUMBERS, *TEXTS]) | st.floats() | st.text(max_size=5)
 values |= st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=3), values, max_size=2)
-fields = st.sampled_from("v s a n p o t k kt c g d x f l e z w q u r h j rs b y".split())
+fields = st.sampled_from(
+    [
+        "v",
+        "s",
+        "a",
+        "n",
+        "p",
+        "o",
+        "t",
+        "k",
+        "kt",
+        "c",
+        "g",
+        "d",
+        "x",
+        "f",
+        "l",
+        "e",
+        "z",
+        "w",
+        "q",
+        "u",
+        "r",
+        "h",
+        "j",
+        "rs",
+        "b",
+        "y",
+    ]
+)
 heads = st.dictionaries(fields, values, max_size=3) | st.dictionaries(
     fields, st.integers(-(2**60), 2**60), max_size=3
 )
