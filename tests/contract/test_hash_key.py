@@ -47,6 +47,7 @@ def test_each_of_the_three_places_that_hold_hashes_counts(client, kept):
     with pytest.raises(WrongKey):
         _ = Store(client, pii_key=GIVEN).key
     assert not client.hkeys(META)
+    client.delete(f"{{sb:default}}:{kept}")
 
 
 def test_a_lost_fingerprint_is_refused_as_a_lost_key_is(book, client):
