@@ -157,8 +157,8 @@ BUGS = (
         (
             (
                 "store/streams.py",
-                'raw=fields[b"event"] if b"event" in fields else _as_json(fields),',
-                'raw=fields[b"event"],',
+                'raw, letter = fields[b"event"] if b"event" in fields else _as_json(fields), None',
+                'raw, letter = fields[b"event"], None',
             ),
         ),
         ("--only", "worst_inputs", "--scale", "0.4"),
