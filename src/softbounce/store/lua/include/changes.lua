@@ -99,6 +99,9 @@ local function write_changes()
     gather()
   end
   local leave = {}
+  for _, new in ipairs(new_entries) do
+    redis.call("XADD", new[1], "*", "entry", new[2])
+  end
   for _, zset in ipairs(new_zsets) do
     local scores, gone = {}, {}
     for member, score in pairs(new_scores[zset]) do
@@ -115,9 +118,6 @@ local function write_changes()
     if key ~= written_last then
       write_hash(key)
     end
-  end
-  for _, new in ipairs(new_entries) do
-    redis.call("XADD", new[1], "*", "entry", new[2])
   end
   if new_fields[written_last] then
     write_hash(written_last)
