@@ -10,8 +10,9 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 import tenacity
 
+from softbounce.core.bounds import bounded
 from softbounce.core.events import Event, parse
-from softbounce.core.recipients import Channel, recipient
+from softbounce.core.recipients import Channel, channel_named, recipient
 from softbounce.core.records import iso
 from softbounce.embedded import find_store
 from softbounce.errors import InvalidEvent, InvalidRecipient, InvalidSettings, StoreUnreachable, TryAgain
@@ -136,7 +137,8 @@ class Softbounce:
             message = "delivered(event), or delivered(reference=, channel=)"
             raise TypeError(message)
         if event is None:
-            message_sent = {"reference": reference, "channel": _channel(channel or "").upper()}
+            _bounded(reference, "reference")
+            message_sent = {"reference": reference, "channel": channel_named(channel or "").upper()}
             date = iso(patiently(self._store.now))
             event = {"type": "MESSAGE_DELIVERED", "date": date, "claim": {"communication": message_sent}}
         found = parse(as_bytes(event))
@@ -174,14 +176,19 @@ class Softbounce:
             message = f"name exactly one of {', '.join(given)}"
             raise TypeError(message)
         ((kind, value),) = named
-        if not str(value).strip():  # it would mean: whatever has none
+        on = None if channel is None else channel_named(channel)
+        if kind != "recipient" and not _bounded(value, kind).strip():  # it would mean: whatever has none
             blank = "is empty"
             raise InvalidEvent(blank, kind)
         now = patiently(self._store.now)
-        on = None if channel is None else _channel(channel)
-        patiently(
-            lambda: self._store.control.cancel(kind, value, reason=reason, actor=actor, now=now, channel=on)
-        )
+        try:
+            patiently(
+                lambda: self._store.control.cancel(
+                    kind, value, reason=reason, actor=actor, now=now, channel=on
+                )
+            )
+        except InvalidSettings as error:
+            raise _by_field(error) from None
 
     def may_send(
         self,
@@ -197,7 +204,7 @@ class Softbounce:
         counted in ``unreachable`` and logged: a suppression list must not stop invoices. Legal opt-outs deny.
         """
         allows = _allows(if_unreachable)
-        return self._verdicts([recipient], _channel(channel), merchant=merchant, allows=allows)[0]
+        return self._verdicts([recipient], channel_named(channel), merchant=merchant, allows=allows)[0]
 
     def may_send_many(
         self,
@@ -208,7 +215,9 @@ class Softbounce:
         if_unreachable: IfUnreachable = "allow",
     ) -> Iterator[Verdict]:
         """Return a verdict for each recipient, in order, any number of them; 5,000 a round trip."""
-        asked = self._asked(recipients, _channel(channel), merchant=merchant, allows=_allows(if_unreachable))
+        asked = self._asked(
+            recipients, channel_named(channel), merchant=merchant, allows=_allows(if_unreachable)
+        )
         return chain.from_iterable(verdicts for _, verdicts in asked)
 
     def split(
@@ -222,7 +231,9 @@ class Softbounce:
         """Return the recipients that may be sent to and those that may not, each in order."""
         allowed: list[object] = []
         blocked: list[object] = []
-        asked = self._asked(recipients, _channel(channel), merchant=merchant, allows=_allows(if_unreachable))
+        asked = self._asked(
+            recipients, channel_named(channel), merchant=merchant, allows=_allows(if_unreachable)
+        )
         for block, verdicts in asked:
             for value, verdict in zip(block, verdicts, strict=True):
                 (allowed if verdict else blocked).append(value)
@@ -243,6 +254,8 @@ class Softbounce:
                 return patiently(  # a lambda, because to open the list asks the store for its key
                     lambda: self._store.suppressions.check_block(block, channel, merchant=merchant)
                 )
+            except InvalidSettings as error:
+                raise _by_field(error) from None
             except TryAgain as error:
                 self._ask_again_at = monotonic() + REST
                 said = "allowed" if allows else "denied"
@@ -283,12 +296,16 @@ def as_bytes(event: Report) -> bytes:
         raise InvalidEvent(reason) from None
 
 
-def _channel(name: Channel | str) -> Channel:
+def _bounded(value: object, field: str) -> str:
     try:
-        return Channel(name.lower())
-    except ValueError:
-        message = "a channel is sms, email or letter"
-        raise InvalidRecipient(message) from None
+        return bounded(value, field)
+    except InvalidSettings as error:
+        raise _by_field(error) from None
+
+
+def _by_field(error: InvalidSettings) -> InvalidEvent | InvalidSettings:
+    """Return what tells a producer of a wrong argument: the field, as of an event."""
+    return InvalidEvent(error.reason, error.path) if error.path else error
 
 
 def _allows(if_unreachable: IfUnreachable) -> bool:

@@ -45,7 +45,15 @@ class WrongKey(RefuseToStart):
 
 
 class InvalidSettings(RefuseToStart):
-    """A setting is missing or contradicts another."""
+    """A setting, or what a person gives a command, is missing, contradicts another or is too long.
+
+    ``path`` names the field where there is one.
+    """
+
+    def __init__(self, reason: str, path: str = "") -> None:
+        self.reason = reason
+        self.path = path
+        super().__init__(f"{path}: {reason}" if path else reason)
 
 
 class InvalidEvent(SoftbounceError):

@@ -1,6 +1,7 @@
 """What a receiver of resend commands and notices calls: each id is acted on once."""
 
 import logging
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -17,6 +18,7 @@ from softbounce.store.receipts import Receipts, Taken
 log = logging.getLogger(__name__)  # the pipeline's process is not ours: its own logging decides
 
 _MAX_ID = 128
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: no server takes it
 _MILLISECOND = timedelta(milliseconds=1)
 
 Command = Mapping[str, Any]
@@ -48,7 +50,7 @@ def handle_once(
     that takes longer may be joined by another. ``store``: the URL of any Redis, by default softbounce's own.
     """
     ident = command.get("id")
-    if not isinstance(ident, str) or not 0 < len(ident) <= _MAX_ID:
+    if not isinstance(ident, str) or not 0 < len(ident) <= _MAX_ID or _SURROGATE.search(ident):
         reason = f"must be text of 1 to {_MAX_ID} characters"
         raise InvalidEvent(reason, "id")
     not_after = moment(command.get("notAfter"), "notAfter")

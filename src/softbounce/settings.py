@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from ssl import CERT_REQUIRED
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import (
@@ -144,6 +144,8 @@ class Settings(BaseSettings):
     """How many replicas must have a report, a suppression, a cancel, before it counts as stored."""
     handover_timeout: Annotated[int, BeforeValidator(_duration), Field(gt=0)] = 10_000  # ms
     allow_plaintext: bool = False
+    remote_control: Literal["safe", "all"] = "safe"
+    """What Celery's remote control may ask of a worker: ping, stats and softbounce, or anything."""
 
     @classmethod
     def load(cls, **overrides: object) -> Self:

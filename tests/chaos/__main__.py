@@ -11,7 +11,7 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import celery_on_redis, failover, moments, network, people, stores, workers
+from . import celery_on_redis, failover, moments, network, people, producers, stores, workers
 from .checker import judge
 from .control import control
 from .history import History, load, save
@@ -25,6 +25,7 @@ del (
     moments,
     network,
     people,
+    producers,
     stores,
     workers,
 )  # they have put their faults into the list
@@ -39,7 +40,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, help="keep the histories in this file")
     parser.add_argument("--judge", type=Path, help="judge a kept file again, run nothing")
     parser.add_argument("--points", default="", help="of kill_at_points and zombies, by comma")
-    parser.add_argument("--control", action="store_true", help="stock Celery, and ten planted bugs")
+    parser.add_argument("--control", action="store_true", help="stock Celery, and twelve planted bugs")
     parser.add_argument(
         "--hours", type=float, help="go on with new seeds for so long, stop at the first loss"
     )

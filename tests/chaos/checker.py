@@ -31,6 +31,8 @@ class Verdict:
     forbidden: list[str] = field(default_factory=list)  # sent after it was suppressed or cancelled
     innocent: list[str] = field(default_factory=list)  # held or buried as if they had crashed a worker
     left: list[str] = field(default_factory=list)  # still under way, or never forgotten
+    late: list[str] = field(default_factory=list)  # handed over after the bound of the run
+    broken: list[str] = field(default_factory=list)  # references of the store that lead nowhere
     excused: int = 0  # messages within the published window of a power cut: they may be lost, never doubled
     raw_doubles: int = 0
     recoveries: list[float] = field(default_factory=list)  # s from the end of a fault to the next command
@@ -39,7 +41,7 @@ class Verdict:
     @property
     def problems(self) -> list[str]:
         """Everything that is not allowed."""
-        named = ("lost", "unexpected", "doubled", "forbidden", "innocent", "left")
+        named = ("lost", "unexpected", "doubled", "forbidden", "innocent", "left", "late", "broken")
         return [f"{name}: {said}" for name in named for said in getattr(self, name)]
 
     @property
@@ -82,7 +84,7 @@ def judge(lines: Iterable[Line]) -> Verdict:
     words = {line["ref"]: line["t"] for line in lines if line["k"] == "said"}
     dead = Counter(line["raw"] for line in lines if line["k"] == "dead")
     blocked = {line["to"] for line in lines if line["k"] == "suppressed"}
-    for message in messages.values():
+    for message in (one for one in messages.values() if one.ends != "any"):
         moments = [*message.told.values(), *message.times]
         if any(since <= moment <= until for since, until in windows for moment in moments):
             verdict.excused += 1
@@ -102,9 +104,13 @@ def judge(lines: Iterable[Line]) -> Verdict:
     verdict.unexpected += [f"{to} is suppressed" for to in sorted(blocked - allowed)]
     doomed = [m.ref for m in messages.values() if m.ends in ("dead", "buried")]
     good = [raw for raw in dead if not any(_names(raw, ref) for ref in doomed)]
+    if any(line["k"] == "bad" for line in lines):  # of which anything may be a dead letter
+        sound = [m.ref for m in messages.values() if m.ends != "any"]
+        good = [raw for raw in good if any(_names(raw, ref) for ref in sound)]
     verdict.innocent += [f"a dead letter of a good report: {raw[:80]}" for raw in sorted(good)]
     _escalated_once(messages, escalations, verdict, excused=bool(windows))
     _silences(lines, verdict)
+    _bad(lines, messages, verdict)
     _left(lines, verdict)
     _recoveries(lines, verdict)
     return verdict
@@ -233,6 +239,21 @@ def _silences(lines: list[Line], verdict: Verdict) -> None:
     for line in (line for line in lines if line["k"] == "silence"):
         late = [one for one in lines if one["k"] == "got" and line["since"] <= one["t"] <= line["until"]]
         verdict.forbidden += [f"{one['ref']} was handed over: {line['why']}" for one in late]
+
+
+def _bad(lines: list[Line], messages: dict[str, _Message], verdict: Verdict) -> None:
+    """Say what became of none of the bad inputs, and what they cost the others."""
+    answered = {line["entry"] for line in lines if line["k"] == "answered"}
+    unheard = Counter(line["name"] for line in lines if line["k"] == "bad" and line["entry"] not in answered)
+    verdict.lost += [f"{name}: {count} entries have no outcome" for name, count in unheard.items()]
+    for line in (line for line in lines if line["k"] == "planted" and line["scheduled"] != line["wanted"]):
+        verdict.left.append(f"a record that is none ({line['name']}): scheduled still is {line['scheduled']}")
+    for bound in (line["seconds"] for line in lines if line["k"] == "bound"):
+        for message in messages.values():
+            if message.ends != "any" and message.told and message.times:
+                took = min(message.times) - min(message.told.values())
+                verdict.late += [f"{message.ref} left after {took:.1f} s"] if took > bound else []
+    verdict.broken += [line["said"] for line in lines if line["k"] == "broken"]
 
 
 def _left(lines: list[Line], verdict: Verdict) -> None:

@@ -1,4 +1,4 @@
-"""What the harness must find: the losses of stock Celery on Redis, and ten bugs planted in a copy of our code."""
+"""What the harness must find: the losses of stock Celery on Redis, and twelve bugs planted in a copy of our code."""
 
 import os
 import shutil
@@ -146,6 +146,22 @@ BUGS = (
         "a window that ends at the event in hand",
         ((LUA + "include/evidence.lua", "local newest = list[#list][2]", "local newest = at"),),
         ("--only", "repeats"),
+    ),
+    Bug(
+        "a case that is not written",
+        ((LUA + "include/case.lua", "    hset(cases, case, cjson.encode(facts))\n", ""),),
+        ("--only", "kill_group", "--scale", "0.2"),
+    ),
+    Bug(
+        "an entry that must have its field",
+        (
+            (
+                "store/streams.py",
+                'raw, letter = fields[b"event"] if b"event" in fields else _as_json(fields), None',
+                'raw, letter = fields[b"event"], None',
+            ),
+        ),
+        ("--only", "worst_inputs", "--scale", "0.4"),
     ),
 )
 

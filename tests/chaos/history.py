@@ -14,7 +14,7 @@ class History:
     """An append-only list of lines. Every thread may write.
 
     Each line has ``k`` (its kind) and ``t`` (wall clock, seconds):
-      fate     ref, to, plan: what must become of one message, decided before anything is sent
+      fate     ref, to, plan: what must become of one message, decided before anything is sent; ends "any": a bad input's
       ask      n, ref: a producer sends event n              told  n: the store has taken it
       got      id, ref, attempt, due: one command reached the pipeline, each time it did
       notice   id, type, ref, rid, case: one notice reached the pipeline, each time it did
@@ -22,6 +22,10 @@ class History:
       fault    what: a fault began                           mended  what: and ended
       window   since, until: what was acknowledged then may be lost (the published power-cut window)
       silence  since, until, why: nothing may be handed over in between
+      bad      name, entry: a producer added an entry that is a bad input      answered  entry, outcome: what it was told of it
+      planted  name, wanted, scheduled: a record that is none was written into the store; whether it stands in the schedule in the end
+      bound    seconds: from the report of an ordinary message to its first resend, at most
+      broken   said: a reference of the store that leads nowhere, in the end
       end      ref, state, outcome, attempt, group, failed, resent: what the store holds in the end
       suppressed to | dead raw | case what, to | left names and counts | note
     """

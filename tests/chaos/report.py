@@ -18,6 +18,8 @@ HEAD = (
     "s",
 )
 
+OTHER = ("unexpected", "forbidden", "innocent", "left", "late", "broken")  # one column
+
 
 def table(report: dict[str, Any], verdicts: list[tuple[dict[str, Any], Verdict | None]]) -> str:
     """Return the table as text."""
@@ -30,7 +32,7 @@ def table(report: dict[str, Any], verdicts: list[tuple[dict[str, Any], Verdict |
         rows.append((entry["title"], *_cells(verdict), f"{entry['seconds']:.0f}"))
         for name in ("messages", "handed_over", "faults", "raw_doubles"):
             setattr(total, name, getattr(total, name) + getattr(verdict, name))
-        for name in ("lost", "doubled", "unexpected", "forbidden", "innocent", "left", "recoveries"):
+        for name in (*OTHER, "lost", "doubled", "recoveries"):
             getattr(total, name).extend(getattr(verdict, name))
     seconds = sum(entry["seconds"] for entry, _ in verdicts)
     rows.append(("all", *_cells(total), f"{seconds:.0f}"))
@@ -50,7 +52,7 @@ def table(report: dict[str, Any], verdicts: list[tuple[dict[str, Any], Verdict |
 
 
 def _cells(verdict: Verdict) -> tuple[str, ...]:
-    other = verdict.unexpected + verdict.forbidden + verdict.innocent + verdict.left
+    other = [said for name in OTHER for said in getattr(verdict, name)]
     recovery = verdict.recovery()
     return (
         f"{verdict.faults:,}",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from redis.exceptions import RedisError
+from tests.references import broken
 from tests.servers import client_of
 
 from softbounce.core.recipients import Channel, hashed, recipient
@@ -75,6 +76,9 @@ class Rig:
         self._stop = threading.Event()
         self.acted: set[str] = set()  # ids that the pipeline has acted on
         self.told = 0  # reports that are stored for sure
+        self.planted: set[bytes] = (
+            set()
+        )  # deliveries that the scenario itself has written, as bytes that are no record
         self.threads = [threading.Thread(target=loop, daemon=True) for loop in (self._publish, self._receive)]
         for thread in self.threads:
             thread.start()
@@ -120,6 +124,14 @@ class Rig:
                 self._put(ref, raw)
             count += 1
         return count
+
+    def add(self, ref: str, fields: dict[bytes, bytes]) -> str:
+        """Add one entry to the stream with fields of its own, now; returns its id."""
+        number = next(self._events)
+        self.history.add("ask", n=number, ref=ref)
+        entry = self.client.xadd(self.store.events.key, fields)  # type: ignore[arg-type]
+        self.history.add("told", n=number)
+        return str(entry)
 
     def keep(self, ref: str, raws: list[bytes]) -> None:
         """Keep reports for ``send_kept``; the pipeline's answers are kept too from now on."""
@@ -210,6 +222,8 @@ class Rig:
 
         histories = table("history")
         for ident, raw in table("deliveries").items():
+            if ident in self.planted:
+                continue
             delivery = decode(ident.decode(), raw)
             lines = [json.loads(line) for line in histories.get(ident[:12], b"").split(b"\n") if line]
             mine = [line for line in lines if line["y"] == delivery.rid]
@@ -248,6 +262,10 @@ class Rig:
             pending=lag.pending,
             keys=strange,
         )
+        ours = [repr(ident.decode(errors="backslashreplace")) for ident in self.planted if ident]
+        for said in broken(client, keys):
+            if not any(ident in said for ident in ours):
+                self.history.add("broken", said=said)
         client.close()
 
     # --- the producer and the pipeline --------------------------------------------------------------------
@@ -290,7 +308,7 @@ class Rig:
                 self.history.add("notice", id=ident, type=notice["type"].removeprefix("softbounce."), **facts)
                 continue
             command = message["command"]
-            ref, attempt = command["reference"], command["attempt"]
+            ref, attempt = str(command["reference"]), command["attempt"]
             self.history.add(
                 "got", id=ident, ref=ref, attempt=attempt, to=command["recipients"], due=command["dueAt"]
             )

@@ -8,6 +8,7 @@ import pytest
 import redis
 from tests import servers
 from tests.conftest import needs_redis_server
+from tests.references import broken
 from tests.security.servers import guarded, url_for
 
 from softbounce.core.policy_file import load
@@ -76,10 +77,12 @@ def client(request) -> Iterator[redis.Redis]:
     admin.flushdb()
     yield client
     leaked = [key for key in client.scan_iter() if not _is_accounted_for(client, key.decode())]
+    said = broken(admin)
     admin.flushdb()
     admin.close()
     client.close()
     assert not leaked, f"keys without an end that are not on the list of permanent ones: {leaked}"
+    assert not said, "\n".join(said)
 
 
 def _is_accounted_for(client: redis.Redis, key: str) -> bool:

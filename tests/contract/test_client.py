@@ -180,6 +180,7 @@ def test_a_campaign_is_split_in_order(book, sb):
 
 def test_an_error_of_the_server_leaves_no_answer_behind(book, sb):
     """What was asked beside it is not read by the next call on that connection."""
+    assert sb.may_send(NUMBER, channel="sms")
     book.client.set(book.store.keys.fixed("suppressions"), "no hash")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         sb.may_send(NUMBER, channel="sms")

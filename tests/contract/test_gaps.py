@@ -102,7 +102,7 @@ def test_a_worker_refuses_a_lost_store_that_has_another_key_by_now(book, client)
     client.delete(book.store.keys.fixed("meta"))
     assert Store(client).key != book.store.key
 
-    with pytest.raises(WrongKey, match="start this worker again"):
+    with pytest.raises(WrongKey, match="Start this worker or program again"):
         book.store.found_again()
 
 

@@ -2,10 +2,12 @@
 
 import json
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
+from tests import hostile
 
 from softbounce.core.reasons import KNOWN
 
@@ -167,13 +169,70 @@ def as_bytes(event: Any, *, ascii_only: bool = True) -> bytes:
     return json.dumps(event, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
 
 
+times = st.builds(
+    "{}{}".format,
+    st.datetimes().map(lambda moment: moment.isoformat()),
+    st.sampled_from(("Z", "", "+23:59", "-23:59", "+14:00", "+00:01")),
+)
+"""Of any year from 1 to 9999, with any offset or none."""
+numbers = (
+    st.sampled_from(hostile.NUMBERS)
+    | st.integers().map(str)
+    | st.integers(300, 500).map(lambda digits: "9" * digits)
+    | st.floats().map(json.dumps)
+)
+"""As they stand in JSON, or in what takes itself for JSON."""
+NUMBERED = (*hostile.NUMBERED, "date", "claim__communication__notAfter")
+TEMPORAL = ("date", "claim__communication__notAfter")
+SNIPPETS = "claim__communication__error__details__snippets"
+
+
+@cache
+def _worst() -> tuple[bytes, ...]:
+    """Return the known worst reports that are short enough to be tried by the thousand."""
+    raws = (fields.get(b"event", b"") for bad in hostile.inputs(share=0) for fields in bad.entries)
+    return tuple(raw for raw in raws if len(raw) < 2**16)
+
+
+@st.composite
+def worst_events(draw: st.DrawFn) -> bytes:
+    """Return one of the worst reports that are known, or one with a time, a number or a label that a guard must bear.
+
+    Two references share them, so that one report meets what another has left.
+    """
+    facts: dict[str, Any] = {"claim__communication__error__reasonCode": draw(codes)}
+    as_json = ""
+    match draw(st.sampled_from(("known", "time", "time", "number", "snippet", "label", "many"))):
+        case "known":
+            return draw(st.sampled_from(_worst()))
+        case "time":
+            facts[draw(st.sampled_from(TEMPORAL))] = draw(times)
+        case "number":
+            facts[draw(st.sampled_from(NUMBERED))], as_json = hostile.PIECE, draw(numbers)
+        case "snippet":
+            facts[SNIPPETS], as_json = [hostile.PIECE], draw(numbers)
+        case "label":
+            facts[draw(st.sampled_from(hostile.NAMED))] = draw(st.sampled_from(hostile.TEXTS) | st.text())
+        case _:
+            many = draw(st.sampled_from((2, 99, 100, 101)))
+            facts["claim__communication__recipients"] = [f"+4915{n:09}" for n in range(many)]
+    reference, to = draw(st.sampled_from(("m-1", "m-2"))), draw(st.sampled_from(PHONES[:2]))
+    return hostile.report(reference, [to], as_json=as_json, **facts)
+
+
 json_events = st.builds(as_bytes, bent_events(), ascii_only=st.booleans())
-raw_events = json_events | sound_events().map(as_bytes) | bytes_of(json_events) | st.binary(max_size=40)
+raw_events = (
+    json_events
+    | sound_events().map(as_bytes)
+    | worst_events()
+    | bytes_of(json_events)
+    | st.binary(max_size=40)
+)
 """What may stand in the stream: from a sound event to plain noise."""
 
 
 def seed_events() -> list[bytes]:
-    """Return small events: our example, a delivery, a bare failure, several recipients, the ends of the calendar."""
+    """Return small events: our example, a delivery, a bare failure, several recipients, the ends of the calendar, the worst known."""
     example = json.loads((ROOT / "examples" / "event.json").read_text(encoding="utf-8"))
     events = [deepcopy(example) for _ in range(5)]
     sent = [event["claim"]["communication"] for event in events]
@@ -195,7 +254,9 @@ def seed_events() -> list[bytes]:
         late = deepcopy(example) | {"date": date}
         late["claim"]["communication"]["notAfter"] = date
         events.append(late)
-    return [json.dumps(event, separators=(",", ":")).encode() for event in events]
+    return [json.dumps(event, separators=(",", ":")).encode() for event in events] + [
+        raw for raw in _worst()[::10] if len(raw) <= 1024
+    ]
 
 
 _LINES = POLICY.splitlines(keepends=True)

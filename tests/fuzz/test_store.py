@@ -7,6 +7,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.references import broken
 from typer.testing import CliRunner
 
 from softbounce.cli.main import app
@@ -15,7 +16,7 @@ from softbounce.core.filters import parse_filter
 from softbounce.core.records import resend_command
 from softbounce.store import Finish, Store
 
-from .inputs import DATES, NUMBERS, TEXTS, as_bytes, bent_events, raw_events, sound_events
+from .inputs import DATES, NUMBERS, TEXTS, as_bytes, bent_events, raw_events, sound_events, worst_events
 from .rules import NOW, as_reported, as_utf8, shipped
 
 OUTCOMES = {
@@ -106,28 +107,34 @@ def told(store):
 
 
 batches = st.lists(
-    raw_events | bent_events().map(as_bytes) | sound_events().map(as_bytes), min_size=1, max_size=12
+    raw_events | bent_events().map(as_bytes) | sound_events().map(as_bytes) | worst_events(),
+    min_size=1,
+    max_size=12,
 )
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(batch=batches)
-def test_whatever_is_decided_is_accepted_read_back_and_handed_over(client, run, batch):
+@given(batch=batches, in_line=st.booleans())
+def test_whatever_is_decided_is_accepted_read_back_and_handed_over(client, run, batch, in_line):
     """No input makes a script, a list, a notice or a command fail, and each retry has the values of its report."""
     store = started(client)
     plans = accepted(store, batch)
+    assert not broken(client)
     references = {plan.event.reference for plan in plans.values()}
 
     assert [run(*words) for words in LISTS]
     for reference in itertools.islice(references, 2):
         run("explain", "--", reference)
         run("explain", "-o", "ndjson", "--", reference)
+    if in_line:  # what is due stands in line where somebody does
+        client.zadd(store.keys.fixed("ready"), {"another merchant\n9999999999\nnobody": 0})
     handed_over(store, plans)
     told(store)
     while store.sweep(policy=shipped(), count=1000):
         pass
     for reference in itertools.islice(references, 1):
         run("explain", "--", reference)
+    assert not broken(client)
 
 
 def test_every_nasty_text_in_every_place_is_accepted_or_dead_lettered(client, run):
@@ -143,6 +150,7 @@ def test_every_nasty_text_in_every_place_is_accepted_or_dead_lettered(client, ru
     assert len(commands) > 100
     assert told(store)
     assert not list(store.retries.select(ANYTHING, now=store.now()))
+    assert not broken(client)
     for reference in sorted({plan.event.reference for plan in plans.values()})[::20]:
         run("explain", "--", reference)
 
@@ -185,6 +193,7 @@ def test_every_nasty_number_and_date_is_accepted_or_dead_lettered(client, run, p
     handed_over(store, plans)
 
     assert "held" in told(store)
+    assert not broken(client)
 
 
 _NUMBERS = itertools.count(112345678)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import redis
+from amqp.exceptions import ResourceLocked
+from kombu import Connection
 from live import START, Desk, WorkerProcess, until
 
 from softbounce import embedded
@@ -106,6 +108,25 @@ def start(
             worker.process.wait(10)
         except subprocess.TimeoutExpired:
             worker.kill()
+
+
+@pytest.fixture
+def one_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep RabbitMQ's one queue of our name to one test, whatever else runs on this machine."""
+    if "amqp" not in request.node.name:
+        yield
+        return
+    with Connection(request.getfixturevalue("amqp_url")) as connection:
+
+        def locked() -> bool:
+            try:
+                connection.channel().queue_declare("softbounce-tests", exclusive=True)
+            except ResourceLocked:
+                return False
+            return True
+
+        until(locked, seconds=90)
+        yield
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ import logging
 import sys
 
 import pytest
+import strange
 from live import Desk, failed, until
+from strange import listening
 
 from softbounce.telemetry import configure
 from softbounce.worker.apprise import ToApprise
@@ -29,7 +31,7 @@ def _address(desk: Desk, monkeypatch: pytest.MonkeyPatch):
 
 def deliver(may_begin=lambda: True):
     """Send two notices; returns what the sink says."""
-    return ToApprise(VARIABLE, timeout=2).deliver(NOTICES, may_begin)
+    return ToApprise(VARIABLE).deliver(NOTICES, may_begin)
 
 
 def test_a_notice_is_one_message_with_its_text_and_its_id(desk: Desk):
@@ -109,17 +111,7 @@ def test_a_group_reaches_people_in_one_message_although_a_worker_was_killed_and_
     desk: Desk, start, report, policy, store
 ):
     """What a killed worker had collected is in the store: the next one tells it, under one id, until it is taken."""
-    text = (
-        policy.read_text()
-        .replace("escalate_at: 3", "escalate_at: 1")
-        .replace("notify: [log]", "notify: [oncall]")
-    )
-    target = f"    oncall: {{type: apprise, url: {{env: {VARIABLE}}}}}\n"
-    policy.write_text(
-        text.replace("notify: [oncall]", "notify: [log, oncall]").replace(
-            "  targets:\n", f"  targets:\n{target}"
-        )
-    )
+    _tell_on_call(policy, at_once=False)
     desk.statuses = [503]
     worker = start(lease="2s", handover_timeout="1s")
     for n in range(7):
@@ -144,3 +136,25 @@ def test_a_group_reaches_people_in_one_message_although_a_worker_was_killed_and_
         7
     ]  # the log has taken it at once
     assert "token-of-the-path" not in worker.log + second.log
+
+
+def test_a_service_that_hangs_does_not_hold_the_exit_of_a_worker(start, report, policy, monkeypatch):
+    """It drips for longer than any time-out; the word to stop is obeyed all the same."""
+    _tell_on_call(policy, at_once=True)
+    with listening(strange.drips_bytes) as slow:
+        monkeypatch.setenv(VARIABLE, f"json://127.0.0.1:{slow.port}/")
+        worker = start(lease="2s", handover_timeout="1s")
+        report(failed("m1"))
+        until(lambda: slow.callers)
+
+        assert worker.stop() == 0
+        assert worker.logged("worker.drained")[0]["unfinished"] == []
+
+
+def _tell_on_call(policy, *, at_once):
+    """Let the policy tell the log and the address of each escalation."""
+    text = policy.read_text().replace("escalate_at: 3", "escalate_at: 1")
+    text = text.replace("group_wait: 5m", "group_wait: 0s") if at_once else text
+    target = f"    oncall: {{type: apprise, url: {{env: {VARIABLE}}}}}\n"
+    text = text.replace("notify: [log]", "notify: [log, oncall]")
+    policy.write_text(text.replace("  targets:\n", f"  targets:\n{target}"))

@@ -11,7 +11,6 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from amqp.exceptions import ResourceLocked
 from celery import Celery
 from kombu import Connection
 from live import HOUR, START, WorkerProcess, empty, failed, until
@@ -24,26 +23,7 @@ Start = Callable[..., WorkerProcess]
 Report = Callable[..., list[dict[str, Any]]]
 QUEUES = ("softbounce", "pipeline")
 
-pytestmark = pytest.mark.xdist_group("amqp")  # one RabbitMQ has one queue of our name
-
-
-@pytest.fixture(autouse=True)
-def _one_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Keep RabbitMQ's one queue of our name to one test, whatever else runs on this machine."""
-    if "amqp" not in request.node.name:
-        yield
-        return
-    with Connection(request.getfixturevalue("amqp_url")) as connection:
-
-        def locked() -> bool:
-            try:
-                connection.channel().queue_declare("softbounce-tests", exclusive=True)
-            except ResourceLocked:
-                return False
-            return True
-
-        until(locked, seconds=90)
-        yield
+pytestmark = [pytest.mark.xdist_group("amqp"), pytest.mark.usefixtures("one_at_a_time")]
 
 
 @pytest.fixture(params=["store", "amqp"])

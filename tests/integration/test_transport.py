@@ -10,13 +10,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import amqp
 import kombu
 import pytest
 import redis
 from celery import Celery
-from kombu import Consumer, Queue
+from celery.app import control
+from celery.worker.pidbox import Pidbox
+from kombu import Consumer, Queue, pidbox
+from kombu.transport import pyamqp, virtual
 from kombu.transport import redis as stock
-from kombu.transport import virtual
 from live import failed_now, until
 from proxy import Door
 
@@ -35,6 +38,7 @@ JUNK = (
     b"{}",
     b'{"properties": []}',
     b'{"body": 1, "properties": {}}',
+    b'{"body": "", "headers": {}, "properties": {"delivery_info": {}, "delivery_tag": "1", "priority": 1e999}}',
     b"[" * 9999,
 )
 
@@ -104,7 +108,8 @@ def test_kombu_still_has_the_parts_that_we_stand_in_for():
     """A release that moves them must fail here, in a sentence, and not lose messages in silence."""
     expected = {
         stock.Channel: "_brpop_start _brpop_read _get _q_for_pri _update_queue_cycle _flush_brpop_reauth "
-        "_maybe_update_queues_expire conn_or_acquire basic_get active_queues default_priority",
+        "_maybe_update_queues_expire conn_or_acquire basic_get active_queues default_priority "
+        "_receive_one _get_message_priority",
         stock.QoS: "append restore_by_tag restore_visible visibility_timeout _remove_from_indices unacked_key",
         stock.MultiChannelPoller: "on_poll_start maybe_restore_messages maybe_check_brpop_health",
         stock.Transport: "_deliver connection_errors Channel",
@@ -112,6 +117,10 @@ def test_kombu_still_has_the_parts_that_we_stand_in_for():
         virtual.QoS: "append",
         kombu.Connection: "get_transport_cls _reraise_as_library_errors",
         AMQP.__mro__[1]: "Connection",
+        pidbox.Node: "Consumer handle_message dispatch handle",
+        pidbox.Mailbox: "node_cls reply_exchange",
+        control.Control: "Mailbox",
+        Celery: "control_cls Worker",
     }
     missing = [
         f"{getattr(owner, '__name__', owner)}.{name}"
@@ -139,6 +148,15 @@ def test_kombu_still_has_the_parts_that_we_stand_in_for():
             ("dumps([message._raw, EX, RK])",),
         ),
         "gives back what is in that record": (stock.QoS.restore_by_tag, ("M, EX, RK = loads",)),
+        "makes the node of remote control by node_cls": (pidbox.Mailbox.Node, ("self.node_cls(",)),
+        "reads each order by handle_message": (Pidbox.on_message, ("node.handle_message(body, message)",)),
+        "listens to orders by Consumer": (pidbox.Node.listen, ("self.Consumer(",)),
+        "takes frame_handler": (amqp.Connection.__init__, ("frame_handler=",)),
+        "passes options on to py-amqp": (
+            pyamqp.Transport.establish_connection,
+            ("conninfo.transport_options",),
+        ),
+        "reads each broadcast in _receive_one": (stock.Channel._receive, ("self._receive_one(",)),
         "restores by a timer of this name": (
             stock.Transport.register_with_event_loop,
             ("cycle._restore_messages_tref",),
@@ -286,6 +304,19 @@ def test_what_is_no_message_is_kept_after_a_kill_too(connect: Open, plain: redis
     assert plain.exists("unacked", "unacked_index") == 0
     kept = plain.lrange("q.unreadable", 0, -1) + plain.lrange(".unreadable", 0, -1)
     assert kept == [record if item is None else item]
+
+
+def test_what_is_too_large_is_no_message(connect: Open, plain: redis.Redis):
+    """The option ``largest`` bounds an item in bytes and in values, before it is read; without it nothing is."""
+    connection = connect(largest=4096)
+    send(connection, "q", "m" * 8192)
+    send(connection, "q", "m", headers={"x": [1] * 512})
+    send(connection, "q", "small")
+
+    assert drained(connection, "q", count=1) == ["small"]
+    assert plain.llen("q.unreadable") == 2
+    send(connection, "q", "m" * 8192)
+    assert drained(connect(), "q", count=1) == ["m" * 8192]
 
 
 def test_who_asks_for_what_is_unreadable_gets_it(connect: Open, plain: redis.Redis):

@@ -6,8 +6,10 @@ from base64 import b64encode
 from datetime import UTC, datetime
 
 import pytest
+import strange
 from live import failed, until
 from standardwebhooks import Webhook, WebhookVerificationError
+from strange import listening
 
 from softbounce.errors import StoreUnreachable
 from softbounce.worker.webhook import ToWebhook
@@ -99,6 +101,15 @@ def test_a_desk_that_is_away_is_named_by_its_host_alone():
 
     assert handed.count == 0
     assert handed.failure.endswith("on the way to webhook:127.0.0.1")
+
+
+def test_a_desk_that_drips_its_answer_is_given_up_and_the_reason_says_after_how_long():
+    """The time-out is of the whole request; what follows it waits for the next try."""
+    with listening(strange.drips_lines) as slow:
+        handed = sink(f"http://127.0.0.1:{slow.port}/hooks/token-of-the-path").deliver(NOTICES, always)
+
+        assert (handed.count, slow.callers) == (0, 1)
+    assert handed.failure == "no answer within 2 s from webhook:127.0.0.1"
 
 
 def test_nothing_leaves_once_the_lease_is_nearly_over(desk):

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -378,3 +378,56 @@ def test_importing_softbounce_loads_nothing_heavy(module: str):
     code = f"import sys, softbounce; sys.exit({module!r} in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603 - our own words
+
+
+KEY = "{sb:default}:meta", "key"
+
+
+@pytest.fixture
+def binary(server: Embedded) -> Iterator[redis.Redis]:
+    """A client that takes a hash key for what it is."""
+    with redis.Redis.from_url(server.url) as client:
+        yield client
+
+
+def test_a_running_worker_gives_a_lost_hash_key_back(
+    start: Start, store: Store, binary: redis.Redis, report: Report
+):
+    """The blocks stay true; it says so, because somebody deletes what nobody may delete."""
+    worker = start()
+    report(failed("m1"))
+    key = binary.hget(*KEY)
+    binary.hdel(*KEY)
+
+    until(lambda: worker.logged("store.key_lost"))
+    assert binary.hget(*KEY) == key == store.key
+    assert worker.process.poll() is None
+
+
+def test_a_running_worker_ends_where_the_store_has_another_hash_key(
+    start: Start, binary: redis.Redis, report: Report
+):
+    """What it would go on to write nobody would find; the exit code says that it did not end by the word."""
+    worker = start()
+    report(failed("m1"))
+    binary.hset(*KEY, b"another key of a restored store")
+
+    assert worker.process.wait(20) == 1
+    (said,) = worker.logged("worker.refused")
+    assert "another hash key" in said["reason"]
+
+
+def test_a_worker_does_not_start_on_blocks_without_their_hash_key(
+    start: Start, store: Store, server: Embedded, binary: redis.Redis
+):
+    """It makes no new key, and says what to do; nor does doctor."""
+    store.suppressions.add("+4915112345678", "sms", reason="asked", actor="test", now=START)
+    binary.hdel(*KEY)
+    worker = start(may_refuse=True)
+    checked = CliRunner().invoke(app, ["doctor"], env={"SOFTBOUNCE_REDIS_URL": server.url})
+
+    assert worker.process.wait(20) != 0
+    assert "the hash key of this store is gone" in worker.log
+    assert binary.hget(*KEY) is None
+    assert checked.exit_code == 1
+    assert "fault the hash key of this store is gone" in checked.stdout

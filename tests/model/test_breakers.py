@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from tests.contract.book import MINUTE, SECOND, START, Book
+from tests.references import broken
 
 from softbounce.core.policy_file import load
 from softbounce.store import Store
@@ -128,7 +129,8 @@ class Provider(RuleBasedStateMachine):
         assert ("p" in head) == (head.get("s") == "half")
 
     def teardown(self):
-        """Good answers alone always close it, and after the ramp all that waits may leave."""
+        """All that the store names exists; good answers alone always close it, and after the ramp all that waits may leave."""
+        assert not broken(self.client, self.book.store.keys)
         for _ in range(4):
             self.fail(PROBE)
             self.book.wait(WITHIN + CAP)

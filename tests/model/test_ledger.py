@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 from tests import servers
 from tests.contract.book import LEASE, START, Book
+from tests.references import broken
 
 from softbounce.core.policy_file import load
 from softbounce.core.records import command_id
@@ -293,6 +294,10 @@ class Ledger(RuleBasedStateMachine):
         failures = [entry["id"] for entry in stories[0].history if entry["k"] == "failed"]
         assert len(failures) == len(set(failures))
         assert self.book.is_suppressed(PEOPLE[ref]) == (PEOPLE[ref] in self.model.suppressed)
+
+    def teardown(self):
+        """Whatever was done, all that the store names exists."""
+        assert not broken(self.client, self.book.store.keys)
 
 
 def _run(client, *, examples):

@@ -16,7 +16,7 @@ from kombu import Connection
 from redis.exceptions import NoPermissionError
 from typer.testing import CliRunner, Result
 
-from softbounce import Softbounce
+from softbounce import Softbounce, WrongKey
 from softbounce.cli.main import app
 
 from .canaries import failed, until
@@ -194,6 +194,21 @@ def test_a_producer_reads_no_list_and_sends_nothing(port: int, words: str):
         pytest.raises(NoPermissionError),
     ):
         client.execute_command(*words.split())
+
+
+def test_a_producer_makes_no_key_for_a_store_that_lost_its_own(port: int, admin: redis.Redis):
+    """It may ask whether hashes are there, and reads none: a lost key is refused, an empty store has a first one."""
+    with closing(Softbounce(url_for("softbounce-producer", port))) as first:
+        assert first.may_send(NUMBER, channel="sms")
+    admin.hset("{sb:default}:deliveries", "d", "secret")
+    admin.hdel("{sb:default}:meta", "key")
+    with closing(Softbounce(url_for("softbounce-producer", port))) as client, pytest.raises(WrongKey):
+        client.may_send(NUMBER, channel="sms")
+    assert denied(admin) == []
+    with redis.Redis.from_url(url_for("softbounce-producer", port)) as client:
+        for words in ("HGET {sb:default}:deliveries d", "HGET {sb:default}:standing d"):
+            with pytest.raises(NoPermissionError):
+                client.execute_command(*words.split())
 
 
 def test_nobody_can_log_in_before_a_password_is_set(tmp_path: Path):

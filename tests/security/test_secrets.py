@@ -46,7 +46,7 @@ def test_a_running_worker_shows_no_secret(
     port: int, worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch, level: str
 ):
     """In its log at any level, its arguments, doctor, nor to who inspects it."""
-    given = {"redis_url": url(port), "broker_url": url(port), "pii_key": KEY}
+    given = {"redis_url": url(port), "broker_url": url(port), "pii_key": KEY, "remote_control": "all"}
     running = worker(level=level, **given)
     env = {**os.environ, **{f"SOFTBOUNCE_{name.upper()}": value for name, value in given.items()}}
     monkeypatch.setenv("SOFTBOUNCE_PII_KEY", KEY)

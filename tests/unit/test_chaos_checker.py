@@ -107,6 +107,39 @@ def test_what_is_left_over_is_named():
     assert judge(CLEAN[:-1]).left != []
 
 
+def test_a_bad_input_without_an_outcome_is_lost_and_one_with_any_outcome_is_not():
+    """Accepted or a dead letter: each entry is told; what became of its message is nobody's affair."""
+    bad = {"k": "bad", "t": 1, "name": "a year of 0", "entry": "1-0"}
+    fate = FATE | {"ref": "bad1", "ends": "any"}
+    told = {"k": "answered", "t": 2, "entry": "1-0", "outcome": "dead_lettered"}
+    letter = {"k": "dead", "t": 9, "raw": "junk", "reason": "x"}
+    assert judge([*CLEAN, fate, bad]).lost != []
+    assert judge([*CLEAN, fate, bad, told, letter, GOT | {"ref": "bad1", "attempt": 9}]).problems == []
+    assert judge([*CLEAN, fate, bad, told, letter | {"raw": '{"reference": "m1"}'}]).innocent != []
+
+
+def test_a_record_that_is_none_and_stands_in_the_way_is_left_over():
+    """It is to be set aside; a newer release's is to be left where it is."""
+    planted = {"k": "planted", "t": 9, "name": "zeros", "wanted": False, "scheduled": True}
+    assert judge([*CLEAN, planted]).left != []
+    assert judge([*CLEAN, planted | {"wanted": True, "scheduled": False}]).left != []
+    assert judge([*CLEAN, planted | {"wanted": True}]).problems == []
+
+
+def test_an_ordinary_message_that_leaves_after_the_bound_is_late():
+    """Where the run has one; a bad input may take its time."""
+    bound = {"k": "bound", "t": 0, "seconds": 6}
+    slow = [FATE, ASK, TOLD, GOT | {"t": 8}, END, LEFT]
+    assert judge([*slow, bound]).late != []
+    assert judge(slow).problems == []
+    assert judge([*CLEAN, bound]).problems == []
+
+
+def test_a_reference_that_leads_nowhere_is_said():
+    """In the words that the store's own check has for it."""
+    assert judge([*CLEAN, {"k": "broken", "t": 9, "said": "x"}]).problems == ["broken: x"]
+
+
 def test_every_named_point_is_reached_in_one_place_and_struck_by_the_suite():
     """A point without a place, or a place without a name, fails here."""
     found = re.findall(r'reached\("([\w.]+)"\)', "".join(path.read_text() for path in SOURCE.glob("*.py")))

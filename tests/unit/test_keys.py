@@ -10,13 +10,13 @@ NAMES = ["default", "team", *(f"merchant-{number}" for number in range(1000))]
 def private(namespace: str) -> set[str]:
     """Return a key of each kind that holds our state."""
     keys = Keys(namespace)
-    return {keys.fixed(name) for name in FIXED} | {keys.receipt("x"), keys.strike("x")}
+    return {keys.fixed(name) for name in FIXED} | {keys.receipt("x"), keys.strike("x"), keys.reply("x")}
 
 
 def public(namespace: str) -> set[str]:
     """Return the keys that producers and pipelines see."""
     keys = Keys(namespace)
-    return {keys.stream(name) for name in ("events", "resend", "notices")} | {keys.reply("x")}
+    return {keys.stream(name) for name in ("events", "resend", "notices")}
 
 
 def slots(keys: set[str]) -> set[int]:

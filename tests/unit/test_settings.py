@@ -109,6 +109,13 @@ def test_a_namespace_beside_the_default_has_its_own_stream_and_queue(monkeypatch
     assert load(monkeypatch, RESEND_TO="stream:both").sink == StreamSink(key="both")
 
 
+def test_remote_control_is_safe_unless_a_setting_says_all(monkeypatch):
+    """Two values, and any other is refused with both named."""
+    assert load(monkeypatch).remote_control == "safe"
+    assert "REMOTE_CONTROL: Input should be 'safe' or 'all'" in refused(monkeypatch, REMOTE_CONTROL="some")
+    assert load(monkeypatch, REMOTE_CONTROL="all").remote_control == "all"
+
+
 def test_a_hand_over_fits_twice_into_its_lease(monkeypatch):
     """A hand-over that could outlast its lease would run beside the next one."""
     assert load(monkeypatch, HANDOVER_TIMEOUT="15s").handover_timeout == 15_000

@@ -19,6 +19,7 @@ from softbounce.errors import InvalidSettings, StoreUnreachable
 from softbounce.hosts import mask_url
 from softbounce.settings import Settings, apprise_url, policy_text, signing_keys
 from softbounce.store import Store
+from softbounce.store.hash_key import hash_in
 
 SAMPLES = 5
 TYPED_ABOVE = 100  # matches: from there on a person types the count
@@ -109,7 +110,7 @@ def channel_of(value: str, given: str | None) -> Channel:
         except ValueError:
             message = f"unknown channel '{plain(given)}': it is sms, email or letter"
             raise InvalidSettings(message) from None
-    if value.startswith("r_"):
+    if hash_in(value):
         return Channel.SMS  # the hash says it all
     if channel := form(value):
         return channel
@@ -130,7 +131,7 @@ def hashed_words(
     """Return filter words in full, each recipient's address replaced by the hash under which it is known."""
 
     def known(value: str) -> str:
-        is_hash = value.startswith("r_") or "*" in value
+        is_hash = hash_in(value) is not None or "*" in value
         return value if is_hash else f"r_{store.suppressions.rid(value, channel_of(value, channel))}"
 
     found = []

@@ -19,7 +19,7 @@ from softbounce.core.durations import MINUTE, SECOND
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import Policy
 from softbounce.core.texts import count, span, when
-from softbounce.errors import Forbidden, InvalidPolicy, StoreUnreachable
+from softbounce.errors import Forbidden, InvalidPolicy, StoreUnreachable, WrongKey
 from softbounce.settings import CelerySink, Settings, policy_text
 from softbounce.store import Store
 from softbounce.store.cases import FILTER_KEYS
@@ -114,6 +114,10 @@ def _store(store: Store, settings: Settings) -> Iterator[Finding]:
         yield Level.WARN, "this user may only read: whether the store takes writes was not looked at"
     except StoreUnreachable as error:
         yield Level.FAULT, f"{error}. Until then nothing is taken in and nothing leaves"
+    try:
+        _ = store.key
+    except WrongKey as error:
+        yield Level.FAULT, str(error)
     facts = store.facts()
     kept = "AOF" if facts.aof else "no AOF"
     if not facts.faults:

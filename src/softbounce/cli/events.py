@@ -38,8 +38,9 @@ def report(
     """
     with opened() as store, binary_file(file) as source:
         token = secrets.token_hex(8) if wait is not None else None
-        sent = list(_publish(read_reports(source), store, token=token))
-        if token is None or wait is None:
+        answers = _Answers(store, token) if token else None
+        sent = list(_publish(read_reports(source), store, answers))
+        if answers is None or wait is None:
             say(f"{len(sent):,} reported to {store.events.key}; a worker decides. To see how: --wait 20s")
             if output is not Output.TABLE:
                 show((), ((facts, ()) for facts in sent), output)
@@ -47,32 +48,47 @@ def report(
         missing: list[Json] = []
         now = store.now()
         head = ("OUTCOME", zoned("NEXT TRY"), "TRY", "CASE", "REFERENCE", "BECAUSE")
-        show(head, (_row(reply, now) for reply in _outcomes(sent, token, store, wait, missing)), output)
+        show(head, (_row(reply, now) for reply in _outcomes(sent, answers, wait, missing)), output)
         if missing:
             say(f"Not decided within {words(wait)}, but safe in {store.events.key}. Why? softbounce doctor")
         fail_in_part(missing, of=len(sent))
 
 
-def _publish(events: Iterator[bytes], store: Store, *, token: str | None) -> Iterator[Json]:
+class _Answers:
+    """What the workers have said so far, by entry."""
+
+    def __init__(self, store: Store, token: str) -> None:
+        self.token = token
+        self.known: dict[str, Json] = {}
+        self._events = store.events
+
+    def take(self, *, count: int, seconds: float = 0.0) -> None:
+        """Take what is there, at most ``count``; where nothing is, wait for it."""
+        for answer in self._events.wait_replies(self.token, count=count, seconds=seconds):
+            self.known[answer.pop("entry")] = answer
+
+
+def _publish(events: Iterator[bytes], store: Store, answers: _Answers | None) -> Iterator[Json]:
+    """Report blocks of events, and take what is answered meanwhile: the store keeps 10,000 answers."""
+    token = answers.token if answers else None
     source = iter(tracked(events, "reporting"))
     while block := list(islice(source, BLOCK)):
         for raw, entry in zip(block, store.events.publish(block, reply=token), strict=True):
             yield {"eventId": event_id(raw), "entryId": entry}
+        if answers:
+            answers.take(count=BLOCK)
 
 
-def _outcomes(sent: list[Json], token: str, store: Store, wait: int, missing: list[Json]) -> Iterator[Json]:
+def _outcomes(sent: list[Json], answers: _Answers, wait: int, missing: list[Json]) -> Iterator[Json]:
     """Yield the workers' answers in the order of ``sent``; what has none in time goes to ``missing``."""
-    answers: dict[str, Json] = {}
     end = monotonic() + wait / SECOND
     for facts in sent:
-        while facts["entryId"] not in answers and not (missing and monotonic() > end):
-            left = max(end - monotonic(), 0.001)  # 0 would wait for ever
-            answer = next(store.events.wait_replies(token, count=1, seconds=left), None)
-            if answer is not None:
-                answers[answer.pop("entry")] = answer
-            elif monotonic() >= end:
+        while facts["entryId"] not in answers.known and not (missing and monotonic() > end):
+            left = end - monotonic()
+            answers.take(count=1, seconds=max(left, 0.001))
+            if left <= 0:
                 break
-        if answer := answers.pop(facts["entryId"], None):
+        if answer := answers.known.pop(facts["entryId"], None):
             yield answer
         else:
             missing.append(facts | {"reason": "not decided in time"})

@@ -44,6 +44,7 @@ from softbounce.core.recipients import mask, normalise
 from softbounce.core.records import iso
 from softbounce.errors import InvalidEvent, InvalidSettings
 from softbounce.store import Store, Verdict
+from softbounce.store.hash_key import hash_in
 from softbounce.store.listing import Suppression, write_rows
 from softbounce.store.suppressions import FILTER_KEYS
 
@@ -269,7 +270,7 @@ def _row(entry: Suppression, now: int, *, reveal: bool) -> Row:
 
 
 def _verdict(value: str, verdict: Verdict, now: int, *, is_alone: bool) -> Row:
-    address = value if value.startswith("r_") else mask(value)
+    address = value if hash_in(value) else mask(value)
     name = "allowed" if verdict else "paused" if verdict.reason == "paused" else "suppressed"
     why = [verdict.reason, f"event{'s' * (len(verdict.evidence) > 1)} {' '.join(verdict.evidence)}"]
     return standing.as_json(verdict) | {"address": address}, (

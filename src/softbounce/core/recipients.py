@@ -83,7 +83,7 @@ def normalise(value: object, channel: Channel | str) -> str:
     mailbox providers do not, and a suppression missed by its case costs more than one too many. A letter is
     known by country, postcode, street and name. ``InvalidRecipient`` never holds the address.
     """
-    return recipient(value, _channel(channel)).address
+    return recipient(value, channel_named(channel)).address
 
 
 def recipient(value: object, channel: Channel) -> Recipient:
@@ -214,7 +214,8 @@ def keyed(name: str, key: bytes) -> str:
     return b2a_base64(digest, newline=False).translate(_URL_SAFE).decode()
 
 
-def _channel(name: str) -> Channel:
+def channel_named(name: Channel | str) -> Channel:
+    """Return the channel of a name, in upper case too. Raises ``InvalidRecipient``, without the name."""
     try:
         return Channel(name.lower())
     except ValueError:

@@ -19,9 +19,8 @@ from softbounce.core.texts import FIRST, LAST
 # the namespace of command ids; changing it breaks every dedupe
 _COMMANDS = bytes.fromhex("5b6f0a3e6f0e5c0a9a551d3c6a1b7f10")
 _EPOCH = date(1970, 1, 1).toordinal()
-_EXTRA = 10  # the place of a payload's optional facts, after those that every one has
 
-UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)  # what decode raises on damaged bytes
+UNREADABLE = (ValueError, TypeError, ArithmeticError)  # what decode raises on damaged bytes
 
 Json = dict[str, Any]
 as_json, from_json = Encoder().encode, Decoder().decode
@@ -129,42 +128,64 @@ class Delivery(Struct, frozen=True, kw_only=True):
         return str(self.extra.get("provider") or named)
 
 
+class _Payload(Struct, array_like=True):
+    """What ``payload`` writes; a notice that is about no delivery has nothing of it."""
+
+    reference: str = ""
+    channel: str = ""
+    claim: str | int | float = ""
+    merchant: str | int | float = ""
+    reference_number: str | int | float = ""
+    customer_number: str | int | float = ""
+    error_type: str = ""
+    code: str = ""
+    revision: str = ""
+    line: int = 0
+    extra: dict[str, str] = {}
+
+
+_read = Decoder(tuple[dict[str, int | float | str | list[str]], _Payload, list[Any]]).decode
+
+
 def decode(delivery: str, raw: bytes | str) -> Delivery:
     """Return the delivery that the store keeps as ``raw``. Raises one of ``UNREADABLE``."""
     text = raw.decode() if isinstance(raw, bytes) else raw
     first, second, third = text.split("\n", 2)
-    head, row, recipients = from_json(f"[{first},{second},{third or '[]'}]")
-    row = row or ["", "", "", "", "", "", "", "", "", 0]
-    extra = row[_EXTRA] if len(row) > _EXTRA else {}
-    code = row[7]
+    known, row, recipients = _read(f"[{first},{second},{third or '[]'}]")
+    head: Json = known
+    state = head.get("s", "waiting")
     return Delivery(
         id=delivery,
-        state=head.get("s", "waiting"),
+        state=state,
         outcome=head.get("e"),
-        attempt=head.get("a", 0),
-        max_attempts=head.get("n", head.get("a", 0)),
-        token=head.get("t", 0),
-        due=head["d"] * 1000 if "d" in head else None,
-        deadline=head.get("x", 0) * 1000,
-        first_failed=head.get("f", 0) * 1000,
+        attempt=_number(head, "a"),
+        max_attempts=_number(head, "n") if "n" in head else _number(head, "a"),
+        token=_number(head, "t"),
+        due=_number(head, "d") * 1000 if "d" in head else None,
+        deadline=_number(head, "x") * 1000,
+        first_failed=_number(head, "f") * 1000,
         waits_for=head.get("w"),
-        reference=row[0],
-        channel=row[1],
+        reference=row.reference,
+        channel=row.channel,
         recipients=tuple(recipients),
         claim=Claim(
-            id=_given(row[2]),
-            merchant_id=_given(row[3]),
-            reference_number=_given(row[4]),
-            customer_number=_given(row[5]),
+            id=_given(row.claim),
+            merchant_id=_given(row.merchant),
+            reference_number=_given(row.reference_number),
+            customer_number=_given(row.customer_number),
         ),
-        error_type=row[6],
-        code=code,
-        revision=row[8],
-        rule=extra.get("rule", f"codes.{code}"),
-        line=row[9],
-        extra=extra,
+        error_type=row.error_type,
+        code=row.code,
+        revision=row.revision,
+        rule=row.extra.get("rule", f"codes.{row.code}"),
+        line=row.line,
+        extra=row.extra,
         head=head,
     )
+
+
+def _number(head: Json, name: str) -> int:
+    return int(head.get(name, 0) + 0)  # a text is refused
 
 
 def readable(records: Iterable[tuple[str, bytes | None]]) -> list[Delivery]:

@@ -8,13 +8,13 @@ from typing import cast
 import redis
 
 from softbounce.core.policy import Policy
-from softbounce.core.recipients import fingerprint
-from softbounce.errors import UnsafeStore, WrongKey
+from softbounce.errors import UnsafeStore
 from softbounce.store.cases import Cases
 from softbounce.store.connection import StoreFacts, clock, connect, facts, reaching
 from softbounce.store.control import Control
 from softbounce.store.dead_letters import DeadLetters
 from softbounce.store.erasure import Erasure
+from softbounce.store.hash_key import HashKey
 from softbounce.store.incidents import Incidents
 from softbounce.store.keys import SWEPT, Keys
 from softbounce.store.ledger import Accepted, Caller, Claimed, Ended, Finish, Lease, Ledger
@@ -63,10 +63,10 @@ class Store:
         ``replicas``: how many must have a report, a suppression or a cancel before it counts as stored.
         """
         self._client = client
-        self._given_key = pii_key
         self._keep_addresses = keep_addresses
         self._replicas = replicas
         self.keys = Keys(namespace)
+        self._hash_key = HashKey(client, self.keys, given=pii_key)
         self._sweep = Script("sweep")
 
     @classmethod
@@ -88,29 +88,14 @@ class Store:
             replicas=replicas,
         )
 
-    @cached_property
+    @property
     def key(self) -> bytes:
         """The recipients' hash key, made once for a store. Raises ``WrongKey``, ``StoreUnreachable``."""
-        meta = self.keys.fixed("meta")
-        with reaching():
-            if self._given_key is not None:
-                given = fingerprint(self._given_key)
-                own, known = cast("list[bytes | None]", self._client.hmget(meta, ["key", "key_fingerprint"]))
-                if own is None and known is None:  # read first: a mistaken key must leave no trace
-                    known = self._found("key_fingerprint", given)
-                if own is not None or known is None or known.decode() != given:
-                    msg = (
-                        "SOFTBOUNCE_PII_KEY is not the key this store was written with: "
-                        "every suppression would be missed"
-                    )
-                    raise WrongKey(msg)
-                return self._given_key
-            if self._client.hexists(meta, "key_fingerprint"):
-                msg = "this store was written with a key of its own: set SOFTBOUNCE_PII_KEY to it"
-                raise WrongKey(msg)
-            if (kept := cast("bytes | None", self._client.hget(meta, "key"))) is not None:
-                return kept
-            return self._found("key", secrets.token_bytes(32))
+        return self._hash_key.value
+
+    def keep_key(self) -> bool:
+        """Give the store its hash key back where it is gone; return whether we did. Raises ``WrongKey``."""
+        return self._hash_key.keep()
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -126,7 +111,7 @@ class Store:
     @cached_property
     def retries(self) -> Retries:
         """What waits, what became of a message, and a person's word on it."""
-        return Retries(self._client, self.keys, key=self.key)
+        return Retries(self._client, self.keys)
 
     @cached_property
     def suppressions(self) -> Suppressions:
@@ -134,7 +119,7 @@ class Store:
         return Suppressions(
             self._client,
             self.keys,
-            key=self.key,
+            key=self._hash_key,
             keep_addresses=self._keep_addresses,
             replicas=self._replicas,
         )
@@ -157,7 +142,7 @@ class Store:
     @cached_property
     def control(self) -> Control:
         """Mode, pauses, cancel, audit, workers."""
-        return Control(self._client, self.keys, key=self.key, replicas=self._replicas)
+        return Control(self._client, self.keys, key=self._hash_key, replicas=self._replicas)
 
     @cached_property
     def policies(self) -> Policies:
@@ -207,7 +192,9 @@ class Store:
         meta = self.keys.fixed("meta")
         with reaching():
             known = cast("bytes | None", self._client.hget(meta, "epoch"))
-            return (known or self._found("epoch", secrets.token_hex(8))).decode()
+            if known is None:
+                *_, known = Script("found")(self._client, self.keys, ["epoch", secrets.token_hex(8), ""])
+        return cast("bytes", known).decode()
 
     def found_again(self) -> str:
         """Make the facts of a store that lost its state anew, under the hash key we know; return its epoch.
@@ -215,19 +202,8 @@ class Store:
         So every hash that was exported stays true. Raises ``WrongKey`` where somebody else was first: what we
         would write, nobody would find.
         """
-        if self._given_key is None:
-            with reaching():
-                if self._found("key", self.key) != self.key:
-                    msg = "the store was lost and has another hash key by now: start this worker again"
-                    raise WrongKey(msg)
-        else:
-            del self.key  # read anew, which founds it
-            _ = self.key
+        self.keep_key()
         return self.epoch()
-
-    def _found(self, name: str, value: bytes | str) -> bytes:
-        """Give one of the store's own facts its value, once and for all; return the one that holds."""
-        return cast("bytes", Script("found")(self._client, self.keys, [name, value]))
 
     def require_writable(self) -> None:
         """Raise ``StoreUnreachable`` where the server takes no write, with what to do. Full is writable."""

@@ -7,11 +7,13 @@ from typing import Any, cast
 
 import redis
 
+from softbounce.core.bounds import bounded
 from softbounce.core.durations import MINUTE
 from softbounce.core.filters import Filter
 from softbounce.core.policy import Policy
 from softbounce.core.records import Delivery, decode, readable
-from softbounce.errors import NotFound
+from softbounce.errors import InvalidSettings, NotFound
+from softbounce.store.audit import audit_entry
 from softbounce.store.connection import reaching
 from softbounce.store.control import compact
 from softbounce.store.keys import Keys
@@ -19,6 +21,7 @@ from softbounce.store.scripts import Script
 
 FILTER_KEYS = ("case", "state", "kind", "merchant", "channel", "code", "age")
 _BATCH = 500
+RESOLUTIONS = ("release", "suppress", "drop", "fixed")
 SETTLED = 5 * MINUTE  # without a failure report, after which a canary counts as well
 
 
@@ -79,7 +82,7 @@ class Cases:
     def show(self, ident: str, *, limit: int = 20) -> tuple[Case, list[Delivery]]:
         """Return a case and its first members. Raises ``NotFound``."""
         with reaching():
-            raw = cast("bytes | None", self._client.hget(self._keys.fixed("cases"), ident))
+            raw = cast("bytes | None", self._client.hget(self._keys.fixed("cases"), bounded(ident, "case")))
             if raw is None:
                 msg = f"no case {ident}; see: softbounce cases list"
                 raise NotFound(msg)
@@ -110,12 +113,12 @@ class Cases:
 
     def ack(self, ident: str, *, reason: str, actor: str) -> None:
         """Say that somebody looks at it. Raises ``NotFound``."""
+        audit = audit_entry(actor=actor, action="acknowledge", what=bounded(ident, "case"), reason=reason)
         case, _ = self.show(ident, limit=0)
         if case.state == "resolved":
             msg = f"no open case {ident}; see: softbounce cases list"
             raise NotFound(msg)
         entry = {**case.entry, "state": "acknowledged", "by": actor}
-        audit = {"actor": actor, "action": "acknowledge", "what": ident, "reason": reason}
         with reaching():
             self._mark(
                 self._client,
@@ -143,7 +146,11 @@ class Cases:
         ``release`` skips what is past its deadline, unless ``even_stale``, and what used up
         ``limits.max_attempts``. Suppressing the recipients is the caller's step before. Raises ``NotFound``.
         """
-        audit = {"actor": actor, "action": f"resolve {how}", "what": ident, "reason": reason}
+        if how not in RESOLUTIONS:
+            msg = f"is one of {', '.join(RESOLUTIONS)}"
+            raise InvalidSettings(msg, "how")
+        what = bounded(ident, "case")
+        audit = audit_entry(actor=actor, action=f"resolve {how}", what=what, reason=reason)
         released = skipped = ended = 0
         answer = b"more"
         while answer == b"more":

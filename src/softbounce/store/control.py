@@ -7,16 +7,21 @@ from typing import Any, cast
 
 import redis
 
-from softbounce.core.recipients import Channel, hashed, listed
+from softbounce.core.bounds import bounded
+from softbounce.core.recipients import channel_named, hashed, listed
 from softbounce.core.records import digest
 from softbounce.errors import InvalidSettings
+from softbounce.store.audit import audit_entry
 from softbounce.store.connection import reaching
+from softbounce.store.hash_key import HashKey, hash_in
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 
 DAY = 24 * 3600 * 1000
 _WORKER_KEPT = 60_000
 KINDS = ("reference", "claim", "customer", "merchant", "recipient")
+MODES = ("on", "off", "observe")
+_FIELDS = (*KINDS, "channel", "code")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,21 +38,18 @@ class Mode:
 class Control:
     """Each call is one Lua call that also writes the audit entry."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, *, key: bytes, replicas: int = 0) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys, *, key: HashKey, replicas: int = 0) -> None:
         self._client = client
         self._replicas = replicas
         self._keys = keys
-        self._key = key
+        self._hash_key = key
         self._mark, self._put = Script("mark"), Script("put")
 
-    def mark(
+    def _set(
         self, target: str, fields: Mapping[str, object], *, action: str, what: str, reason: str, actor: str
     ) -> list[str]:
         """Write a hash's fields (None deletes), one audit entry; returns the values before (``""``: none)."""
-        if not reason.strip():
-            msg = "a reason is obligatory: it is what the audit shows"
-            raise InvalidSettings(msg)
-        entry = {"actor": actor, "action": action, "what": what, "reason": reason}
+        entry = audit_entry(actor=actor, action=action, what=what, reason=reason)
         pairs = [
             part for name, value in fields.items() for part in (name, "" if value is None else compact(value))
         ]
@@ -66,10 +68,13 @@ class Control:
 
         While all are observed a merchant can be switched on alone; a later mode of all binds it again.
         """
+        if mode not in MODES:
+            msg = f"is one of {', '.join(MODES)}"
+            raise InvalidSettings(msg, "mode")
         entry = {"mode": mode, "reason": reason, "by": actor, "at": now}
-        self.mark(
+        self._set(
             "modes",
-            {merchant: entry},
+            {bounded(merchant, "merchant"): entry},
             action=f"mode {mode}",
             what=merchant,
             reason=reason,
@@ -117,7 +122,8 @@ class Control:
     def _set_breaker(
         self, provider: str, entry: Mapping[str, Any], *, action: str, reason: str, actor: str
     ) -> None:
-        self.mark("breakers", {provider: entry}, action=action, what=provider, reason=reason, actor=actor)
+        name = bounded(provider, "provider")
+        self._set("breakers", {name: entry}, action=action, what=name, reason=reason, actor=actor)
 
     def breakers(self) -> dict[str, tuple[dict[str, Any], str]]:
         """Return what is known of each provider: its head and its newest answers, see breakers.lua."""
@@ -136,7 +142,7 @@ class Control:
         """
         field = self.field(kind, value, channel=channel)
         entry = {"a": now, "by": actor, "reason": reason}
-        self.mark(
+        self._set(
             "cancels",
             {field: entry},
             action="cancel",
@@ -152,7 +158,7 @@ class Control:
         """Put aside what becomes due for a kind:value (also channel, code) until then (ms); costs no try."""
         field = self.field(kind, value, channel=channel)
         entry = {"z": until, "by": actor, "reason": reason}
-        self.mark(
+        self._set(
             "pauses",
             {field: entry},
             action="pause",
@@ -167,7 +173,7 @@ class Control:
     ) -> bool:
         """End a pause; returns whether there was one."""
         field = self.field(kind, value, channel=channel)
-        before = self.mark(
+        before = self._set(
             "pauses",
             {field: None},
             action="resume",
@@ -185,20 +191,22 @@ class Control:
 
     def field(self, kind: str, value: object, *, channel: str | None = None) -> str:
         """Return the field under which the scripts look for one kind:value."""
-        if not str(value).strip():
-            msg = f"{kind} needs a value: an empty one would match everything that has none"
-            raise InvalidSettings(msg)
-        if kind == "reference":
-            return f"reference:{digest(str(value))}"
+        if kind not in _FIELDS:
+            msg = f"is one of {', '.join(_FIELDS)}"
+            raise InvalidSettings(msg, "kind")
+        on = None if channel is None else channel_named(channel)
         if kind == "recipient":
-            text = str(value)
-            if text.startswith("r_"):
-                return f"recipient:{text[2:]}"
-            if channel is None:
+            if (rid := hash_in(value)) is not None:
+                return f"recipient:{rid}"
+            if on is None:
                 msg = "a recipient needs its channel: sms, email or letter"
-                raise InvalidSettings(msg)
-            return f"recipient:{hashed(listed(value, Channel(channel)), self._key)}"
-        return f"{kind}:{value}"
+                raise InvalidSettings(msg, "channel")
+            self._hash_key.keep()  # a process may live longer than the key that it found
+            return f"recipient:{hashed(listed(value, on), self._hash_key.value)}"
+        if not (text := bounded(value, kind)).strip():
+            msg = "needs a value: an empty one would match everything that has none"
+            raise InvalidSettings(msg, kind)
+        return f"reference:{digest(text)}" if kind == "reference" else f"{kind}:{text}"
 
     def audit(self, *, count: int = 100) -> Iterator[dict[str, Any]]:
         """Yield audit entries, newest first."""
@@ -209,7 +217,7 @@ class Control:
 
     def note(self, *, action: str, what: str, reason: str, actor: str) -> None:
         """Write an audit entry that goes with no change, such as a look at addresses."""
-        self.mark("counters", {}, action=action, what=what, reason=reason, actor=actor)
+        self._set("counters", {}, action=action, what=what, reason=reason, actor=actor)
 
     def beat(self, worker: str, facts: Mapping[str, Any], *, now: int) -> None:
         """Say that a worker lives, and what it runs; forgotten after a minute of silence."""

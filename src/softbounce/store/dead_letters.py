@@ -8,8 +8,10 @@ from typing import Any, cast
 
 import redis
 
+from softbounce.core.bounds import bounded
 from softbounce.core.filters import Filter
 from softbounce.errors import NotFound
+from softbounce.store.audit import audit_entry
 from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
@@ -67,7 +69,9 @@ class DeadLetters:
     def show(self, ident: str) -> KeptInput:
         """Return one dead letter. Raises ``NotFound``."""
         with reaching():
-            raw = cast("bytes | None", self._client.hget(self._keys.fixed("dead_letters"), ident))
+            raw = cast(
+                "bytes | None", self._client.hget(self._keys.fixed("dead_letters"), bounded(ident, "id"))
+            )
         if raw is None:
             msg = f"no dead letter {ident}; see: softbounce dead-letters list"
             raise NotFound(msg)
@@ -83,10 +87,11 @@ class DeadLetters:
 
     def drop(self, idents: Sequence[str], *, reason: str, actor: str) -> int:
         """Delete dead letters; returns how many there were."""
-        return self._let_go(dict.fromkeys(idents, ""), action="drop dead letters", reason=reason, actor=actor)
+        wanted = dict.fromkeys((bounded(ident, "id") for ident in idents), "")
+        return self._let_go(wanted, action="drop dead letters", reason=reason, actor=actor)
 
     def _let_go(self, seen: Mapping[str, str], *, action: str, reason: str, actor: str) -> int:
-        entry = {"actor": actor, "action": action, "what": " ".join(seen)[:200], "reason": reason}
+        entry = audit_entry(actor=actor, action=action, what=" ".join(seen)[:200], reason=reason)
         pairs = [part for pair in seen.items() for part in pair]
         with reaching():
             return cast("int", self._discard(self._client, self._keys, [json.dumps(entry), *pairs]))

@@ -11,6 +11,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from softbounce.core.recipients import hashed, named_in
+from softbounce.store.audit import audit_entry
 from softbounce.store.connection import reaching
 from softbounce.store.dead_letters import letter_of
 from softbounce.store.keys import Keys
@@ -84,7 +85,7 @@ class Erasure:
         Hash and block stay. A dead letter and a stream's entry that hold the address go as a whole; an entry
         for several recipients comes again without this one, under its id.
         """
-        entry = {"actor": actor, "action": "forget", "what": f"r_{rid}", "reason": reason}
+        entry = audit_entry(actor=actor, action="forget", what=f"r_{rid}", reason=reason)
         options = {"history_period": history_kept}
         first: Places | None = None
         for _ in range(_ROUNDS):

@@ -34,7 +34,7 @@ FIXED = (
     "audit",  # stream  entries, trimmed by age by `sweep`
     "meta",  # hash    key, epoch, now, claims, swept, idle, rate_*, case, dead_letter_bytes, delivered*, ...
 )
-"""Permanent keys. Whatever else is under the tag has a TTL (receipts, strikes)."""
+"""Permanent keys. Whatever else is under the tag has a TTL (receipts, strikes, replies)."""
 
 SWEPT = (
     "deliveries",
@@ -78,4 +78,4 @@ class Keys:
 
     def reply(self, token: str) -> str:
         """Return the list on which the outcomes of one ``events report --wait`` arrive; it has a TTL."""
-        return f"{self.stream('reply')}:{token}"
+        return f"{{sb:{self.namespace}}}:a:{token}"

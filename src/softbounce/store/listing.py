@@ -10,8 +10,9 @@ from typing import IO, Any, cast
 
 from pydantic_core import from_json
 
+from softbounce.core.bounds import NAME, TEXT, bounded
 from softbounce.core.records import iso
-from softbounce.errors import InvalidEvent
+from softbounce.errors import InvalidEvent, InvalidSettings
 
 COLUMNS = (
     "recipient",
@@ -26,6 +27,7 @@ COLUMNS = (
     "evidence",
     "key",
 )
+_EVIDENCE = 100  # ids of events that an imported entry may bring
 _NEVER = 10**14  # ms, the year 5138: Lua writes a longer number as 1e+14, and would read 1
 # What a spreadsheet may take for a formula, also behind blanks; the full-width forms start one, too.
 # Apostrophes count as well, so that taking one off again gives back what was there.
@@ -131,6 +133,30 @@ def read_rows(file: IO[str], *, form: str) -> Iterator[dict[str, Any]]:
 
 def _unquoted(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
+
+
+def cell(row: Mapping[str, Any], name: str) -> str:
+    """Return a cell that is text, or a number as text; empty if there is none. Raises ``InvalidEvent``."""
+    value = row.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        message = "must be text"
+        raise InvalidEvent(message, name)
+    try:
+        return bounded(value, name, most=TEXT if name in ("address", "reason") else NAME)
+    except InvalidSettings as error:
+        raise InvalidEvent(error.reason, name) from None
+
+
+def evidence(row: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the events that speak against a recipient. Raises ``InvalidEvent``."""
+    value = row.get("evidence") or []
+    is_short = isinstance(value, list) and len(value) <= _EVIDENCE
+    if is_short and all(isinstance(one, str) and len(one) <= NAME for one in value):
+        return cast("list[str]", value)
+    message = f"must be a list of at most {_EVIDENCE} texts of at most {NAME} characters"
+    raise InvalidEvent(message, "evidence")
 
 
 def moment(value: object, path: str) -> int | None:

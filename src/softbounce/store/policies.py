@@ -7,9 +7,11 @@ from typing import cast
 
 import redis
 
+from softbounce.core.bounds import NAME, TEXT, bounded
 from softbounce.core.policy import Policy
 from softbounce.core.replan import Move
-from softbounce.errors import InvalidSettings
+from softbounce.core.yaml_tree import LARGEST
+from softbounce.store.audit import audit_entry
 from softbounce.store.connection import reaching
 from softbounce.store.control import DAY, compact
 from softbounce.store.keys import Keys
@@ -42,7 +44,9 @@ class Policies:
 
     def keep(self, policy: Policy, *, text: str, now: int) -> None:
         """Remember a revision; records keep its name and a line only."""
-        entry = compact({"file": policy.file, "name": policy.name, "text": text, "z": now + _KEPT})
+        file, name = bounded(policy.file, "file", most=TEXT), bounded(policy.name, "name")
+        text = bounded(text, "text", most=LARGEST)
+        entry = compact({"file": file, "name": name, "text": text, "z": now + _KEPT})
         with reaching():
             self._put(self._client, self._keys, [policy.revision, entry], target="policies")
 
@@ -63,18 +67,17 @@ class Policies:
 
         False, and nothing changed, where another revision is applied than ``seen`` ("": none).
         """
-        if not reason.strip():
-            message = "a reason is obligatory: it is what the audit shows"
-            raise InvalidSettings(message)
+        if wanted:
+            _require_short(wanted)
         what = wanted.revision if wanted else "file"
-        entry = {"actor": actor, "action": action, "what": what, "reason": reason}
+        entry = audit_entry(actor=actor, action=action, what=what, reason=reason)
         names = Revision.__slots__
         raw = compact({name: getattr(wanted, name) for name in names}) if wanted else ""
         with reaching():
             answer = self._apply(
                 self._client,
                 self._keys,
-                [compact(entry), seen, raw],
+                [compact(entry), bounded(seen, "seen"), raw],
                 replicas=self._replicas,
             )
         return bool(answer == b"done")
@@ -85,7 +88,7 @@ class Policies:
         for start in range(0, len(moves), _AT_ONCE):
             chunk = moves[start : start + _AT_ONCE]
             what = f"{len(chunk)} retries to {revision}"
-            entry = {"actor": actor, "action": "policy reschedule", "what": what, "reason": reason}
+            entry = audit_entry(actor=actor, action="policy reschedule", what=what, reason=reason)
             arguments = [
                 part for move in chunk for part in (move.delivery, compact(move.wanted), move.payload)
             ]
@@ -96,4 +99,12 @@ class Policies:
 
     def _read(self, field: str) -> bytes | None:
         with reaching():
-            return cast("bytes | None", self._client.hget(self._keys.fixed("policies"), field))
+            return cast(
+                "bytes | None", self._client.hget(self._keys.fixed("policies"), bounded(field, "revision"))
+            )
+
+
+def _require_short(wanted: Revision) -> None:
+    sizes = {"text": LARGEST, "file": TEXT, "reason": TEXT}
+    for name in ("revision", "text", "file", "previous", "by", "reason"):
+        bounded(getattr(wanted, name), name, most=sizes.get(name, NAME))

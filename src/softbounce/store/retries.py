@@ -8,8 +8,10 @@ from typing import TypeVar, cast
 
 import redis
 
+from softbounce.core.bounds import bounded
 from softbounce.core.filters import Filter
 from softbounce.core.records import Delivery, Json, digest, from_json, readable
+from softbounce.store.audit import audit_entry
 from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
@@ -76,10 +78,9 @@ class Story:
 class Retries:
     """Reads page by page; every write is one Lua call with its audit entry."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, *, key: bytes) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._client = client
         self._keys = keys
-        self._key = key
         self._reschedule = Script("reschedule")
 
     def select(self, wanted: Filter, *, now: int) -> Iterator[Waiting]:
@@ -244,9 +245,11 @@ class Retries:
     def _move(self, idents: Sequence[str], how: str, *, action: str, reason: str, actor: str) -> int:
         moved = 0
         for chunk in _chunks(idents):
-            entry = {"actor": actor, "action": action, "what": f"{len(chunk)} retries", "reason": reason}
+            wanted = [bounded(ident, "delivery") for ident in chunk]
+            what = f"{len(chunk)} retries"
+            entry = audit_entry(actor=actor, action=action, what=what, reason=reason)
             with reaching():
-                answers = self._reschedule(self._client, self._keys, [json.dumps(entry), how, *chunk])
+                answers = self._reschedule(self._client, self._keys, [json.dumps(entry), how, *wanted])
             moved += sum(answer == b"done" for answer in answers)
         return moved
 

@@ -41,8 +41,8 @@ class Script:
     """One transition. Call it with client, keys, arguments; the script's names say which keys."""
 
     def __init__(self, name: str) -> None:
-        self._text, self._names = _bindings(name)
-        self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+        self.text, self._names = _bindings(name)
+        self._sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
         if unknown := [key for key in self._names if key not in FIXED and key != "hash"]:
             msg = f"{name}.lua binds unknown keys: {unknown}"
             raise TypeError(msg)
@@ -66,7 +66,7 @@ class Script:
         try:
             return self._run(client, words, replicas)
         except NoScriptError:  # a new or restarted server
-            client.script_load(self._text)
+            client.script_load(self.text)
             return self._run(client, words, replicas)
 
     def _run(self, client: redis.Redis, words: tuple[Any, ...], replicas: int) -> Any:  # noqa: ANN401

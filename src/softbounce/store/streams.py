@@ -2,15 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, cast
 
 import redis
 from redis import exceptions
 
-from softbounce.errors import Overloaded
+from softbounce.core.decide import DeadLetter, dead_letter
+from softbounce.core.strict_json import MAX_BYTES
+from softbounce.errors import InvalidEvent, Overloaded
 from softbounce.store.connection import clock, confirm, node, reaching, when
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
@@ -18,19 +22,28 @@ from softbounce.store.scripts import Script
 GROUP = "softbounce"
 BLOCK_MS = 1000  # a blocking read; shorter than the socket's timeout, see connection
 _FULL = 0.9  # of maxmemory: producers are told, intake goes on
+READ_BYTES = 2 * 1024 * 1024  # of one read, and some ten entries more; ordinary events have half a KiB
+_ORDINARY = MAX_BYTES + 4096  # bytes of an entry; a larger one is read by itself
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _REPLY_TTL = 600  # seconds
+_REPLIES = 10_000  # that one list holds; more are dropped until somebody takes some
+_REPLIES_AT_ONCE = 1000
 _STRIKES_WITHIN = 72 * 3600  # seconds
 _PROBE_EVERY = 5000  # events between two looks at the store's memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One unread event: its bytes as the producer gave them, and how often it was delivered to a worker."""
+    """One unread event: its bytes as the producer gave them, and how often it was delivered to a worker.
+
+    Of an event above 256 KiB ``raw`` is the first 64 KiB, and ``letter`` the dead letter that it becomes.
+    """
 
     id: str
     raw: bytes
     reply: str | None
     deliveries: int
+    letter: DeadLetter | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +63,18 @@ class EventStream:
         self._replicas = replicas
         self.key = keys.stream("events")
         self._since_probe = _PROBE_EVERY
+        self._next, self._take_over, self._answer = Script("read"), Script("take_over"), Script("answer")
         self.made_again = 0  # how often the group was gone, and with it what was read and not acknowledged
 
     def publish(self, raws: Sequence[bytes], *, reply: str | None = None) -> list[str]:
         """Append events, in order, and return their entry ids. Never trims: MAXLEN would drop unread ones.
 
+        ``reply``: a token of 1 to 64 letters, digits, ``_`` and ``-``, to wait for the outcomes with.
         Raises ``StoreUnreachable``; ``Overloaded`` above 90 % of its memory (looked at every 5,000 events).
         """
+        if reply is not None and not _TOKEN.fullmatch(reply):
+            reason = "must be 1 to 64 letters, digits, _ or -"
+            raise InvalidEvent(reason, "reply")
         with reaching():
             self._since_probe += len(raws)
             if self._since_probe >= _PROBE_EVERY:
@@ -85,6 +103,7 @@ class EventStream:
     def read(self, consumer: str, *, count: int, block_ms: int = BLOCK_MS) -> tuple[list[Entry], int]:
         """Return at most ``count`` new events and the store's time (ms), in one round trip.
 
+        They have about 2 MiB at most, or are fewer; an entry above 260 KiB costs a round trip of its own.
         ``block_ms`` 0 does not wait. A missing group is made, from 0: reports before the first worker count.
         """
         with reaching():
@@ -121,48 +140,45 @@ class EventStream:
 
     def _read(self, consumer: str, *, count: int, block_ms: int) -> tuple[list[Entry], int]:
         meta = self._keys.fixed("meta")
-        if isinstance(self._client, redis.RedisCluster):  # the clock is another node's: one round trip more
-            streams = self._client.xreadgroup(
-                GROUP, consumer, {self.key: ">"}, count=count, block=block_ms or None
-            )
-            now, _ = clock(self._client, meta)
-        else:
-            pipe = self._client.pipeline(transaction=False)
-            pipe.xreadgroup(GROUP, consumer, {self.key: ">"}, count=count, block=block_ms or None)
-            pipe.hget(meta, "now")
-            pipe.time()
-            streams, *time = pipe.execute()
-            now, _ = when(*time)
-        found = streams.items() if isinstance(streams, Mapping) else streams or []
-        entries = [
-            _entry(entry_id, fields, deliveries=1)
-            for _, messages in found
-            for entry_id, fields in _flat(messages)
-        ]
-        return entries, now
+        is_cluster = isinstance(self._client, redis.RedisCluster)  # there the clock is another node's
+        with node(self._client, self.key) as server:
+            pipe = server.pipeline(transaction=False)
+            if block_ms:  # a script cannot wait: one entry wakes us, and the script takes what is behind it
+                pipe.xreadgroup(GROUP, consumer, {self.key: ">"}, count=1, block=block_ms)
+                count -= 1
+            pipe.eval(self._next.text, 1, self.key, GROUP, consumer, count, READ_BYTES, _ORDINARY)
+            if not is_cluster:
+                pipe.hget(meta, "now")
+                pipe.time()
+            answers = pipe.execute()
+        woken = answers.pop(0) if block_ms else None
+        found, *time = answers
+        now, _ = clock(self._client, meta) if is_cluster else when(*time)
+        return [*_first(woken), *self._entries(found, repeat(1))], now
 
     def reclaim(self, consumer: str, *, idle_ms: int, count: int) -> list[Entry]:
         """Take over events that another worker read ``idle_ms`` ago and never acknowledged."""
+        words = [GROUP, consumer, idle_ms, count, READ_BYTES, _ORDINARY]
         with reaching():
             try:
-                answer = cast(
-                    "Any", self._client.xautoclaim(self.key, GROUP, consumer, idle_ms, "0-0", count=count)
-                )
+                found, deliveries = self._take_over(self._client, self._keys, words, more=(self.key,))
             except exceptions.ResponseError as error:
-                if str(error).startswith("NOGROUP"):
+                if "NOGROUP" in str(error):
                     return []
                 raise
-            entries = [(entry_id, fields) for entry_id, fields in answer[1] if fields is not None]
-            if not entries:
-                return []
-            pending = cast(
-                "list[dict[str, Any]]",
-                self._client.xpending_range(
-                    self.key, GROUP, entries[0][0], entries[-1][0], count, consumername=consumer
-                ),
-            )
-        strikes = {row["message_id"]: int(row["times_delivered"]) for row in pending}
-        return [_entry(entry_id, fields, deliveries=strikes.get(entry_id, 1)) for entry_id, fields in entries]
+            return self._entries(found, deliveries)
+
+    def _entries(self, found: list[Any], deliveries: Iterable[int]) -> list[Entry]:
+        """Return what ``entries.lua`` answers; what it leaves out is read one by one, so that one is held."""
+        entries = []
+        triples = zip(found[::3], found[1::3], found[2::3], deliveries, strict=False)
+        for entry_id, event, reply, times in triples:
+            if event is not None:
+                entries.append(Entry(id=entry_id.decode(), raw=event, reply=_token(reply), deliveries=times))
+                continue
+            for _, fields in cast("list[Any]", self._client.xrange(self.key, entry_id, entry_id)):
+                entries.append(_entry(entry_id, fields, deliveries=times))  # none where it was deleted
+        return entries
 
     def forget_consumers(self, *, idle_ms: int) -> None:
         """Take workers that are gone off the group: each start has a name of its own."""
@@ -193,12 +209,10 @@ class EventStream:
                 if entry.reply and entry.id in (replies or {})
             ]
             if waiting:
-                pipe = self._client.pipeline(transaction=False)
-                for token, reply in waiting:
-                    pipe.rpush(self._keys.reply(token), json.dumps(reply, ensure_ascii=False))
-                    pipe.expire(self._keys.reply(token), _REPLY_TTL)
-                with suppress(exceptions.OutOfMemoryError):  # the report is safe, its reply is a courtesy
-                    pipe.execute()
+                keys = tuple(self._keys.reply(token) for token, _ in waiting)
+                texts = [json.dumps(reply, ensure_ascii=False) for _, reply in waiting]
+                with suppress(exceptions.ResponseError):  # the report is safe, its reply is a courtesy
+                    self._answer(self._client, self._keys, [_REPLY_TTL, _REPLIES, *texts], more=keys)
             Script("acknowledge")(self._client, self._keys, [GROUP, *ids], more=(self.key,))
 
     def defer(self, entries: Sequence[Entry], consumer: str) -> None:
@@ -219,16 +233,28 @@ class EventStream:
         return Lag(unread=max(0, length - held), pending=held)
 
     def wait_replies(self, token: str, *, count: int, seconds: float) -> Iterator[dict[str, Any]]:
-        """Yield at most ``count`` outcomes as they arrive; ends after ``seconds`` without one."""
+        """Yield at most ``count`` outcomes as they arrive; ends after ``seconds`` without one, 0: at once."""
         key = self._keys.reply(token)
-        for _ in range(count):
+        while count > 0:
             with reaching():
-                found = cast(
-                    "tuple[bytes, bytes] | None", self._client.blpop([key], timeout=min(seconds, 9.0))
-                )
-            if found is None:
+                wanted = min(count, _REPLIES_AT_ONCE)
+                found = cast("list[bytes] | None", self._client.lpop(key, wanted))
+                if not found and seconds > 0:
+                    one = cast("list[bytes] | None", self._client.blpop([key], timeout=min(seconds, 9.0)))
+                    found = one[1:] if one else None
+            if not found:
                 return
-            yield json.loads(found[1])
+            count -= len(found)
+            yield from map(json.loads, found)
+
+
+def _first(streams: Any) -> list[Entry]:  # noqa: ANN401 - a list of streams, or a mapping by RESP3
+    found = streams.items() if isinstance(streams, Mapping) else streams or []
+    return [
+        _entry(entry_id, fields, deliveries=1)
+        for _, messages in found
+        for entry_id, fields in _flat(messages)
+    ]
 
 
 def _flat(messages: Any) -> list[Any]:  # noqa: ANN401 - RESP3 nests the list once more
@@ -250,10 +276,20 @@ def _as_json(fields: dict[bytes, bytes]) -> bytes:
 
 
 def _entry(entry_id: bytes, fields: dict[bytes, bytes], *, deliveries: int) -> Entry:
-    reply = fields.get(b"reply")
+    raw, letter = fields[b"event"] if b"event" in fields else _as_json(fields), None
+    if len(raw) > MAX_BYTES:
+        letter = dead_letter(raw, InvalidEvent(f"is larger than {MAX_BYTES // 1024} KiB"))
+        raw = letter.raw
     return Entry(
         id=entry_id.decode(),
-        raw=fields[b"event"] if b"event" in fields else _as_json(fields),
-        reply=reply.decode("ascii", "replace") if reply else None,
+        raw=raw,
+        reply=_token(fields.get(b"reply")),
         deliveries=deliveries,
+        letter=letter,
     )
+
+
+def _token(reply: bytes | None) -> str | None:
+    """Return the token by which a producer waits; None where it is none: nobody can wait by it."""
+    text = reply.decode("ascii", "replace") if reply else ""
+    return text if _TOKEN.fullmatch(text) else None

@@ -1,7 +1,6 @@
 """Who may be sent to: the list of recipients that refuse, its evidence, and the doors in and out of it."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal, cast
@@ -10,10 +9,12 @@ import redis
 from msgspec import Struct
 from msgspec.json import Decoder
 
+from softbounce.core.bounds import NAME, bounded
 from softbounce.core.filters import Filter
 from softbounce.core.recipients import (
     Channel,
     address_of,
+    channel_named,
     fingerprint,
     hashed,
     keyed,
@@ -22,17 +23,18 @@ from softbounce.core.recipients import (
     recipient,
 )
 from softbounce.errors import InvalidEvent, InvalidRecipient
+from softbounce.store.audit import audit_entry
 from softbounce.store.connection import ask, clock, reaching
 from softbounce.store.control import compact
+from softbounce.store.hash_key import HashKey, hash_in
 from softbounce.store.keys import Keys
-from softbounce.store.listing import Suppression, moment, suppression
+from softbounce.store.listing import Suppression, cell, evidence, moment, suppression
 from softbounce.store.scripts import Script
 
 __all__ = ["BLOCK", "FILTER_KEYS", "Suppression", "Suppressions", "Verdict"]
 
 BLOCK = 5_000  # recipients a round trip
 _read = Decoder().decode  # four times as fast as json, and a campaign may have many refused
-_HASH = re.compile(r"r_[A-Za-z0-9_-]{12}")
 FILTER_KEYS = ("recipient", "channel", "code", "origin", "merchant", "expires", "age", "incident")
 
 
@@ -54,12 +56,12 @@ class Suppressions:
     """The list. A read of 5,000 is one round trip; a change and its audit entry are one Lua call."""
 
     def __init__(
-        self, client: redis.Redis, keys: Keys, *, key: bytes, keep_addresses: bool, replicas: int = 0
+        self, client: redis.Redis, keys: Keys, *, key: HashKey, keep_addresses: bool, replicas: int = 0
     ) -> None:
         self._client = client
         self._replicas = replicas
         self._keys = keys
-        self._key = key
+        self._hash_key, self._key = key, key.value
         self._keep_addresses = keep_addresses
         self._mark = Script("mark")
 
@@ -70,13 +72,13 @@ class Suppressions:
 
     def rid(self, value: object, channel: Channel | str) -> str:
         """Return the hash of a recipient; ``r_...`` is taken as one already. Raises ``InvalidRecipient``."""
-        if isinstance(value, str) and value.startswith("r_"):
-            return value[2:]
-        return hashed(listed(value, Channel(channel)), self._key)
+        if (rid := hash_in(value)) is not None:
+            return rid
+        return hashed(listed(value, channel_named(channel)), self._key)
 
     def check(self, value: object, channel: Channel | str, *, merchant: object = None) -> Verdict:
         """Return whether one recipient may be sent to."""
-        return self.check_block([value], Channel(channel), merchant=merchant)[0]
+        return self.check_block([value], channel_named(channel), merchant=merchant)[0]
 
     def check_many(
         self, values: Iterable[object], channel: Channel | str, *, merchant: object = None
@@ -84,7 +86,7 @@ class Suppressions:
         """Yield a verdict for each value, in order, any number; what is no address may not be sent to."""
         source = iter(values)
         while block := list(islice(source, BLOCK)):
-            yield from self.check_block(block, Channel(channel), merchant=merchant)
+            yield from self.check_block(block, channel_named(channel), merchant=merchant)
 
     def check_block(
         self, block: Sequence[object], channel: Channel, *, merchant: object = None
@@ -95,8 +97,8 @@ class Suppressions:
         key, prefix = self._key, f"{channel}:"
         for value in block:
             try:
-                if isinstance(value, str) and value.startswith("r_"):
-                    rids.append(value[2:])
+                if isinstance(value, str) and value.startswith("r_") and (rid := hash_in(value)):
+                    rids.append(rid)
                 else:
                     rids.append(keyed(prefix + address_of(value, channel), key))
             except InvalidRecipient as invalid:
@@ -113,14 +115,17 @@ class Suppressions:
 
     def _refusals(self, rids: list[str], merchant: object) -> dict[int, dict[str, Any]]:
         """Return by place what forbids to send to it now; an entry of the list goes before a pause."""
-        fields = rids if merchant is None else rids + [f"{rid}@{merchant}" for rid in rids]
+        fields = rids if merchant is None else rids + [_field(rid, merchant) for rid in rids]
         suppressions, pauses = self._keys.fixed("suppressions"), self._keys.fixed("pauses")
-        listed, paused = ask(
+        listed, paused, known = ask(
             self._client,
             suppressions,
             ("HMGET", suppressions, *fields),
             ("HMGET", pauses, *[f"recipient:{rid}" for rid in rids]),
+            self._hash_key.question,
         )
+        if not self._hash_key.is_kept(known):  # under another key than the store's everybody would be allowed
+            self._hash_key.keep()
         found = [
             (place, {**_read(raw), "code": "paused"}) for place, raw in enumerate(paused) if raw is not None
         ]
@@ -144,11 +149,11 @@ class Suppressions:
         code: str = "MANUAL",
     ) -> str:
         """List a recipient by a person's word, for ``expires`` ms or for ever; returns its hash."""
-        target = recipient(value, Channel(channel))
+        target = recipient(value, channel_named(channel))
         rid = hashed(target, self._key)
         entry: dict[str, Any] = {
             "at": now,
-            "code": code,
+            "code": bounded(code, "code"),
             "origin": "person",
             "by": actor,
             "reason": reason,
@@ -170,6 +175,7 @@ class Suppressions:
         removed = 0
         source = iter(fields)
         while block := list(islice(source, 500)):
+            block = [bounded(field, "recipient", most=2 * NAME) for field in block]
             what = f"r_{block[0]}" if len(block) == 1 else f"{len(block)} recipients"
             before = self._write(
                 dict.fromkeys(block), action="unsuppress", what=what, reason=reason, actor=actor
@@ -242,39 +248,34 @@ class Suppressions:
             raise InvalidEvent(message, "channel")
         address = row.get("address") or ""
         if not isinstance(address, Mapping):  # a letter's may be an object
-            address = _text(row, "address")
-        evidence = row.get("evidence") or []
-        if not isinstance(evidence, list) or not all(isinstance(one, str) for one in evidence):
-            message = "must be a list of texts"
-            raise InvalidEvent(message, "evidence")
+            address = cell(row, "address")
         entry: dict[str, Any] = {
             "at": moment(row.get("since"), "since") or now,
-            "code": _text(row, "code") or "IMPORTED",
-            "origin": _text(row, "origin") or "person",
+            "code": cell(row, "code") or "IMPORTED",
+            "origin": cell(row, "origin") or "person",
             "by": actor,
-            "reason": _text(row, "reason") or reason,
+            "reason": cell(row, "reason") or reason,
             "channel": channel,
-            "evidence": evidence,
+            "evidence": evidence(row),
         }
-        known = _text(row, "recipient")
+        rid = hash_in(cell(row, "recipient"))
         if address and "•" not in address and "…" not in address:
-            target = recipient(address, Channel(channel))
+            target = recipient(address, channel_named(channel))
             rid = hashed(target, self._key)
             entry["mask"] = mask(target.address)
             if self._keep_addresses:
                 entry["address"] = target.address
-        elif _HASH.fullmatch(known):
-            if (theirs := _text(row, "key")) and theirs != self.fingerprint:
-                message = "was hashed under another key than this store's, and would protect nobody"
-                raise InvalidEvent(message, "recipient")
-            rid = known[2:]
-            entry["mask"] = address
-        else:
+        elif rid is None:
             message = "needs an address, or a recipient r_... of the same key"
             raise InvalidEvent(message, "address")
+        else:
+            if (theirs := cell(row, "key")) and theirs != self.fingerprint:
+                message = "was hashed under another key than this store's, and would protect nobody"
+                raise InvalidEvent(message, "recipient")
+            entry["mask"] = address
         if (until := moment(row.get("until"), "until")) is not None:
             entry["z"] = until
-        return _field(rid, _text(row, "merchant") or None), entry
+        return _field(rid, cell(row, "merchant") or None), entry
 
     def _write(
         self,
@@ -286,7 +287,7 @@ class Suppressions:
         actor: str,
         meek: Mapping[str, str] | None = None,
     ) -> list[bytes]:
-        entry = {"actor": actor, "action": action, "what": what, "reason": reason, "meek": meek or {}}
+        entry = audit_entry(actor=actor, action=action, what=what, reason=reason) | {"meek": meek or {}}
         pairs = [
             part for name, value in fields.items() for part in (name, "" if value is None else compact(value))
         ]
@@ -303,17 +304,8 @@ class Suppressions:
             )
 
 
-def _text(row: Mapping[str, Any], name: str) -> str:
-    """Return a cell that is text, or a number as text; empty if there is none."""
-    value = row.get(name)
-    if value is None or (isinstance(value, str | int) and not isinstance(value, bool)):
-        return "" if value is None else str(value)
-    message = "must be text"
-    raise InvalidEvent(message, name)
-
-
 def _field(rid: str, merchant: object) -> str:
-    return rid if merchant is None else f"{rid}@{merchant}"
+    return rid if merchant is None else f"{rid}@{bounded(merchant, 'merchant')}"
 
 
 def _is_active(entry: Mapping[str, Any], now: int) -> bool:

@@ -1,29 +1,30 @@
 """The composition root: a Celery app is a function of the settings; ``celery -A softbounce`` takes it."""
 
-import json
 import logging
 import os
 import random
 import socket
 from collections.abc import Callable
-from datetime import date, time
 from functools import cache, cached_property
+from typing import cast
 
 from celery import Celery, signals
 from celery.exceptions import Reject
+from typing_extensions import override
 
 from softbounce.embedded import find_store
 from softbounce.errors import InvalidSettings, RefuseToStart
 from softbounce.hosts import several
 from softbounce.settings import Settings, celery_url, verified
 from softbounce.telemetry import configure
+from softbounce.worker.envelope import ENVELOPE, TASK
 from softbounce.worker.faults import reached
-from softbounce.worker.inflate import bound
+from softbounce.worker.frames import frame_handler
+from softbounce.worker.inflate import bound, excess
 from softbounce.worker.patience import patience
 from softbounce.worker.runtime import Runtime
-from softbounce.worker.steps import Loops, ReportConsumer
+from softbounce.worker.steps import Loops, ReportConsumer, Worker
 
-TASK = "softbounce.report"  # one name for ever; the version is in the payload
 HOLD = 60.0  # s that a report waits here for the store before the broker gets it back; RabbitMQ allows 30 min
 
 CONFIG: dict[str, object] = {
@@ -37,7 +38,6 @@ CONFIG: dict[str, object] = {
     "worker_pool": "threads",
     "worker_concurrency": 4,  # a report is one call of the store: more threads would only wait for each other
     "worker_prefetch_multiplier": 1,
-    "worker_eta_task_limit": 100,  # time passes in the store; a producer's countdown must not fill our memory
     "worker_cancel_long_running_tasks_on_connection_loss": True,
     "worker_soft_shutdown_timeout": 10,
     "worker_hijack_root_logger": False,
@@ -58,15 +58,22 @@ ON_REDIS: dict[str, object] = {  # seconds
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
 }
-ON_AMQP: dict[str, object] = {"confirm_publish": True}
+ON_AMQP: dict[str, object] = {"confirm_publish": True, "frame_handler": frame_handler}
 
 
 class App(Celery):
     """A Celery app that carries the worker's own parts, and takes safely from a broker on Redis."""
 
     amqp_cls = "softbounce.worker.transport:AMQP"
+    control_cls = "softbounce.worker.remote:Control"
     settings: Settings
     store_url: str
+
+    @cached_property
+    @override
+    def Worker(self) -> type[Worker]:
+        """What ``celery -A softbounce worker`` and ``softbounce worker`` run."""
+        return cast("type[Worker]", self.subclass_with_self(Worker))
 
     @cached_property
     def runtime(self) -> Runtime:
@@ -89,10 +96,10 @@ def make_app(settings: Settings) -> App:
 
     def bury(item: bytes) -> None:
         """Keep what the broker's list held and kombu cannot read."""
-        app.runtime.intake.bury(item, "no Celery message")
+        app.runtime.intake.bury(item, excess(item, limit=ENVELOPE) or "no Celery message")
 
     bury.__json__ = lambda: "a dead letter"  # type: ignore[attr-defined]  # or `celery inspect stats` fails
-    options = ON_AMQP if is_amqp else {**ON_REDIS, "unreadable": bury}
+    options = ON_AMQP if is_amqp else {**ON_REDIS, "unreadable": bury, "largest": ENVELOPE}
     if broker.startswith("sentinel:"):
         kind, _, path, _ = several(store_url)
         if kind != "sentinel":
@@ -109,13 +116,13 @@ def make_app(settings: Settings) -> App:
     signals.setup_logging.connect(_logging, dispatch_uid="softbounce")
 
     @app.task(name=TASK, typing=False)
-    def report(*events: object, **named: object) -> None:
-        """Take in one report, or a list of them."""
+    def report(raws: list[bytes]) -> None:
+        """Take in the reports that the consumer has read out of a message."""
         runtime = app.runtime
         reached("celery.received")
         patiently = patience(runtime.stopping, errors=Exception, limit=HOLD)
         try:
-            patiently(runtime.intake.take, _raws(events, named))
+            patiently(runtime.intake.take, raws)
         except Exception as error:
             raise Reject(str(error), requeue=True) from error
         reached("celery.accepted")
@@ -130,7 +137,7 @@ def run_worker(
     loglevel: str = "INFO",
     keep: Callable[[], object] | None = None,
 ) -> int:
-    """Run one worker in this process until SIGTERM and return its exit code, 0 after a drain.
+    """Run one worker in this process until SIGTERM and return its exit code, 1 where an error ended it.
 
     ``hostname`` is its name for Celery, which no two may share; by default it holds the process id.
     ``keep`` is called about once a second, also while the store is away (to start it again). Raises what
@@ -142,30 +149,7 @@ def run_worker(
     worker = app.Worker(hostname=name, loglevel=loglevel, quiet=True)
     worker.start()
     app.runtime.store.close()
-    return 0 if app.runtime.is_drained else worker.exitcode or 0  # Celery counts a Ctrl-C as a failure
-
-
-def _raws(events: tuple[object, ...], named: dict[str, object]) -> list[bytes]:
-    """Return each report as a stream entry would hold it; odd arguments stay whole, for the dead letter."""
-    match events:
-        case (list() as several,) if not named:
-            return [_raw(event) for event in several]
-        case (event,) if not named:
-            return [_raw(event)]
-        case _:
-            return [_raw({"args": events, **named})]
-
-
-def _raw(event: object) -> bytes:
-    """Return the report's bytes. Never raises: kombu reads bytes, times and lone surrogates out of JSON."""
-    if isinstance(event, bytes):
-        return event
-    text = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False, default=_written)
-    return text.encode(errors="surrogatepass")
-
-
-def _written(value: object) -> str:
-    return value.isoformat() if isinstance(value, date | time) else str(value)
+    return worker.exitcode or 0
 
 
 def _logging(loglevel: int = logging.INFO, **_: object) -> None:

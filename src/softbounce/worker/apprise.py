@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
 
 class ToApprise:
-    """Sends the text of each notice to the one address that a variable holds, and logs name the variable."""
+    """Sends the text of each notice to the one address that a variable holds, and logs name the variable.
 
-    def __init__(self, variable: str, *, timeout: float) -> None:
-        """``variable`` names where the address stands; ``timeout`` in seconds, for one notice."""
+    A plugin's time-out is for each read, so it may not return for long: call it in a thread of its own.
+    """
+
+    def __init__(self, variable: str) -> None:
+        """``variable`` names where the address stands."""
         self.name = f"apprise:{variable}"
-        self._variable, self._timeout = variable, timeout
+        self._variable = variable
 
     def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
         """Send one message each; what is not taken comes again, its id in the last line tells."""
@@ -41,7 +44,9 @@ class ToApprise:
         url = apprise_url(self._variable)
         from apprise import Apprise, AppriseAsset  # noqa: PLC0415 - an extra, and half a second
 
-        asset = AppriseAsset(app_id="softbounce", service_timeout=self._timeout, http_redirects=False)
+        # With a time-out apprise leaves hung calls in a pool of few threads, which all its targets share and
+        # the exit of the process waits for. Without one it calls in our own thread.
+        asset = AppriseAsset(app_id="softbounce", service_timeout=0, http_redirects=False)
         told = Apprise(asset=asset)
         if not told.add(url) or len(told) != 1:
             message = f"the variable {self._variable} holds not one address that apprise knows"

@@ -1,4 +1,4 @@
-"""What a compressed Celery message may grow to: kombu's own decoders know no bound."""
+"""How large a Celery message may be, compressed or not: kombu's own decoders know no bound."""
 
 import bz2
 import lzma
@@ -9,6 +9,7 @@ from typing import Any
 from kombu import compression
 
 LIMIT = 16 * 1024 * 1024  # bytes; some ten thousand reports in one task
+_LEAST = 16  # bytes of JSON a value, on average; an ordinary report has 25, and "[[]]" 2
 _MEMORY = 128 * 1024 * 1024  # bytes that lzma may take for its dictionary
 
 _MAKE: dict[str, Callable[[], Any]] = {
@@ -24,6 +25,18 @@ def bound() -> None:
     makers = {known(name)[1]: make for name, make in _MAKE.items()}
     for kind in compression.encoders():
         compression.register(known(kind)[0], _decoder(makers.get(kind)), kind)
+
+
+def excess(text: bytes, *, limit: int) -> str | None:
+    """Return what JSON has too much of: more than ``limit`` bytes, or than one value for each 16 of them.
+
+    Read, a value takes some 70 bytes of memory, so that 16 MiB of empty lists would take 400 MiB.
+    """
+    if len(text) > limit:
+        return f"is larger than {limit // 1024 // 1024} MiB"
+    if sum(map(text.count, (b",", b"[", b"{"))) > limit // _LEAST:  # one before each value, but the first
+        return f"holds more than {limit // _LEAST:,} values"
+    return None
 
 
 def _decoder(make: Callable[[], Any] | None) -> Callable[[bytes], bytes]:

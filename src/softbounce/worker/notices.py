@@ -1,14 +1,17 @@
 """What the pipeline and people are told: each notice to the pipeline, groups of escalations to people."""
 
 import random
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from time import monotonic
 
 from celery import Celery
 
 from softbounce import settings
 from softbounce.core.policy import Target
+from softbounce.errors import TryAgain
 from softbounce.settings import Settings
 from softbounce.store import Notice, Store
 from softbounce.telemetry import get_logger
@@ -21,6 +24,10 @@ from softbounce.worker.webhook import ToWebhook
 log = get_logger()
 
 BATCH = 500
+WAITING = 2 * BATCH  # notices that one receiver may hold: a batch on its way, and the next
+FEW = 10  # notices a claim while the pipeline takes none: groups for people are claimed with them, and go on
+QUICK = 0.25  # s that a turn waits for the receivers it has begun to tell
+LEFT_BEHIND = 3  # threads of one receiver that may hang before nothing more begins
 NAMES = {
     "softbounce.escalated": "recipient.escalated",
     "softbounce.incident": "incident.opened",
@@ -29,16 +36,104 @@ NAMES = {
 
 
 @dataclass(slots=True, kw_only=True)
-class Receiver:
-    """One place that notices go to; it rests after a failure, and is not told again what it knows."""
+class HandOver:
+    """One batch on its way to one receiver, in a thread of its own."""
 
-    sink: Sink
-    rest: Rest
-    told: set[str] = field(default_factory=set)  # ids that wait for other receivers still
+    batch: list[Notice]
+    last_start: float  # by `monotonic()`; no notice of it begins later: others hold it then
+    began: float = field(default_factory=monotonic)
+    handed: Handed | None = None  # once it has ended
+
+
+class Receiver:
+    """One place that notices go to. It is told one batch at a time, and rests after a failure."""
+
+    def __init__(self, sink: Sink, rest: Rest, *, patience: float, stopping: threading.Event) -> None:
+        """``patience`` in seconds: what has not returned by then counts as failed."""
+        self.sink = sink
+        self.told: set[str] = set()  # ids that wait for other receivers still
+        self.waiting: dict[str, tuple[Notice, float]] = {}  # leased, and when it may begin at the latest
+        self._rest, self._patience, self._stopping = rest, patience, stopping
+        self._hand_over: HandOver | None = None
+        self._thread = threading.Thread()
+        self._left_behind: list[threading.Thread] = []
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it could be told something now."""
+        return self._hand_over is None and self._rest.is_over
+
+    def add(self, notice: Notice, *, last_start: float) -> None:
+        """Let ``notice`` wait, unless it was told or too many wait: those come again after their lease."""
+        if notice.id not in self.told and (notice.id in self.waiting or len(self.waiting) < WAITING):
+            self.waiting[notice.id] = notice, last_start
+
+    def begin(self) -> None:
+        """Begin to tell what waits, if it is free."""
+        now = monotonic()
+        self.waiting = {ident: one for ident, one in self.waiting.items() if now < one[1]}
+        if self.waiting and self.is_free:
+            batch, last_starts = zip(*islice(self.waiting.values(), BATCH), strict=True)
+            self._hand_over = HandOver(batch=list(batch), last_start=min(last_starts))
+            self._thread = threading.Thread(  # a daemon: what hangs there must not hold the exit
+                target=self._deliver, args=(self._hand_over,), name=self.sink.name, daemon=True
+            )
+            self._thread.start()
+
+    def collect(self, *, until: float) -> list[Notice]:
+        """Return what it has taken since the last call; wait for it until then, by ``monotonic()``."""
+        if (hand_over := self._hand_over) is None:
+            return []
+        self._thread.join(max(0.0, until - monotonic()))
+        if (handed := hand_over.handed) is None and (handed := self._give_up(hand_over)) is None:
+            return []
+        self._hand_over = None
+        taken = hand_over.batch[: handed.count]
+        for notice in taken:
+            self.told.add(notice.id)
+            self.waiting.pop(notice.id, None)
+        if handed.failure:
+            delay = self._rest.failed()
+            log.error(
+                "handover.failed",
+                sink=self.sink.name,
+                reason=handed.failure,
+                delay_s=delay / 1000,
+                count=len(hand_over.batch),
+            )
+        elif taken:
+            self._rest.succeeded()
+        return taken
+
+    def _give_up(self, hand_over: HandOver) -> Handed | None:
+        """Leave behind a thread that ignores its limit; where several hang, nothing more begins."""
+        if monotonic() < hand_over.began + self._patience:
+            return None
+        self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
+        if len(self._left_behind) >= LEFT_BEHIND:
+            return None
+        self._left_behind.append(self._thread)
+        return Handed(count=0, failure=f"it has not returned for {self._patience:g} s")
+
+    def _deliver(self, hand_over: HandOver) -> None:
+        def may_begin() -> bool:
+            return monotonic() < hand_over.last_start and not self._stopping.is_set()
+
+        try:
+            messages = [(notice.id, notice.body) for notice in hand_over.batch]
+            hand_over.handed = self.sink.deliver(messages, may_begin)
+        except TryAgain:  # the store is away: no fault of the receiver, and the loop finds out by itself
+            hand_over.handed = Handed(count=0)
+        except Exception as error:  # noqa: BLE001 - costs this receiver alone; the error's words may hold an address
+            reason = f"{type(error).__name__} on the way to {self.sink.name}"
+            hand_over.handed = Handed(count=0, failure=reason)
 
 
 class Notices:
-    """Tells what is to be told, each notice under one id; what a receiver does not take waits. One thread."""
+    """Tells what is to be told, each notice under one id; what a receiver does not take waits.
+
+    One thread takes turns. Each receiver is told by a thread of its own, so that none waits for another.
+    """
 
     def __init__(
         self,
@@ -48,73 +143,78 @@ class Notices:
         config: Settings,
         app: Celery,
         rng: random.Random,
-        heard: Callable[[], None] = lambda: None,
+        stopping: threading.Event,
     ) -> None:
-        """``heard`` is called before each notice leaves."""
+        """After ``stopping`` no notice leaves."""
         self._store, self._policies, self._config, self._app, self._rng = store, policies, config, app, rng
-        self._heard = heard
-        self._last_start = 0.0  # no notice of a batch leaves later: others hold it then
+        self._stopping = stopping
         self._receivers: dict[settings.Sink | Target, Receiver] = {}
 
     def turn(self) -> bool:
-        """Claim a batch and tell it; false if it was not full, or the pipeline's sink rests.
+        """Claim a batch, tell whoever is free, and finish what all have; false if the batch was not full.
 
-        What comes meanwhile is told together: a turn for each few took a tenth of the worker's time.
+        What comes meanwhile is told together: a turn for each few took a tenth of the worker's time. A turn
+        waits a moment for the receivers that are quick. What the others have not taken yet stays leased.
         """
-        pipeline = self._receiver(notice_sink(self._config.sink, stream=self._store.keys.stream("notices")))
-        if not pipeline.rest.is_over:
-            return False
-        self._last_start = monotonic() + LAST_START * self._config.lease / 1000
-        notices = self._store.notices.claim(limit=BATCH, lease=self._config.lease)
-        if notices:
+        told = self._collect()
+        pipeline, people = self.pipeline, self._people()
+        limit = BATCH if pipeline.is_free else FEW
+        last_start = monotonic() + LAST_START * self._config.lease / 1000
+        claimed = self._store.notices.claim(limit=limit, lease=self._config.lease)
+        if claimed:
             reached("notices.claimed")
-        policy = self._policies.current
-        missed = self._tell(pipeline, [notice for notice in notices if not notice.told])
-        for target in policy.notify:
-            missed |= self._tell(
-                self._receiver(_place(target)), [notice for notice in notices if notice.told]
-            )
-        done = [notice for notice in notices if notice.id not in missed]
-        if done:
-            reached("notices.told")
-            self._store.notices.finish(done, people=policy.grouping if policy.notify else None)
-            reached("notices.finished")
-        for receiver in self._receivers.values():
-            receiver.told.difference_update(notice.id for notice in done)
-        return len(notices) >= BATCH
+        for notice in claimed:
+            for receiver in people if notice.told else [pipeline]:
+                receiver.add(notice, last_start=last_start)
+        begun = [receiver for receiver in (pipeline, *people) if receiver.is_free]
+        for receiver in begun:
+            receiver.begin()
+        self._finish(claimed + told + self._collect(*begun, until=monotonic() + QUICK))
+        return len(claimed) >= BATCH
+
+    def settle(self, *, until: float) -> None:
+        """Finish what was told; wait for the rest until then (``monotonic()``), at most for one time-out."""
+        until = min(until, monotonic() + self._config.handover_timeout / 1000)
+        self._finish(self._collect(*self._receivers.values(), until=until))
 
     def trim(self, *, before: int) -> None:
         """Let go of notices that every reader has acknowledged, or that are older than ``before`` (ms)."""
         for receiver in tuple(self._receivers.values()):
             trim(receiver.sink, before=before)
 
-    def _tell(self, receiver: Receiver, notices: list[Notice]) -> set[str]:
-        """Return the ids that ``receiver`` has not taken."""
-        news = [notice for notice in notices if notice.id not in receiver.told]
-        if not news or not receiver.rest.is_over:
-            return {notice.id for notice in news}
-        handed = receiver.sink.deliver([(notice.id, notice.body) for notice in news], self._may_begin)
-        receiver.told.update(notice.id for notice in news[: handed.count])
-        if handed.failure:
-            delay = receiver.rest.failed()
-            log.error(
-                "handover.failed",
-                sink=receiver.sink.name,
-                reason=handed.failure,
-                delay_s=delay / 1000,
-                count=len(news),
-            )
-        else:
-            receiver.rest.succeeded()
-        return {notice.id for notice in news[handed.count :]}
+    def _collect(self, *waited_for: Receiver, until: float = 0.0) -> list[Notice]:
+        told = [notice for receiver in waited_for for notice in receiver.collect(until=until)]
+        return told + [notice for one in self._receivers.values() for notice in one.collect(until=0.0)]
 
-    def _may_begin(self) -> bool:
-        self._heard()
-        return monotonic() < self._last_start
+    def _finish(self, notices: Iterable[Notice]) -> None:
+        """Forget those of ``notices`` that all who are to have them were told."""
+        policy, pipeline, people = self._policies.current, self.pipeline, self._people()
+        done = {
+            notice.id: notice
+            for notice in notices
+            if all(notice.id in receiver.told for receiver in (people if notice.told else [pipeline]))
+        }
+        if done:
+            reached("notices.told")
+            self._store.notices.finish(list(done.values()), people=policy.grouping if policy.notify else None)
+            reached("notices.finished")
+        for receiver in self._receivers.values():
+            receiver.told.difference_update(done)
+
+    @property
+    def pipeline(self) -> Receiver:
+        """The pipeline's own receiver."""
+        return self._receiver(notice_sink(self._config.sink, stream=self._store.keys.stream("notices")))
+
+    def _people(self) -> list[Receiver]:
+        return [self._receiver(_place(target)) for target in self._policies.current.notify]
 
     def _receiver(self, target: settings.Sink | Target) -> Receiver:
         if target not in self._receivers:
-            self._receivers[target] = Receiver(sink=self._sink(target), rest=Rest(self._rng))
+            patience = 2 * self._config.lease / 1000  # 0.8 to begin, and 0.5 for the last one
+            self._receivers[target] = Receiver(
+                self._sink(target), Rest(self._rng), patience=patience, stopping=self._stopping
+            )
         return self._receivers[target]
 
     def _sink(self, target: settings.Sink | Target) -> Sink:
@@ -124,7 +224,7 @@ class Notices:
         if target.type == "webhook":
             now = self._store.now
             return ToWebhook(target.url or "", secret=target.secret or "", timeout=timeout / 1000, now=now)
-        return ToApprise(target.secret or "", timeout=timeout / 1000) if target.type == "apprise" else ToLog()
+        return ToApprise(target.secret or "") if target.type == "apprise" else ToLog()
 
 
 class ToLog:

@@ -12,7 +12,7 @@ from time import monotonic, time_ns
 import tenacity
 from celery import Celery
 
-from softbounce.errors import Overloaded, StoreUnreachable, TryAgain
+from softbounce.errors import Overloaded, StoreUnreachable, TryAgain, WrongKey
 from softbounce.settings import Settings
 from softbounce.store import Store
 from softbounce.telemetry import get_logger
@@ -87,7 +87,7 @@ class Runtime:
             config=settings,
             app=app,
             rng=rng,
-            heard=partial(self._watch.heard, "notices"),
+            stopping=self.stopping,
         )
         self._virtual = self.store.clock()[1]
         self._reload_asked = threading.Event()
@@ -122,7 +122,7 @@ class Runtime:
         end = monotonic() + DRAIN
         for thread in self._threads:
             thread.join(max(0.0, end - monotonic()))
-        for settle in (self.intake.settle, self.pump.settle):
+        for settle in (self.intake.settle, self.pump.settle, partial(self.notices.settle, until=end)):
             with suppress(TryAgain):  # another worker takes over what is unacknowledged or leased
                 settle()
         late = [thread.name for thread in self._threads if thread.is_alive()]
@@ -160,6 +160,7 @@ class Runtime:
             self._reload_asked.clear()
             self.policies.refresh(self.store.policies.applied(), asked=True)
         if self._every_5_seconds.is_due():
+            self._keep_key()
             self.policies.refresh(self.store.policies.applied())
             facts = {"revision": self.policies.current.revision, "clock": time_ns() // 1_000_000}
             self.store.control.beat(self.worker, facts, now=self.store.now())
@@ -175,6 +176,21 @@ class Runtime:
             self.store.sweep(policy=self.policies.current)
             reached("chores.swept")
         return False
+
+    def _keep_key(self) -> None:
+        """Give the store its hash key back where it is gone; end where it has another.
+
+        What we would go on to write under ours, nobody would find: started again, we know better.
+        """
+        try:
+            if self.store.keep_key():
+                reason = (
+                    "the store's hash key was gone: this worker gave it back. Who deletes fields of meta?"
+                )
+                log.critical("store.key_lost", worker=self.worker, reason=reason)
+        except WrongKey as error:
+            log.critical("worker.refused", worker=self.worker, reason=str(error))
+            os._exit(1)
 
     def _keep_going(self, name: str, turn: Callable[[], bool]) -> None:
         """Take turns until the word to stop: at once after a busy one, else after a pause.

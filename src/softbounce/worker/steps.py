@@ -8,18 +8,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
+import celery.apps.worker
+import kombu
 import tenacity
 from celery.bootsteps import StartStopStep
 from celery.exceptions import Reject
-from celery.worker import WorkController
+from celery.platforms import EX_FAILURE, EX_OK
+from celery.worker import WorkController, state
 from celery.worker.consumer import Consumer
 from celery.worker.control import inspect_command
 from kombu import Message
 from typing_extensions import override
 
-from softbounce.errors import SoftbounceError, StoreUnreachable, TryAgain
+from softbounce.errors import InvalidEvent, SoftbounceError, StoreUnreachable, TryAgain
 from softbounce.telemetry import get_logger
+from softbounce.worker.envelope import TASK, body_of, leave_bytes, own, plain, refusal, reports
 from softbounce.worker.faults import reached
+from softbounce.worker.inflate import LIMIT
 from softbounce.worker.intake import STRIKES
 from softbounce.worker.patience import patience
 from softbounce.worker.runtime import Runtime
@@ -54,89 +59,114 @@ class Loops(StartStopStep):
         super().start(worker)
 
 
+class Worker(celery.apps.worker.Worker):
+    """Celery's worker; its exit code is 0 only where somebody asked it to stop."""
+
+    @override
+    def start(self) -> None:
+        """Work until the word to stop, or until an error that no part of the worker could answer."""
+        super().start()
+        was_asked = {state.should_stop, state.should_terminate} != {None}
+        if was_asked and _runtime(self.app).is_drained:
+            self.exitcode = EX_OK  # Celery counts a Ctrl-C as a failure
+        elif self.exitcode is None:
+            self.exitcode = EX_FAILURE  # it ended by itself, as where no file can be opened any more
+
+
 class ReportConsumer(Consumer):
-    """Celery's consumer; keeps as a dead letter what Celery would drop, and is ready a second sooner."""
+    """Celery's consumer; hands Celery sound reports only, and is ready a second sooner."""
+
+    task_consumer: kombu.Consumer  # as are the errors, Celery's own
+    connection_errors: tuple[type[Exception], ...]
+    channel_errors: tuple[type[Exception], ...]
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - Celery's own
         super().__init__(*args, **{**options, "without_mingle": True, "without_gossip": True})
 
     @override
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Message], None]:
-        """Return what takes a message: JSON alone, and what is delivered again alone and with a strike.
+        """Return what takes a message: a report goes on to Celery, anything else is a dead letter.
 
-        Other content types name a codec, and some inflate without bound.
+        What is delivered again is taken alone and with a strike, before its body is read.
         """
+        leave_bytes(self.task_consumer.channel)
         handle = super().create_task_handler(*args, **options)
+        passing = (*self.connection_errors, *self.channel_errors)  # Celery connects again
 
         def received(message: Message) -> None:
-            if message.content_type != "application/json":
-                self._keep(message, "the body of a Celery message: no JSON")
-            elif not ((message.delivery_info or {}).get("redelivered") and self._took_alone(message)):
-                handle(message)
+            try:
+                self._receive(message, handle)
+            except passing:
+                raise
+            except Exception:  # the worker's edge: a mistake of ours must neither end it nor lose a report
+                log.exception("event.crashed", worker=_runtime(self.app).worker)
+                self._keep(message, "we failed on it; the log says how")
 
         return received
 
-    def _took_alone(self, message: Message) -> bool:
-        """Take a report that may have killed a worker; false where Celery's own way is to see to it.
-
-        In this thread, one after the other: a strike is written before its bytes are read, and those that
-        were in hand when the worker died get none for their neighbour.
-        """
-        body, events = message.body or b"", _runtime(self.app).store.events
+    def _receive(self, message: Message, handle: Callable[[Message], None]) -> None:
+        body, headers = body_of(message), message.headers or {}
+        reason = refusal(headers, content_type=message.content_type, body=body)
+        if reason is not None:
+            self._keep(message, reason)
+            return
         # With its id: producers repeat a report, and three copies in hand at one crash are no loop.
-        whole = f"{(message.headers or {}).get('id')}\n".encode() + (
-            body.encode() if isinstance(body, str) else bytes(body)
-        )
-        try:
-            strikes = events.strike(whole)
-        except TryAgain:  # nobody counts while the store is away; the report then waits for it as any other
-            return False
-        if strikes >= STRIKES:
+        whole = f"{plain(headers.get('id'))}\n".encode() + body
+        is_again = bool((message.delivery_info or {}).get("redelivered"))
+        strikes = self._strike(whole) if is_again else None
+        if strikes is not None and strikes >= STRIKES:
             reason = f"crash loop: delivered {strikes + 1} times, and never acknowledged"
             self._keep(message, reason, is_poison=True)
-            return True
+            return
         try:
-            task = self.app.tasks[message.headers["task"]]
-            args, named, _ = message.decode()
-        except Exception:  # noqa: BLE001 - Celery finds the same, and we keep it as a dead letter
-            return False
+            raws = reports(body, headers)
+        except InvalidEvent as error:
+            self._keep(message, str(error))
+            return
+        if strikes is None:
+            handle(own(message, raws))
+        else:
+            self._take_alone(message, raws, whole=whole)
+
+    def _strike(self, whole: bytes) -> int | None:
+        """Count a report that may have killed a worker; nobody counts while the store is away."""
         try:
-            task(*args, **named)
+            return _runtime(self.app).store.events.strike(whole)
+        except TryAgain:  # it then waits for the store as any other
+            return None
+
+    def _take_alone(self, message: Message, raws: list[bytes], *, whole: bytes) -> None:
+        """Take in reports in this thread: what else was in hand when they end the worker gets no strike."""
+        try:
+            self.app.tasks[TASK](raws)
         except Reject:  # the store was away for long: nobody died of it
             with suppress(TryAgain):
-                events.pardon(whole)
+                _runtime(self.app).store.events.pardon(whole)
             message.requeue()
         else:
             message.ack()
-        return True
 
     @override
     def on_decode_error(self, message: Message, exc: Exception) -> None:
-        """Keep what is no JSON."""
-        self._keep(message, f"the body of a Celery message: {type(exc).__name__}")
-
-    @override
-    def on_unknown_message(self, body: object, message: Message) -> None:
-        """Keep what is no Celery message."""
-        self._keep(message, "no Celery message")
-
-    @override
-    def on_unknown_task(self, body: object, message: Message, exc: Exception) -> None:
-        """Keep what calls a task that is not ours."""
-        self._keep(message, "a call of another task than softbounce.report")
-
-    @override
-    def on_invalid_task(self, body: object, message: Message, exc: Exception) -> None:
-        """Keep a call that Celery cannot read."""
-        self._keep(message, f"an invalid Celery message: {type(exc).__name__}")
+        """Keep what does not inflate; what came by remote control is no report."""
+        if message.channel is not self.task_consumer.channel:
+            log.warning("remote.refused", reason=f"the message cannot be read: {type(exc).__name__}")
+            return
+        if (message.headers or {}).get("compression"):
+            limit = f"gzip, bzip2 and lzma do, up to {LIMIT // 1024 // 1024} MiB"
+            reason = f"headers.compression: the body does not inflate so ({type(exc).__name__}); {limit}"
+        else:
+            reason = f"body: is no text ({type(exc).__name__})"
+        self._keep(message, reason)
 
     def _keep(self, message: Message, reason: str, *, is_poison: bool = False) -> None:
-        body = message.body or b""
-        raw = body.encode() if isinstance(body, str) else bytes(body)
+        runtime = _runtime(self.app)
         try:
-            _runtime(self.app).intake.bury(raw, reason, is_poison=is_poison)
-        except TryAgain:
-            _runtime(self.app).stopping.wait(1)  # s; the broker delivers it again at once
+            runtime.intake.bury(body_of(message), reason, is_poison=is_poison)
+        except Exception as error:  # the worker's edge: the broker keeps it, and delivers it again at once
+            if not isinstance(error, TryAgain):
+                log.exception("event.crashed", worker=runtime.worker)
+            runtime.stopping.wait(1)  # s
             message.requeue()
         else:
             reached("celery.buried")
@@ -144,14 +174,14 @@ class ReportConsumer(Consumer):
 
 
 @inspect_command(name="softbounce")
-def inspect(state: Any, **_: object) -> dict[str, object]:  # noqa: ANN401 - Celery's own, without a type
+def inspect(panel: Any, **_: object) -> dict[str, object]:  # noqa: ANN401 - Celery's own, without a type
     """Show intake, due, leased and handed over, the policy and the mode."""
-    return _runtime(state.app).figures()
+    return _runtime(panel.app).figures()
 
 
-def _say_once(state: tenacity.RetryCallState) -> None:
-    if state.attempt_number == 1 and state.outcome:
-        log.error("store.unreachable", reason=str(state.outcome.exception()))
+def _say_once(call: tenacity.RetryCallState) -> None:
+    if call.attempt_number == 1 and call.outcome:
+        log.error("store.unreachable", reason=str(call.outcome.exception()))
 
 
 def _runtime(app: Any) -> Runtime:  # noqa: ANN401 - the App of worker.app, which imports this module

@@ -25,11 +25,13 @@ from kombu.utils.uuid import uuid
 from typing_extensions import override
 
 from softbounce.store.scripts import assemble
+from softbounce.worker.inflate import excess
 
 log = get_logger(__name__)
 
 TAKE = assemble("take")
 NAP = 0.1  # s that Redis lets an idle consumer wait before it looks again: a script cannot block
+OPTIONS = ("unreadable", "largest")  # beside kombu's own
 UNREADABLE = ".unreadable"  # after a queue's name: the list of its items that are no messages
 
 
@@ -82,8 +84,9 @@ class Channel(stock.Channel):
     """A channel on one Redis."""
 
     QoS = QoS
-    from_transport_options = (*stock.Channel.from_transport_options, "unreadable")
+    from_transport_options = (*stock.Channel.from_transport_options, *OPTIONS)
     unreadable: Callable[[bytes], object] | None = None  # told of an item that is no message, to keep it
+    largest: int | None = None  # bytes of an item; a larger one, or one of too many values, is no message
     _is_idle = False  # the last look found nothing: the next question is a nap
     _restored_at = 0.0
 
@@ -134,6 +137,17 @@ class Channel(stock.Channel):
             self.connection._deliver(message, queue)
             self._settle()
         return True
+
+    @override
+    def _receive_one(self, c: Any) -> Any:
+        """Deliver what came by publish/subscribe; what is no message is logged, and ends no worker."""
+        try:
+            return super()._receive_one(c)
+        except (stock.Empty, *self.connection_errors, *self.connection.channel_errors):
+            raise
+        except Exception as error:  # noqa: BLE001 - no envelope, too deep
+            log.warning("what was broadcast is no message: %s", type(error).__name__)
+            return None
 
     @override
     def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
@@ -190,6 +204,8 @@ class Channel(stock.Channel):
         """Return the queue, and the message under its new tag; None if it was none and is set aside."""
         queue = json.loads(name)
         try:
+            if self.largest is not None and excess(item, limit=self.largest):
+                raise ValueError  # noqa: TRY301 - one answer to whatever is wrong with it
             message = stock.loads(item)
             message["properties"]["delivery_tag"] = tag.decode()
             self._checked(message)
@@ -206,6 +222,7 @@ class Channel(stock.Channel):
         parts = message["body"], message.get("headers", {}), properties.get("delivery_info", {})
         if [type(part) for part in parts] != [str, dict, dict]:
             raise TypeError
+        self._get_message_priority(message)  # fails on infinity, and kombu then loses what it gives back
 
     def _settle(self) -> None:
         """Drop the record of a message whose consumer acknowledges nothing."""
@@ -224,7 +241,7 @@ class Channel(stock.Channel):
 class SentinelChannel(Channel, stock.SentinelChannel):
     """A channel on the Redis that Sentinel names."""
 
-    from_transport_options = (*stock.SentinelChannel.from_transport_options, "unreadable")
+    from_transport_options = (*stock.SentinelChannel.from_transport_options, *OPTIONS)
 
 
 class Transport(stock.Transport):

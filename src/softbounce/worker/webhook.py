@@ -13,7 +13,7 @@ from softbounce.settings import signing_keys
 from softbounce.worker.sinks import Handed, MayBegin, Message
 
 if TYPE_CHECKING:
-    from urllib3 import PoolManager
+    from softbounce.worker.exchange import HttpClient
 
 HAD_IT = 409  # the receiver knows the id already
 
@@ -25,10 +25,10 @@ class ToWebhook:
     """
 
     def __init__(self, url: str, *, secret: str, timeout: float, now: Callable[[], int]) -> None:
-        """``secret`` names the variable; ``timeout`` in seconds, ``now`` in ms since 1970."""
+        """``secret`` names the variable; ``timeout`` in seconds, of one request; ``now`` in ms since 1970."""
         self.name = f"webhook:{urlsplit(url).hostname}"  # the path may be a secret of its own
         self._url, self._secret, self._timeout, self._now = url, secret, timeout, now
-        self._pool: PoolManager | None = None
+        self._http: HttpClient | None = None
 
     def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
         """Send one request a message; any 2xx has taken it, 409 had it already, the rest comes again.
@@ -45,6 +45,8 @@ class ToWebhook:
                 return Handed(count=count)
             try:
                 status = self._post(name, to_json(body).decode(), keys=keys, now=now)
+            except TimeoutError as error:
+                return Handed(count=count, failure=f"{error} from {self.name}")
             except Exception as error:  # noqa: BLE001 - any refusal rests; urllib3's own words may name the path
                 return Handed(count=count, failure=f"{type(error).__name__} on the way to {self.name}")
             if not 200 <= status < 300 and status != HAD_IT:  # noqa: PLR2004 - the class of success
@@ -52,26 +54,19 @@ class ToWebhook:
         return Handed(count=len(messages))
 
     def _post(self, ident: str, body: str, *, keys: Sequence[Webhook], now: datetime) -> int:
-        answer = self._client.request(
-            "POST",
-            self._url,
-            body=body.encode(),
-            headers={
-                "content-type": "application/json",
-                "user-agent": "softbounce",
-                "webhook-id": ident,
-                "webhook-timestamp": str(int(now.timestamp())),
-                "webhook-signature": " ".join(key.sign(ident, now, body) for key in keys),
-            },
-            preload_content=False,  # what it says beside the status may be endless
-        )
-        answer.close()
-        return answer.status
+        headers = {
+            "content-type": "application/json",
+            "user-agent": "softbounce",
+            "webhook-id": ident,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": " ".join(key.sign(ident, now, body) for key in keys),
+        }
+        return self._client.post(self._url, body.encode(), headers).status
 
     @property
-    def _client(self) -> "PoolManager":
-        if self._pool is None:
-            from urllib3 import PoolManager, Timeout  # noqa: PLC0415 - 40 ms that most workers never need
+    def _client(self) -> "HttpClient":
+        if self._http is None:
+            from softbounce.worker.exchange import HttpClient  # noqa: PLC0415 - 40 ms that most workers never need
 
-            self._pool = PoolManager(retries=False, timeout=Timeout(total=self._timeout))  # nor redirects
-        return self._pool
+            self._http = HttpClient(limit=self._timeout)
+        return self._http

@@ -1,7 +1,17 @@
--- found: give a field of the store's own facts its value once, also when memory is full.
--- returns  the value that holds from now on
+-- found: give a field of the store's own facts its value once, also when memory is full. There is one hash key, and a new one is
+-- made only where nothing was hashed: under another key nobody would find what the store holds.
+-- returns  {key, key_fingerprint, epoch} as they are from now on
 local meta = KEYS[1] -- hash  key, key_fingerprint, epoch
+local suppressions = KEYS[2] -- hash  recipient[@merchant] -> entry
+local deliveries = KEYS[3] -- hash  delivery -> record
+local standing = KEYS[4] -- hash  recipient -> soft bounces and reports
+local field, value, origin = ARGV[1], ARGV[2], ARGV[3] -- origin of a key: new or known
 
 redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its end when memory is full
-redis.call("HSETNX", meta, ARGV[1], ARGV[2])
-return redis.call("HGET", meta, ARGV[1])
+local is_key = field ~= "epoch"
+local has_key = redis.call("HEXISTS", meta, "key") + redis.call("HEXISTS", meta, "key_fingerprint") > 0
+local is_too_late = origin == "new" and redis.call("EXISTS", suppressions, deliveries, standing) > 0
+if not (is_key and (has_key or is_too_late)) then
+  redis.call("HSETNX", meta, field, value)
+end
+return redis.call("HMGET", meta, "key", "key_fingerprint", "epoch")

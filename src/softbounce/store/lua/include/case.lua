@@ -7,8 +7,9 @@ local function open_case(group, id, facts)
     case = "k_" .. number
     facts.group, facts.state, facts.opened = group, "open", now
     hset(meta, "case", number)
-    hset(open_cases, group, case)
+    -- first the case: a group must never name one that was not written
     hset(cases, case, cjson.encode(facts))
+    hset(open_cases, group, case)
   end
   zadd(members, 0, group .. "\n\n" .. id)
   return case

@@ -28,7 +28,7 @@ before_writing[#before_writing + 1] = function()
   for reference, story in pairs(stories) do
     local lines = table.concat(story, "\n")
     local excess = #lines - HISTORY_BYTES
-    if excess > 0 then -- how it began stays, the lines after it go; the newest stays in any case
+    if excess > 0 and #story > 1 then -- how it began stays, the lines after it go; the newest stays in any case
       local first = string.find(lines, "\n", 1, true)
       local newest = #lines - #story[#story]
       local rest = string.find(lines, "\n", math.min(first + excess, newest), true)

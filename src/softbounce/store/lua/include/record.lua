@@ -44,10 +44,12 @@ local function parse_record(raw)
   local first = string.find(raw, "\n", 1, true)
   local second = first and string.find(raw, "\n", first + 1, true)
   local is_json, record = pcall(cjson.decode, string.sub(raw, 1, (first or 0) - 1))
-  if not is_json or type_of(record) ~= "table" or not second then
+  if not is_json or type_of(record) ~= "table" then
     return nil, "damaged"
   elseif type_of(record.v) == "number" and record.v > VERSION then
-    return nil, "newer"
+    return nil, "newer" -- whatever its form is by then
+  elseif not second then
+    return nil, "damaged"
   end
   local payload, recipients = string.sub(raw, first + 1, second - 1), string.sub(raw, second + 1)
   if not is_sound(record, payload, recipients) then

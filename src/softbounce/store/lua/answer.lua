@@ -1,0 +1,15 @@
+-- answer: tell producers that wait what became of their reports. A courtesy: what the server refuses of it is left out.
+-- effects  each list gets its reply and its end in one step, and never holds more than so many
+-- returns  how many were told
+-- KEYS  lists  of replies, JSON; one of them for each reply
+local kept, most = ARGV[1], tonumber(ARGV[2]) -- s, replies; then the replies
+local told = 0
+
+for n, key in ipairs(KEYS) do
+  local length = redis.pcall("LLEN", key) -- an error where the key is of another type
+  if type(length) == "number" and length < most and type(redis.pcall("RPUSH", key, ARGV[n + 2])) == "number" then
+    redis.call("EXPIRE", key, kept)
+    told = told + 1
+  end
+end
+return told

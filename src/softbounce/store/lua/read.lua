@@ -1,0 +1,26 @@
+-- read: the next unread entries for one worker, a few at a time until there are enough, or enough bytes.
+-- effects  they are pending for that worker
+-- returns  see entries
+-- KEYS[1]  stream  event, reply
+local group, consumer = ARGV[1], ARGV[2]
+local count, budget, most = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local STEP = 10 -- entries; a smaller step costs ordinary entries more, a larger one holds more oversize ones at once
+
+-- include: entries
+
+while seen < count and bytes < budget do
+  local found = redis.call(
+    "XREADGROUP", "GROUP", group, consumer, "COUNT", math.min(STEP, count - seen), "STREAMS", KEYS[1], ">"
+  )
+  local stream = found and (type(found[1]) == "table" and found[1] or found) -- fakeredis leaves out the list of streams
+  if not stream or not stream[2] then
+    break
+  end
+  for _, entry in ipairs(stream[2]) do
+    keep(entry)
+  end
+end
+if bytes > budget then
+  collectgarbage() -- what was oversize
+end
+return answer

@@ -1,0 +1,239 @@
+"""A rule that nothing breaks proves nothing: each bug, planted in a copy of the scripts, leaves a reference that leads nowhere."""
+
+import json
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import fakeredis
+import pytest
+from tests.contract.book import DAY, START, Book
+from tests.model.ledger import POLICY
+from tests.references import broken
+
+from softbounce.core.policy_file import load
+from softbounce.errors import NotFound
+from softbounce.store import Store, scripts
+
+LUA = Path(__file__).parents[2] / "src" / "softbounce" / "store" / "lua"
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A change of one script: what stands there once, what then stands there, and how the sentence of it begins."""
+
+    name: str
+    file: str
+    before: str
+    after: str
+    said: str
+
+
+BUGS = (
+    Bug(
+        "a case that is not written",
+        "include/case.lua",
+        "hset(cases, case, cjson.encode(facts))",
+        "",
+        "open_cases: ",
+    ),
+    Bug(
+        "a group that stays open",
+        "resolve.lua",
+        "hdel(open_cases, case.group)",
+        "",
+        "open_cases: ",
+    ),
+    Bug(
+        "a group that is closed before its case",
+        "include/case.lua",
+        "hset(open_cases, group, case)",
+        "",
+        "cases: ",
+    ),
+    Bug(
+        "a record with another group than its case",
+        "include/outcomes.lua",
+        'notify("held", id, event.i,',
+        'record.g = record.g .. "\\nother"\n  notify("held", id, event.i,',
+        "members: ",
+    ),
+    Bug(
+        "a delivery that stays a member when it arrives",
+        "include/outcomes.lua",
+        'zrem(members, record.g .. "\\n\\n" .. id)',
+        "",
+        "members: ",
+    ),
+    Bug(
+        "a delivery that never becomes a member",
+        "include/case.lua",
+        'zadd(members, 0, group .. "\\n\\n" .. id)',
+        "",
+        "deliveries: ",
+    ),
+    Bug(
+        "members that outlive their delivery",
+        "sweep.lua",
+        'zrem(members, record.g .. "\\n\\n" .. id)',
+        "",
+        "members: ",
+    ),
+    Bug(
+        "a retry without a place in the schedule",
+        "include/outcomes.lua",
+        "zadd(schedule, due, id)",
+        "",
+        "deliveries: ",
+    ),
+    Bug(
+        "a place in the schedule of what has ended",
+        "include/outcomes.lua",
+        "  zrem(schedule, id)\n  if record.g then",
+        "  if record.g then",
+        "schedule: ",
+    ),
+    Bug(
+        "a line without a turn",
+        "include/line.lua",
+        'redis.call("ZADD", turns, "NX", unpack(starts))',
+        "",
+        "ready: ",
+    ),
+    Bug(
+        "a notice whose body stays",
+        "notices_finish.lua",
+        'redis.call("HDEL", notice_bodies, unpack(options.done))',
+        "",
+        "notice_bodies: ",
+    ),
+    Bug(
+        "a history without its delivery",
+        "sweep.lua",
+        "hdel(history, reference)",
+        "",
+        "history: ",
+    ),
+    Bug(
+        "a deadline before 1970 of what waits",
+        "include/outcomes.lua",
+        "  record.d = math.floor(due / 1000)\n",
+        "  record.d, record.x = math.floor(due / 1000), -1\n",
+        "deliveries: ",
+    ),
+    Bug(
+        "a time without an end",
+        "include/notice.lua",
+        "zadd(notices, now, id)",
+        'zadd(notices, "+inf", id)',
+        "notices: ",
+    ),
+)
+
+
+@pytest.fixture
+def planted(monkeypatch, tmp_path):
+    """Plant bugs in a copy of the scripts; afterwards the true ones are back."""
+
+    def plant(bug):
+        copy = shutil.copytree(LUA, tmp_path / "lua")
+        text = (copy / bug.file).read_text(encoding="utf-8")
+        (copy / bug.file).write_text(text.replace(bug.before, bug.after), encoding="utf-8")
+        monkeypatch.setattr(scripts, "_LUA", copy)
+        scripts._bindings.cache_clear()  # noqa: SLF001 - the loader keeps what it has read
+
+    yield plant
+    monkeypatch.undo()
+    scripts._bindings.cache_clear()  # noqa: SLF001
+
+
+def lived():
+    """Let something of each kind happen to a store; return what is broken after the first step that breaks something."""
+    client = fakeredis.FakeRedis()
+    store = Store(client)
+    store.set_now(START)
+    book = Book(store, load(POLICY, file="policy.yaml"), client=client)
+    for step in (_holds, _waits, _exhausts, _suppresses, _tells, _stands_in_line, _forgets):
+        step(book)
+        if said := broken(client):
+            return said
+    return []
+
+
+def _holds(book):
+    """Two are held by a case, one of them arrives; another case is resolved."""
+    book.fail("held", "PLACEHOLDER_ERROR")
+    book.fail("arrived", "PLACEHOLDER_ERROR")
+    book.deliver("arrived")
+    case = book.fail("resolved", "PLACEHOLDER_ERROR", merchant=2).case
+    terms = {"policy": book.policy, "first": book.now, "step": 1}
+    with suppress(NotFound):  # a bug has lost it
+        book.store.cases.resolve(case, how="drop", reason="x", actor="x", **terms)
+
+
+def _waits(book):
+    """One is scheduled."""
+    book.fail("exhausted", "PROVIDER_ERROR")
+
+
+def _exhausts(book):
+    """And uses up its tries."""
+    for _ in range(2):
+        book.resend("exhausted")
+        book.fail("exhausted", "PROVIDER_ERROR")
+
+
+def _suppresses(book):
+    """One waits, and its recipient is suppressed."""
+    to = ["+4915112345679"]
+    book.fail("suppressed", to=to)
+    book.fail("suppressed", "INVALID_MOBILE_NUMBER", to=to)
+
+
+def _tells(book):
+    """All notices so far are told."""
+    book.store.notices.finish(book.store.notices.claim(limit=100, lease=1000))
+
+
+def _stands_in_line(book):
+    """More is due than may leave."""
+    book = Book(book.store, load(POLICY.replace("9000/s", "1/s"), file="slow.yaml"), client=book.client)
+    for number in range(5):
+        book.fail(f"line{number}", to=[f"+49151123456{number:02}"])
+    book.wait(DAY)
+    book.claim()
+
+
+def _forgets(book):
+    """Let a year go by."""
+    book.wait(400 * DAY)
+    while book.store.sweep(policy=book.policy, count=1000):
+        pass
+
+
+def test_a_store_in_which_all_went_well_is_whole():
+    """Nothing that it names is missing, at any step."""
+    assert lived() == []
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_each_planted_bug_is_said(bug, planted):
+    """In a sentence that begins with the key in which it shows."""
+    assert (LUA / bug.file).read_text(encoding="utf-8").count(bug.before) == 1, "its place has moved"
+    planted(bug)
+
+    assert [one for one in lived() if one.startswith(bug.said)]
+
+
+def test_what_cannot_be_read_is_said_and_hides_nothing_else():
+    """Bytes that are no record, a record of a newer release beside them, an entry that is no JSON, a key of another type."""
+    client = fakeredis.FakeRedis()
+    newer = json.dumps({"v": 2, "s": {"new": 1}}).encode() + b"\nanything"
+    client.hset("{sb:default}:deliveries", mapping={"torn": b"\xff{", "flat": "{}", "newer": newer})
+    client.hset("{sb:default}:cases", "k_1", "[]")
+    client.set("{sb:default}:brakes", "x")
+    client.zadd("{sb:default}:schedule", {"torn": 1, "gone": float("inf"), "newer": 1})
+
+    places = [one.partition(":")[0] for one in broken(client)]
+    assert sorted(places) == ["cases", "cases", "deliveries", "deliveries", "schedule", "schedule", "{sb"]
