@@ -198,7 +198,6 @@ def test_a_damaged_record_that_is_dropped_is_gone(book):
     assert resolved(book, "drop").ended == 1
     assert book.store.cases.damaged() == {}
     assert book.client.hlen(book.store.keys.fixed("deliveries")) == 0
-    book.client.delete(book.store.keys.fixed("history"))  # known: its history stays without a delivery
 
 
 def test_a_notice_that_cannot_be_read_is_set_aside_and_the_others_are_told(book):
@@ -267,6 +266,19 @@ def test_a_deferred_report_stays_in_the_stream_without_a_strike(book):
         assert entry.deliveries == 1
     assert (events.lag().unread, events.lag().pending) == (0, 1)
     assert sorted(waiting.delivery.reference for waiting in book.waiting()) == ["m1", "m2"]
+
+
+def test_an_entry_that_is_too_large_is_kept_as_the_head_of_a_dead_letter(book):
+    """Its letter tells its whole length, and it cannot be replayed; its neighbours are taken in."""
+    events, intake = book.store.events, intake_of(book)
+    huge = b'{"type":"' + b"x" * 300_000 + b'"}'
+    events.publish([book.failed("m1"), huge, book.failed("m2", to=["+4915112345679"])])
+    intake.turn()
+    intake.settle()
+
+    assert sorted(waiting.delivery.reference for waiting in book.waiting()) == ["m1", "m2"]
+    (letter,) = book.store.dead_letters.select(ANYTHING, now=book.now)
+    assert (letter.length, letter.is_whole, letter.reason) == (len(huge), False, "is larger than 256 KiB")
 
 
 def test_a_report_on_which_the_script_fails_stands_alone_as_a_dead_letter(book):

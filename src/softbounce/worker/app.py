@@ -13,7 +13,7 @@ from celery.exceptions import Reject
 from typing_extensions import override
 
 from softbounce.embedded import find_store
-from softbounce.errors import InvalidSettings, RefuseToStart
+from softbounce.errors import InvalidSettings, NewerRecord, RefuseToStart
 from softbounce.hosts import several
 from softbounce.settings import Settings, celery_url, verified
 from softbounce.telemetry import configure
@@ -21,6 +21,7 @@ from softbounce.worker.envelope import ENVELOPE, TASK
 from softbounce.worker.faults import reached
 from softbounce.worker.frames import frame_handler
 from softbounce.worker.inflate import bound, excess
+from softbounce.worker.intake import Intake
 from softbounce.worker.patience import patience
 from softbounce.worker.runtime import Runtime
 from softbounce.worker.steps import Loops, ReportConsumer, Worker
@@ -122,12 +123,24 @@ def make_app(settings: Settings) -> App:
         reached("celery.received")
         patiently = patience(runtime.stopping, errors=Exception, limit=HOLD)
         try:
-            patiently(runtime.intake.take, raws)
+            newer = patiently(_take, runtime.intake, raws)
         except Exception as error:
             raise Reject(str(error), requeue=True) from error
+        if newer is not None:
+            runtime.stopping.wait(1)  # s; the broker delivers it again at once
+            raise Reject(str(newer), requeue=True)
         reached("celery.accepted")
 
     return app
+
+
+def _take(intake: Intake, raws: list[bytes]) -> NewerRecord | None:
+    """Take reports in; return what says that a worker of a later release must: to wait would not help."""
+    try:
+        intake.take(raws)
+    except NewerRecord as newer:
+        return newer
+    return None
 
 
 def run_worker(

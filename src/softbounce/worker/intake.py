@@ -122,7 +122,7 @@ class Intake:
 
     def _begin(self, entries: list[Entry], now: int, *, read_ahead: bool) -> None:
         policy = self._policies.current
-        parts = self._encode([entry.raw for entry in entries], policy=policy, now=now)
+        parts = self._encode_entries(entries, policy=policy, now=now)
         self._wait()
         if not entries:
             return
@@ -149,12 +149,12 @@ class Intake:
             self._heard()
             policy = self._policies.current
             entry = entries[0]
-            if entry.deliveries > STRIKES:
+            if entry.letter is None and entry.deliveries > STRIKES:
                 reason = f"read {STRIKES} times, and each time the worker died before it was acknowledged"
                 letter = dead_letter(entry.raw, InvalidEvent(reason), is_poison=True)
                 parts = [self._part([entry.raw], [letter], policy=policy)]
             else:
-                parts = self._encode([entry.raw], policy=policy, now=now)
+                parts = self._encode_entries(entries, policy=policy, now=now)
             self._keep(entries, parts, policy)
         self._reclaim_at = monotonic() + idle / 2000
 
@@ -175,12 +175,18 @@ class Intake:
             self._patiently(self._store.events.defer, left, self._worker)
         reached("intake.acknowledged")
 
-    def _encode(self, raws: Sequence[bytes], *, policy: Policy, now: int) -> list[Part]:
-        """Decide on reports and write the decisions down; a report on which we fail is a dead letter.
+    def _encode_entries(self, entries: Sequence[Entry], *, policy: Policy, now: int) -> list[Part]:
+        """Do what ``_encode`` does; what the stream held too large has its letter already."""
+        decisions = self._decide([entry.raw for entry in entries], policy=policy, now=now)
+        decisions = [entry.letter or one for entry, one in zip(entries, decisions, strict=True)]
+        return self._divided([entry.raw for entry in entries], decisions, policy=policy)
 
-        In as many parts as the work for the store takes: a script keeps everybody waiting.
-        """
-        decisions = self._decide(raws, policy=policy, now=now)
+    def _encode(self, raws: Sequence[bytes], *, policy: Policy, now: int) -> list[Part]:
+        """Decide on reports and write the decisions down; a report on which we fail is a dead letter."""
+        return self._divided(raws, self._decide(raws, policy=policy, now=now), policy=policy)
+
+    def _divided(self, raws: Sequence[bytes], decisions: Sequence[Decision], *, policy: Policy) -> list[Part]:
+        """Encode in as many parts as the work for the store takes: a script keeps everybody waiting."""
         starts, work = [0], 0.0
         for place, (raw, decision) in enumerate(zip(raws, decisions, strict=True)):
             work += (more := _work(raw, decision))

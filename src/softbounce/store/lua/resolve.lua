@@ -43,6 +43,7 @@ for _, member in ipairs(batch) do
     local notice = string.match(id, "^notice:(.*)$")
     hdel(damaged, id)
     if options.how ~= "release" then
+      forget_history(id)
       ended = ended + 1
     elseif hget(deliveries, id) then -- reported again meanwhile: the new record counts
       skipped = skipped + 1

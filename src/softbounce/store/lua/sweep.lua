@@ -72,24 +72,14 @@ local answer = redis.call("HSCAN", hash, cursor, "COUNT", options.count)
 redis.call("HSET", meta, "cursor_" .. options.name, answer[1])
 local gone = 0
 
--- The history goes with the delivery that has its newest line.
-local function forget_delivery(id, record)
-  local reference = string.sub(id, 1, 12)
-  local lines = hget(history, reference)
-  local newest = lines and (string.match(lines, "^.*\n(.*)$") or lines) -- from the front: without it each character is a beginning
-  if newest and string.find(newest, '"y":"' .. string.sub(id, 13) .. '"', 1, true) then
-    hdel(history, reference)
-  end
-  if record.g then
-    zrem(members, record.g .. "\n\n" .. id)
-  end
-end
-
 local function end_of_delivery(id, raw)
   local record, payload, recipients = parse_record(raw)
   if record then
     if record.z and record.z <= now then
-      forget_delivery(id, record)
+      forget_history(id)
+      if record.g then
+        zrem(members, record.g .. "\n\n" .. id)
+      end
     else
       presume_delivered(id, record, payload, recipients)
     end

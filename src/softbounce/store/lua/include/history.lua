@@ -24,6 +24,17 @@ local function remember(id, fields, more)
   story[#story + 1] = '{"t":' .. stamp .. ',"y":"' .. string.sub(id, 13) .. '",' .. fields .. (more or "")
 end
 
+-- The history goes with the delivery that has its newest line.
+local function forget_history(id)
+  local reference = string.sub(id, 1, 12)
+  local lines = lines_of(reference)
+  local newest = lines and (string.match(lines, "^.*\n(.*)$") or lines) -- without "^" each character is a beginning: 44 s a call
+  if newest and string.find(newest, '"y":"' .. string.sub(id, 13) .. '"', 1, true) then
+    stories[reference] = nil
+    hdel(history, reference)
+  end
+end
+
 before_writing[#before_writing + 1] = function()
   for reference, story in pairs(stories) do
     local lines = table.concat(story, "\n")
