@@ -197,3 +197,27 @@ def test_what_changes_while_we_look_is_looked_at_again(desk: Desk, monkeypatch: 
     desk.store.erasure.erase(rid, streams={}, reason=secrets.token_hex(4), actor="me", history_kept=1000)
 
     assert find(rid, streams={}).deliveries == {}
+
+
+@pytest.mark.parametrize("is_set_aside", [True, False], ids=["set aside", "found first"])
+@pytest.mark.parametrize(
+    "damage", [b"\xff", b"{}", b"no deadline"], ids=["no UTF-8", "no record", "no deadline"]
+)
+def test_a_record_that_nobody_can_read_keeps_no_address(desk: Desk, damage: bytes, *, is_set_aside: bool):
+    """Its bytes hold the address: they go as a whole, whether a claim set them aside before or not."""
+    desk.report(failed("m1", [NUMBER]), failed("m2", [OTHER]))
+    key = desk.store.keys.fixed("deliveries")
+    ident, raw = next((name, raw) for name, raw in desk.client.hgetall(key).items() if NUMBER.encode() in raw)
+    head, rest = raw.split(b"\n", 1)
+    changed = head.replace(b'"x":', b'"xx":') + b"\n" + rest if damage == b"no deadline" else damage + raw
+    desk.client.hset(key, ident, changed)
+    if is_set_aside:
+        desk.store.sweep(policy=desk.policy)
+
+    assert (
+        desk.run("recipients", "forget", NUMBER, "--reason", "asked").exit_code
+        == 0
+    )
+
+    assert desk.lies_on_disk(NUMBER) == []
+    assert desk.lies_on_disk(OTHER) == [OTHER]

@@ -29,6 +29,8 @@ class Places:
     deliveries: dict[str, list[Any]]  # id -> recipients before, after, kept places
     notices: dict[str, list[Any]]
     dead_letters: list[str]
+    damaged: list[str]  # that were set aside, or will be: nobody can shorten them
+    unreadable: dict[str, list[bytes]]  # deliveries, notices -> name, bytes of each that is to be set aside
     streamed: list[tuple[str, str, str, str]]  # stream, entry, id, body without it
     unread: int  # reports that no worker has accepted yet: they are not deleted
     has_block: bool
@@ -40,6 +42,7 @@ class Places:
             "retries": len(self.deliveries),
             "notices": len(self.notices),
             "dead_letters": len(self.dead_letters),
+            "damaged_records": len(self.damaged),
             "stream_entries": len(self.streamed),
         }
 
@@ -49,7 +52,7 @@ class Erasure:
 
     def __init__(self, client: redis.Redis, keys: Keys, *, key: bytes) -> None:
         self._client, self._keys, self._key = client, keys, key
-        self._forget = Script("forget")
+        self._forget, self._set_aside = Script("forget"), Script("set_aside")
 
     def find(self, rid: str, *, streams: Mapping[str, str]) -> Places:
         """Return where the address of a recipient's hash lies; reads every record that holds addresses.
@@ -60,10 +63,18 @@ class Erasure:
             blocks = {
                 name.decode(): json.loads(raw) for name, raw in self._scan("suppressions", match=f"{rid}*")
             }
+            unreadable: dict[str, list[bytes]] = {"deliveries": [], "notices": []}
+            deliveries = dict(self._shortened("deliveries", rid, unreadable["deliveries"]))
+            notices = dict(self._shortened("notice_bodies", rid, unreadable["notices"]))
+            damaged = [_text(name) for name, raw in self._scan("damaged") if self._is_in(raw, rid)]
+            damaged += map(_text, unreadable["deliveries"][::2])
+            damaged += (f"notice:{_text(name)}" for name in unreadable["notices"][::2])
             return Places(
                 suppressions=[name for name, entry in blocks.items() if entry.get("address")],
-                deliveries=dict(self._shortened("deliveries", rid)),
-                notices=dict(self._shortened("notice_bodies", rid)),
+                deliveries=deliveries,
+                notices=notices,
+                damaged=damaged,
+                unreadable=unreadable,
                 dead_letters=[
                     ident.decode()
                     for ident, raw in self._scan("dead_letters")
@@ -82,8 +93,8 @@ class Erasure:
     ) -> Places:
         """Erase it wherever it lies; waiting retries to it alone end. Returns where it was.
 
-        Hash and block stay. A dead letter and a stream's entry that hold the address go as a whole; an entry
-        for several recipients comes again without this one, under its id.
+        Hash and block stay. What cannot be shortened goes as a whole: a dead letter, a damaged record, an
+        entry of a stream; an entry for several recipients comes again without this one, under its id.
         """
         entry = audit_entry(actor=actor, action="forget", what=f"r_{rid}", reason=reason)
         options = {"history_period": history_kept}
@@ -97,8 +108,12 @@ class Erasure:
                 "deliveries": list(places.deliveries.items()),
                 "notices": list(places.notices.items()),
                 "dead_letters": places.dead_letters,
+                "damaged": places.damaged,
             }
             with reaching():
+                for kind, raws in places.unreadable.items():
+                    if raws:
+                        self._set_aside(self._client, self._keys, [kind, *raws])
                 self._forget(self._client, self._keys, [json.dumps(entry), json.dumps(options | lists)])
                 for stream, ident, name, body in places.streamed:
                     pipe = self._client.pipeline(transaction=True)
@@ -110,13 +125,19 @@ class Erasure:
             first = first or places
         return cast("Places", first)
 
-    def _shortened(self, hash_: str, rid: str) -> Iterator[tuple[str, list[Any]]]:
-        """Yield the records whose recipients hold the address: these as written, without it, places kept."""
+    def _shortened(self, hash_: str, rid: str, unreadable: list[bytes]) -> Iterator[tuple[str, list[Any]]]:
+        """Yield the records whose recipients hold the address: these as written, without it, places kept.
+
+        ``unreadable`` gets name and bytes of each that holds it and cannot be read.
+        """
         for ident, raw in self._scan(hash_):
-            *_, text = raw.decode().rsplit("\n", 1)
-            if len(text) <= len("[]"):
+            try:
+                *_, text = raw.decode().rsplit("\n", 1)
+                recipients = from_json(text, type=list[Any]) if text else []
+            except ValueError:
+                if self._is_in(raw, rid):
+                    unreadable += (ident, raw)
                 continue
-            recipients = from_json(text)
             kept = [place for place, one in enumerate(recipients, 1) if not self._names(one, rid)]
             if len(kept) < len(recipients):
                 left = to_json([recipients[place - 1] for place in kept]).decode() if kept else ""
@@ -155,3 +176,7 @@ class Erasure:
         while page := cast("list[Any]", self._client.xrange(stream, min=after, count=_PAGE)):
             yield from page
             after = f"({page[-1][0].decode()}"
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="replace")

@@ -10,9 +10,11 @@ local notice_bodies = KEYS[5] -- hash  notice -> body
 local dead_letters = KEYS[6] -- hash  id -> entry
 local audit = KEYS[7] -- stream
 local meta = KEYS[8] -- hash  now
+local damaged = KEYS[9] -- hash  delivery, or "notice:" and notice -> bytes that nobody can read
+local members = KEYS[10] -- zset  group, delivery (by name)
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what (the recipient's hash), reason
--- suppressions (fields), dead_letters (ids), deliveries and notices ({id, {recipients before, after, places kept}}), periods
+-- suppressions (fields), dead_letters and damaged (ids), deliveries and notices ({id, {recipients before, after, places kept}}), periods
 local options = cjson.decode(ARGV[2])
 
 -- include: clock
@@ -48,6 +50,11 @@ for _, item in ipairs(options.deliveries) do
     end
     write_record(id, record, payload, after)
     erased = erased + 1
+  elseif payload == "damaged" then -- it cannot be shortened
+    hdel(deliveries, id)
+    zrem(schedule, id)
+    forget_history(id)
+    erased = erased + 1
   end
 end
 for _, item in ipairs(options.notices) do
@@ -62,6 +69,14 @@ end
 for _, id in ipairs(options.dead_letters) do
   if hget(dead_letters, id) then
     hdel(dead_letters, id)
+    erased = erased + 1
+  end
+end
+for _, id in ipairs(options.damaged) do
+  if hget(damaged, id) then
+    hdel(damaged, id)
+    zrem(members, "damaged_record\n\n\n\n" .. "\n\n" .. id)
+    forget_history(id)
     erased = erased + 1
   end
 end
