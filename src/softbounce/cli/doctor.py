@@ -267,7 +267,7 @@ def _waiting_for_people(store: Store) -> Iterator[Finding]:
             text += f" {count(case.count, 'messages')} held. See: softbounce cases show {case.id}"
             yield Level.WARN, text
         if case.kind == "damaged_record":
-            text = f"{count(case.count, 'records')} of the store cannot be read and were set aside"
+            text = f"{count(case.count, 'records')} of the store cannot be read, set aside"
             yield Level.FAULT, f"{text}: softbounce cases show {case.id}"
     if full := fullness(store):
         yield Level.WARN, full
