@@ -214,10 +214,7 @@ def test_a_record_that_nobody_can_read_keeps_no_address(desk: Desk, damage: byte
     if is_set_aside:
         desk.store.sweep(policy=desk.policy)
 
-    assert (
-        desk.run("recipients", "forget", NUMBER, "--reason", "asked").exit_code
-        == 0
-    )
+    assert desk.run("recipients", "forget", NUMBER, "--reason", "asked").exit_code == 0
 
     assert desk.lies_on_disk(NUMBER) == []
     assert desk.lies_on_disk(OTHER) == [OTHER]

@@ -41,7 +41,7 @@ _NOT_NOW_KINDS = (  # redis-py takes the word off these
     exceptions.AskError,  # and MOVED: another node of the Cluster has it by now
 )
 _BY_CONTENT = re.compile(  # Lua's own errors; those of a command (WRONGTYPE) begin with the command's word
-    r"(?:ERR )?(?:user_script:\d+: |Error running script )(?P<said>[^\n]*)"
+    r"(?:^|caused error: )(?:ERR )?(?:user_script:\d+: |Error running script )(?P<said>[^\n]*)"
 )
 _UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED\] certificate verify failed: (.*?)(?: \(_ssl|$)")
 _WORDS = {exceptions.ReadOnlyError: "READONLY", exceptions.NoPermissionError: "NOPERM"}
@@ -159,7 +159,7 @@ def reaching() -> Iterator[None]:
             said = f"{word} {text[:120]}" if word and not found else text[:120]
             msg = f"the store refuses for now: {_REMEDIES.get(word, 'it may pass by itself')} ({said})"
             raise (Forbidden if word == "NOPERM" else StoreUnreachable)(msg) from error
-        if found := _BY_CONTENT.match(text):
+        if found := _BY_CONTENT.search(text):
             msg = f"the store's script fails on it: {found['said'].partition(' script: ')[0][:200]}"
             raise ScriptFailed(msg) from error
         raise
