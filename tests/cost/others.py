@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from softbounce.store import Finish, Store
 from softbounce.worker import pump
 
-from .kinds import OTHER, SHIPPED, Call, client_of, due, fields, kind, take
+from .kinds import OTHER, SHIPPED, Call, client_of, due, kind, take
 from .reports import HOUR, NOW, label, large_people, people, report, retried
 
 
@@ -158,17 +158,13 @@ def _reschedule(store: Store) -> Call:
 
 @kind(OTHER, "mark: 500 suppressions at once")
 def _mark(store: Store) -> Call:
-    entry = {
-        "at": NOW,
-        "code": "X",
-        "origin": "manual",
-        "evidence": [],
-        "reason": "x" * 500,
-        "address": "x" * 200,
-    }
-    return Call(
-        items=500, run=lambda store: fields(store, "suppressions", {f"{n}": entry for n in range(500)})
-    )
+    numbers = [f"+4915113{n:06}" for n in range(500)]
+    rows = [{"channel": "sms", "address": one, "reason": "x" * 500} for one in numbers]
+
+    def run(store: Store) -> object:
+        return list(store.suppressions.load(rows, reason="x", actor="x", now=NOW))
+
+    return Call(items=500, run=run)
 
 
 @kind(OTHER, "incident: undo of 300 recipients of one message with large labels")

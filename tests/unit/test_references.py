@@ -110,7 +110,7 @@ BUGS = (
     ),
     Bug(
         "a history without its delivery",
-        "sweep.lua",
+        "include/history.lua",
         "hdel(history, reference)",
         "",
         "history: ",

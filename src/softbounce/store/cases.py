@@ -20,7 +20,7 @@ from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 
 FILTER_KEYS = ("case", "state", "kind", "merchant", "channel", "code", "age")
-_BATCH = 500
+_BATCH = 200  # of deliveries, some with a hundred recipients
 RESOLUTIONS = ("release", "suppress", "drop", "fixed")
 SETTLED = 5 * MINUTE  # without a failure report, after which a canary counts as well
 

@@ -24,7 +24,7 @@ Part = tuple[Sequence[bytes], Batch]  # reports, and what was decided on them
 
 BATCH = 300  # the store takes some 12 ms for so many, and nobody else gets an answer meanwhile
 ORDINARY = 1000  # bytes of a report that costs the store no more than an ordinary one
-EACH = 10  # recipients of a report that cost the store another one
+EACH = 3  # recipients of a report that cost the store another one, where it knows ten million deliveries
 WAIT = 100  # ms a read waits for the first entry
 TAKE_OVER_VIRTUAL = 1_000  # ms; the server's idle time stays real in virtual time
 LOGGED_SINGLY = 100  # events of a batch; a line each costs as much as all else, so a larger one has one line

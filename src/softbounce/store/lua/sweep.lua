@@ -95,7 +95,7 @@ for n = 1, #answer[2], 2 do
   if options.name == "deliveries" then
     ends = end_of_delivery(field, value)
   else
-    ends = end_of(string.match(value, "^[^\n]*"))
+    ends = end_of(string.sub(value, 1, (string.find(value, "\n", 1, true) or 0) - 1))
   end
   if options.name == "cancels" and not ends then -- a person's word: who says it does not know the policy
     local made = made_at(value)

@@ -160,6 +160,7 @@ end
 
 -- A cap counts what left within its time, of one claim and of each recipient.
 local noted = {} -- field of sent -> its new value
+local TIME = 11 -- characters of one, with its comma
 local FIRST = {} -- the value where nothing else counts, by cap
 
 local function times_of(raw, cap) -- those that still count (s)
@@ -189,9 +190,14 @@ local function each_cap(retry, visit)
   end
 end
 
+-- Whether as many may have left as the cap lets: only then are the times read one by one.
+local function is_long(raw, cap)
+  return raw and #raw >= TIME * cap.count
+end
+
 -- Gives the retry the time at which one may leave that is over its cap now.
 local function look_at_cap(retry, _, cap, raw)
-  local times = raw and times_of(raw, cap)
+  local times = is_long(raw, cap) and times_of(raw, cap)
   if times and #times >= cap.count then
     retry.free_at = math.max(retry.free_at or 0, times[#times - cap.count + 1] * 1000 + cap.per)
   end
@@ -199,8 +205,10 @@ end
 
 local function note_sent(_, name, cap, raw)
   FIRST[cap] = FIRST[cap] or string.format('{"at":[%d],"z":%d}', math.floor(now / 1000), now + cap.per)
-  local times = raw and times_of(raw, cap)
-  if not times or #times == 0 then
+  local times = is_long(raw, cap) and times_of(raw, cap)
+  if raw and not times then
+    noted[name] = string.sub(raw, 1, string.find(raw, "]", 1, true) - 1) .. string.format(",%d],\"z\":%d}", now / 1000, now + cap.per)
+  elseif not times or #times == 0 then
     noted[name] = FIRST[cap]
   else
     table.insert(times, math.floor(now / 1000))

@@ -27,15 +27,24 @@ local function seen_by(one)
   end
 end
 
+local indexed = {} -- reference -> how much of its history was looked at, and the recipients of each eventId
+
 -- A bare report names nobody; its enriched form, which does, may have come before it: a line of the history then has its eventId.
 local function seen_enriched()
   local reference = string.sub(id, 1, 12)
-  local lines, at = event.name and lines_of(reference), 0
-  for _ = 1, lines and MOST_ALIKE or 0 do
-    at = string.find(lines, '"id":' .. event.name .. ",", at + 1, true)
-    local rid = at and string.match(string.sub(lines, 1, at), '^.*"y":"([^"]*)"')
-    local first = rid and seen_by((look_up(reference .. rid)))
-    if first or not at then
+  local story, index = story_of(reference), indexed[reference] or { looked = 0, rids = {} }
+  indexed[reference] = index
+  for part = index.looked + 1, #story do
+    for rid, name in string.gmatch(story[part], '"y":"([^"]*)"[^\n]-"id":("[^\n]-"),"at":') do
+      index.rids[name] = index.rids[name] or {}
+      table.insert(index.rids[name], rid)
+    end
+  end
+  index.looked = #story
+  local rids = index.rids[event.name or ""] or {}
+  for n = 1, math.min(#rids, MOST_ALIKE) do
+    local first = rids[n] ~= rids[n - 1] and seen_by((look_up(reference .. rids[n])))
+    if first then
       return first
     end
   end
