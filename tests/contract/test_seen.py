@@ -30,11 +30,11 @@ def test_what_arrived_is_known_for_the_dedupe_period_and_forgotten_after_two(boo
 def test_what_arrived_stays_known_when_the_buckets_are_full(book):
     """A larger set of buckets opens beside the full one, which is still looked at."""
     book.accept(*(book.delivered(f"m{n}") for n in range(20)))
-    book.client.hset(book.store.keys.fixed("meta"), "delivered", 128 * 256)
+    book.client.hset(book.store.keys.fixed("meta"), "delivered", 128 * 512)
     book.accept(*(book.delivered(f"n{n}") for n in range(20)))
-    fields = {field.split(b":")[0] for field in book.client.hkeys(book.store.keys.fixed("delivered"))}
+    fields = {len(field) for field in book.client.hkeys(book.store.keys.fixed("delivered"))}
 
-    assert fields == {b"8", b"10"}
+    assert fields == {3, 4}
     for name in ("m", "n"):
         assert set(book.accept(*(book.failed(f"{name}{n}") for n in range(20)))) == {"ended"}
     assert set(book.accept(*(book.failed(f"o{n}") for n in range(20)))) == {"scheduled"}
@@ -47,7 +47,7 @@ def test_many_that_arrived_take_few_bytes_each(book):
     kept = book.client.hvals(book.store.keys.fixed("delivered"))
 
     assert sum(map(len, kept)) == 6 * 3000
-    assert len(kept) == 256
+    assert len(kept) <= 512
     assert book.client.hlen(book.store.keys.fixed("deliveries")) == 0
 
 

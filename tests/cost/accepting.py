@@ -1,5 +1,7 @@
 """Reports, each kind about the worst of its sort."""
 
+import random
+
 from softbounce.store import Store
 
 from .kinds import ACCEPT, Call, Policies, client_of, hand_over, kind, take, taken
@@ -241,19 +243,27 @@ def _answers(store: Store) -> Call:
     return taken(again[1200:], policies)
 
 
+def _know_ten_million(store: Store) -> None:
+    client, bucket = client_of(store), random.Random(1).randbytes(128 * 6)
+    for generation in ("delivered", "delivered_before"):
+        for digits in (
+            3,
+            4,
+            5,
+        ):  # the set of six is open: too large to be made here, and its buckets are no larger
+            filled = {f"{n:0{digits}o}": bucket for n in range(8**digits)}
+            client.hset(store.keys.fixed(generation), mapping=filled)
+    meta = {"delivered": 10_000_000, "delivered_before": 10_000_000, "delivered_since": NOW}
+    client.hset(store.keys.fixed("meta"), mapping=meta)
+
+
 @kind(ACCEPT, "ordinary failures, 10 million deliveries known of both generations")
 def _after_many(store: Store) -> Call:
-    meta = store.keys.fixed("meta")
-    client_of(store).hset(
-        meta, mapping={"delivered": 10_000_000, "delivered_before": 10_000_000, "delivered_since": NOW}
-    )
+    _know_ten_million(store)
     return taken(ordinary(300))
 
 
 @kind(ACCEPT, "100 small recipients, 10 million deliveries known of both generations")
 def _several_after_many(store: Store) -> Call:
-    meta = store.keys.fixed("meta")
-    client_of(store).hset(
-        meta, mapping={"delivered": 10_000_000, "delivered_before": 10_000_000, "delivered_since": NOW}
-    )
+    _know_ten_million(store)
     return taken([report(to=people()) for _ in range(100)])

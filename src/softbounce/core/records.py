@@ -28,12 +28,7 @@ as_json, from_json = Encoder().encode, Decoder().decode
 
 def digest(text: str) -> str:
     """Return 12 characters that stand for ``text``: 72 bits, enough for a billion references."""
-    return urlsafe_b64encode(raw_digest(text)).decode()
-
-
-def raw_digest(text: str) -> bytes:
-    """Return the same as nine bytes."""
-    return hashlib.blake2b(text.encode(), digest_size=9).digest()
+    return urlsafe_b64encode(hashlib.blake2b(text.encode(), digest_size=9).digest()).decode()
 
 
 def command_id(delivery: str, attempt: int) -> str:

@@ -1,5 +1,6 @@
 """How a batch of decisions is written down for ``accept.lua``: flat, and each rule once."""
 
+import hashlib
 from typing import Any
 
 from msgspec import Struct
@@ -17,11 +18,18 @@ from softbounce.core.decide import (
 from softbounce.core.events import Event, Ignored
 from softbounce.core.policy import Brake, Disposition, Fault
 from softbounce.core.recipients import Channel, Recipient, as_written, hashed, mask, recipient
-from softbounce.core.records import command_id, digest, payload, raw_digest
+from softbounce.core.records import command_id, digest, payload
 from softbounce.errors import InvalidRecipient
 
 CONSENT = ("COMPLAINT", "OPT_OUT")  # a person's own will, not an operator's word: no brake
+_OCTAL = bytes(ord("0") + (byte & 7) for byte in range(256))
 _ANSWERABLE = 100  # tries among which a report's resendId is looked for: the most that a policy may allow
+
+
+def probe_of(delivery: str) -> bytes:
+    """Return a hash of it: seven octal digits that choose a bucket, and six bytes that stand in there."""
+    hashed = hashlib.blake2b(delivery.encode(), digest_size=13).digest()
+    return hashed[:7].translate(_OCTAL) + hashed[7:]
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -30,7 +38,7 @@ class Row(Struct, frozen=True, kw_only=True):
     identity: str
     delivery: str
     arguments: tuple[bytes | str, ...]
-    probe: bytes = bytes(9)  # hash of the delivery; include/delivered.lua looks for it
+    probe: bytes = bytes(13)  # of its delivery; include/delivered.lua looks for it
 
 
 class Facts(Struct, kw_only=True, omit_defaults=True, tag_field="y", tag="failure"):
@@ -145,9 +153,7 @@ class Encoder:
         if len(event.recipients) > 1 and not rid and (rids := list(filter(None, self._rids(event)))):
             facts["rids"] = rids
         arguments = (as_json(facts), "", as_json(event.recipients), "")
-        return Row(
-            identity=event.identity, delivery=delivery, arguments=arguments, probe=raw_digest(delivery)
-        )
+        return Row(identity=event.identity, delivery=delivery, arguments=arguments, probe=probe_of(delivery))
 
     def _failure(self, plan: Plan) -> Row:
         event, subject, failure = plan.event, plan.subject, plan.event.failure
@@ -184,7 +190,7 @@ class Encoder:
         if subject is None and event.recipients:
             facts.rids = self._rids(event)
             facts.first = len(self.probes) + 1  # as Lua counts
-            self.probes += (raw_digest(digest(event.reference) + one) for one in facts.rids)
+            self.probes += (probe_of(digest(event.reference) + one) for one in facts.rids)
         if subject is not None and self._keep_addresses and plan.fault is Fault.RECIPIENT:
             facts.address = subject.address
         if subject is not None and _may_suppress(plan):
@@ -194,9 +200,7 @@ class Encoder:
         kept = payload(event, plan.rule, revision=self._revision, channel=channel)
         said = as_json(_said(plan, channel, masked, merchant, revision=self._revision))
         arguments = (as_json(facts), kept, as_json(_addressed(event)), said[1:])
-        return Row(
-            identity=event.identity, delivery=delivery, arguments=arguments, probe=raw_digest(delivery)
-        )
+        return Row(identity=event.identity, delivery=delivery, arguments=arguments, probe=probe_of(delivery))
 
     def _rids(self, event: Event) -> list[str]:
         """Return the hash of each recipient, "" for one that cannot be read."""

@@ -27,7 +27,7 @@ local damaged = KEYS[21] -- hash  delivery, or "notice:" and notice -> bytes tha
 
 local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, brake (absent: off), and the retention periods (ms)
 local rules = cjson.decode(ARGV[2]) -- each rule of the batch once: what policy says, whatever the event
-local probes = ARGV[3] -- nine bytes, the hash of its delivery, of each event, then of each recipient where there are several
+local probes = ARGV[3] -- 13 bytes, the hash of its delivery, of each event, then of each recipient where there are several
 local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history; the last three are kept as they are
 
 -- include: clock

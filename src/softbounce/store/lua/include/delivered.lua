@@ -1,52 +1,58 @@
 -- delivered: what arrived and never failed, so that a late or repeated failure of it starts nothing. Needs: delivered, meta,
 -- delivered_before, probes, changes.
--- A record of its own would take 170 bytes; this takes six, in a bucket chosen by the other three. A set of buckets that is full stays as
--- it is, and one four times as large opens beside it. Sweep turns the two generations over.
--- Six bytes are wrongly found among the some 1,000 that share their buckets once in 280 billion failures.
-local FILL, SMALLEST, LARGEST = 128, 8, 24 -- entries of a bucket when its set is full; bits that choose a bucket
-local PROBE, CHOOSE = 9, 3 -- bytes of a probe, those that choose
+-- A record of its own would take 170 bytes; this takes six, in a bucket whose name is the first digits of the probe. A set of buckets
+-- that is full stays as it is, and one eight times as large opens beside it: its names are one digit longer. Sweep turns the two
+-- generations over. Six bytes are wrongly found among the some 1,000 that share their buckets once in 280 billion failures.
+local FILL, FEWEST, MOST = 128, 3, 7 -- entries of a bucket when its set is full; octal digits that name a bucket
+local ENTRY = 6 -- bytes that stand in it
+local PROBE = MOST + ENTRY -- bytes of a probe
 
-local function bits_for(count)
-  local bits = SMALLEST
-  while bits < LARGEST and count >= FILL * 2 ^ bits do
-    bits = bits + 2
+local function digits_for(count) -- of the set that is open when so many are known
+  local digits = FEWEST
+  while digits < MOST and count >= FILL * 8 ^ digits do
+    digits = digits + 1
   end
-  return bits
+  return digits
 end
 
-local function bucket(n, bits) -- its field: set, number
-  local first, second, third = string.byte(probes, (n - 1) * PROBE + 1, (n - 1) * PROBE + CHOOSE)
-  return string.format("%d:%d", bits, math.floor((first * 65536 + second * 256 + third) / 2 ^ (LARGEST - bits)))
+local function bucket(n, digits) -- its field
+  local first = (n - 1) * PROBE + 1
+  return string.sub(probes, first, first + digits - 1)
 end
 
 local function entry_of(n)
-  return string.sub(probes, (n - 1) * PROBE + CHOOSE + 1, n * PROBE)
+  return string.sub(probes, n * PROBE - ENTRY + 1, n * PROBE)
 end
 
 local function holds(entries, entry)
   local at = 0
   repeat
     at = string.find(entries, entry, at + 1, true)
-  until not at or (at - 1) % (PROBE - CHOOSE) == 0
+  until not at or (at - 1) % ENTRY == 0
   return at ~= nil
 end
 
 local counts = redis.call("HMGET", meta, "delivered", "delivered_before")
-local open_bits = bits_for(tonumber(counts[1]) or 0) -- the set that takes new entries
+local open_digits = digits_for(tonumber(counts[1]) or 0) -- of the set that takes new entries
 local hits, buckets, grown, added = {}, {}, {}, 0 -- events found; what a bucket of the open set holds; its fields to be written
 
 -- For the whole batch at once: one read for each set of buckets.
 local function look_for_deliveries()
+  local entries_of = {}
+  for n = 1, #probes / PROBE do
+    entries_of[n] = entry_of(n)
+  end
   for generation, hash in ipairs({ delivered, delivered_before }) do
     local total = tonumber(counts[generation]) or 0
-    for bits = SMALLEST, total > 0 and bits_for(total) or 0, 2 do
+    for digits = FEWEST, total > 0 and digits_for(total) or 0 do
       local fields = {}
-      for n = 1, #probes / PROBE do
-        fields[n] = bucket(n, bits)
+      for n = 1, #entries_of do
+        fields[n] = bucket(n, digits)
       end
+      local is_open = generation == 1 and digits == open_digits
       for n, entries in ipairs(hmget(hash, fields)) do
-        hits[n] = hits[n] or entries and holds(entries, entry_of(n))
-        if entries and generation == 1 and bits == open_bits then
+        hits[n] = hits[n] or entries and holds(entries, entries_of[n])
+        if entries and is_open then
           buckets[fields[n]] = entries
         end
       end
@@ -56,14 +62,14 @@ end
 
 local function was_delivered(n)
   if not hits[n] and added > 0 then -- earlier in this batch
-    local field = bucket(n, open_bits)
+    local field = bucket(n, open_digits)
     hits[n] = grown[field] and holds(buckets[field], entry_of(n))
   end
   return hits[n]
 end
 
 local function note_delivery(n)
-  local field = bucket(n, open_bits)
+  local field = bucket(n, open_digits)
   buckets[field] = (buckets[field] or "") .. entry_of(n)
   grown[field] = true
   added = added + 1

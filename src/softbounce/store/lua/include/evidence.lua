@@ -20,9 +20,9 @@ before_writing[#before_writing + 1] = function()
 end
 
 local function add_evidence(list, key, at, within)
-  for place, item in ipairs(list) do
-    if item[1] == key then
-      at = math.max(item[2], at)
+  for place = 1, #list do
+    if list[place][1] == key then
+      at = math.max(list[place][2], at)
       table.remove(list, place)
       break
     end
@@ -40,10 +40,10 @@ end
 
 local function count_apart(list, apart)
   local count, last = 0, nil
-  for _, item in ipairs(list) do
-    if not last or item[2] - last >= apart then
-      count = count + 1
-      last = item[2]
+  for n = 1, #list do
+    local at = list[n][2]
+    if not last or at - last >= apart then
+      count, last = count + 1, at
     end
   end
   return count

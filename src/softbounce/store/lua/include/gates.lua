@@ -11,7 +11,6 @@ local work = 0 -- done so far
 local PAUSES, CANCELS = 7, 7 -- fields read of each hash for one retry, in the order below; of the others 2
 local paused, cancelled, suppressed, capped = {}, {}, {}, {} -- what they hold, for all retries in hand
 local caps = {} -- fields of sent, by which they are capped
-local is_any_paused, is_any_cancelled = redis.call("HLEN", pauses) > 0, redis.call("HLEN", cancels) > 0
 local few = { merchant = {}, channel = {}, code = {} } -- names, few for many retries
 
 local function named(kind, value)

@@ -1,4 +1,6 @@
 -- several: whom of several recipients a resend may still go to. Needs: active, record, deliveries, cancels, suppressions, pauses, sent.
+local is_any_paused, is_any_cancelled = redis.call("HLEN", pauses) > 0, redis.call("HLEN", cancels) > 0
+
 local function elements(array) -- each as it is written: cjson would shorten a long number, and make {} of an empty list
   local found, first, depth, at = {}, 2, 0, 2
   while true do
@@ -31,11 +33,15 @@ local function keep_wanted(retry)
   local singles, names, marks, entries = {}, {}, {}, {}
   for n, rid in ipairs(record.rs) do -- "" where an address could not be read
     singles[n], names[n] = reference .. rid, "recipient:" .. rid
-    marks[n] = "delivered:" .. reference .. ":" .. rid
+    marks[n] = is_any_cancelled and "delivered:" .. reference .. ":" .. rid
     entries[2 * n - 1], entries[2 * n] = rid, rid .. "@" .. merchant
   end
-  local records, cancelled_, delivered_ = hmget(deliveries, singles), hmget(cancels, names), hmget(cancels, marks)
-  local suppressed_, paused_, sent_ = hmget(suppressions, entries), hmget(pauses, names), hmget(sent, names)
+  local records, suppressed_, sent_ = hmget(deliveries, singles), hmget(suppressions, entries), hmget(sent, names)
+  local paused_ = is_any_paused and hmget(pauses, names) or {}
+  local cancelled_, delivered_ = {}, {}
+  if is_any_cancelled then
+    cancelled_, delivered_ = hmget(cancels, names), hmget(cancels, marks)
+  end
   local kept, rids, people, ends = {}, {}, {}, nil -- kept: places
   for n, rid in ipairs(record.rs) do
     local single, made = parse_record(records[n]), cancelled_[n] and made_at(cancelled_[n])
