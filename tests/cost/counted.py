@@ -42,6 +42,7 @@ class Metered(redis.Redis):
 
     def meter(self) -> None:
         """Begin anew; from now on ``spent`` has an entry for each script."""
+        self.process = self.process or int(self.info("server")["process_id"])
         self.spent = list[Spent]()
 
     def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
@@ -55,8 +56,12 @@ class Metered(redis.Redis):
         return instructions(self.process) if self.is_counted else self._microseconds()
 
     def _microseconds(self) -> int:
-        stats = self.info("commandstats")
-        return int(stats.get("cmdstat_evalsha", {"usec": 0})["usec"])
+        """Return the time of the processor that the server has had: a busy machine takes it away from nobody."""
+        try:
+            return int(Path(f"/proc/{self.process}/schedstat").read_text().split()[0]) // 1000
+        except FileNotFoundError:  # no Linux
+            stats = self.info("commandstats")
+            return int(stats.get("cmdstat_evalsha", {"usec": 0})["usec"])
 
 
 def instructions(pid: int) -> int:
