@@ -34,6 +34,19 @@ LAUNCHER = embedded.LAUNCHER.replace("prctl(1, 15)", "prctl(1, 9)")
 _STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="servers")
 
 
+def end(process: subprocess.Popen, *, patience: float = 3 * PATIENCE) -> int:
+    """End a process in order, or by force if that takes too long; it is gone when this returns its exit code.
+
+    Whoever starts a process calls this or waits: one that still runs is a ResourceWarning in another test.
+    """
+    process.terminate()
+    try:
+        return process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
 class ServerError(RuntimeError):
     """A server program is missing, or did not do in time what was asked."""
 

@@ -14,6 +14,7 @@ import redis
 from amqp.exceptions import ResourceLocked
 from kombu import Connection
 from live import START, Desk, WorkerProcess, until
+from tests.servers import end
 
 from softbounce import embedded
 from softbounce.embedded import Embedded
@@ -104,10 +105,7 @@ def start(
     for worker in started:
         worker.process.terminate()  # in order: a report unacknowledged would reach the next test
     for worker in started:
-        try:
-            worker.process.wait(10)
-        except subprocess.TimeoutExpired:
-            worker.kill()
+        end(worker.process)
 
 
 @pytest.fixture

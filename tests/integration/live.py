@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 import subprocess
 import threading
 import time
@@ -87,8 +86,8 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it by SIGKILL."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.kill()
+        self.process.wait()
 
 
 class Desk:

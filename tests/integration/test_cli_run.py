@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 from live import failed_now, until
+from tests.servers import end
 
 from softbounce import embedded
 
@@ -72,12 +73,7 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
     person = Operator(folder=tmp_path, started=[])
     yield person
     for process in reversed(person.started):
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
 
 
 def test_run_is_the_whole_service(operator):

@@ -17,6 +17,7 @@ import pytest
 from celery import Celery
 from live import HOUR, WorkerProcess, empty, until
 from ruamel.yaml import YAML
+from tests.servers import end
 
 from softbounce import embedded
 from softbounce.core.filters import parse_filter
@@ -75,9 +76,7 @@ class Compose:
     def down(self) -> None:
         """End every process, the newest first."""
         for worker in reversed(self.processes):
-            if worker.process.poll() is None:
-                worker.process.terminate()
-                worker.process.wait(30)
+            end(worker.process)
 
     def _words(self, service: str, words: list[str]) -> list[str]:
         if service == "redis" and words[0] == "redis-server":

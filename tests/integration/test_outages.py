@@ -19,6 +19,7 @@ from celery import Celery
 from kombu import Connection
 from live import HOUR, START, WorkerProcess, empty, failed, until
 from proxy import Door
+from tests.servers import end
 
 from softbounce import embedded
 from softbounce.core.filters import parse_filter
@@ -70,12 +71,7 @@ def impatient(policy: Path, tmp_path: Path) -> Iterator[Start]:
 
     yield begin
     for worker in started:
-        if worker.process.poll() is None:
-            worker.process.terminate()
-            try:
-                worker.process.wait(15)
-            except subprocess.TimeoutExpired:
-                worker.kill()
+        end(worker.process, patience=15)
 
 
 @pytest.fixture

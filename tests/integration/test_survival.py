@@ -61,7 +61,7 @@ class Service:
             os.kill(valkey, signal.SIGKILL)
         if victim in {"worker", "both"}:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait()
             self.start()
         assert self.ask(lambda: self.client.info("server")["process_id"]) != valkey
 
@@ -73,9 +73,9 @@ class Service:
 
     def end(self) -> None:
         """Leave no process behind."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait()
         until(lambda: not embedded.running(self.data))
         self.client.close()
         self.store.close()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.conftest import program
+from tests.servers import end
 
 from .canaries import until
 
@@ -33,8 +34,7 @@ def redis_server(folder: Path, *options: str) -> Iterator[int]:
         assert process.poll() is None, log.read_text()
         yield port
     finally:
-        process.terminate()
-        process.wait(20)
+        end(process)
 
 
 @contextmanager
