@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 from live import failed_now, until
-from tests.servers import end
+from tests.servers import PATIENCE, end
 
 from softbounce import embedded
 
@@ -54,7 +54,7 @@ class Operator:
             env=_env(settings),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
 
@@ -94,7 +94,7 @@ def test_run_is_the_whole_service(operator):
     ]
     assert all("outcome" in one for one in outcomes)
     assert doctor.returncode == 0, doctor.stdout
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     assert embedded.running(operator.folder / "data") is None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from live import HOUR, WorkerProcess, empty, until
-from tests.servers import end
+from tests.servers import PATIENCE, end
 
 from softbounce.embedded import Embedded
 from softbounce.settings import celery_url
@@ -35,7 +35,7 @@ def run(script: str, *words: str, **variables: str) -> str:
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

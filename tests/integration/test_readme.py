@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from live import WorkerProcess
+from tests.servers import PATIENCE
 
 from softbounce.embedded import Embedded
 from softbounce.settings import celery_url
@@ -89,7 +90,7 @@ def test_a_block_runs_as_written(
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 

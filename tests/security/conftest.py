@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.servers import end
+from tests.servers import PATIENCE, end
 
 from .canaries import until
 
@@ -28,7 +28,7 @@ class Worker:
     def stop(self) -> int:
         """End it by SIGTERM and return its exit code."""
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE)
 
 
 @pytest.fixture
