@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from typing import NoReturn
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
+from tests import properties
 
 from softbounce import embedded
 
@@ -48,6 +50,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
     for reason, number in reasons.most_common():
         terminalreporter.write_line(f"SKIPPED [{number}] {reason}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Try a property for a bounded time, and show what fails before it is made smaller."""
+    if not is_hypothesis_test(pyfuncitem.obj):
+        return None
+    capture = pyfuncitem.config.pluginmanager.getplugin("capturemanager")
+
+    def show(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            sys.stderr.write(f"\n{pyfuncitem.nodeid}\n{text}")
+
+    names = pyfuncitem._fixtureinfo.argnames  # noqa: SLF001 - as pytest's own call does
+    properties.hold(pyfuncitem.obj, {name: pyfuncitem.funcargs[name] for name in names}, show=show)
+    return True
 
 
 @pytest.fixture(autouse=True, scope="session")
