@@ -3,13 +3,17 @@
 import logging
 import os
 import shutil
+import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
+from tests import properties
 
 from softbounce import embedded
 
@@ -18,17 +22,50 @@ settings.register_profile("softbounce", deadline=None, suppress_health_check=[He
 settings.load_profile("softbounce")
 
 
+def missing(what: str) -> NoReturn:
+    """Skip the test, which cannot run here; under ``CI=true`` it fails, for nobody reads what was skipped there."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI has all that tests need: {what}", pytrace=False)
+    pytest.skip(what)
+
+
 def named(variable: str, what: str) -> str:
-    """Return the variable's value, or skip the test and say what is missing."""
-    if not (value := os.environ.get(variable)):
-        pytest.skip(f"{variable} is not set: {what}")
-    return value
+    """Return the variable's value; without one the server that it names is missing."""
+    return os.environ.get(variable) or missing(f"{variable} is not set: {what}")
+
+
+def program(name: str) -> str:
+    """Return the path of a program that a test runs."""
+    return shutil.which(name) or missing(f"{name} is not on PATH")
 
 
 def needs_redis_server() -> None:
-    """Skip the test where Sentinel and Cluster have no server program, and say so."""
-    if not shutil.which("redis-server"):
-        pytest.skip("no redis-server on PATH: nothing runs behind Sentinel or on a Cluster here")
+    """Look for the one program that is Sentinel and a node of a Cluster as well."""
+    program("redis-server")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name each reason for which tests were skipped once, with their number."""
+    skipped = terminalreporter.stats.get("skipped", ())
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    for reason, number in reasons.most_common():
+        terminalreporter.write_line(f"SKIPPED [{number}] {reason}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Try a property for a bounded time, and show what fails before it is made smaller."""
+    if not is_hypothesis_test(pyfuncitem.obj):
+        return None
+    capture = pyfuncitem.config.pluginmanager.getplugin("capturemanager")
+
+    def show(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            sys.stderr.write(f"\n{pyfuncitem.nodeid}\n{text}")
+
+    names = pyfuncitem._fixtureinfo.argnames  # noqa: SLF001 - as pytest's own call does
+    properties.hold(pyfuncitem.obj, {name: pyfuncitem.funcargs[name] for name in names}, show=show)
+    return True
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -74,4 +111,8 @@ def amqp_url() -> str:
 @pytest.fixture(scope="session")
 def payloads() -> Path:
     """The folder of recorded provider payloads."""
-    return Path(named("SOFTBOUNCE_TEST_PAYLOADS", "the folder of recorded provider payloads"))
+    if not (
+        folder := os.environ.get("SOFTBOUNCE_TEST_PAYLOADS")
+    ):  # they are in no checkout: CI may lack them
+        pytest.skip("SOFTBOUNCE_TEST_PAYLOADS is not set: the folder of recorded provider payloads")
+    return Path(folder)

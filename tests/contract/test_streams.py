@@ -107,7 +107,7 @@ def test_what_the_store_refuses_for_now_may_pass_by_itself(error, answer):
 
 
 def test_the_suite_ran_on_an_external_redis_too(redis_url):
-    """Without SOFTBOUNCE_TEST_REDIS_URL the suite runs on fakeredis and Valkey alone; this skip says so."""
+    """Without SOFTBOUNCE_TEST_REDIS_URL the suite runs on fakeredis and Valkey alone; this skip says so, and CI refuses it."""
     assert redis_url
 
 

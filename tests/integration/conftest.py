@@ -14,6 +14,7 @@ import redis
 from amqp.exceptions import ResourceLocked
 from kombu import Connection
 from live import START, Desk, WorkerProcess, until
+from tests.servers import PATIENCE, end
 
 from softbounce import embedded
 from softbounce.embedded import Embedded
@@ -104,10 +105,7 @@ def start(
     for worker in started:
         worker.process.terminate()  # in order: a report unacknowledged would reach the next test
     for worker in started:
-        try:
-            worker.process.wait(10)
-        except subprocess.TimeoutExpired:
-            worker.kill()
+        end(worker.process)
 
 
 @pytest.fixture
@@ -125,7 +123,7 @@ def one_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
                 return False
             return True
 
-        until(locked, seconds=90)
+        until(locked)
         yield
 
 
@@ -137,7 +135,7 @@ def report(store: Store) -> Callable[..., list[dict[str, Any]]]:
         raws = [event if isinstance(event, bytes) else json.dumps(event).encode() for event in events]
         token = f"t{time.monotonic_ns()}"
         store.events.publish(raws, reply=token)
-        answers = list(store.events.wait_replies(token, count=len(raws), seconds=9))
+        answers = list(store.events.wait_replies(token, count=len(raws), seconds=PATIENCE))
         assert len(answers) == len(raws)
         return answers
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 import subprocess
 import threading
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kombu import Connection
+from tests.servers import PATIENCE
 
 START = 1_795_341_600_000  # 2026-11-22 10:00 UTC, a Sunday morning in Berlin
 MINUTE = 60_000
@@ -45,7 +45,7 @@ def failed_now(reference: str, code: str = "SMS_EXPIRED", **fields: Any) -> dict
     return failed(reference, code, **fields) | {"date": datetime.now(UTC).isoformat()}
 
 
-def until(claim: Callable[[], Any], *, seconds: float = 20) -> Any:
+def until(claim: Callable[[], Any], *, seconds: float = PATIENCE) -> Any:
     """Poll until ``claim`` holds and return what it says; fail after so many seconds."""
     end = time.monotonic() + seconds
     while not (said := claim()):
@@ -83,12 +83,12 @@ class WorkerProcess:
     def stop(self) -> int:
         """End it by SIGTERM and return its exit code."""
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE)
 
     def kill(self) -> None:
         """End it by SIGKILL."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.kill()
+        self.process.wait()
 
 
 class Desk:

@@ -18,6 +18,7 @@ from celery import Celery
 from celery.worker.control import Panel
 from kombu import Connection, Exchange
 from live import WorkerProcess, empty, failed, until
+from tests.servers import PATIENCE
 from worst_messages import ELSEWHERE, ITEMS, ORDERS, TAKEN, WORST, Worst
 
 from softbounce.core.filters import parse_filter
@@ -133,7 +134,6 @@ def test_each_bad_message_costs_only_itself(  # noqa: PLR0917 - fixtures
     wanted = {"scheduled": len(found) + taken, "dead_lettered": len(found) - taken}
     until(
         lambda: worker.process.poll() is not None or sum(store.counters().values()) == 2 * len(found),
-        seconds=60,
     )
 
     assert store.counters() == wanted, worker.log[-4000:]
@@ -279,7 +279,7 @@ def test_remote_control_takes_all_where_a_setting_says_so(start: Start, producer
 
     assert ask("active") == [{"w0@test": []}]
     producer.control.broadcast("shutdown")
-    assert worker.process.wait(30) == 0
+    assert worker.process.wait(PATIENCE) == 0
 
 
 BROKEN = """
@@ -321,7 +321,7 @@ def test_an_error_that_ends_the_worker_is_a_failure(
         env={**os.environ, "SOFTBOUNCE_REDIS_URL": server.url, "SOFTBOUNCE_POLICY": str(policy)},
         cwd=tmp_path,
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 

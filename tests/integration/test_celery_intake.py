@@ -14,6 +14,7 @@ import pytest
 from celery import Celery
 from kombu import Connection
 from live import HOUR, START, WorkerProcess, empty, failed, until
+from tests.servers import PATIENCE
 
 from softbounce.embedded import Embedded
 from softbounce.settings import celery_url
@@ -47,7 +48,7 @@ def producer(broker: str) -> Iterator[Celery]:
 def calls(broker: str, queue: str, *, count: int) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Take Celery messages from a queue and return the headers and keyword arguments of each."""
     with Connection(broker) as connection, closing(connection.SimpleQueue(queue)) as waiting:
-        messages = [waiting.get(timeout=20) for _ in range(count)]
+        messages = [waiting.get(timeout=PATIENCE) for _ in range(count)]
         for message in messages:
             message.ack()
     return [(message.headers, message.payload[1]) for message in messages]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 from live import failed_now, until
+from tests.servers import PATIENCE, end
 
 from softbounce import embedded
 
@@ -53,7 +54,7 @@ class Operator:
             env=_env(settings),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
 
@@ -72,12 +73,7 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
     person = Operator(folder=tmp_path, started=[])
     yield person
     for process in reversed(person.started):
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
 
 
 def test_run_is_the_whole_service(operator):
@@ -98,7 +94,7 @@ def test_run_is_the_whole_service(operator):
     ]
     assert all("outcome" in one for one in outcomes)
     assert doctor.returncode == 0, doctor.stdout
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     assert embedded.running(operator.folder / "data") is None
 
 

@@ -17,6 +17,7 @@ import pytest
 from celery import Celery
 from live import HOUR, WorkerProcess, empty, until
 from ruamel.yaml import YAML
+from tests.servers import PATIENCE, end
 
 from softbounce import embedded
 from softbounce.core.filters import parse_filter
@@ -63,21 +64,19 @@ class Compose:
         kind, *test = SERVICES[service]["healthcheck"]["test"]
         words = self._words(service, ["sh", "-c", *test] if kind == "CMD-SHELL" else test)
         done = subprocess.run(  # noqa: S603 - the file's words
-            words, **self._place(service), capture_output=True, text=True, timeout=30, check=False
+            words, **self._place(service), capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         (self.folder / f"{service}.health").write_text(done.stdout + done.stderr)
         return done.returncode == 0
 
     def wait_for(self, service: str) -> None:
         """Wait until a service is healthy, as ``depends_on`` does."""
-        until(lambda: self.is_healthy(service), seconds=40)
+        until(lambda: self.is_healthy(service))
 
     def down(self) -> None:
         """End every process, the newest first."""
         for worker in reversed(self.processes):
-            if worker.process.poll() is None:
-                worker.process.terminate()
-                worker.process.wait(30)
+            end(worker.process)
 
     def _words(self, service: str, words: list[str]) -> list[str]:
         if service == "redis" and words[0] == "redis-server":
@@ -135,7 +134,6 @@ def producer(compose: Compose) -> Iterator[Callable[..., object]]:
         yield lambda name, *args, **options: app.send_task(name, args=args, queue="messaging", **options)
 
 
-@pytest.mark.timeout(180)
 def test_the_services_bring_one_message_back(compose: Compose, producer: Callable[..., object]):
     """Redis, two workers and the pipeline get healthy in the order of ``depends_on``; one resend arrives."""
     compose.up("redis")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from live import HOUR, WorkerProcess, empty, until
+from tests.servers import PATIENCE, end
 
 from softbounce.embedded import Embedded
 from softbounce.settings import celery_url
@@ -34,7 +35,7 @@ def run(script: str, *words: str, **variables: str) -> str:
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -88,8 +89,7 @@ def test_resends_are_taken_from_the_stream(server: Embedded, store: Store, clien
         until(lambda: client.xinfo_groups("softbounce:resend")[0]["entries-read"] == 3)
         until(lambda: client.xpending("softbounce:resend", "pipeline")["pending"] == 0)
     finally:
-        receiver.terminate()
-        receiver.wait(10)
+        end(receiver)
 
     assert said.read_text().splitlines() == ["resend m-a try 1", "resend m-b try 1"]
 
@@ -125,9 +125,8 @@ def pipeline(
         assert process.poll() is None, worker.log
         yield worker, app
     finally:
+        end(process)
         app.close()
-        process.terminate()
-        process.wait(20)
 
 
 def test_the_pipeline_and_softbounce_bring_a_message_back(

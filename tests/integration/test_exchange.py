@@ -1,6 +1,5 @@
 """One HTTP exchange ends within its limit, and takes in no more than it needs, whatever the other side does."""
 
-import shutil
 import socket
 import ssl
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 import strange
 from live import Desk
 from strange import listening
+from tests.conftest import program
 
 from softbounce.worker.exchange import HttpClient
 
@@ -120,8 +120,7 @@ def test_one_dead_address_of_a_name_does_not_use_up_the_time_of_the_next(desk, m
 @pytest.fixture
 def certificate(tmp_path, monkeypatch):
     """A certificate for localhost, and the folder with its key; OpenSSL trusts it in this test."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not on PATH")
+    program("openssl")
     words = ["-newkey", "rsa:2048", "-nodes", "-keyout", "key", "-out", "pem", "-subj", "/CN=localhost"]
     subprocess.run(  # noqa: S603 - our own words
         ["openssl", "req", "-x509", *words, "-addext", "subjectAltName=DNS:localhost"],  # noqa: S607

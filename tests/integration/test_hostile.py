@@ -123,7 +123,6 @@ def said(found):
     return "\n".join([f"{len(lines)} of {len(found)} inputs", *lines[:NAMED]]) if lines else ""
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("in_line", [False, True])
 def test_each_bad_report_costs_only_itself(client, policies, in_line):
     """Its neighbours are handed over, it has an outcome itself, and all that the store names exists."""

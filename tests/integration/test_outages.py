@@ -19,6 +19,7 @@ from celery import Celery
 from kombu import Connection
 from live import HOUR, START, WorkerProcess, empty, failed, until
 from proxy import Door
+from tests.servers import PATIENCE, end
 
 from softbounce import embedded
 from softbounce.core.filters import parse_filter
@@ -70,12 +71,7 @@ def impatient(policy: Path, tmp_path: Path) -> Iterator[Start]:
 
     yield begin
     for worker in started:
-        if worker.process.poll() is None:
-            worker.process.terminate()
-            try:
-                worker.process.wait(15)
-            except subprocess.TimeoutExpired:
-                worker.kill()
+        end(worker.process, patience=15)
 
 
 @pytest.fixture
@@ -102,7 +98,7 @@ def doctor(url: str, *words: str, **settings: str) -> tuple[int, str]:
         env={**os.environ, "SOFTBOUNCE_REDIS_URL": url, **settings},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
@@ -142,19 +138,19 @@ def test_a_store_that_never_answers_makes_nobody_deaf(impatient: Start, server: 
     with Door(server.socket) as door:
         worker = impatient(redis_url=door.url)
         door.swallow()
-        until(lambda: worker.logged("store.unreachable"), seconds=25)
+        until(lambda: worker.logged("store.unreachable"))
         door.open()
         store.events.publish([json.dumps(failed("m1")).encode()])
 
-        assert until(lambda: store.counters().get("scheduled") == 1, seconds=25)
+        assert until(lambda: store.counters().get("scheduled") == 1)
         assert not worker.logged("worker.deaf")
 
 
 def test_a_loop_that_hangs_ends_the_process(impatient: Start, server: Embedded, store: Store, tmp_path: Path):
     """Whoever restarts it gets a worker that hears; a process that was frozen is given a chance first."""
-    worker = impatient(redis_url=server.url, lease="2s", handover_timeout="1s", DEAF="3", HANGS="1")
+    worker = impatient(redis_url=server.url, lease="2s", handover_timeout="1s", DEAF="6", HANGS="1")
     worker.process.send_signal(signal.SIGSTOP)
-    time.sleep(5)  # frozen for longer than a loop may be silent: this wait is the fault itself
+    time.sleep(8)  # frozen for longer than a loop may be silent: this wait is the fault itself
     worker.process.send_signal(signal.SIGCONT)
     store.events.publish([json.dumps(failed("m1")).encode()])
     until(lambda: store.counters().get("scheduled") == 1)
@@ -162,7 +158,7 @@ def test_a_loop_that_hangs_ends_the_process(impatient: Start, server: Embedded, 
     (tmp_path / "hang").touch()
 
     assert survived
-    assert worker.process.wait(15) == 1
+    assert worker.process.wait(PATIENCE) == 1
     assert worker.logged("worker.deaf")[0]["loop"] == "chores"
 
 
@@ -174,7 +170,7 @@ def test_a_broker_that_goes_costs_no_attempt_and_no_strike(  # noqa: PLR0917 - f
     report(failed("m1"))
     broker.refuse()
     store.set_now(START + 3 * HOUR)
-    until(lambda: worker.logged("handover.failed"), seconds=60)
+    until(lambda: worker.logged("handover.failed"))
     until(lambda: "sink" in str(client.hgetall("{sb:default}:deliveries")))  # the lease is finished, too
     (answer,) = report(failed("m2"))
     record = str(client.hgetall("{sb:default}:deliveries"))
@@ -182,10 +178,8 @@ def test_a_broker_that_goes_costs_no_attempt_and_no_strike(  # noqa: PLR0917 - f
     broker.open()
     producer.send_task("softbounce.report", args=[failed("m3")], queue="softbounce")
     store.set_now(START + 3 * HOUR + 120_000)
-    until(lambda: store.counters().get("handed_over"), seconds=60)
-    until(
-        lambda: store.counters().get("scheduled") == 3, seconds=60
-    )  # Celery waits 2, 4, 6 ... s between two tries
+    until(lambda: store.counters().get("handed_over"))
+    until(lambda: store.counters().get("scheduled") == 3)  # Celery waits 2, 4, 6 ... s between two tries
 
     assert answer["outcome"] == "scheduled"
     assert meanwhile == {"scheduled": 2}
@@ -369,7 +363,7 @@ def test_a_message_that_kills_each_worker_is_buried(
             break
         deaths += 1
     start(broker_url=amqp_url)
-    until(lambda: store.counters() == {"dead_lettered": 1, "scheduled": 3}, seconds=30)
+    until(lambda: store.counters() == {"dead_lettered": 1, "scheduled": 3})
     (letter,) = map(json.loads, client.hvals("{sb:default}:dead_letters"))
 
     assert deaths in (3, 4)

@@ -1,7 +1,8 @@
 """What README and docs tell people to type works as it stands there, on a store and a worker of its own.
 
 Every ``sh`` and ``python`` block is run, in a copy of the folders that it may name, unless a line
-``<!-- not run: why -->`` stands before it. Blocks without a language, or in another one, are read only.
+``<!-- not run: why -->`` stands before it. A block of ``text`` right after it is what it prints: a word with a
+digit in it may have others, and ``...`` is whatever a page leaves out. All other blocks are read only.
 """
 
 import os
@@ -14,18 +15,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from live import WorkerProcess
+from live import WorkerProcess, until
+from tests.servers import PATIENCE
 
 from softbounce.embedded import Embedded
 from softbounce.settings import celery_url
+from softbounce.simulate import LABELS, ROWS
+from softbounce.store import Store
 
 ROOT = Path(__file__).parents[2]
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.is_file()]
 BLOCK = re.compile(
-    r"^(?:<!-- not run: (?P<reason>.*?) -->\n+)?```(?P<language>sh|python)\n(?P<text>.*?)^```$",
+    r"^(?:<!-- not run: (?P<reason>.*?) -->\n+)?```(?P<language>sh|python)\n(?P<text>.*?)^```$(?:\n+```text\n(?P<output>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
 )
 EXCUSE = re.compile(r"<!--\s*not run(.*?)-->", re.DOTALL)
+REPORTS = re.compile(r"sb\.report|events report|softbounce\.report")
 GIVEN = """
 import json, os
 from celery import Celery
@@ -44,6 +49,7 @@ class Block:
     language: str
     text: str
     reason: str | None
+    output: str | None
 
 
 BLOCKS = [
@@ -52,11 +58,22 @@ BLOCKS = [
         language=found["language"],
         text=found["text"],
         reason=found["reason"],
+        output=found["output"],
     )
     for page in PAGES
     for text in [page.read_text(encoding="utf-8")]
     for found in BLOCK.finditer(text)
 ]
+
+
+def shape(text: str) -> list[str]:
+    """Return the lines without what varies: words with a digit, and how columns are filled."""
+    return [" ".join(re.sub(r"\S*\d\S*", "#", line).split()) for line in text.splitlines()]
+
+
+def said(page: str) -> re.Pattern[str]:
+    """Return what an output must look like to be what a page shows."""
+    return re.compile(".*".join(map(re.escape, "\n".join(shape(page)).split("..."))), re.DOTALL)
 
 
 @pytest.fixture
@@ -70,9 +87,9 @@ def copy(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.reason is None], ids=lambda block: block.where)
 def test_a_block_runs_as_written(
-    block: Block, copy: Path, start: Callable[..., WorkerProcess], server: Embedded
+    block: Block, copy: Path, start: Callable[..., WorkerProcess], server: Embedded, store: Store
 ):
-    """It ends with exit code 0, and Python says nothing of warnings."""
+    """It ends with exit code 0 and prints what the page shows; what it reports is taken in, and nothing is unreadable."""
     start(policy=str(copy / "config/policy.yaml"))
     words = {
         "sh": ["sh", "-e", "-c", block.text],
@@ -89,11 +106,16 @@ def test_a_block_runs_as_written(
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
+    printed = "\n".join(shape(done.stdout))
+    assert block.output is None or said(block.output).fullmatch(printed), printed
+    if REPORTS.search(block.text):
+        until(store.counters)
+    assert store.sizes()["dead_letters"] == 0
 
 
 def test_a_block_that_is_not_run_says_why():
@@ -116,3 +138,15 @@ def test_every_link_to_a_file_leads_somewhere():
     assert [
         f"{page.name}: {link}" for page, link in links if not (page.parent / link).resolve().exists()
     ] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "titles"),
+    [("operations.md", [*ROWS.values()]), ("going-live.md", [*ROWS.values(), "sent to suppressed"])],
+)
+def test_a_table_of_a_simulation_has_the_rows_and_the_words_of_the_command(page: str, titles: list[str]):
+    """The figures took four days of the demo; what stands beside them is what the command prints today."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    rows = re.findall(rf"^(\S.*?)  +\S.*  ({'|'.join(LABELS)})$", text, re.MULTILINE)
+
+    assert [title for title, _ in rows] == titles

@@ -119,7 +119,7 @@ def test_a_worker_goes_on_after_a_failover(group, start, policy):
         until(lambda: _patient(store.counters).get("scheduled") == 3)
         celery.close()
         celery.send_task("softbounce.report", [failed_now("c2")])
-        until(lambda: store.counters().get("scheduled") == 4, seconds=40)
+        until(lambda: store.counters().get("scheduled") == 4)
     assert worker.process.poll() is None
     assert worker.logged("store.unreachable")
     celery.close()

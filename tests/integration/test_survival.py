@@ -14,6 +14,7 @@ from typing import TypeVar
 import pytest
 import redis
 from live import HOUR, MINUTE, START, failed, until
+from tests.servers import PATIENCE
 
 from softbounce import embedded
 from softbounce.embedded import url_of
@@ -61,7 +62,7 @@ class Service:
             os.kill(valkey, signal.SIGKILL)
         if victim in {"worker", "both"}:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait()
             self.start()
         assert self.ask(lambda: self.client.info("server")["process_id"]) != valkey
 
@@ -69,13 +70,13 @@ class Service:
         """End it by SIGTERM and return its exit code."""
         assert self._process is not None
         self._process.terminate()
-        return self._process.wait(40)
+        return self._process.wait(PATIENCE)
 
     def end(self) -> None:
         """Leave no process behind."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait()
         until(lambda: not embedded.running(self.data))
         self.client.close()
         self.store.close()
@@ -100,7 +101,7 @@ class Service:
         """Set the virtual time, and again, each time until nothing more is to be done at it."""
         for moment in moments:
             self.ask(lambda moment=moment: self.store.set_now(moment))
-            until(lambda moment=moment: self.ask(self.store.idle_at) == moment, seconds=60)
+            until(lambda moment=moment: self.ask(self.store.idle_at) == moment)
 
     def commands(self) -> list[dict[str, object]]:
         """Return the resend commands that have left."""
@@ -151,7 +152,7 @@ def test_a_kill_loses_nothing_and_doubles_nothing(service: Service, producer: th
     until(lambda: 0 < service.outcomes().get("scheduled", 0) < COUNT)
     service.kill(victim)
     producer.join(60)
-    until(lambda: settled(service), seconds=60)
+    until(lambda: settled(service))
     scheduled = service.outcomes()["scheduled"]
     service.move(START + 80 * MINUTE)
     early = service.commands()
@@ -211,7 +212,7 @@ def test_a_second_one_on_the_same_folder_is_refused_in_a_sentence(service: Servi
         [sys.executable, "-m", "softbounce", "run", "--data", service.data, "--policy", policy],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
         cwd=service.data.parent,
     )

@@ -22,6 +22,7 @@ from kombu.transport import pyamqp, virtual
 from kombu.transport import redis as stock
 from live import failed_now, until
 from proxy import Door
+from tests.servers import PATIENCE
 
 from softbounce.embedded import Embedded
 from softbounce.settings import celery_url
@@ -93,7 +94,7 @@ def drained(connection: kombu.Connection, *queues: Queue | str, count: int, **op
     named = [Queue(queue, routing_key=queue) if isinstance(queue, str) else queue for queue in queues]
     with Consumer(connection, named, callbacks=[take], **options):
         while len(got) < count:
-            connection.drain_events(timeout=5)
+            connection.drain_events(timeout=PATIENCE)
     return got
 
 
@@ -211,14 +212,14 @@ def test_a_message_is_recorded_when_it_is_in_hand(connect: Open, plain: redis.Re
     connection = connect()
     send(connection, "q", 1, 2, 3)
     with closing(connection.SimpleQueue("q")) as queue:
-        one, two, three = (queue.get(timeout=5) for _ in range(3))
+        one, two, three = (queue.get(timeout=PATIENCE) for _ in range(3))
         assert plain.hlen("unacked") == plain.zcard("unacked_index") == 3
         one.ack()
         two.reject()
         assert plain.hkeys("unacked") == [three.delivery_tag.encode()]
         three.requeue()
         assert plain.exists("unacked", "unacked_index") == 0
-        again = queue.get(timeout=5)
+        again = queue.get(timeout=PATIENCE)
         again.ack()
 
     assert (again.payload, again.headers["redelivered"]) == (3, True)
@@ -359,7 +360,7 @@ def test_two_channels_that_consume_one_queue_keep_their_records(connect: Open, p
         Consumer(connection.channel(), [queue], on_message=held.append),
     ):
         while len(held) < 4:
-            connection.drain_events(timeout=5)
+            connection.drain_events(timeout=PATIENCE)
 
         assert plain.hlen("unacked") == 4
         for message in held:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import redis
 from live import HOUR, MINUTE, START, WorkerProcess, failed, failed_now, until
+from tests.servers import PATIENCE
 from typer.testing import CliRunner
 
 from softbounce import embedded
@@ -323,7 +324,7 @@ def test_a_store_that_may_evict_is_refused(start: Start, client: redis.Redis):
     client.config_set("maxmemory-policy", "allkeys-lru")
     worker = start(may_refuse=True)
 
-    assert worker.process.wait(10) == 1
+    assert worker.process.wait(PATIENCE) == 1
     assert "maxmemory-policy is allkeys-lru" in worker.log
     assert "Traceback" not in worker.log
 
@@ -343,7 +344,7 @@ def test_an_invalid_policy_is_refused_at_the_start(start: Start, policy: Path):
     policy.write_text("version: 1\nnam: default\n")
     worker = start(may_refuse=True)
 
-    assert worker.process.wait(10) == 1
+    assert worker.process.wait(PATIENCE) == 1
     assert "policy.yaml:2" in worker.log
     assert "Traceback" not in worker.log
 
@@ -364,7 +365,7 @@ def test_one_process_keeps_its_store_alive(tmp_path: Path):
             store.events.publish([json.dumps(failed_now("m2")).encode()])
             until(lambda: store.counters()["scheduled"] == 2)
             process.terminate()
-            code = process.wait(30)
+            code = process.wait(PATIENCE)
         finally:
             process.kill()
 
@@ -412,7 +413,7 @@ def test_a_running_worker_ends_where_the_store_has_another_hash_key(
     report(failed("m1"))
     binary.hset(*KEY, b"another key of a restored store")
 
-    assert worker.process.wait(20) == 1
+    assert worker.process.wait(PATIENCE) == 1
     (said,) = worker.logged("worker.refused")
     assert "another hash key" in said["reason"]
 
@@ -426,7 +427,7 @@ def test_a_worker_does_not_start_on_blocks_without_their_hash_key(
     worker = start(may_refuse=True)
     checked = CliRunner().invoke(app, ["doctor"], env={"SOFTBOUNCE_REDIS_URL": server.url})
 
-    assert worker.process.wait(20) != 0
+    assert worker.process.wait(PATIENCE) != 0
     assert "the hash key of this store is gone" in worker.log
     assert binary.hget(*KEY) is None
     assert checked.exit_code == 1

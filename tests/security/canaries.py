@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+from tests.servers import PATIENCE
+
 
 def spellings(address: str) -> list[str]:
     """Return how an address may be written: as it is, percent-encoded, a number's digits (search in any case)."""
@@ -31,7 +33,7 @@ def failed(
     return {"type": "MESSAGE_NOT_DELIVERED", "eventId": f"event-{reference}", "claim": claim}
 
 
-def until(claim: Callable[[], Any], *, seconds: float = 20) -> Any:
+def until(claim: Callable[[], Any], *, seconds: float = PATIENCE) -> Any:
     """Poll until ``claim`` holds and return what it says; fail after so many seconds."""
     end = time.monotonic() + seconds
     while not (said := claim()):

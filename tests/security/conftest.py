@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.servers import PATIENCE, end
 
 from .canaries import until
 
@@ -27,7 +28,7 @@ class Worker:
     def stop(self) -> int:
         """End it by SIGTERM and return its exit code."""
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -59,8 +60,4 @@ def worker(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     for running in started:
         running.process.terminate()
     for running in started:
-        try:
-            running.process.wait(15)
-        except subprocess.TimeoutExpired:
-            running.process.kill()
-            running.process.wait()
+        end(running.process)

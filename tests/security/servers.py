@@ -1,13 +1,13 @@
 """A Redis of a test's own, with the shipped ACL or TLS."""
 
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from tests.conftest import program
+from tests.servers import end
 
 from .canaries import until
 
@@ -19,8 +19,7 @@ ADMIN = f"user admin on >{PASSWORD} ~* &* +@all\n"
 @contextmanager
 def redis_server(folder: Path, *options: str) -> Iterator[int]:
     """Run ``redis-server`` on a free port of loopback and return it; ``{port}`` in options names it."""
-    if (program := shutil.which("redis-server")) is None:
-        pytest.skip("redis-server is not on PATH")
+    binary = program("redis-server")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -29,14 +28,13 @@ def redis_server(folder: Path, *options: str) -> Iterator[int]:
         words += ["--port", str(port)]
     common = ["--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--maxmemory-policy", "noeviction"]
     log = folder / "redis.log"
-    process = subprocess.Popen([program, *common, "--logfile", str(log), *words])  # noqa: S603 - our own words
+    process = subprocess.Popen([binary, *common, "--logfile", str(log), *words])  # noqa: S603 - our own words
     try:
         until(lambda: process.poll() is not None or _answers(port))
         assert process.poll() is None, log.read_text()
         yield port
     finally:
-        process.terminate()
-        process.wait(20)
+        end(process)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import redis
 from celery import Celery
 from kombu import Connection
 from redis.exceptions import NoPermissionError
+from tests.servers import PATIENCE
 from typer.testing import CliRunner, Result
 
 from softbounce import Softbounce, WrongKey
@@ -91,7 +92,7 @@ def test_the_whole_way_works_as_the_workers_user(
 
     if sink.startswith("celery"):
         with Connection(worker) as connection, closing(connection.SimpleQueue("messaging")) as waiting:
-            messages = [waiting.get(timeout=20) for _ in range(2)]  # the notice and the command
+            messages = [waiting.get(timeout=PATIENCE) for _ in range(2)]  # the notice and the command
             for message in messages:
                 message.ack()
         assert {message.headers["task"] for message in messages} == {"messaging.resend", "messaging.notice"}

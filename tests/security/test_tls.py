@@ -1,6 +1,5 @@
 """TLS is checked: the certificate and the host, of the store and of the broker."""
 
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from kombu import Connection
+from tests.conftest import program
 from typer.testing import CliRunner
 
 from softbounce import Softbounce
@@ -79,8 +79,7 @@ def _certificate(folder: Path, name: str) -> None:
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """The server, with a CA of this module alone, and a CA of somebody else."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not on PATH")
+    program("openssl")
     folder = tmp_path_factory.mktemp("tls")
     _authority(folder, "ca")
     _authority(folder, "other")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from tests.servers import PATIENCE
 from typer.testing import CliRunner
 
 from softbounce.cli import console, desk, files, options
@@ -184,7 +185,7 @@ def test_explain_answers_a_line_before_the_next_one_comes():
             assert json.loads(process.stdout.readline())["reference"] == reference
         process.stdin.close()
 
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_explain_of_a_file_needs_no_store(run, tmp_path):

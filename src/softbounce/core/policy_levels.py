@@ -191,7 +191,8 @@ class Rulebook:
         branch = next((level for patterns, level in stack.branches() if _any_matches(patterns, smtp)), None)
         if branch:
             stack, line = Stack((*stack.levels, branch)), branch.line
-            fault = stack.value("fault", fault) if fault is Fault.RECIPIENT else fault
+            blamed = stack.value("fault", fault)
+            fault = fault if blamed is Fault.RECIPIENT else blamed  # a reply never moves the blame to them
         if self.what_if:
             stack = Stack((*stack.levels, self.what_if))
             fault = stack.value("fault", fault)

@@ -198,7 +198,7 @@ class When(Block):
         description='For example ["4*", "5.2.2", "552"]'
     )
     do: Verdict
-    fault: Blame | None = None
+    fault: Blame | None = Field(None, description="Who is to blame then; no reply moves it to the recipient")
     retry: Retry | None = None
     suppression: Suppression | None = None
 
