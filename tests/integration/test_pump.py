@@ -11,6 +11,7 @@ from celery import Celery
 from proxy import Door
 from tests.contract.book import HOUR, LEASE, START, Book
 
+import softbounce.worker.pump
 from softbounce import embedded
 from softbounce.core.policy_file import load
 from softbounce.errors import StoreUnreachable
@@ -57,6 +58,26 @@ def _pump(store, policy=None):
         rng=random.Random(1),
         stopping=threading.Event(),
     )
+
+
+@pytest.mark.parametrize(("lost", "mode"), [(3, "on"), (4, "on"), (5, "off")])
+def test_claims_younger_than_what_a_failover_may_lose_raise_no_alarm(tmp_path, monkeypatch, lost, mode):
+    """A replica may lack the last ten seconds; a store that lacks an older claim is an older state, and hand-overs wait."""
+    times = [0.0]
+    monkeypatch.setattr(softbounce.worker.pump, "monotonic", lambda: times[-1])
+    with embedded.start(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+        store = Store.open(server.url)
+        store.set_now(START)
+        Book(store, load(policy_text()[0], file="policy.yaml"), client=client).fail("m1")
+        pump = _pump(store)
+        for seconds in (0.0, 11.0, 12.0, 13.0, 14.0):
+            times.append(seconds)
+            pump.turn()
+        client.hincrby("{sb:default}:meta", "claims", -lost)
+        pump.turn()
+
+        assert pump.mode == mode
+        assert [known.mode for known in store.control.modes()] == [mode]
 
 
 def test_a_call_sent_in_a_block_is_as_celery_writes_it(tmp_path):
