@@ -12,7 +12,7 @@ from softbounce.worker.pump import Pump
 from softbounce.worker.reload import PolicyInForce
 from softbounce.worker.sinks import ToStream
 
-from .book import DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, Book
+from .book import DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, START, Book
 
 SHIPPED = Path(__file__).parents[2] / "config" / "policy.yaml"
 
@@ -451,6 +451,7 @@ def test_run_now_passes_quiet_hours_and_a_late_retry_does_not(book):
 
     assert left() == [("m1", 1)]
     assert [(waiting.delivery.reference, waiting.state) for waiting in book.waiting()] == [("m2", "quiet")]
+    assert book.store.next_due() >= START + 22 * HOUR  # at eight in the morning, and not in vain before it
     book.wait(9 * HOUR)
     assert left() == [("m1", 1)]
     book.wait(2 * HOUR)
