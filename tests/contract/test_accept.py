@@ -1,12 +1,16 @@
 """What becomes of one event."""
 
 import json
+from pathlib import Path
 
 import pytest
+
+from softbounce.core.decide import decide
 
 from .book import ANYTHING, DAY, HOUR, MINUTE, NUMBER, SECOND
 
 OTHER = "+4915187654321"
+SHIPPED = (Path(__file__).parents[2] / "config" / "policy.yaml").read_text(encoding="utf-8")
 
 
 def test_a_passing_failure_is_scheduled_once(book):
@@ -50,16 +54,35 @@ def test_an_answer_to_a_resend_schedules_the_next_try(book):
     assert (answer.outcome, answer.attempt) == ("scheduled", 2)
 
 
-def test_a_late_report_of_an_earlier_send_is_superseded(book):
-    """A failure dated well before the newest hand-over speaks of the send before it: no try changes."""
+@pytest.mark.parametrize(
+    ("before", "outcome", "attempt"),
+    [
+        (-MINUTE, "scheduled", 2),
+        (4 * MINUTE, "scheduled", 2),
+        (6 * MINUTE, "superseded", 1),
+        (HOUR, "superseded", 1),
+    ],
+)
+@pytest.mark.parametrize("state", ["leased", "out"])
+def test_a_failure_dated_over_five_minutes_before_the_claim_speaks_of_an_earlier_send(
+    book, state, before, outcome, attempt
+):
+    """Clocks differ: one dated up to five minutes before the newest claim answers it, an older one changes no try."""
     book.fail()
-    book.resend()
-    book.wait(HOUR)
+    book.until_due()
+    leases, claimed = book.claim(), book.now
+    if state == "out":
+        book.finish(*leases)
+    book.wait(20 * SECOND)
+    if before < 0:
+        book.wait(2 * MINUTE)
 
-    answer = book.fail(at=book.now - 2 * HOUR)
+    answer = book.fail(at=claimed - before)
 
-    assert (answer.outcome, answer.attempt) == ("superseded", 1)
-    assert book.waiting() == []
+    assert (answer.outcome, answer.attempt) == (outcome, attempt)
+    assert [waiting.delivery.attempt for waiting in book.waiting() if waiting.state != "leased"] == [2] * (
+        outcome == "scheduled"
+    )
 
 
 def test_the_resend_id_beats_the_date(book):
@@ -188,6 +211,19 @@ def test_two_reports_within_one_bad_hour_convict_nobody(book):
     assert not book.is_suppressed()
 
 
+def test_a_report_that_convicts_is_no_soft_bounce_as_well(book):
+    """It says that the number is dead, not that it failed to answer once more: nothing is counted, nobody is asked."""
+    strict = book.with_policy(SHIPPED.replace("escalate_at: 3", "escalate_at: 2"))
+    strict.fail("m1", code="SMS_NOT_DELIVERED")
+    strict.wait(25 * HOUR)
+    answer = strict.fail("m2", code="SMS_NOT_DELIVERED")
+
+    assert (answer.outcome, answer.escalated) == ("suppressed", False)
+    standing = strict.store.retries.standing(strict.store.suppressions.rid(NUMBER, "sms"))
+    assert len(standing["soft_bounces"]) == 1
+    assert strict.cases() == []
+
+
 def test_reports_convict_in_any_order_of_arrival(book):
     """The window ends at the newest report, so a late older one convicts as well."""
     book.fail("m1", code="SMS_REJECTED")
@@ -258,6 +294,19 @@ def test_several_recipients_without_a_culprit_retry_and_convict_nobody(book):
     assert not book.is_suppressed()
 
 
+@pytest.mark.parametrize(("values", "convicted"), [("0151-12", True), (["0151-12", OTHER], False)])
+def test_a_malformed_culprit_among_several_convicts_nobody_else(book, values, convicted):
+    """Alone it is known by its spelling; beside a second one nobody is the culprit. Whoever else is named stays free."""
+    details = {"invalidValues": {"phone": values}}
+    answer = book.fail(
+        code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR", details=details, to=[NUMBER, "0151-12", OTHER]
+    )
+
+    assert answer.outcome == ("suppressed" if convicted else "held")
+    assert bool(book.store.suppressions.find("0151-12", "sms")) == convicted
+    assert not any(book.is_suppressed(number) for number in (NUMBER, OTHER))
+
+
 def test_three_messages_on_three_days_are_escalated_once(book):
     """Escalation counts distinct messages at least a day apart, and opens one case for a window."""
     escalated = []
@@ -296,6 +345,50 @@ def test_a_delivery_resets_the_count(book):
     book.deliver("m9")
 
     assert not book.fail("m3").escalated
+
+
+@pytest.mark.parametrize(("age", "count"), [(DAY, 1), (0, 0)])
+def test_an_arrival_clears_what_came_before_it_and_no_more(book, age, count):
+    """One dated yesterday says nothing of today: neither the soft bounce nor the pause of today ends."""
+    book = book.with_policy(
+        "version: 1\ndefaults: {soft_bounce: {escalate_at: 1, then: hold, hold_for: 9d}}\n"
+        "codes: {SMS_EXPIRED: {do: retry, fault: recipient}}\n"
+    )
+    book.fail("m1")
+    book.deliver("m9", at=book.now - age)
+
+    standing = book.store.retries.standing(book.store.suppressions.rid(NUMBER, "sms"))
+    assert len(standing["soft_bounces"]) == count
+    assert book.is_suppressed() == bool(count)
+
+
+@pytest.mark.parametrize(("code", "limit"), [("SMS_EXPIRED", 2), ("PROVIDER_ERROR", 3)])
+def test_the_limit_of_all_tries_ends_a_rule_that_has_more(book, code, limit):
+    """limits.max_attempts binds whatever a rule's delays and max_attempts say, and its last try is known as such."""
+    book = book.with_policy(
+        f"version: 1\nlimits: {{max_attempts: {limit}}}\ndefaults: {{quiet_hours: off}}\ncodes:\n"
+        "  SMS_EXPIRED: {do: retry, retry: {delays: [1h, 1h, 1h, 1h, 1h]}}\n"
+        "  PROVIDER_ERROR: {do: retry, fault: provider, retry: {backoff: {base: 1h, factor: 1}, max_attempts: 9}}\n"
+    )
+    outcomes, last = [book.fail(code=code).outcome], set()
+    while outcomes[-1] == "scheduled":
+        last |= {waiting.delivery.head["n"] for waiting in book.waiting()}
+        book.resend()
+        outcomes.append(book.fail(code=code).outcome)
+
+    assert outcomes == ["scheduled"] * limit + ["given_up"]
+    assert last == {limit}
+
+
+def test_the_least_delay_holds_where_the_clock_has_moved_since_the_plan(book):
+    """A report planned before an outage and accepted after it: its time has passed, and it is due no sooner all the same."""
+    least = book.policy.limits.min_delay
+    decision = decide(book.failed(code="PROVIDER_ERROR"), policy=book.policy, now=book.now)
+    book.wait(2 * HOUR)
+
+    (answer,) = book.store.ledger.accept([decision], policy=book.policy)
+
+    assert answer.due == book.now + least
 
 
 def test_a_delivery_ends_what_waits(book):

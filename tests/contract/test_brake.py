@@ -106,6 +106,67 @@ def test_what_is_usual_does_not_trip(braked):
     assert suppress(braked, 30, 1) == ["held"]
 
 
+@pytest.mark.parametrize(
+    ("windows", "silence", "limit"), [([40], 1, 120), ([40, 10], 1, 111), ([40], 10, 46), ([40], 26, 8)]
+)
+def test_what_is_usual_is_remembered_and_fades(braked, windows, silence, limit):
+    """A tenth of the average is the newest window; an hour without any takes a tenth off; no sweep forgets it at once."""
+    quiet, count = braked.with_policy(POLICY.replace("more_than: 5", "more_than: 50")), 0
+    for number_of in windows:
+        braked.wait(HOUR if count else 0)
+        suppress(quiet, count, number_of)
+        count += number_of
+    for _ in range(silence):
+        braked.wait(HOUR)
+        braked.store.sweep(policy=braked.policy, count=1000)
+
+    assert suppress(braked, 500, limit + 1) == ["suppressed"] * limit + ["held"]
+
+
+def test_what_an_incident_did_is_not_usual(braked):
+    """After its undo the brake is as sharp as before, however long the incident was open."""
+    suppress(braked, 0, 9)
+    braked.wait(HOUR)
+    suppress(braked, 20, 1)
+    undo(braked, incidents(braked)[0])
+
+    assert suppress(braked, 40, 6) == ["suppressed"] * 5 + ["held"]
+
+
+def test_an_open_incident_outlasts_a_silent_weekend(braked):
+    """Sweeps take nothing of it before a person's word: the next suppression joins it, and one undo lifts all."""
+    suppress(braked, 0, 9)
+    for _ in range(3):
+        braked.wait(DAY)
+        braked.store.sweep(policy=braked.policy, count=1000)
+
+    assert suppress(braked, 40, 1) == ["held"]
+    (case,) = incidents(braked)
+    assert (case.state, case.count, case.entry["suppressed"]) == ("open", 5, 10)
+    undo(braked, case)
+    braked.wait(400 * DAY)
+    braked.store.sweep(policy=braked.policy, count=1000)
+    assert not braked.client.exists("{sb:default}:brakes")
+
+
+@pytest.mark.parametrize("provisional", ["all", "merchant"])
+def test_an_ordinary_block_goes_before_a_provisional_one(braked, provisional):
+    """Whom another word refuses for good no incident protects: the message ends, the retry too, and the block is named."""
+    text = POLICY.replace("fault: recipient}", f"fault: recipient, suppression: {{scope: {provisional}}}}}")
+    scoped, merchant = braked.with_policy(text), 1 if provisional == "all" else None
+    scoped.fail("w", "SMS_EXPIRED", to=[number(8)])
+    suppress(scoped, 0, 9)
+    braked.store.suppressions.add(
+        number(8), "sms", reason="asked", actor="me", now=braked.now, merchant=merchant
+    )
+
+    assert scoped.fail("other", "SMS_EXPIRED", to=[number(8)]).outcome == "suppressed"
+    assert scoped.resend("w") == []
+    assert scoped.story("w").delivery.outcome == "suppressed"
+    verdict = braked.store.suppressions.check(number(8), "sms", merchant=1)
+    assert (verdict.reason, verdict.until) == ("MANUAL", None)
+
+
 def test_groups_are_counted_apart(braked):
     """Countries, domains and codes of one brake do not add up."""
     suppress(braked, 0, 5)

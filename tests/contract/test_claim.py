@@ -1,13 +1,20 @@
 """When a retry leaves, and what stops it."""
 
 import json
+import random
+import threading
 from pathlib import Path
 
 import pytest
 
 from softbounce.store import Store
+from softbounce.worker.pump import Pump
+from softbounce.worker.reload import PolicyInForce
+from softbounce.worker.sinks import ToStream
 
-from .book import DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, Book
+from .book import DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, START, Book
+
+SHIPPED = Path(__file__).parents[2] / "config" / "policy.yaml"
 
 
 def test_nothing_leaves_before_its_time(book):
@@ -416,6 +423,53 @@ def test_run_now_is_due_at_once(book):
     assert next(book.store.control.audit())["action"] == "run-now"
 
 
+def test_run_now_passes_quiet_hours_and_a_late_retry_does_not(book):
+    """At ten in the evening what a person sends leaves; what was late anyhow waits for the morning, with its try."""
+    for name in ("m1", "m2"):
+        book.fail(name, to=[f"+491511234561{name[1]}"], claim=name)
+    book.wait(12 * HOUR)
+    (hurried,) = (waiting for waiting in book.waiting() if waiting.delivery.reference == "m1")
+    book.store.retries.run_now([hurried.delivery.id], reason="customer waits", actor="me")
+    stream = book.store.stream("softbounce:resend")
+    pump = Pump(
+        book.store,
+        PolicyInForce(SHIPPED),
+        ToStream(book.store, "softbounce:resend", field="command"),
+        worker="w",
+        lease=LEASE,
+        rng=random.Random(1),
+        stopping=threading.Event(),
+    )
+
+    def left():
+        pump.turn()
+        pump.settle()
+        return [
+            (command["reference"], command["attempt"])
+            for command in (json.loads(fields["command"]) for _, fields in stream.read())
+        ]
+
+    assert left() == [("m1", 1)]
+    assert [(waiting.delivery.reference, waiting.state) for waiting in book.waiting()] == [("m2", "quiet")]
+    assert book.store.next_due() >= START + 22 * HOUR  # at eight in the morning, and not in vain before it
+    book.wait(9 * HOUR)
+    assert left() == [("m1", 1)]
+    book.wait(2 * HOUR)
+    assert left() == [("m1", 1), ("m2", 1)]
+
+
+@pytest.mark.parametrize(("late", "left"), [(HOUR, [("m1", 1)]), (4 * DAY, [])])
+def test_run_now_passes_a_pause_and_no_deadline(book, late, left):
+    """A person's word goes before another's; only --even-stale sends what is too old."""
+    book.fail()
+    (waiting,) = book.waiting()
+    book.store.control.pause("channel", "sms", until=book.now + 9 * DAY, reason="carrier", actor="me")
+    book.wait(late)
+    book.store.retries.run_now([waiting.delivery.id], reason="customer waits", actor="me")
+
+    assert book.hand_over() == left
+
+
 def test_a_newer_release_s_record_is_left_alone(book):
     """A record of a version we do not know is neither handed over nor lost."""
     book.fail()
@@ -486,7 +540,7 @@ def test_then_hold_pauses_the_recipient(book):
 
 
 def _shipped():
-    return (Path(__file__).parents[2] / "config" / "policy.yaml").read_text(encoding="utf-8")
+    return SHIPPED.read_text(encoding="utf-8")
 
 
 def test_two_workers_never_lease_the_same_retry(book, client):

@@ -7,11 +7,13 @@ import pytest
 from softbounce.core.filters import parse_filter
 from softbounce.errors import InvalidSettings, NotFound, WrongKey
 from softbounce.store import Store
+from softbounce.store.erasure import Erasure
 from softbounce.store.listing import read_rows, write_rows
 
 from .book import ANYTHING, DAY, HOUR, MINUTE, NUMBER, SECOND
 
 MAIL = "j.doe@example.com"
+OTHER = "+4915187654321"
 
 
 def test_check_many_answers_in_order_across_blocks(book):
@@ -66,6 +68,37 @@ def test_an_export_imports_again(book, form):
     assert {row["reason"] for row in again} == {"=cmd()", "asked"}
     assert not suppressions.check(MAIL, "email", merchant=7)
     assert suppressions.check(MAIL, "email")
+
+
+@pytest.mark.parametrize("meek", ["", "MANUAL"])
+def test_an_import_takes_the_row_of_an_entry_that_has_ended(book, meek):
+    """A row that gives way leaves what stands; what has ended protects nobody, also before it is swept."""
+    suppressions = book.store.suppressions
+    suppressions.add(NUMBER, "sms", reason="asked", actor="me", now=book.now, expires=DAY)
+    row = {"channel": "sms", "address": NUMBER, "meek": meek}
+
+    def load():
+        return list(suppressions.load([row], reason="import", actor="me", now=book.now))
+
+    book.wait(DAY - 1)
+    assert load() == ["listed"]
+    book.wait(1)
+    assert load() == [None]
+    assert book.is_suppressed()
+
+
+def test_a_block_is_named_before_a_pause(book):
+    """Who is blocked and paused hears of the block; of the pause once the block has ended."""
+    book.store.suppressions.add(NUMBER, "sms", reason="asked", actor="me", now=book.now, expires=DAY)
+    end = book.now + 2 * DAY
+    book.store.control.pause("recipient", NUMBER, until=end, reason="angry", actor="me", channel="sms")
+    verdicts = []
+    for _ in range(3):
+        verdict = book.store.suppressions.check(NUMBER, "sms")
+        verdicts.append((verdict.reason, verdict.until))
+        book.wait(DAY)
+
+    assert verdicts == [("MANUAL", end - DAY), ("paused", end), ("", None)]
 
 
 def test_no_cell_of_an_export_starts_a_formula(book):
@@ -171,6 +204,19 @@ def test_releasing_a_case_resends_its_group_at_a_pace(book):
         )
 
 
+def test_a_large_case_is_released_at_one_pace(book):
+    """However many calls it takes: each of 501 has a moment of its own, a step after the one before."""
+    book.accept(*(book.failed(f"m{n}", "PLACEHOLDER_ERROR", claim=n) for n in range(501)))
+    (case,) = book.cases()
+    done = book.store.cases.resolve(
+        case.id, how="release", reason="mended", actor="me", policy=book.policy, first=book.now, step=SECOND
+    )
+
+    dues = sorted(score for _, score in book.client.zrange("{sb:default}:schedule", 0, -1, withscores=True))
+    assert done.released == 501
+    assert dues == [book.now + n * SECOND for n in range(501)]
+
+
 def test_a_stale_delivery_is_released_by_a_person_s_word_only(book):
     """Past its deadline a held message is skipped, unless --even-stale says otherwise."""
     book.fail("m1", code="PLACEHOLDER_ERROR", type="RENDER_ERROR")
@@ -225,6 +271,41 @@ def test_forgetting_erases_the_address_and_keeps_the_block(book):
     assert book.is_suppressed()
     assert not _found_anywhere(book.client, NUMBER)
     assert book.waiting() == []
+
+
+class Interrupted(Erasure):
+    """An erasure between whose look and whose write something happens, once."""
+
+    def __init__(self, book, happens):
+        super().__init__(book.client, book.store.keys, key=book.store.key)
+        self.happens = [happens]
+
+    def find(self, rid, *, streams):
+        """Look; then it happens."""
+        places = super().find(rid, streams=streams)
+        while self.happens:
+            self.happens.pop()()
+        return places
+
+
+def test_what_changed_between_the_look_and_the_erasure_is_looked_at_anew(book):
+    """What left meanwhile is not cancelled, and of several who come in another order the right one goes."""
+    book.fail("m1")
+    book.fail("m2", to=[NUMBER, OTHER], claim=2)
+
+    def happens():
+        book.wait(4 * HOUR)
+        assert len(book.hand_over()) == 2
+        book.fail("m2", to=[OTHER, NUMBER], claim=2)
+
+    rid, other = (book.store.suppressions.rid(number, "sms") for number in (NUMBER, OTHER))
+    Interrupted(book, happens).erase(
+        rid, streams={}, reason="GDPR 17", actor="me", history_kept=book.policy.retention.history
+    )
+
+    assert book.story("m1").delivery.state == "out"
+    several = book.story("m2").delivery
+    assert (several.state, several.recipients, several.head["rs"]) == ("waiting", (OTHER,), [other])
 
 
 def test_nothing_but_waiting_things_holds_an_address(book):

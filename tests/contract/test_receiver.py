@@ -48,13 +48,14 @@ def test_an_id_is_remembered_for_fourteen_days(store, client, acts):
     assert KEPT - MINUTE < client.pttl(KEY) <= KEPT
 
 
-def test_an_act_that_failed_may_be_tried_again(store, client, acts):
-    """The error passes through, and the next delivery of the id acts."""
+@pytest.mark.parametrize("error", [ConnectionResetError, SystemExit, KeyboardInterrupt])
+def test_an_act_that_failed_may_be_tried_again(store, client, acts, error):
+    """The error passes through, also one that ends the process, and the next delivery of the id acts."""
 
     def fail(_):
-        raise ConnectionResetError
+        raise error
 
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(error):
         handle_once(COMMAND, fail, store=store)
 
     assert not client.exists(KEY)
@@ -72,6 +73,17 @@ def test_of_two_receivers_at_once_one_acts(store, acts):
     assert handle_once(COMMAND, act, store=store)
     assert acts == ["first"]
     assert handle_once(COMMAND, acts.append, store=store) is Handled.SEEN
+
+
+@pytest.mark.parametrize(
+    ("named", "least", "most"), [({}, 4, 5), ({"longest": timedelta(hours=2)}, 119, 120)]
+)
+def test_an_id_is_held_for_as_long_as_an_act_may_take(store, client, named, least, most):
+    """Five minutes unless the receiver names another time: until then no other acts on it."""
+    left = []
+
+    assert handle_once(COMMAND, lambda _: left.append(client.pttl(KEY)), store=store, **named)
+    assert least * MINUTE < left[0] <= most * MINUTE
 
 
 def test_after_the_deadline_nobody_acts(store, acts):

@@ -11,6 +11,7 @@ from celery import Celery
 from proxy import Door
 from tests.contract.book import HOUR, LEASE, START, Book
 
+import softbounce.worker.pump
 from softbounce import embedded
 from softbounce.core.policy_file import load
 from softbounce.errors import StoreUnreachable
@@ -59,6 +60,26 @@ def _pump(store, policy=None):
     )
 
 
+@pytest.mark.parametrize(("lost", "mode"), [(3, "on"), (4, "on"), (5, "off")])
+def test_claims_younger_than_what_a_failover_may_lose_raise_no_alarm(tmp_path, monkeypatch, lost, mode):
+    """A replica may lack the last ten seconds; a store that lacks an older claim is an older state, and hand-overs wait."""
+    times = [0.0]
+    monkeypatch.setattr(softbounce.worker.pump, "monotonic", lambda: times[-1])
+    with embedded.start(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+        store = Store.open(server.url)
+        store.set_now(START)
+        Book(store, load(policy_text()[0], file="policy.yaml"), client=client).fail("m1")
+        pump = _pump(store)
+        for seconds in (0.0, 11.0, 12.0, 13.0, 14.0):
+            times.append(seconds)
+            pump.turn()
+        client.hincrby("{sb:default}:meta", "claims", -lost)
+        pump.turn()
+
+        assert pump.mode == mode
+        assert [known.mode for known in store.control.modes()] == [mode]
+
+
 def test_a_call_sent_in_a_block_is_as_celery_writes_it(tmp_path):
     """The first goes Celery's own way, the others are written by us: no difference but what names the call."""
     with embedded.start(tmp_path) as server, redis.Redis.from_url(server.url) as client:
@@ -86,8 +107,13 @@ def _form(call):
 
 
 @pytest.mark.parametrize(("then", "finished"), [("turn", BATCH + 1), ("settle", BATCH)])
-def test_a_full_batch_is_finished_with_the_next_claim_and_at_the_word_to_stop(tmp_path, then, finished):
+def test_a_full_batch_is_finished_with_the_next_claim_and_at_the_word_to_stop(
+    tmp_path, monkeypatch, then, finished
+):
     """Between the two it is leased: a worker that dies then hands it over again, under the same ids."""
+    monkeypatch.setattr(
+        softbounce.worker.pump, "AT_ONCE", 60.0
+    )  # a busy machine claims so many in over a second
     policy = tmp_path / "fast.yaml"
     policy.write_text(policy_text()[0].replace(" 50/s", " 5000/s"))
     with embedded.start(tmp_path) as server, redis.Redis.from_url(server.url) as client:

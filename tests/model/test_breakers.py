@@ -47,6 +47,8 @@ class Provider(RuleBasedStateMachine):
         self.book = Book(store, POLICY, client=self.client)
         self.count = 0
         self.out = []  # references that left, without an answer yet
+        self.sent = {}  # when each left the last time
+        self.good, self.bad = 0, 0  # answers to probes of these rounds
         self.left = []  # times at which probes left since it was last open
         self.opened, self.in_a_row, self.ends = 0, 0, 0  # when, how often, until when: as we reckon it
         self.was = None
@@ -77,8 +79,11 @@ class Provider(RuleBasedStateMachine):
         was, now = self.head, self.book.now
         left = [reference for reference, _ in self.book.hand_over()]
         self.out += left
+        self.sent |= dict.fromkeys(left, now)
         if was.get("s") == "open" and now < self.ends:
             assert left == []
+        if was.get("s") != "half" and self.head.get("s") == "half":
+            self.good, self.bad = 0, 0
         if was.get("s"):
             self.left += [now] * len(left)
             assert all(
@@ -87,12 +92,20 @@ class Provider(RuleBasedStateMachine):
 
     @rule(good=st.booleans(), count=st.integers(1, 6), newest=st.booleans())
     def answer(self, good, count, newest):
-        """Some of what left arrives, or fails again by the provider's fault; old answers come late."""
+        """Some of what left arrives, or fails again by the provider's fault; old answers come late, and decide no round.
+
+        Two of three probes do, whichever way they went.
+        """
         chosen = self.out[-count:] if newest else self.out[:count]
         self.out = [reference for reference in self.out if reference not in chosen]
         for reference in chosen:
+            was = self.head
             tell = self.book.deliver if good else self.book.fail
             tell(reference, **({} if good else {"code": "PROVIDER_ERROR"}))
+            if was.get("s") == "half":
+                if self.sent[reference] >= was["c"]:
+                    self.good, self.bad = self.good + good, self.bad + (not good)
+                assert self.head.get("s") == ("open" if self.bad == 2 else None if self.good == 2 else "half")
             self.follow()
 
     @rule(times=st.integers(1, 4))
@@ -103,6 +116,23 @@ class Provider(RuleBasedStateMachine):
             self.book.wait(max(11 * SECOND, self.ends - self.book.now))
             self.hand_over()
             self.answer(good=False, count=PROBE, newest=True)
+
+    @rule()
+    def let_the_probes_arrive(self):
+        """The provider is well again: it closes, and leaves its ramp behind."""
+        self.fail(PROBE)
+        self.book.wait(max(11 * SECOND, self.ends - self.book.now))
+        self.hand_over()
+        self.answer(good=True, count=PROBE, newest=True)
+        self.book.wait(RAMP)
+
+    @rule()
+    def break_down(self):
+        """Enough resends fail to open it, wherever it is closed."""
+        self.fail(6)
+        self.book.wait(11 * SECOND)
+        self.hand_over()
+        self.answer(good=False, count=6, newest=True)
 
     def follow(self):
         """Reckon the next wait wherever it opened: the base, doubled each time, up to the cap."""
@@ -151,7 +181,7 @@ def _run(client, *, examples):
         machine,
         settings=settings(
             max_examples=examples,
-            stateful_step_count=40,
+            stateful_step_count=25,
             deadline=None,
             print_blob=True,
             database=None,

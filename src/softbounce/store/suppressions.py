@@ -129,7 +129,9 @@ class Suppressions:
         found = [
             (place, {**_read(raw), "code": "paused"}) for place, raw in enumerate(paused) if raw is not None
         ]
-        found += [(place % len(rids), _read(raw)) for place, raw in enumerate(listed) if raw is not None]
+        blocks = [(place % len(rids), _read(raw)) for place, raw in enumerate(listed) if raw is not None]
+        blocks.sort(key=lambda block: "incident" not in block[1])  # the last counts: no provisional one
+        found += blocks
         if any("z" in entry for _, entry in found):  # few end: the time is worth a round trip only then
             with reaching():
                 now, _ = clock(self._client, self._keys.fixed("meta"))

@@ -96,7 +96,7 @@ local brake = case.brake and hget(brakes, case.brake)
 if brake then -- off again; what a person found right is usual from now on
   brake = cjson.decode(brake)
   brake.u = options.how == "suppress" and math.max(brake.u or 0, case.suppressed) or brake.u
-  brake.w, brake.n, brake.k, brake.t = now, 0, nil, nil
+  brake.w, brake.n, brake.k, brake.t, brake.z = now, 0, nil, nil, now + options.closed_cases
   hset(brakes, case.brake, cjson.encode(brake))
 end
 entry.recipients = case.settled

@@ -1,6 +1,7 @@
 -- brake: count new suppressions of a group; above the usual an incident opens, and they are provisional.
 -- Needs: brakes, cases, case, notice, limits, changes.
--- brakes  {w: begin of the window (ms), n: in it, u: usual for a window, k: the open incident, t: its suppressions, z: forget at}
+-- brakes  {w: begin of the window (ms), n: in it, u: usual for a window, k: the open incident, t: its suppressions,
+--         z: forget at; absent while an incident is open, which is a person's to end}
 local REMEMBERED = 30 -- windows without a suppression, after which nothing is usual any more
 local braking = {} -- group -> the above, written once a batch
 
@@ -45,7 +46,7 @@ local function write_brakes()
       case.suppressed = brake.t
       hset(cases, brake.k, cjson.encode(case))
     end
-    brake.z = now + math.max(REMEMBERED * limits.brake.within, limits.brake["for"])
+    brake.z = not brake.k and now + REMEMBERED * limits.brake.within or nil
     hset(brakes, group, cjson.encode(brake))
   end
 end
