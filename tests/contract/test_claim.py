@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from softbounce.core.records import iso
 from softbounce.store import Store
 
 from .book import DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, Book
@@ -593,6 +594,20 @@ def test_a_merchant_that_was_off_has_no_turns_to_catch_up(book, on):
     first = [lease.delivery.merchant for lease in book.claim(limit=9)]
 
     assert {merchant: first.count(merchant) for merchant in "abc"} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_what_stands_in_line_twice_leaves_once(book):
+    """A retry that was scheduled anew under a nearer deadline while it stood in line is leased once a claim."""
+    book.fail()
+    book.until_due()
+    book.store.control.set_mode("off", reason="test", actor="me", now=book.now, merchant="1")
+    assert book.claim() == []
+    book.fail(notAfter=iso(book.now + 2 * HOUR))
+    book.store.retries.resume([book.story().delivery.id], reason="test", actor="me")
+    assert book.claim() == []
+    book.store.control.set_mode("on", reason="test", actor="me", now=book.now, merchant="1")
+
+    assert [lease.token for lease in book.claim()] == [1]
 
 
 def test_what_stands_in_line_for_the_rate_is_overdue(book):
