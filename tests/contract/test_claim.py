@@ -306,6 +306,20 @@ def test_after_a_long_gap_hand_overs_wait_for_a_person(book):
     assert book.hand_over() == [("m1", 1)]
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_seven_hours_in_which_everything_stands_in_line_raise_the_alarm(book, waits):
+    """What waits may be in line for the rate and nowhere else; where nothing waits there is nothing to fear."""
+    for n in range(60 if waits else 50):
+        book.fail(f"m{n}", code="PROVIDER_ERROR", claim=n, to=[f"+4915112{n:05}"])
+    book.wait(10 * MINUTE)
+    book.finish(*book.claim())
+    sizes = book.store.sizes()
+    assert (sizes["scheduled"], sizes["ready"] > 0) == (0, waits)
+    book.store.set_now(book.now + 7 * HOUR)
+
+    assert bool(book.claimed().alarm) == waits
+
+
 @pytest.mark.parametrize("fault", ["empty", "older"])
 def test_a_store_that_lost_its_state_waits_for_a_person(book, fault):
     """Payments and blocks may be gone with it: who knew it before gets nothing until somebody says on."""
@@ -574,7 +588,10 @@ def test_a_claim_that_comes_after_its_successor_leases_nothing(book):
 
 @pytest.mark.parametrize("on", ["off", "on"])
 def test_a_merchant_that_was_off_has_no_turns_to_catch_up(book, on):
-    """Others went on meanwhile; switched on again it gets its turn like everybody else, and not every turn."""
+    """Others went on meanwhile; switched on again it gets its turn like everybody else, and not every turn.
+
+    One at a time, as one claim serves all in turn anyway.
+    """
     for n in range(60):
         for merchant in ("a", "b", "c"):
             place = {"a": 10, "b": 11, "c": 12}[merchant]
@@ -591,13 +608,13 @@ def test_a_merchant_that_was_off_has_no_turns_to_catch_up(book, on):
         left = book.claim(limit=10)
         assert any(lease.delivery.merchant == "a" for lease in left) == (on == "on")
     book.store.control.set_mode("on", reason="test", actor="me", now=book.now, merchant="a")
-    first = [lease.delivery.merchant for lease in book.claim(limit=9)]
+    first = [lease.delivery.merchant for _ in range(9) for lease in book.claim(limit=1)]
 
     assert {merchant: first.count(merchant) for merchant in "abc"} == {"a": 3, "b": 3, "c": 3}
 
 
 def test_what_stands_in_line_twice_leaves_once(book):
-    """A retry that was scheduled anew under a nearer deadline while it stood in line is leased once a claim."""
+    """A retry that was scheduled anew under a nearer deadline while it stood in line is listed and leased once."""
     book.fail()
     book.until_due()
     book.store.control.set_mode("off", reason="test", actor="me", now=book.now, merchant="1")
@@ -605,6 +622,7 @@ def test_what_stands_in_line_twice_leaves_once(book):
     book.fail(notAfter=iso(book.now + 2 * HOUR))
     book.store.retries.resume([book.story().delivery.id], reason="test", actor="me")
     assert book.claim() == []
+    assert [waiting.delivery.reference for waiting in book.waiting()] == ["m1"]
     book.store.control.set_mode("on", reason="test", actor="me", now=book.now, merchant="1")
 
     assert [lease.token for lease in book.claim()] == [1]

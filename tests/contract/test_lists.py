@@ -5,6 +5,7 @@ import io
 import pytest
 
 from softbounce.core.filters import parse_filter
+from softbounce.core.records import iso
 from softbounce.errors import InvalidSettings, NotFound, WrongKey
 from softbounce.store import Store
 from softbounce.store.listing import read_rows, write_rows
@@ -169,6 +170,24 @@ def test_releasing_a_case_resends_its_group_at_a_pace(book):
         book.store.cases.resolve(
             case.id, how="drop", reason="x", actor="me", policy=book.policy, first=0, step=0
         )
+
+
+def test_a_release_in_groups_is_staggered_as_a_whole_and_passes_no_deadline(book):
+    """520 messages are released in three calls of the store: one a step, and none past the end of the claim."""
+    until = iso(book.now + 300 * MINUTE)
+    raws = [
+        book.failed(f"m{n}", "PLACEHOLDER_ERROR", claim=n, to=[f"+4915112{n:06}"], notAfter=until)
+        for n in range(520)
+    ]
+    book.accept(*raws)
+    (case,) = book.cases()
+    done = book.store.cases.resolve(
+        case.id, how="release", reason="mended", actor="me", policy=book.policy, first=book.now, step=MINUTE
+    )
+
+    assert (case.count, done.released, done.skipped, done.ended) == (520, 301, 219, 0)
+    assert [waiting.due for waiting in book.waiting()] == [book.now + n * MINUTE for n in range(301)]
+    assert book.notices().count("case_resolved") == 1
 
 
 def test_a_stale_delivery_is_released_by_a_person_s_word_only(book):
