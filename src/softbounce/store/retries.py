@@ -106,7 +106,7 @@ class Retries:
         line = dict.fromkeys(place.decode(errors="replace").rpartition("\n")[2] for place in ready)
         for idents in _chunks(list(line)):  # under two deadlines it has two places
             with reaching():
-                scores = cast("list[float | None]", self._client.zmscore(schedule, idents))
+                scores = self._client.zmscore(schedule, idents)
             yield [(ident, 0) for ident, score in zip(idents, scores, strict=True) if score is None]
         start = 0
         while True:
