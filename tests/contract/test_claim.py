@@ -106,6 +106,25 @@ def test_three_strikes_hold_the_delivery(book):
     assert book.story().delivery.state == "held"
 
 
+def test_strikes_that_are_forgotten_stay_so_while_the_retry_waits(book):
+    """Put aside once they are 72 h old, by a pause or a breaker, a retry begins anew after it."""
+    book.fail(code="BOUNCE_TRANSIENT_MBX_FULL", channel="EMAIL", to=["j.doe@example.com"])
+    book.until_due()
+    for _ in range(2):
+        assert len(book.claim()) == 1
+        book.wait(LEASE + SECOND)
+    book.wait(72 * HOUR)
+    book.store.control.pause("channel", "email", until=book.now + HOUR, reason="carrier", actor="me")
+    assert book.claim() == []
+    book.wait(HOUR)
+
+    for _ in range(3):
+        assert len(book.claim()) == 1
+        book.wait(LEASE + SECOND)
+    assert book.claim() == []
+    assert book.story().delivery.state == "held"
+
+
 def test_what_has_a_strike_is_not_claimed_with_what_has_none(book):
     """A poisonous item cannot convict its neighbours."""
     for n in range(3):
