@@ -191,7 +191,7 @@ def test_a_release_in_groups_is_staggered_as_a_whole_and_passes_no_deadline(book
 
 
 def test_a_stale_delivery_is_released_by_a_person_s_word_only(book):
-    """Past its deadline a held message is skipped, unless --even-stale says otherwise."""
+    """Past its deadline a held message is skipped, unless --even-stale says so; a run-now after it changes nothing."""
     book.fail("m1", code="PLACEHOLDER_ERROR", type="RENDER_ERROR")
     book.wait(5 * DAY)
     (case,) = book.cases()
@@ -213,6 +213,8 @@ def test_a_stale_delivery_is_released_by_a_person_s_word_only(book):
         step=0,
         even_stale=True,
     )
+    book.store.retries.run_now([book.story("m2").delivery.id], reason="now", actor="me")
+
     assert book.hand_over() == [("m2", 1)]
 
 

@@ -264,7 +264,7 @@ HURRY = (
         old="math.max(record.q or 0, 1), math.floor(now / 1000)",
         new="1, math.floor(now / 1000)",
         rule="run-now of what was released even stale leaves it without a deadline.",
-        tests=MODEL,
+        tests=(LISTS + "test_a_stale_delivery_is_released_by_a_person_s_word_only[valkey]", *MODEL),
     ),
     Mutant(
         file="store/lua/reschedule.lua",
