@@ -196,16 +196,16 @@ class Snapshot:
                 yield f"{bodies}: {ident!r} has no time in {places}"
 
     def _histories(self) -> Iterator[str]:
-        """Check that the newest line of a history is of a delivery that exists; older ones may be of what was swept."""
+        """Check that each line of a history is of a delivery that exists, or was set aside."""
         for reference, lines in self.hashes["history"].items():
-            newest = lines.rpartition("\n")[2]
-            try:
-                ident = f"{reference}{json.loads(newest)['y']}"
-            except (KeyError, TypeError, ValueError):
-                yield f"history: the newest line of {reference!r} cannot be read: {newest[:60]!r}"
-                continue
-            if ident not in self.heads and ident not in self.hashes["damaged"]:
-                yield f"history: {reference!r} is of {ident!r}, which is no delivery"
+            for line in lines.split("\n"):
+                try:
+                    ident = f"{reference}{json.loads(line)['y']}"
+                except (KeyError, TypeError, ValueError):
+                    yield f"history: a line of {reference!r} cannot be read: {line[:60]!r}"
+                    continue
+                if ident not in self.heads and ident not in self.hashes["damaged"]:
+                    yield f"history: {reference!r} is of {ident!r}, which is no delivery"
 
     def _numbers(self) -> Iterator[str]:
         """Check that each number is whole and has an end, and that the deadline of what waits has its order in line."""

@@ -291,6 +291,43 @@ def test_another_failure_of_a_provisionally_refused_recipient_is_held(braked):
     assert incidents(braked)[0].count == 5
 
 
+@pytest.mark.parametrize(
+    ("state", "suppressed"),
+    [
+        ("waits", "before the brake"),
+        ("waits", "under the brake"),
+        ("waits", "by the report of another message"),
+        ("is held", "before the brake"),
+        ("is held", "under the brake"),
+        ("has left", "before the brake"),
+        ("has left", "under the brake"),
+        ("has left", "by the report of another message"),
+    ],
+)
+def test_a_try_that_never_left_keeps_its_number_under_an_incident(braked, state, suppressed):
+    """Whatever brought its message to the incident, an undo sends the same try; after one that left, the next."""
+    if suppressed != "before the brake":
+        suppress(braked, 0, 9)
+    braked.fail("m1", to=[number(99)])
+    if state == "has left":
+        braked.resend()
+    if state == "is held":
+        braked.fail("m1", code="PLACEHOLDER_ERROR", to=[number(99)])
+    if suppressed == "by the report of another message":
+        braked.fail("m2", code=CODE, to=[number(99)])
+        braked.fail("m1", to=[number(99)])
+    else:
+        braked.fail("m1", code=CODE, to=[number(99)])
+    if suppressed == "before the brake":
+        suppress(braked, 0, 9)
+    (case,) = incidents(braked)
+    undo(braked, case)
+    braked.wait(MINUTE)
+
+    (attempt,) = [lease.delivery.attempt for lease in braked.claim() if lease.delivery.reference == "m1"]
+    assert attempt == (2 if state == "has left" else 1)
+
+
 def test_without_a_brake_nothing_is_counted(book):
     """brake: off leaves every suppression ordinary."""
     off = book.with_policy(re.sub("brake: {.*}", "brake: off", POLICY))

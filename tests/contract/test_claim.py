@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from softbounce.core.records import iso
 from softbounce.store import Store
 from softbounce.worker.pump import Pump
 from softbounce.worker.reload import PolicyInForce
@@ -112,6 +113,24 @@ def test_three_strikes_hold_the_delivery(book):
     assert book.story().delivery.state == "held"
 
 
+def test_strikes_that_are_forgotten_stay_so_while_the_retry_waits(book):
+    """Put aside 72 h after the first of them, by a pause or a breaker, a retry begins anew after it."""
+    book.fail(code="BOUNCE_TRANSIENT_MBX_FULL", channel="EMAIL", to=["j.doe@example.com"])
+    book.until_due()
+    for hours in (10, 63):
+        assert len(book.claim()) == 1
+        book.wait(hours * HOUR)
+    book.store.control.pause("channel", "email", until=book.now + HOUR, reason="carrier", actor="me")
+    assert book.claim() == []
+    book.wait(HOUR)
+
+    for _ in range(3):
+        assert len(book.claim()) == 1
+        book.wait(LEASE + SECOND)
+    assert book.claim() == []
+    assert book.story().delivery.state == "held"
+
+
 def test_what_has_a_strike_is_not_claimed_with_what_has_none(book):
     """A poisonous item cannot convict its neighbours."""
     for n in range(3):
@@ -209,42 +228,6 @@ def test_a_suppression_for_one_merchant_stops_that_merchant_only(book):
     assert not book.is_suppressed(merchant=2)
 
 
-def test_nothing_leaves_past_its_deadline(book):
-    """A retry that was late past give_up_after is given up, with a case."""
-    book.fail()
-    book.wait(4 * DAY)
-
-    assert book.hand_over() == []
-    assert book.story().delivery.outcome == "given_up"
-    assert [case.kind for case in book.cases()] == ["exhausted"]
-
-
-def test_a_paused_recipient_waits_without_losing_a_try(book):
-    """A pause puts the retry aside; after it the same try leaves."""
-    book.fail()
-    book.store.control.pause(
-        "recipient", NUMBER, until=book.now + 6 * HOUR, reason="angry", actor="me", channel="sms"
-    )
-    book.wait(3 * HOUR)
-    assert book.hand_over() == []
-    assert [w.state for w in book.waiting()] == ["paused"]
-    book.wait(3 * HOUR + SECOND)
-
-    assert book.hand_over() == [("m1", 1)]
-
-
-def test_resume_gives_waiting_retries_their_own_time_back(book):
-    """After a resume nothing waits for the end of the pause."""
-    book.fail()
-    book.store.control.pause("channel", "sms", until=book.now + 20 * HOUR, reason="carrier", actor="me")
-    book.wait(3 * HOUR)
-    book.hand_over()
-    assert book.store.control.resume("channel", "sms", reason="mended", actor="me")
-    book.store.retries.resume([w.delivery.id for w in book.waiting()], reason="mended", actor="me")
-
-    assert book.hand_over() == [("m1", 1)]
-
-
 def test_off_keeps_everything_and_loses_nothing(book):
     """Mode off: intake goes on, nothing leaves, and afterwards everything does."""
     book.store.control.set_mode("off", reason="wrong template", actor="me", now=book.now)
@@ -310,6 +293,20 @@ def test_after_a_long_gap_hand_overs_wait_for_a_person(book):
     assert [case.kind for case in book.cases()] == ["incident"]
     book.store.control.set_mode("on", reason="looked at it", actor="me", now=book.now)
     assert book.hand_over() == [("m1", 1)]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_seven_hours_in_which_everything_stands_in_line_raise_the_alarm(book, waits):
+    """What waits may be in line for the rate and nowhere else; where nothing waits there is nothing to fear."""
+    for n in range(60 if waits else 50):
+        book.fail(f"m{n}", code="PROVIDER_ERROR", claim=n, to=[f"+4915112{n:05}"])
+    book.wait(10 * MINUTE)
+    book.finish(*book.claim())
+    sizes = book.store.sizes()
+    assert (sizes["scheduled"], sizes["ready"] > 0) == (0, waits)
+    book.store.set_now(book.now + 7 * HOUR)
+
+    assert bool(book.claimed().alarm) == waits
 
 
 @pytest.mark.parametrize("fault", ["empty", "older"])
@@ -627,7 +624,10 @@ def test_a_claim_that_comes_after_its_successor_leases_nothing(book):
 
 @pytest.mark.parametrize("on", ["off", "on"])
 def test_a_merchant_that_was_off_has_no_turns_to_catch_up(book, on):
-    """Others went on meanwhile; switched on again it gets its turn like everybody else, and not every turn."""
+    """Others went on meanwhile; switched on again it gets its turn like everybody else, and not every turn.
+
+    One at a time, as one claim serves all in turn anyway.
+    """
     for n in range(60):
         for merchant in ("a", "b", "c"):
             place = {"a": 10, "b": 11, "c": 12}[merchant]
@@ -644,9 +644,24 @@ def test_a_merchant_that_was_off_has_no_turns_to_catch_up(book, on):
         left = book.claim(limit=10)
         assert any(lease.delivery.merchant == "a" for lease in left) == (on == "on")
     book.store.control.set_mode("on", reason="test", actor="me", now=book.now, merchant="a")
-    first = [lease.delivery.merchant for lease in book.claim(limit=9)]
+    first = [lease.delivery.merchant for _ in range(9) for lease in book.claim(limit=1)]
 
     assert {merchant: first.count(merchant) for merchant in "abc"} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_what_stands_in_line_twice_leaves_once(book):
+    """A retry that was scheduled anew under a nearer deadline while it stood in line is listed and leased once."""
+    book.fail()
+    book.until_due()
+    book.store.control.set_mode("off", reason="test", actor="me", now=book.now, merchant="1")
+    assert book.claim() == []
+    book.fail(notAfter=iso(book.now + 2 * HOUR))
+    book.store.retries.resume([book.story().delivery.id], reason="test", actor="me")
+    assert book.claim() == []
+    assert [waiting.delivery.reference for waiting in book.waiting()] == ["m1"]
+    book.store.control.set_mode("on", reason="test", actor="me", now=book.now, merchant="1")
+
+    assert [lease.token for lease in book.claim()] == [1]
 
 
 def test_what_stands_in_line_for_the_rate_is_overdue(book):

@@ -5,6 +5,7 @@ import io
 import pytest
 
 from softbounce.core.filters import parse_filter
+from softbounce.core.records import iso
 from softbounce.errors import InvalidSettings, NotFound, WrongKey
 from softbounce.store import Store
 from softbounce.store.erasure import Erasure
@@ -204,21 +205,26 @@ def test_releasing_a_case_resends_its_group_at_a_pace(book):
         )
 
 
-def test_a_large_case_is_released_at_one_pace(book):
-    """However many calls it takes: each of 501 has a moment of its own, a step after the one before."""
-    book.accept(*(book.failed(f"m{n}", "PLACEHOLDER_ERROR", claim=n) for n in range(501)))
+def test_a_release_in_groups_is_staggered_as_a_whole_and_passes_no_deadline(book):
+    """520 messages are released in three calls of the store: one a step, and none past the end of the claim."""
+    until = iso(book.now + 300 * MINUTE)
+    raws = [
+        book.failed(f"m{n}", "PLACEHOLDER_ERROR", claim=n, to=[f"+4915112{n:06}"], notAfter=until)
+        for n in range(520)
+    ]
+    book.accept(*raws)
     (case,) = book.cases()
     done = book.store.cases.resolve(
-        case.id, how="release", reason="mended", actor="me", policy=book.policy, first=book.now, step=SECOND
+        case.id, how="release", reason="mended", actor="me", policy=book.policy, first=book.now, step=MINUTE
     )
 
-    dues = sorted(score for _, score in book.client.zrange("{sb:default}:schedule", 0, -1, withscores=True))
-    assert done.released == 501
-    assert dues == [book.now + n * SECOND for n in range(501)]
+    assert (case.count, done.released, done.skipped, done.ended) == (520, 301, 219, 0)
+    assert [waiting.due for waiting in book.waiting()] == [book.now + n * MINUTE for n in range(301)]
+    assert book.notices().count("case_resolved") == 1
 
 
 def test_a_stale_delivery_is_released_by_a_person_s_word_only(book):
-    """Past its deadline a held message is skipped, unless --even-stale says otherwise."""
+    """Past its deadline a held message is skipped, unless --even-stale says so; a run-now after it changes nothing."""
     book.fail("m1", code="PLACEHOLDER_ERROR", type="RENDER_ERROR")
     book.wait(5 * DAY)
     (case,) = book.cases()
@@ -240,6 +246,8 @@ def test_a_stale_delivery_is_released_by_a_person_s_word_only(book):
         step=0,
         even_stale=True,
     )
+    book.store.retries.run_now([book.story("m2").delivery.id], reason="now", actor="me")
+
     assert book.hand_over() == [("m2", 1)]
 
 

@@ -66,7 +66,7 @@ MUTANTS = (
     ),
     Mutant(
         file="store/lua/reschedule.lua",
-        old="record.q, record.d = 1, math.floor(now / 1000)",
+        old="record.q, record.d = math.max(record.q or 0, 1), math.floor(now / 1000)",
         new="record.d = math.floor(now / 1000)",
         rule="What a person hurries is marked so, for quiet hours and pauses.",
         tests=(f"{CLAIM}::test_run_now_passes_quiet_hours_and_a_late_retry_does_not",),
@@ -399,14 +399,14 @@ MUTANTS = (
         old='"first": first + released * step,',
         new='"first": first,',
         rule="A case of more than one call is released at one pace.",
-        tests=(f"{LISTS}::test_a_large_case_is_released_at_one_pace",),
+        tests=(f"{LISTS}::test_a_release_in_groups_is_staggered_as_a_whole_and_passes_no_deadline",),
     ),
     Mutant(
         file="store/lua/resolve.lua",
         old="      due = due + options.step\n",
         new="",
         rule="Released messages leave at a pace.",
-        tests=(f"{LISTS}::test_a_large_case_is_released_at_one_pace",),
+        tests=(f"{LISTS}::test_a_release_in_groups_is_staggered_as_a_whole_and_passes_no_deadline",),
     ),
     Mutant(
         file="store/lua/forget.lua",

@@ -103,7 +103,6 @@ MUTANTS: tuple[Mutant, ...] = (
             "if false then",
             "The answer to a try that waits proves that it left.",
         ),
-        ("      record.t = record.t + 1\n", "", "A finish that comes after the answer is stale."),
         (
             "    if not event.bare then --",
             "    if true then --",
@@ -164,11 +163,6 @@ MUTANTS: tuple[Mutant, ...] = (
             "if false then",
             "An arrival is an answer that the breaker counts.",
         ),
-        (
-            'local tries = old_state == "waiting" and record.a - 1 or record.a',
-            "local tries = record.a",
-            "Recovered says after how many tries.",
-        ),
         ("after = now - record.f * 1000", "after = now - record.f", "Recovered says after how long (ms)."),
         ("math.min(event.at or now, now)", "now", "A delivery clears nothing that came after it."),
     ),
@@ -185,7 +179,6 @@ MUTANTS: tuple[Mutant, ...] = (
             "newest - known.x > 0",
             "A recipient is escalated once in a window.",
         ),
-        ("if soft and not confirmed then", "if soft then", "A convicting report is no soft bounce as well."),
         (
             "if not old or cjson.decode(old).z < ends then",
             "if true then",
@@ -312,18 +305,12 @@ MUTANTS: tuple[Mutant, ...] = (
         LUA + "claim.lua",
         CLAIM,
         ("record.b ~= record.a --", "true --", "A second claim of the same try counts for no cap."),
-        (
-            "not record.q and paused_until(retry)",
-            "paused_until(retry)",
-            "What a person hurries passes a pause.",
-        ),
         ("and retry.record.q ~= 2 then", "then", "What a person releases although it is late leaves."),
         (
             "retry.record.x * 1000 < now",
             "retry.record.x * 1000 < now - 3600000",
             "Nothing leaves past its deadline.",
         ),
-        ("elseif strikes >= STRIKES then", "elseif strikes > STRIKES then", "Three strikes hold a delivery."),
         (
             "local STRIKES, STRIKES_WITHIN = 3, 72 * 3600",
             "local STRIKES, STRIKES_WITHIN = 3, 2",
@@ -524,11 +511,6 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         ("try <= options.max_attempts and", "", "A released message is not resent beyond the limit."),
         ("due <= record.x * 1000)", "true)", "A stale delivery is released by a person's word only."),
-        (
-            "record.j == 1 and record.a or record.a + 1",
-            "record.a + 1",
-            "A try that never left keeps its number.",
-        ),
         ("and record.g == case.group then", "then", "A case decides about its own deliveries only."),
         ("due = due + options.step\n", "", "A group is released at a pace."),
         ("hdel(open_cases, case.group)\n", "", "A resolved case takes no more members."),
@@ -615,11 +597,6 @@ MUTANTS: tuple[Mutant, ...] = (
         LUA + "include/history.lua",
         ACCEPT,
         (
-            'string.find(newest, \'"y":"\'',
-            'string.find(lines, \'"y":"\'',
-            "A history goes with the delivery that has its newest line.",
-        ),
-        (
             "return string.sub(lines, 1, first - 1) .. string.sub(lines, rest)",
             "return string.sub(lines, rest + 1)",
             "How a message began stays in its history.",
@@ -634,11 +611,6 @@ MUTANTS: tuple[Mutant, ...] = (
             "What has changed between find and erase is left alone.",
         ),
         ("suppression.address = nil\n", "", "A block that stays forgets the address."),
-        (
-            "left[n] = record.rs[place]",
-            "left[n] = record.rs[n]",
-            "The others of several keep their own hashes.",
-        ),
     ),
     *in_file(
         LUA + "discard.lua",

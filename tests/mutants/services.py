@@ -235,11 +235,6 @@ MUTANTS: tuple[Mutant, ...] = (
             "After the word to stop nothing begins.",
         ),
         (
-            "self._seen = self._noted[1] if self._noted else None",
-            "self._seen = claimed.number",
-            "Claims younger than the memory lost in a failover raise no alarm.",
-        ),
-        (
             "if len(claimed.leases) < limit:\n                self.settle()",
             "if False:\n                self.settle()",
             "A batch that is not full is finished at once.",
@@ -266,11 +261,6 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         ("len(self.waiting) < WAITING", "True", "A receiver holds no more than two batches."),
         ("if now < one[1]}", "}", "No notice begins late in its lease."),
-        (
-            "taken = hand_over.batch[: handed.count]",
-            "taken = hand_over.batch",
-            "What a receiver refused waits for it.",
-        ),
         ("if all(notice.id", "if any(notice.id", "A notice is finished when all were told."),
         (
             "monotonic() < hand_over.last_start and not self._stopping.is_set()",

@@ -9,15 +9,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_each_planted_bug_has_its_one_place_and_tests_that_exist():
-    """What a bug replaces stands in its file exactly once, no rule is broken twice in one file, and its tests are there."""
-    wrong, rules = [], set()
+    """What a bug replaces stands in its file exactly once, no bug is there twice, and its tests are there."""
+    wrong, known = [], set()
     for one in catalogue():
         found = (ROOT / "src" / "softbounce" / one.file).read_text(encoding="utf-8").count(one.old)
         if found != 1 or one.new == one.old or not (one.tests or one.equivalent):
             wrong.append(f"{one.file}: {found} times: {one.old!r}")
-        if (one.file, one.rule) in rules:
-            wrong.append(f"{one.file}: twice: {one.rule}")
-        rules.add((one.file, one.rule))
+        if (one.file, one.old, one.new) in known:
+            wrong.append(f"{one.file}: twice: {one.old!r}")
+        known.add((one.file, one.old, one.new))
         wrong += [f"no test {test}" for test in one.tests if not _exists(test)]
 
     assert wrong == []

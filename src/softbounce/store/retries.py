@@ -85,7 +85,7 @@ class Retries:
 
     def select(self, wanted: Filter, *, now: int) -> Iterator[Waiting]:
         """Yield waiting retries that match, in the order of their time."""
-        for page in self._pages():
+        for page in filter(None, self._pages()):
             with reaching():
                 raws = cast(
                     "list[bytes | None]",
@@ -99,18 +99,21 @@ class Retries:
                     yield waiting
 
     def _pages(self) -> Iterator[list[tuple[str, float]]]:
+        """Yield what stands in line, then what is scheduled: also what was scheduled anew while in line."""
+        schedule = self._keys.fixed("schedule")
         with reaching():
             ready = cast("list[bytes]", self._client.zrange(self._keys.fixed("ready"), 0, -1))
-        for members in _chunks(ready):
-            yield [(member.decode(errors="replace").rpartition("\n")[2], 0) for member in members]
+        line = dict.fromkeys(place.decode(errors="replace").rpartition("\n")[2] for place in ready)
+        for idents in _chunks(list(line)):  # under two deadlines it has two places
+            with reaching():
+                scores = self._client.zmscore(schedule, idents)
+            yield [(ident, 0) for ident, score in zip(idents, scores, strict=True) if score is None]
         start = 0
         while True:
             with reaching():
                 page = cast(
                     "list[tuple[bytes, float]]",
-                    self._client.zrange(
-                        self._keys.fixed("schedule"), start, start + _PAGE - 1, withscores=True
-                    ),
+                    self._client.zrange(schedule, start, start + _PAGE - 1, withscores=True),
                 )
             if not page:
                 return

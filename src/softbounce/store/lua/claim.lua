@@ -199,7 +199,7 @@ local function examine(retry)
   local record = retry.record
   local strikes = record.k or 0
   if record.kt and math.floor(now / 1000) - record.kt > STRIKES_WITHIN then
-    strikes, record.kt = 0, nil
+    strikes, record.k, record.kt = 0, nil, nil
   end
   if leaving > 0 and strikes ~= company then
     return false -- after one strike among few, after two alone: so that it cannot convict its neighbours

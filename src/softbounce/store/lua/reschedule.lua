@@ -21,7 +21,7 @@ for n = 3, #ARGV do
   local record, payload, recipients = read_record(id)
   if record and record.s == "waiting" then
     if is_urgent then
-      record.q, record.d = 1, math.floor(now / 1000)
+      record.q, record.d = math.max(record.q or 0, 1), math.floor(now / 1000) -- 2 stays: what was released even stale has no deadline
       remember(id, string.format('"k":"hurried","a":%d,"n":%s}', record.a, cjson.encode(entry.actor .. ": " .. entry.reason)))
     end
     record.w = nil

@@ -72,10 +72,25 @@ local answer = redis.call("HSCAN", hash, cursor, "COUNT", options.count)
 redis.call("HSET", meta, "cursor_" .. options.name, answer[1])
 local gone = 0
 
+-- A case that only shows a delivery, as one of a recipient's soft bounces, is named by the line that made it a member.
+local function leave_cases(id)
+  local own = '"y":"' .. string.sub(id, 13) .. '"'
+  for _, part in ipairs(story_of(string.sub(id, 1, 12))) do
+    for line in string.gmatch(string.find(part, '"c":"k_', 1, true) and part or "", "[^\n]+") do
+      local case = string.find(line, own, 1, true) and string.match(line, '"c":"(k_%d+)"')
+      local known = case and hget(cases, case)
+      if known then
+        zrem(members, cjson.decode(known).group .. "\n\n" .. id)
+      end
+    end
+  end
+end
+
 local function end_of_delivery(id, raw)
   local record, payload, recipients = parse_record(raw)
   if record then
     if record.z and record.z <= now then
+      leave_cases(id)
       forget_history(id)
       if record.g then
         zrem(members, record.g .. "\n\n" .. id)

@@ -75,7 +75,8 @@ local function accept_delivery()
     count_answer(record, old_payload, "+")
   end
   finish_record("ended", "delivered")
-  local tries = old_state == "waiting" and record.a - 1 or record.a
+  local is_to_come = old_state == "waiting" or old_state == "held" and record.j == 1
+  local tries = is_to_come and record.a - 1 or record.a
   notify("recovered", id, "0", { tries = tries, after = now - record.f * 1000 }, old_payload, old_recipients ~= "" and old_recipients or to)
   remember(id, string.format('"k":"delivered","a":%d,"was":"%s","id":', record.a, old_state) .. cjson.encode(event.id) .. "}")
   mark_seen()

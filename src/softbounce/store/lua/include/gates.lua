@@ -62,17 +62,18 @@ local function read_retry(id, raw)
 end
 
 -- Returns each retry with its record and what stands against it, and false where there is none any more; moved: and where it was
--- scheduled anew while it stood in line. Fewer than there are ids, where they are the work of one call.
+-- scheduled anew while it stood in line, or stands there twice: under another deadline since. Fewer than there are ids, where they
+-- are the work of one call.
 local function read_retries(ids, moved)
-  local retries, seen = {}, 0
+  local retries, seen, is_read = {}, 0, {}
   local pause_fields, cancel_fields, suppression_fields, cap_fields, count = {}, {}, {}, {}, 0
   for n, raw in ipairs(hmget(deliveries, ids)) do
     local id = ids[n]
     if seen > 0 and work >= WORK then
       break
     end
-    local retry = not (moved and moved[n]) and read_retry(id, raw)
-    retries[n], seen = retry, n
+    local retry = not (moved and moved[n]) and not is_read[id] and read_retry(id, raw)
+    retries[n], seen, is_read[id] = retry, n, true
     if retry then
       local fields, merchant = retry.fields, retry.merchant
       local reference, rid = string.sub(id, 1, 12), string.sub(id, 13)

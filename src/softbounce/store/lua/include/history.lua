@@ -16,14 +16,19 @@ local function remember(id, fields, more)
   story[#story + 1] = '{"t":' .. stamp .. ',"y":"' .. string.sub(id, 13) .. '",' .. fields .. (more or "")
 end
 
--- The history goes with the delivery that has its newest line.
+-- A delivery takes its own lines along: another one of the message may be younger, and keeps its own.
 local function forget_history(id)
-  local reference = string.sub(id, 1, 12)
-  local story = story_of(reference)
-  local lines = story[#story] or ""
-  local newest = string.match(lines, "^.*\n(.*)$") or lines -- without "^" each character is a beginning: 44 s a call
-  if string.find(newest, '"y":"' .. string.sub(id, 13) .. '"', 1, true) then
-    stories[reference] = nil
+  local reference, own = string.sub(id, 1, 12), '"y":"' .. string.sub(id, 13) .. '"'
+  local left = {}
+  for line in string.gmatch(table.concat(story_of(reference), "\n"), "[^\n]+") do
+    if not string.find(line, own, 1, true) then
+      left[#left + 1] = line
+    end
+  end
+  stories[reference] = nil
+  if #left > 0 then
+    hset(history, reference, table.concat(left, "\n"))
+  else
     hdel(history, reference)
   end
 end

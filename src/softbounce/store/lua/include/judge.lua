@@ -52,9 +52,10 @@ local function escalate()
 end
 
 -- Two failures with no hand-over between them, well apart: somebody else resends this message as well.
+-- A line of the history names one case, so one that escalates says it another time.
 local function look_for_other_retrier()
   local apart = math.max(rule.settle, LATE)
-  if not record.r and event.at - (record.l or record.f) * 1000 > apart then
+  if not record.r and not escalated and event.at - (record.l or record.f) * 1000 > apart then
     record.r = 1
     case = open_case(group_of("also_retried"), id, case_facts("also_retried"))
   end

@@ -54,6 +54,7 @@ local function end_suppressed(unsent)
   local ends, entry = suppress_recipient()
   if not hold_for_incident(entry, unsent) then
     finish_record("ended", "suppressed")
+    record.j = unsent and 1 or record.j -- an incident's undo may hold it again
     outcome = "suppressed"
   end
   notify("suppressed", id, event.i, { code = event.code, ["until"] = ends, case = entry.incident }, payload, to)
