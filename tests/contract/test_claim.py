@@ -497,6 +497,18 @@ def test_state_is_gone_after_retention(book):
     assert set(left.values()) == {0}
 
 
+def test_a_sweep_of_one_of_two_deliveries_keeps_the_history_of_the_other(book):
+    """Each takes its own lines along, whichever has the newest."""
+    book.fail("m1", code="PLACEHOLDER_ERROR", to=[NUMBER, "+4915112345679"])
+    book.wait(90 * DAY - HOUR)
+    book.fail("m1", to=[NUMBER, "+4915112345679"], details={"invalidValues": [NUMBER]})
+    book.fail("m1", to=[NUMBER, "+4915112345679"])
+    book.wait(2 * HOUR)
+    book.store.sweep(policy=book.policy)
+
+    assert [(line["k"], line["o"]) for line in book.story().history] == [("failed", "scheduled")]
+
+
 def test_a_sweep_goes_on_while_it_finds_what_has_ended(book):
     """Hundreds of messages a second end on a busy day: a look at some fields a second would never catch up."""
     for n in range(300):

@@ -389,7 +389,10 @@ NOTICES = (
         old=" and (not known.x or newest - known.x > soft.within)",
         new=" and not known.x",
         rule="A recipient is escalated again after the window.",
-        tests=MODEL,
+        tests=(
+            "tests/contract/test_accept.py::test_three_messages_on_three_days_are_escalated_once[valkey]",
+            *MODEL,
+        ),
     ),
     Mutant(
         file="store/lua/include/judge.lua",
@@ -410,7 +413,10 @@ NOTICES = (
         old="    if item[2] > at then\n",
         new="    if item[2] > now then\n",
         rule="An arrival clears the bounces before it, and none that came after.",
-        tests=MODEL,
+        tests=(
+            "tests/contract/test_review.py::test_a_late_report_of_a_delivery_clears_nothing_that_came_after_it",
+            *MODEL,
+        ),
     ),
 )
 
@@ -420,7 +426,10 @@ SWEEP = (
         old="if not string.find(line, own, 1, true) then",
         new="if false then",
         rule="A sweep of one of two deliveries of a message keeps the other's history.",
-        tests=MODEL,
+        tests=(
+            CLAIM + "test_a_sweep_of_one_of_two_deliveries_keeps_the_history_of_the_other[valkey]",
+            *MODEL,
+        ),
     ),
     Mutant(
         file="store/lua/sweep.lua",
