@@ -9,13 +9,14 @@ from pathlib import Path
 import fakeredis
 import pytest
 from tests.contract.book import DAY, START, Book
-from tests.model.ledger import POLICY
+from tests.model.ledger import RULES, policy_text
 from tests.references import broken
 
 from softbounce.core.policy_file import load
 from softbounce.errors import NotFound
 from softbounce.store import Store, scripts
 
+POLICY = policy_text(RULES[0])
 LUA = Path(__file__).parents[2] / "src" / "softbounce" / "store" / "lua"
 
 
@@ -76,8 +77,8 @@ BUGS = (
     Bug(
         "members that outlive their delivery",
         "sweep.lua",
-        'zrem(members, record.g .. "\\n\\n" .. id)',
-        "",
+        "if record.z and record.z <= now then",
+        "if record.z and record.z <= now and not record.g then",
         "members: ",
     ),
     Bug(
