@@ -76,8 +76,8 @@ BUGS = (
     Bug(
         "members that outlive their delivery",
         "sweep.lua",
-        'zrem(members, record.g .. "\\n\\n" .. id)',
-        "",
+        "local function leave_cases(id)",
+        "local function zrem() end\n\nlocal function leave_cases(id)",
         "members: ",
     ),
     Bug(
