@@ -80,6 +80,9 @@ def policy_text(rules: dict[str, Rule]) -> str:
     return text
 
 
+POLICY = policy_text(RULES[0])
+
+
 def out_of_quiet(moment: int) -> int:
     """Return the moment, or the next morning where it is night."""
     time = moment % DAY
