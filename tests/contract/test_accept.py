@@ -8,7 +8,7 @@ import pytest
 
 from softbounce.core.decide import decide
 
-from .book import ANYTHING, DAY, HOUR, MINUTE, NUMBER, SECOND
+from .book import ANYTHING, DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND
 
 OTHER = "+4915187654321"
 SHIPPED = (Path(__file__).parents[2] / "config" / "policy.yaml").read_text(encoding="utf-8")
@@ -121,6 +121,20 @@ def test_a_failure_that_outruns_finish_still_gets_its_next_try(book):
     assert book.finish(lease, result="later") == ["stale"]
     assert [w.delivery.attempt for w in book.waiting()] == [2]
     assert [entry["k"] for entry in book.story().history] == ["failed", "resent", "failed"]
+
+
+def test_the_strike_of_a_lease_that_was_answered_counts_against_no_later_try(book):
+    """What is answered has killed nobody: after two crashes of the next try it leaves a third time."""
+    book.fail()
+    book.until_due()
+    book.claim()
+    book.fail()
+    book.until_due()
+    for _ in range(2):
+        book.claim()
+        book.wait(LEASE + SECOND)
+
+    assert book.hand_over() == [("m1", 2)]
 
 
 def test_tries_end_with_the_rule_and_open_a_case(book):
