@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from softbounce.core.decide import plan
 from softbounce.core.durations import DAY, HOUR
 from softbounce.core.events import parse
-from softbounce.core.explain import Facts, explain, explain_text
+from softbounce.core.explain import Facts, explain, explain_text, why_not
 from softbounce.core.policy_file import load
 from softbounce.core.recipients import Channel
 from softbounce.errors import InvalidPolicy, InvalidSettings
@@ -468,3 +468,13 @@ def test_a_limit_is_the_last_layer():
 
     assert (told["value"], told["layer"]) == ("2", "limits")
     assert [layer["value"] for layer in told["below"]] == ["6", "4"]
+
+
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_only_the_first_try_waits_from_the_failure(place):
+    """What holds a later one back is its delay, since the answer to the try before it."""
+    event = parse(report("BOUNCE_TRANSIENT_MBX_FULL", channel="EMAIL"))
+    decision = plan(event, policy=POLICY, now=FAILED)
+    (held,) = why_not(Facts(plan=decision, policy=POLICY, now=FAILED, zone="UTC", attempt=place, place=place))
+
+    assert held["what"].startswith("it is due" if place == 1 else "its delay has not passed")

@@ -10,7 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from softbounce.cli.policy import app
+from softbounce.core.durations import HOUR
 from softbounce.errors import InvalidPolicy, InvalidSettings
+from softbounce.simulate.record import read
 from softbounce.testing import delivered, failed
 
 EMAIL_RULES = """
@@ -103,6 +105,20 @@ def test_each_number_of_four_messages_is_the_one_counted_by_hand(simulate):
         "nights": ((0, 0), (0, 0), True),
         "given_up": ((0, 1), (0, 1), False),
     }
+
+
+def test_a_message_arrives_at_its_first_receipt_and_one_that_never_failed_in_any_case():
+    """Whatever order receipts come in, and whichever resend they name."""
+    events = [
+        bounce("m3", "09:00"),
+        arrived("m3", "15:00", resendId="z"),
+        arrived("m3", "12:30", resendId="y"),
+        arrived("m1", "09:00", resendId="x"),
+    ]
+    record = read(json.dumps(event).encode() for event in events)
+    (fate,) = record.fates.values()
+
+    assert (fate.arrived - fate.failed, record.apart) == (3.5 * HOUR, 1)
 
 
 def test_the_rate_of_a_provider_is_lifted_as_the_hand_over_rate_is(simulate):

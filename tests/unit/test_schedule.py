@@ -116,6 +116,14 @@ def test_jitter_spreads_evenly():
     assert all(180 < count < 330 for count in quarters)  # 250 each; the bounds are 5 standard deviations
 
 
+def test_a_try_has_the_chance_that_its_number_names():
+    """What is asked before a hand-over, by the number of the try, is what was drawn when it was planned."""
+    rule = replace(RULE, delays=(HOUR,) * 20, jitter=None, settle=0)
+    planned = [due.planned - FAILED for due in dues(rule, min_delay=0)]
+
+    assert planned == [round(HOUR * chances("m1|sms", number)[0]) for number in range(1, 21)]
+
+
 def test_the_same_seed_gives_the_same_moments():
     """Explain, replay and a second worker compute what the first one did."""
     assert dues(RULE) == dues(RULE)
