@@ -182,8 +182,8 @@ def test_an_old_failure_is_given_up(book):
 
 
 def test_a_permanent_failure_suppresses_the_recipient_for_its_term(book):
-    """A suppressing rule ends the delivery, refuses the recipient, tells the pipeline, and ends by itself."""
-    answer = book.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR")
+    """A suppressing rule ends the delivery, refuses the recipient from now on, tells the pipeline, and ends by itself."""
+    answer = book.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR", at=book.now - HOUR)
 
     assert answer.outcome == "suppressed"
     verdict = book.store.suppressions.check(NUMBER, "sms")
@@ -196,6 +196,18 @@ def test_a_permanent_failure_suppresses_the_recipient_for_its_term(book):
     assert book.notices() == ["suppressed"]
     book.wait(90 * DAY + SECOND)
     assert not book.is_suppressed()
+
+
+def test_a_retry_that_quiet_hours_moved_says_so(book):
+    """By day it waits for its time, in the evening for the morning."""
+    book.fail()
+    book.wait(9 * HOUR)  # 19:00 in Berlin
+    book.fail("m2", to=["+4915112345679"])
+
+    assert {waiting.delivery.reference: waiting.state for waiting in book.waiting()} == {
+        "m1": "waiting",
+        "m2": "quiet",
+    }
 
 
 def test_a_retry_for_a_suppressed_recipient_is_not_scheduled(book):

@@ -29,7 +29,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         (
             "if next_due > record.x * 1000 then",
-            "if next_due > record.x * 1000 + 60000 then",
+            "if next_due > record.x * 1000 + 3600000 then",
             "Nothing is due past its deadline.",
         ),
         ("record.a = record.a + 1\n  record.n", "record.n", "Each try has the next number."),
