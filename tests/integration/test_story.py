@@ -53,7 +53,7 @@ MALFORMED = {
 }
 
 
-REMEMBERED = {  # of raw_reports(), read off the reports and the shipped policy: by number of the message
+REMEMBERED = {  # of raw_reports(), by number of the message: what a run left, looked over once; whatever moves it must be meant
     "counters": {
         "scheduled": 21, "given_up": 2, "suppressed": 12, "held": 14, "delivered": 1, "ignored": 1, "duplicate": 6,
         "dead_lettered": 5 + len(MALFORMED), "handed_over": 20,
@@ -413,7 +413,7 @@ def state(store: Store, client: redis.Redis) -> dict[str, Any]:
 
 
 def remembered(kept: dict[str, Any]) -> dict[str, Any]:
-    """Return of ``state`` what a reader of the reports can tell beforehand: see ``REMEMBERED``."""
+    """Return of ``state`` what ``REMEMBERED`` says of it."""
     records = [
         [json.loads(part) for part in record.split("\n")[:2]] for record in kept["deliveries"].values()
     ]

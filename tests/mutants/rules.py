@@ -281,4 +281,11 @@ MUTANTS = (
         rule="A receipt of a message that never failed is delivered under any policy, whatever it names.",
         tests=(SIMULATE,),
     ),
+    Mutant(
+        file="simulate/replay.py",
+        old="max(moment + quiet - now, 1)",
+        new="max(quiet, 1)",
+        rule="A simulated retry waits for the end of quiet hours, whenever it is looked at.",
+        tests=("tests/unit/test_policy_simulate.py",),
+    ),
 )
