@@ -95,6 +95,16 @@ def test_a_late_report_of_a_delivery_clears_nothing_that_came_after_it(book, ref
     assert book.fail("m3").escalated
 
 
+def test_the_earliest_not_after_of_any_report_binds(book):
+    """NotAfter is the message's own: named in a later report, it binds a retry that waits already."""
+    book.fail()
+    book.fail(notAfter="2026-11-23T09:30:00Z")
+    book.wait(5 * HOUR)
+
+    assert book.hand_over() == []
+    assert book.story().delivery.outcome == "given_up"
+
+
 def test_a_case_decides_about_its_own_deliveries_only(book):
     """Resolving a case of soft bounces does not end what another case holds for a fix."""
     for n in range(3):

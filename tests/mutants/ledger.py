@@ -72,7 +72,10 @@ DEADLINES = (
         old="record.y = math.min(record.y or math.huge, math.floor(event.not_after / 1000))",
         new="record.y = math.floor(event.not_after / 1000)",
         rule="Of the deadlines that a message was given the nearest binds.",
-        tests=MODEL,
+        tests=(
+            "tests/contract/test_review.py::test_the_earliest_not_after_of_any_report_binds[valkey]",
+            *MODEL,
+        ),
     ),
     Mutant(
         file=FAILURE,
@@ -450,14 +453,20 @@ SWEEP = (
         old="if since and now - since < options.dedupe then",
         new="if since and now - since < options.dedupe / 1000 then",
         rule="What arrived and never failed is known for the whole dedupe period.",
-        tests=MODEL,
+        tests=(
+            "tests/contract/test_seen.py::test_what_arrived_is_known_for_the_dedupe_period_and_forgotten_after_two",
+            *MODEL,
+        ),
     ),
     Mutant(
         file="store/lua/sweep.lua",
         old='"delivered_before", redis.call("HGET", meta, "delivered") or 0, "delivered", 0)',
         new='"delivered", 0)',
         rule="What arrived in the generation before is still known.",
-        tests=MODEL,
+        tests=(
+            "tests/contract/test_seen.py::test_what_arrived_is_known_for_the_dedupe_period_and_forgotten_after_two",
+            *MODEL,
+        ),
     ),
 )
 
