@@ -430,11 +430,12 @@ def test_a_delivery_ends_what_waits(book):
 
 
 def test_a_failure_after_the_delivery_starts_nothing(book):
-    """The end of a delivery is remembered, also where the failure arrives after it."""
+    """The end of a delivery is remembered, also where the failure arrives after it; it is no soft bounce of its recipient."""
     book.deliver()
 
     assert book.fail().outcome == "ended"
     assert book.waiting() == []
+    assert book.store.retries.standing(book.store.suppressions.rid(NUMBER, "sms"))["soft_bounces"] == []
 
 
 def test_a_permanent_verdict_after_the_delivery_still_suppresses(book):

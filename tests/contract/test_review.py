@@ -139,6 +139,20 @@ def test_a_deadline_suppresses_nobody(book):
     assert not strict.is_suppressed()
 
 
+def test_tries_that_are_used_up_suppress_a_named_recipient_and_nobody_in_particular(book):
+    """then: suppress speaks of one recipient; of several nobody is known to be the cause."""
+    strict = book.with_policy(SHIPPED.replace("then: review ", "then: suppress "))
+    outcomes = {}
+    for name, to in (("m1", [NUMBER]), ("m2", ["+4915112345671", "+4915112345672"])):
+        while (answer := strict.fail(name, to=to)).outcome == "scheduled":
+            strict.resend(name)
+        outcomes[name] = answer.outcome
+
+    assert outcomes == {"m1": "suppressed", "m2": "given_up"}
+    assert strict.is_suppressed()
+    assert strict.client.hlen("{sb:default}:suppressions") == 1
+
+
 def test_a_persons_suppression_ends_by_itself(book):
     """An entry that a person made for a week refuses retries for a week, and is swept after it."""
     book.store.suppressions.add(

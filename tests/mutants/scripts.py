@@ -5,6 +5,8 @@ from .mutant import Mutant, in_file
 ACCEPT = (
     "tests/contract/test_accept.py",
     "tests/contract/test_review.py",
+    "tests/contract/test_brake.py",
+    "tests/contract/test_breakers.py",
     "tests/model/test_ledger.py::test_on_fakeredis",
 )
 CLAIM = ("tests/contract/test_claim.py", "tests/contract/test_gaps.py", "tests/contract/test_review.py")
