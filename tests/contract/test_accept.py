@@ -489,6 +489,15 @@ def test_somebody_else_who_retries_too_is_a_case_once(book):
     assert [case.kind for case in book.cases()] == ["also_retried"]
 
 
+def test_reports_that_follow_one_another_are_no_second_system(book):
+    """Each comes an hour after the one before, as slow receipts do; what counts is how far apart two are, not the sum."""
+    for _ in range(4):
+        book.fail(at=book.now)
+        book.wait(HOUR)
+
+    assert book.cases() == []
+
+
 def test_a_hold_while_a_retry_waits_keeps_the_number_of_the_try(book):
     """A held try that never went out keeps its number when it is released."""
     book.fail()

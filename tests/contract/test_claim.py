@@ -688,3 +688,39 @@ def test_what_stands_in_line_for_the_rate_is_overdue(book):
 
     assert book.store.sizes()["ready"] == 70
     assert HOUR <= book.store.overdue() <= HOUR + late
+
+
+def test_nothing_leaves_past_its_deadline(book):
+    """A retry that was late past give_up_after is given up, with a case."""
+    book.fail()
+    book.wait(4 * DAY)
+
+    assert book.hand_over() == []
+    assert book.story().delivery.outcome == "given_up"
+    assert [case.kind for case in book.cases()] == ["exhausted"]
+
+
+def test_a_paused_recipient_waits_without_losing_a_try(book):
+    """A pause puts the retry aside; after it the same try leaves."""
+    book.fail()
+    book.store.control.pause(
+        "recipient", NUMBER, until=book.now + 6 * HOUR, reason="angry", actor="me", channel="sms"
+    )
+    book.wait(3 * HOUR)
+    assert book.hand_over() == []
+    assert [w.state for w in book.waiting()] == ["paused"]
+    book.wait(3 * HOUR + SECOND)
+
+    assert book.hand_over() == [("m1", 1)]
+
+
+def test_resume_gives_waiting_retries_their_own_time_back(book):
+    """After a resume nothing waits for the end of the pause."""
+    book.fail()
+    book.store.control.pause("channel", "sms", until=book.now + 20 * HOUR, reason="carrier", actor="me")
+    book.wait(3 * HOUR)
+    book.hand_over()
+    assert book.store.control.resume("channel", "sms", reason="mended", actor="me")
+    book.store.retries.resume([w.delivery.id for w in book.waiting()], reason="mended", actor="me")
+
+    assert book.hand_over() == [("m1", 1)]

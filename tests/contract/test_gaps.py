@@ -6,10 +6,17 @@ from softbounce.core.filters import parse_filter
 from softbounce.errors import WrongKey
 from softbounce.store import Store
 
-from .book import DAY, HOUR, NUMBER
+from .book import DAY, HOUR, LEASE, NUMBER, SECOND
 
 OTHER = "+4915112345679"
 ANY = parse_filter("", keys=())
+
+
+def crash(book):
+    """Claim what is due, and let the lease run out."""
+    leases = book.claim()
+    book.wait(LEASE + SECOND)
+    return leases
 
 
 def test_a_paused_customer_gets_nothing(book):
@@ -87,3 +94,27 @@ def test_hashes_of_another_key_are_refused_and_not_counted_as_imported(book):
     assert load_row(good) == [None]
     (refused,) = load_row(good | {"key": "0" * 16})
     assert "another key" in str(refused)
+
+
+def test_a_release_takes_back_its_own_strike_and_no_crash(book):
+    """Three crashes hold a retry, also where workers that stop in order gave it back in between."""
+    book.fail()
+    book.until_due()
+    for _ in range(3):
+        assert crash(book)
+        if leases := book.claim():
+            book.finish(*leases, result="later")
+    book.claim()
+
+    assert book.story().delivery.state == "held"
+
+
+def test_a_pause_of_one_of_several_holds_their_delivery(book):
+    """A resend goes to all of them or to nobody."""
+    book.fail(to=[NUMBER, OTHER])
+    book.store.control.pause(
+        "recipient", NUMBER, until=book.now + DAY, reason="asked", actor="test", channel="sms"
+    )
+    book.until_due()
+
+    assert book.claim() == []

@@ -240,3 +240,116 @@ def test_a_refusal_for_ever_has_no_end_in_its_notice(book):
     (notice,) = book.store.notices.claim(limit=10, lease=MINUTE)
 
     assert notice.body["until"] is None
+
+
+def test_a_second_report_of_a_delivery_clears_nothing_that_came_after_it(book):
+    """Only what is dated before the delivery is cleared: its report under another id takes no later soft bounce away."""
+    book.accept(book.delivered("m9"))
+    again = book.delivered("m9")  # dated as the first, with an id of its own
+    for n in range(2):
+        book.wait(25 * HOUR)
+        book.fail(f"m{n}")
+    book.wait(25 * HOUR)
+
+    assert book.accept(again) == ["duplicate"]
+    assert book.fail("m3").escalated
+
+
+def test_a_named_culprit_is_the_only_one_resent_to(book):
+    """Of several recipients the named culprit alone gets the resend: the others have the message."""
+    details = {"invalidValues": {"phone": NUMBER}}
+    book.fail(code="PROVIDER_ERROR", details=details, to=[OTHER, NUMBER])
+    book.until_due()
+    (lease,) = book.claim()
+
+    assert lease.delivery.recipients == (NUMBER,)
+
+
+def test_a_delivery_to_several_ends_theirs_alone(book):
+    """MESSAGE_DELIVERED for several recipients ends what waits for each of them, and for nobody else."""
+    for number in (NUMBER, OTHER, THIRD):
+        book.fail(to=[number])
+    book.deliver(to=[NUMBER, OTHER])
+    book.until_due()
+    book.wait(2 * HOUR)
+
+    assert [lease.delivery.recipients for lease in book.claim()] == [(THIRD,)]
+
+
+def test_no_resend_to_several_reaches_one_who_refuses(book):
+    """A suppressed recipient gets no retry, also as one of several; the others get theirs."""
+    book.fail(to=[NUMBER, OTHER])
+    book.fail("m2", code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR", to=[OTHER])
+    book.until_due()
+    (lease,) = book.claim()
+
+    assert lease.delivery.recipients == (NUMBER,)
+    book.finish(lease)
+    book.wait(HOUR)
+    assert book.fail(to=[NUMBER]).outcome == "scheduled"
+
+
+def test_a_resend_to_several_ends_where_all_refuse(book):
+    """Where each of several recipients is suppressed the retry ends as suppressed."""
+    book.fail(to=[NUMBER, OTHER])
+    for number in (NUMBER, OTHER):
+        book.store.suppressions.add(number, "sms", reason="asked us to", actor="me", now=book.now)
+    book.until_due()
+
+    assert [ended.outcome for ended in book.claimed().ended] == ["suppressed"]
+
+
+def test_one_of_several_who_has_the_message_does_not_get_it_again(book):
+    """MESSAGE_DELIVERED for one of several recipients takes that one out of the resend."""
+    book.fail(to=[NUMBER, OTHER])
+    book.deliver(to=[NUMBER])
+    book.until_due()
+
+    assert [lease.delivery.recipients for lease in book.claim()] == [(OTHER,)]
+
+
+def test_one_of_several_who_had_the_message_before_does_not_get_it_again(book):
+    """MESSAGE_DELIVERED of one that comes before the failure of several takes that one out, too."""
+    book.deliver(to=[NUMBER])
+    book.fail(to=[NUMBER, OTHER])
+    book.until_due()
+
+    assert [lease.delivery.recipients for lease in book.claim()] == [(OTHER,)]
+
+
+def test_one_of_several_who_is_cancelled_is_left_out(book):
+    """A cancelled recipient gets nothing that waited when it was cancelled, also as one of several."""
+    book.fail(to=[NUMBER, OTHER])
+    book.store.control.cancel("recipient", OTHER, channel="sms", reason="moved", actor="me", now=book.now)
+    book.until_due()
+
+    assert [lease.delivery.recipients for lease in book.claim()] == [(NUMBER,)]
+
+
+def test_one_of_several_stays_left_out_while_the_others_wait(book):
+    """A pause of the rest keeps who was left out and who was not apart."""
+    book.fail(to=[NUMBER, OTHER, THIRD])
+    book.store.suppressions.add(NUMBER, "sms", reason="asked us to", actor="me", now=book.now)
+    book.until_due()
+    book.store.control.pause("merchant", 1, until=book.now + HOUR, reason="wait", actor="me")
+    assert book.claim() == []
+    book.store.suppressions.add(THIRD, "sms", reason="asked us to", actor="me", now=book.now)
+    book.wait(HOUR)
+
+    assert [lease.delivery.recipients for lease in book.claim()] == [(OTHER,)]
+
+
+def test_an_answer_to_a_hand_over_that_seemed_to_fail_gets_its_next_try(book):
+    """A report that names a resend answers it, also where the sink lost its reply and the try waits again.
+
+    Handed over once more, under the same id, it would be taken for a repeat, and nobody would hear of it.
+    """
+    book.fail()
+    book.until_due()
+    book.finish(*book.claim(), result="later", delay=MINUTE)
+
+    answer = book.fail(resendId=book.resend_id(attempt=1))
+
+    assert (answer.outcome, answer.attempt) == ("scheduled", 2)
+    assert [w.delivery.attempt for w in book.waiting()] == [2]
+    assert [entry["k"] for entry in book.story().history] == ["failed", "resent", "failed"]
