@@ -8,7 +8,7 @@ import pytest
 
 from softbounce.core.decide import decide
 
-from .book import ANYTHING, DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND
+from .book import ANYTHING, DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, START
 
 OTHER = "+4915187654321"
 SHIPPED = (Path(__file__).parents[2] / "config" / "policy.yaml").read_text(encoding="utf-8")
@@ -420,13 +420,16 @@ def test_the_least_delay_holds_where_the_clock_has_moved_since_the_plan(book):
 
 
 def test_a_delivery_ends_what_waits(book):
-    """MESSAGE_DELIVERED ends the waiting retry and tells the pipeline."""
+    """MESSAGE_DELIVERED ends the waiting retry and tells the pipeline after how many tries, and how long."""
+    book.fail()
+    book.resend()
     book.fail()
 
     assert book.deliver().outcome == "delivered"
-    book.wait(5 * HOUR)
+    (notice,) = (one for one in book.store.notices.claim(limit=9, lease=LEASE) if one.type == "recovered")
+    assert (notice.body["tries"], notice.body["after"]) == (1, book.now - START)
+    book.wait(9 * HOUR)
     assert book.hand_over() == []
-    assert book.notices() == ["recovered"]
 
 
 def test_a_failure_after_the_delivery_starts_nothing(book):
@@ -436,6 +439,25 @@ def test_a_failure_after_the_delivery_starts_nothing(book):
     assert book.fail().outcome == "ended"
     assert book.waiting() == []
     assert book.store.retries.standing(book.store.suppressions.rid(NUMBER, "sms"))["soft_bounces"] == []
+
+
+def test_what_has_ended_keeps_what_it_was(book):
+    """A later failure of it, of whatever code, is a line of its history and nothing more."""
+    book.fail()
+    book.deliver()
+    book.fail(code="PROVIDER_ERROR")
+
+    assert book.story().delivery.code == "SMS_EXPIRED"
+    assert [line["k"] for line in book.story().history] == ["failed", "delivered", "failed"]
+
+
+def test_a_later_report_of_a_message_does_not_make_its_soft_bounce_older(book):
+    """In whatever order its reports come, a message counts from its newest failure."""
+    for at in (book.now, book.now - 2 * DAY):
+        book.fail(at=at)
+
+    standing = book.store.retries.standing(book.store.suppressions.rid(NUMBER, "sms"))
+    assert [at for _, at in standing["soft_bounces"]] == [book.now]
 
 
 def test_a_permanent_verdict_after_the_delivery_still_suppresses(book):

@@ -36,14 +36,17 @@ def test_what_is_no_address_may_not_be_sent_to(book):
     assert verdict.reason
 
 
-def test_a_person_s_entry_is_not_shortened_by_a_report(book):
-    """What a person put on the list for ever stays for ever, and gains the evidence."""
-    book.store.suppressions.add(NUMBER, "sms", reason="asked", actor="me", now=book.now)
-    book.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR", event="proof")
+@pytest.mark.parametrize("expires", [None, 200 * DAY])
+def test_a_person_s_entry_is_not_shortened_by_a_report(book, expires):
+    """What a person put on the list for ever, or for longer than the report's 90 days, stays so, and gains the evidence."""
+    book.store.suppressions.add(NUMBER, "sms", reason="asked", actor="me", now=book.now, expires=expires)
+    for name in ("proof", "more"):
+        book.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR", event=name)
 
     verdict = book.store.suppressions.check(NUMBER, "sms")
 
-    assert (verdict.reason, verdict.until, verdict.evidence) == ("MANUAL", None, ("proof",))
+    until = expires and book.now + expires
+    assert (verdict.reason, verdict.until, verdict.evidence) == ("MANUAL", until, ("proof", "more"))
 
 
 @pytest.mark.parametrize("form", ["csv", "ndjson"])
