@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from softbounce.core.decide import decide
+from softbounce.core.records import iso
 
 from .book import ANYTHING, DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, START
 
@@ -166,9 +167,10 @@ def test_tries_answered_by_the_provider_do_not_use_up_the_recipients(book):
     )  # 4h, its second delay: one try was answered with its kind
 
 
-def test_nothing_is_scheduled_past_the_messages_own_deadline(book):
-    """NotAfter beats every delay: what cannot go out in time is given up at once."""
-    answer = book.fail(notAfter="2026-11-23T09:30:00Z")
+@pytest.mark.parametrize("minutes", [30, 85])
+def test_nothing_is_scheduled_past_the_messages_own_deadline(book, minutes):
+    """NotAfter beats every delay, the 90 minutes that a late receipt may take, too: what cannot go out in time is given up."""
+    answer = book.fail(notAfter=iso(book.now + minutes * MINUTE))
 
     assert answer.outcome == "given_up"
     assert book.waiting() == []
@@ -476,6 +478,8 @@ def test_a_delivery_without_recipient_ends_every_open_delivery_of_the_message(bo
     book.wait(5 * HOUR)
 
     assert book.hand_over() == []
+    said = [one.body for one in book.store.notices.claim(limit=9, lease=LEASE) if one.type == "recovered"]
+    assert [(body["tries"], body["after"]) for body in said] == 2 * [(0, 5 * HOUR)]
     assert book.fail(to=[NUMBER]).outcome == "ended"
 
 

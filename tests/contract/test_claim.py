@@ -295,6 +295,17 @@ def test_after_a_long_gap_hand_overs_wait_for_a_person(book):
     assert book.hand_over() == [("m1", 1)]
 
 
+def test_what_a_person_switched_off_may_rest_for_days(book):
+    """Off is off: whether somebody swept meanwhile is no alarm, and opens no incident."""
+    book.fail()
+    book.store.control.set_mode("off", reason="holidays", actor="me", now=book.now)
+    book.claim()
+    book.store.set_now(book.now + 7 * HOUR)
+
+    assert book.claimed().alarm == ""
+    assert book.cases() == []
+
+
 @pytest.mark.parametrize("waits", [True, False])
 def test_seven_hours_in_which_everything_stands_in_line_raise_the_alarm(book, waits):
     """What waits may be in line for the rate and nowhere else; where nothing waits there is nothing to fear."""
@@ -381,10 +392,10 @@ def test_the_hand_over_rate_is_kept(book):
     book.wait(10 * MINUTE)
     counts = []
     for _ in range(4):
-        counts.append(len(book.hand_over()))
+        counts.append((len(book.hand_over()), len(book.hand_over())))
         book.wait(SECOND)
 
-    assert counts == [50, 50, 20, 0]
+    assert counts == [(50, 0), (50, 0), (20, 0), (0, 0)]
 
 
 def test_merchants_take_turns(book):
@@ -691,13 +702,16 @@ def test_what_stands_in_line_for_the_rate_is_overdue(book):
 
 
 def test_nothing_leaves_past_its_deadline(book):
-    """A retry that was late past give_up_after is given up, with a case."""
+    """A retry that is late past give_up_after, by a minute, is given up, with a case; it was never tried."""
     book.fail()
-    book.wait(4 * DAY)
+    (waiting,) = book.waiting()
+    book.wait(waiting.delivery.head["x"] * SECOND + MINUTE - book.now)
 
     assert book.hand_over() == []
     assert book.story().delivery.outcome == "given_up"
     assert [case.kind for case in book.cases()] == ["exhausted"]
+    (notice,) = book.store.notices.claim(limit=9, lease=LEASE)
+    assert (notice.type, notice.body["tries"]) == ("given_up", 0)
 
 
 def test_a_paused_recipient_waits_without_losing_a_try(book):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from softbounce.core.records import iso
 from softbounce.errors import NotFound
 
 from .book import DAY, HOUR, MINUTE, NUMBER, SECOND
@@ -95,10 +96,11 @@ def test_a_late_report_of_a_delivery_clears_nothing_that_came_after_it(book, ref
     assert book.fail("m3").escalated
 
 
-def test_the_earliest_not_after_of_any_report_binds(book):
+@pytest.mark.parametrize("hours", [(24, 1), (4, 24), (24, 4)])
+def test_the_earliest_not_after_of_any_report_binds(book, hours):
     """NotAfter is the message's own: named in a later report, it binds a retry that waits already."""
-    book.fail()
-    book.fail(notAfter="2026-11-23T09:30:00Z")
+    for number in hours:
+        book.fail(notAfter=iso(book.now + number * HOUR))
     book.wait(5 * HOUR)
 
     assert book.hand_over() == []
