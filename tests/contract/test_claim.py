@@ -715,6 +715,18 @@ def test_nothing_leaves_past_its_deadline(book):
     assert (notice.type, notice.body["tries"]) == ("given_up", 0)
 
 
+def test_a_retry_waits_for_the_end_of_its_longest_pause(book):
+    """Where several hold it, it does not come back for each in vain."""
+    book.fail()
+    ends = {"merchant": 6 * HOUR, "channel": 9 * HOUR, "claim": 7 * HOUR}
+    for kind, value in (("merchant", "1"), ("channel", "sms"), ("claim", "54321")):
+        book.store.control.pause(kind, value, until=START + ends[kind], reason="x", actor="me")
+    book.wait(5 * HOUR)
+
+    assert book.hand_over() == []
+    assert [waiting.due for waiting in book.waiting()] == [START + 9 * HOUR]
+
+
 def test_a_paused_recipient_waits_without_losing_a_try(book):
     """A pause puts the retry aside; after it the same try leaves."""
     book.fail()
