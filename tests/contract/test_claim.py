@@ -413,6 +413,18 @@ def test_merchants_take_turns(book):
     assert sum(lease.delivery.merchant == "small" for lease in first) == 3
 
 
+def test_who_had_two_turns_waits_until_the_others_had_two(book):
+    """Where fewer may leave than merchants wait, the one that had the fewest goes first."""
+    for n in range(10):
+        book.fail(f"m{n}", merchant=1 + n % 2, claim=n, to=[f"+49151123456{n:02}"])
+    book.wait(5 * HOUR)
+    owners = [[lease.delivery.merchant for lease in book.claim(limit)] for limit in (3, 1, 2)]
+
+    assert owners[0] in (["1", "2", "1"], ["2", "1", "2"])
+    assert owners[1] == [owners[0][1]]
+    assert sorted(owners[2]) == ["1", "2"]
+
+
 def test_the_nearest_deadline_goes_first(book):
     """Where more is due than may leave within a second, the message that ends soonest leaves first."""
     ends = [f"2026-11-23T{hour}:00:00Z" for hour in (18, 12, 15)] + [None] * 50
