@@ -2,7 +2,7 @@
 
 import pytest
 
-from contract.book import DAY, HOUR, NUMBER
+from contract.book import DAY, HOUR, NUMBER, START
 from softbounce.core.replan import Effect, Move, replanned
 from softbounce.store.policies import Revision
 
@@ -50,6 +50,7 @@ def test_a_retry_whose_new_time_has_passed_is_due_now(old):
     old.wait(2 * HOUR)
 
     assert replan(old, SHIPPED.replace("4h", "1h")) == (Effect.EARLIER, 1)
+    assert old.story().delivery.due == old.now
     old.wait(1000)
     assert [lease.delivery.attempt for lease in old.claim()] == [1]
 
@@ -82,16 +83,34 @@ def test_a_retry_that_the_new_rule_would_hold_or_block_keeps_its_time(old):
     assert not old.is_suppressed(NUMBER)
 
 
-def test_a_retry_that_changed_after_it_was_read_keeps_what_it_has(old):
-    """Leased, or answered and scheduled anew meanwhile: the plan speaks of something that is no more."""
+def answered(book):
+    """Return when it is due then."""
+    book.resend()
+    book.fail()
+    return book.now + 6 * HOUR
+
+
+def due_by_now(book):
+    """Return when it was due."""
+    book.wait(5 * HOUR)
+    return START + 4 * HOUR
+
+
+def planned_by_another(book):
+    """Return when it is due then."""
+    replan(book, SHIPPED.replace("4h, 6h", "6h, 8h"))
+    return START + 6 * HOUR
+
+
+@pytest.mark.parametrize("meanwhile", [answered, due_by_now, planned_by_another])
+def test_a_retry_that_changed_after_it_was_read_keeps_what_it_has(old, meanwhile):
+    """Leased, answered, due or planned anew meanwhile: the plan speaks of something that is no more."""
     old.fail()
+    due = []
+    rule = SHIPPED.replace("4h, 6h", "9h, 9h")
 
-    def meanwhile():
-        old.resend()
-        old.fail()
-
-    assert replan(old, SHIPPED.replace("4h, 6h", "9h, 9h"), meanwhile=meanwhile) == (Effect.LATER, 0)
-    assert old.story().delivery.due == old.now + 6 * HOUR
+    assert replan(old, rule, meanwhile=lambda: due.append(meanwhile(old))) == (Effect.LATER, 0)
+    assert [old.story().delivery.due] == due
 
 
 def test_of_two_who_apply_at_once_one_is_refused(old):
