@@ -89,12 +89,15 @@ def test_first_failures_open_no_breaker(book):
     assert len(book.claim()) == 50
 
 
-def test_three_answers_are_too_few_to_open_a_breaker(book):
-    """With fewer answers than least, a share says nothing."""
+@pytest.mark.parametrize("between", [None, 15 * MINUTE])
+def test_three_answers_are_too_few_to_open_a_breaker(book, between):
+    """With fewer answers than least, a share says nothing, and what was answered before ``within`` is no answer any more."""
     book = book.with_policy(text_of())
-    fail_all(book, "a", 3)
-    assert len(book.hand_over()) == 3
-    fail_all(book, "a", 3)
+    for _ in range(2 if between else 1):
+        fail_all(book, "a", 3)
+        assert len(book.hand_over()) == 3
+        fail_all(book, "a", 3)
+        book.wait(between or 0)
 
     assert head(book).get("s") is None
 

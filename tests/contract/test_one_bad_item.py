@@ -188,6 +188,18 @@ def test_a_damaged_record_that_is_released_is_tried_again(book):
     assert book.store.cases.damaged() == {}
 
 
+def test_a_damaged_record_that_was_reported_again_meanwhile_stays_aside(book):
+    """The record that was made anew counts: a release does not bring back what it replaced."""
+    book.fail()
+    book.until_due()
+    change_record(book, "m1", DAMAGE["a payload of two"])
+    book.claim()
+    book.fail(code="PROVIDER_ERROR")
+
+    assert (resolved(book, "release").released, book.store.cases.damaged()) == (0, {})
+    assert book.story().delivery.code == "PROVIDER_ERROR"
+
+
 def test_a_damaged_record_that_is_dropped_is_gone(book):
     """Its bytes go with its case."""
     book.fail()
