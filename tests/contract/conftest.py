@@ -13,7 +13,7 @@ from tests.security.servers import guarded, url_for
 
 from softbounce.core.policy_file import load
 from softbounce.store import Store
-from softbounce.store.connection import connect
+from softbounce.store.connection import close, connect
 from softbounce.store.keys import FIXED
 
 from .book import START, Book
@@ -80,7 +80,7 @@ def client(request) -> Iterator[redis.Redis]:
     said = broken(admin)
     admin.flushdb()
     admin.close()
-    client.close()
+    close(client)
     assert not leaked, f"keys without an end that are not on the list of permanent ones: {leaked}"
     assert not said, "\n".join(said)
 

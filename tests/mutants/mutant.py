@@ -14,6 +14,9 @@ class Mutant(Struct, frozen=True, kw_only=True):
     equivalent: str = ""  # why no behaviour changes, so that no test can notice
 
 
-def in_file(file: str, tests: tuple[str, ...], *rows: tuple[str, str, str]) -> tuple[Mutant, ...]:
-    """Return bugs of one file that the same tests notice, each given as (old, new, rule)."""
-    return tuple(Mutant(file=file, old=old, new=new, rule=rule, tests=tests) for old, new, rule in rows)
+def in_file(file: str, *rows: tuple[str, str, str, str | tuple[str, ...]]) -> tuple[Mutant, ...]:
+    """Return bugs of one file, each given as (old, new, rule, the test that notices or several)."""
+    return tuple(
+        Mutant(file=file, old=old, new=new, rule=rule, tests=(tests,) if isinstance(tests, str) else tests)
+        for old, new, rule, tests in rows
+    )

@@ -10,7 +10,7 @@ import redis
 from softbounce.core.policy import Policy
 from softbounce.errors import UnsafeStore
 from softbounce.store.cases import Cases
-from softbounce.store.connection import StoreFacts, clock, connect, facts, reaching
+from softbounce.store.connection import StoreFacts, clock, close, connect, facts, reaching
 from softbounce.store.control import Control
 from softbounce.store.dead_letters import DeadLetters
 from softbounce.store.erasure import Erasure
@@ -295,4 +295,4 @@ class Store:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        close(self._client)

@@ -78,6 +78,14 @@ def connect(url: str) -> redis.Redis:
     return cast("redis.Redis", found)
 
 
+def close(client: redis.Redis) -> None:
+    """Close the connections of a client, and those to its sentinels, which ``client.close`` leaves open."""
+    client.close()
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    for sentinel in manager.sentinels if manager is not None else ():
+        sentinel.close()
+
+
 @contextmanager
 def node(client: redis.Redis, key: str) -> Iterator[redis.Redis]:
     """Yield the server that holds ``key``, for commands that name no key (TIME, INFO, WAIT).
