@@ -74,6 +74,30 @@ def test_an_export_imports_again(book, form):
     assert suppressions.check(MAIL, "email")
 
 
+def test_an_import_keeps_what_its_rows_say(book):
+    """Origin and date stay, what has ended is not taken; of two rows the later counts, but a bounce displaces no consent."""
+    suppressions, row = book.store.suppressions, {"channel": "sms", "address": NUMBER}
+    rows = [
+        row | {"code": "OPT_OUT", "origin": "event", "since": iso(book.now - DAY)},
+        row | {"code": "INVALID_MOBILE_NUMBER", "meek": "OPT_OUT"},
+        {"channel": "sms", "address": "+4915112345679", "until": iso(book.now - DAY)},
+    ]
+    assert list(suppressions.load(rows, reason="import", actor="me", now=book.now)) == [
+        None,
+        "listed",
+        "past",
+    ]
+
+    (found,) = suppressions.select(ANYTHING, now=book.now)
+    assert {name: found.entry[name] for name in ("code", "origin", "at")} == {
+        "code": "OPT_OUT",
+        "origin": "event",
+        "at": book.now - DAY,
+    }
+    fields = [found.field, suppressions.rid("+4915112345679", "sms")]
+    assert suppressions.remove(fields, reason="mended", actor="me") == 1
+
+
 @pytest.mark.parametrize("meek", ["", "MANUAL"])
 def test_an_import_takes_the_row_of_an_entry_that_has_ended(book, meek):
     """A row that gives way leaves what stands; what has ended protects nobody, also before it is swept."""

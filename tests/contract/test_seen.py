@@ -27,6 +27,14 @@ def test_what_arrived_is_known_for_the_dedupe_period_and_forgotten_after_two(boo
     assert book.client.hlen(book.store.keys.fixed("delivered_before")) == 0
 
 
+def test_what_arrived_is_known_beside_a_report_to_several(book):
+    """Each event of a batch is looked for by its own hash, and each of several recipients by his."""
+    book.deliver("m2")
+    several = book.failed("m1", to=["+4915112345671", "+4915112345672"])
+
+    assert book.accept(several, book.failed("m2")) == ["scheduled", "ended"]
+
+
 def test_what_arrived_stays_known_when_the_buckets_are_full(book):
     """A larger set of buckets opens beside the full one, which is still looked at."""
     book.accept(*(book.delivered(f"m{n}") for n in range(20)))

@@ -11,6 +11,8 @@ from softbounce.errors import InvalidEvent, Overloaded, StoreUnreachable
 from softbounce.store import streams
 from softbounce.store.connection import reaching
 
+from .book import HOUR
+
 
 def test_what_was_reported_before_the_first_worker_is_read(book):
     """The consumer group starts at 0, never at $."""
@@ -52,15 +54,27 @@ def test_a_lost_stream_is_made_again(book, client):
     book.store.events.publish([b"one"])
 
     assert [entry.raw for entry in book.store.events.read("w1", count=10, block_ms=0)[0]] == [b"one"]
+    assert book.store.events.made_again == 1
+
+
+def test_strikes_of_what_a_broker_delivers_again_are_counted_for_a_time(book, client):
+    """Each message has its own; they end by themselves after 72 hours, or when it was given back."""
+    strikes = book.store.events
+    counts = [strikes.strike(message) for message in (b"one", b"one", b"two")]
+    ends = [client.pttl(key) for key in client.scan_iter() if not key.endswith(b":meta")]
+    strikes.pardon(b"one")
+
+    assert (counts, strikes.strike(b"one")) == ([1, 2, 1], 1)
+    assert all(0 < end <= 72 * HOUR for end in ends)
 
 
 def test_a_producer_that_waits_hears_the_outcome(book):
     """Events report --wait: the reply goes out before the acknowledgement."""
-    book.store.events.publish([b"one"], reply="t1")
+    book.store.events.publish([b"one", b"two"], reply="t1")
     entries, _ = book.store.events.read("w1", count=10, block_ms=0)
-    book.store.events.ack(entries, replies={entries[0].id: {"outcome": "scheduled"}})
+    book.store.events.ack(entries, replies={entry.id: {"outcome": "scheduled"} for entry in entries})
 
-    (reply,) = book.store.events.wait_replies("t1", count=1, seconds=1)
+    (reply,) = book.store.events.wait_replies("t1", count=1, seconds=0)
     assert (reply["outcome"], reply["entry"]) == ("scheduled", entries[0].id)
 
 
