@@ -83,6 +83,15 @@ def test_a_retry_that_the_new_rule_would_hold_or_block_keeps_its_time(old):
     assert not old.is_suppressed(NUMBER)
 
 
+def test_a_retry_gets_no_more_tries_than_all_rules_allow(old):
+    """The new rule has four delays; limits.max_attempts binds it as it binds every rule."""
+    old.fail()
+    rule = SHIPPED.replace("4h, 6h", "5h, 6h, 7h, 8h") + "\nlimits: {max_attempts: 2}"
+
+    assert replan(old, rule) == (Effect.LATER, 1)
+    assert old.story().delivery.head["n"] == 2
+
+
 def answered(book):
     """Return when it is due then."""
     book.resend()

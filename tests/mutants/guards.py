@@ -452,4 +452,11 @@ MUTANTS = (
         rule="A store that lacks a claim from before its last ten seconds is an older state.",
         tests=(f"{PUMP}::test_claims_younger_than_what_a_failover_may_lose_raise_no_alarm",),
     ),
+    Mutant(
+        file="core/replan.py",
+        old="last = min(delivery.attempt + len(dues) - done - 1, limits.max_attempts)",
+        new="last = delivery.attempt + len(dues) - done - 1",
+        rule="A new plan allows no more tries than limits.max_attempts.",
+        tests=("tests/contract/test_replan.py::test_a_retry_gets_no_more_tries_than_all_rules_allow",),
+    ),
 )
