@@ -342,3 +342,18 @@ def test_a_label_that_is_a_number_of_401_digits_is_text_in_its_case(book):
 
     assert (answer.outcome, answer.case, case.count) == ("held", case.id, 1)
     assert case.entry["detail"] == str(10**400)[:200]
+
+
+def test_a_producer_that_repeats_a_report_hears_what_came_of_it_first(book):
+    """The reply to a duplicate says which outcome the report had."""
+    raw = book.failed()
+    book.store.events.publish([raw, raw], reply="t1")
+    intake = intake_of(book)
+    intake.turn()
+    intake.settle()
+
+    replies = book.store.events.wait_replies("t1", count=2, seconds=0)
+    assert [(reply["outcome"], reply.get("first")) for reply in replies] == [
+        ("scheduled", None),
+        ("duplicate", "scheduled"),
+    ]

@@ -697,17 +697,19 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_claim.py::test_finish_answers_the_same_when_its_reply_was_lost[fakeredis]",
         ),
         (
-            "record.k, record.kt, record.w, record.q = nil, nil, nil, nil",
-            "record.w, record.q = nil, nil",
-            "A hand-over clears the strikes.",
-            ("tests/contract/test_claim.py", "tests/contract/test_gaps.py", "tests/contract/test_review.py"),
-        ),
-        (
             "zadd(schedule, now + group.delay, id)",
             "zadd(schedule, now, id)",
             "A hand-over that is put off waits its delay.",
             "tests/contract/test_claim.py::test_later_costs_no_try_and_no_strike[fakeredis]",
         ),
+    ),
+    Mutant(
+        file="store/lua/finish.lua",
+        old="record.k, record.kt, record.w, record.q = nil, nil, nil, nil",
+        new="record.w, record.q = nil, nil",
+        rule="A hand-over clears the strikes.",
+        tests=(),
+        equivalent="what schedules the next try clears them, too",
     ),
     *in_file(
         "store/lua/sweep.lua",
@@ -715,13 +717,13 @@ MUTANTS: tuple[Mutant, ...] = (
             "record.c + options.silence > now then",
             "false then",
             "Only a day of silence counts as delivered.",
-            ("tests/contract/test_claim.py", "tests/contract/test_lists.py", "tests/contract/test_seen.py"),
+            "tests/contract/test_claim.py::test_silence_after_a_resend_counts_as_delivered_where_nobody_reports_it",
         ),
         (
             'record.s ~= "out" or record.u or',
             'record.s ~= "out" or',
             "Silence is presumed once, and resets no count that nothing resets.",
-            ("tests/contract/test_claim.py", "tests/contract/test_lists.py", "tests/contract/test_seen.py"),
+            "tests/contract/test_review.py::test_silence_resets_no_count_that_nothing_resets",
         ),
         (
             "    known.m = nil\n",
