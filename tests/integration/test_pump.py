@@ -5,6 +5,7 @@ import random
 import threading
 from base64 import b64decode
 
+import fakeredis
 import pytest
 import redis
 from celery import Celery
@@ -19,7 +20,7 @@ from softbounce.settings import policy_text
 from softbounce.store import Store
 from softbounce.worker.pump import BATCH, Pump
 from softbounce.worker.reload import PolicyInForce
-from softbounce.worker.sinks import ToStream, ToTask
+from softbounce.worker.sinks import Handed, ToStream, ToTask
 
 
 def test_three_lost_answers_to_claim_hold_nobody(tmp_path):
@@ -48,11 +49,41 @@ def test_three_lost_answers_to_claim_hold_nobody(tmp_path):
         assert book.cases() == []
 
 
-def _pump(store, policy=None):
+class Full:
+    """A sink that has room for two."""
+
+    name = "full"
+
+    def deliver(self, _messages, _may_begin):
+        """Take two."""
+        return Handed(count=2, failure="no room for more")
+
+
+def test_what_the_sink_did_not_take_goes_back_without_a_strike():
+    """Two of five have left; the third waits as long as the sink rests, and the others are due at once."""
+    client = fakeredis.FakeRedis()
+    store = Store(client)
+    store.set_now(START)
+    book = Book(store, load(policy_text()[0], file="policy.yaml"), client=client)
+    for n in range(5):
+        book.fail(f"m{n}", to=[f"+4915112345{n}11"], claim=n)
+    book.wait(5 * HOUR)
+    pump = _pump(store, sink=Full())
+    pump.turn()
+    pump.settle()
+
+    deliveries = [book.story(f"m{n}").delivery for n in range(5)]
+    assert sorted(one.state for one in deliveries) == ["out", "out", "waiting", "waiting", "waiting"]
+    assert all("k" not in one.head for one in deliveries)
+    dues = [due for _, due in client.zrange("{sb:default}:schedule", 0, -1, withscores=True)]
+    assert sorted(due > book.now for due in dues) == [False, False, True]
+
+
+def _pump(store, policy=None, sink=None):
     return Pump(
         store,
         PolicyInForce(policy),
-        ToStream(store, "softbounce:resend", field="command"),
+        sink or ToStream(store, "softbounce:resend", field="command"),
         worker="w",
         lease=LEASE,
         rng=random.Random(1),
