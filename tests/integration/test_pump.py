@@ -59,16 +59,35 @@ class Full:
         return Handed(count=2, failure="no room for more")
 
 
-def test_what_the_sink_did_not_take_goes_back_without_a_strike():
-    """Two of five have left; the third waits as long as the sink rests, and the others are due at once."""
-    client = fakeredis.FakeRedis()
+class Asking:
+    """A sink that asks before each; after the second the worker is told to stop."""
+
+    name = "asking"
+
+    def __init__(self, stopping):
+        self.stopping = stopping
+
+    def deliver(self, messages, may_begin):
+        """Take what may begin."""
+        taken = 0
+        while taken < len(messages) and may_begin():
+            taken += 1
+            if taken == 2:
+                self.stopping.set()
+        return Handed(count=taken)
+
+
+@pytest.mark.parametrize(("kind", "later"), [("full", 1), ("asking", 0)])
+def test_what_the_sink_did_not_take_goes_back_without_a_strike(kind, later):
+    """Two of five have left. Where the sink refused the third, that one waits as long as it rests; all others are due at once."""
+    client, stopping = fakeredis.FakeRedis(), threading.Event()
     store = Store(client)
     store.set_now(START)
     book = Book(store, load(policy_text()[0], file="policy.yaml"), client=client)
     for n in range(5):
         book.fail(f"m{n}", to=[f"+4915112345{n}11"], claim=n)
     book.wait(5 * HOUR)
-    pump = _pump(store, sink=Full())
+    pump = _pump(store, sink=Full() if kind == "full" else Asking(stopping), stopping=stopping)
     pump.turn()
     pump.settle()
 
@@ -76,10 +95,29 @@ def test_what_the_sink_did_not_take_goes_back_without_a_strike():
     assert sorted(one.state for one in deliveries) == ["out", "out", "waiting", "waiting", "waiting"]
     assert all("k" not in one.head for one in deliveries)
     dues = [due for _, due in client.zrange("{sb:default}:schedule", 0, -1, withscores=True)]
-    assert sorted(due > book.now for due in dues) == [False, False, True]
+    assert sum(due > book.now for due in dues) == later
 
 
-def _pump(store, policy=None, sink=None):
+def test_a_record_of_which_no_command_can_be_made_is_set_aside_and_the_others_leave():
+    """Its channel is none that we know: the script could read it, and we cannot."""
+    client = fakeredis.FakeRedis()
+    store = Store(client)
+    store.set_now(START)
+    book = Book(store, load(policy_text()[0], file="policy.yaml"), client=client)
+    for n in range(2):
+        book.fail(f"m{n}", to=[f"+4915112345{n}11"], claim=n)
+    key, ident = store.keys.fixed("deliveries"), book.story("m0").delivery.id
+    client.hset(key, ident, client.hget(key, ident).replace(b'"sms"', b'"fax"', 1))
+    book.wait(5 * HOUR)
+    pump = _pump(store)
+    pump.turn()
+    pump.settle()
+
+    assert len(store.stream("softbounce:resend").read()) == 1
+    assert list(store.cases.damaged()) == [ident]
+
+
+def _pump(store, policy=None, sink=None, stopping=None):
     return Pump(
         store,
         PolicyInForce(policy),
@@ -87,7 +125,7 @@ def _pump(store, policy=None, sink=None):
         worker="w",
         lease=LEASE,
         rng=random.Random(1),
-        stopping=threading.Event(),
+        stopping=stopping or threading.Event(),
     )
 
 
