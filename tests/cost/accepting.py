@@ -246,11 +246,7 @@ def _answers(store: Store) -> Call:
 def _know_ten_million(store: Store) -> None:
     client, bucket = client_of(store), random.Random(1).randbytes(128 * 6)
     for generation in ("delivered", "delivered_before"):
-        for digits in (
-            3,
-            4,
-            5,
-        ):  # the set of six is open: too large to be made here, and its buckets are no larger
+        for digits in (3, 4, 5):  # the set of six is open: too large to be made here
             filled = {f"{n:0{digits}o}": bucket for n in range(8**digits)}
             client.hset(store.keys.fixed(generation), mapping=filled)
     meta = {"delivered": 10_000_000, "delivered_before": 10_000_000, "delivered_since": NOW}

@@ -1,28 +1,26 @@
 """The ledger does what a plain model of it says, in any order of steps, on every server that can keep our state."""
 
 import contextlib
+import math
 import os
-import shutil
-import time
-import traceback
 
 import fakeredis
 import pytest
 import redis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.database import InMemoryExampleDatabase
-from hypothesis.internal.conjecture import engine
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    get_state_machine_test,
     initialize,
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 from tests import servers
+from tests.conftest import needs_redis_server
 from tests.contract.book import ANYTHING, LEASE, START, Book
+from tests.properties import hold
 from tests.references import broken
 
 from softbounce.core.decide import quiet_for
@@ -459,42 +457,26 @@ class Ledger(RuleBasedStateMachine):
         assert not broken(self.client, self.book.store.keys)
 
 
-CHUNK = 20  # examples
 GENERATING = 50  # s; a busy machine tries fewer examples
-SHRINKING = int(os.environ.get("SOFTBOUNCE_TEST_SHRINKING", "60"))  # s; 0: what fails stays as it was found
+SHRINKS = os.environ.get("SOFTBOUNCE_TEST_SHRINKING") != "0"  # else what fails stays as it was found
 
 
 def _run(client, *, examples):
     """Try so many examples, or as many as there is time for. What fails is printed before it is shrunk."""
-    machine = type("Machine", (Ledger,), {"client": client})
     options = settings(
-        max_examples=CHUNK,
+        max_examples=max(EXAMPLES, examples),
         stateful_step_count=STEPS,
         deadline=None,
         print_blob=True,
-        derandomize=False,  # or each chunk would be the first one
-        database=InMemoryExampleDatabase(),
+        database=None,
         suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate],
+        phases=[Phase.generate, Phase.shrink] if SHRINKS else [Phase.generate],
     )
-    ends = time.monotonic() + GENERATING
-    for _ in range(0, max(EXAMPLES, examples), CHUNK):
-        if time.monotonic() > ends and not EXAMPLES:
-            break
-        try:
-            run_state_machine_as_test(machine, settings=options)
-        except Exception:
-            if SHRINKING:
-                traceback.print_exc()  # with the steps that led to it
-                engine.MAX_SHRINKING_SECONDS = SHRINKING
-                run_state_machine_as_test(
-                    machine, settings=settings(options, phases=[Phase.reuse, Phase.shrink])
-                )
-            raise
+    machine = get_state_machine_test(type("Machine", (Ledger,), {"client": client}), settings=options)
+    hold(machine, seconds=math.inf if EXAMPLES else GENERATING)
 
 
-# A chunk that is begun ends, and shrinking has its own time.
-LIMIT = pytest.mark.timeout(3600 if EXAMPLES else 3 * GENERATING + 2 * SHRINKING)
+LIMIT = pytest.mark.timeout(3600 if EXAMPLES else 300)  # hold lifts it for shrinking
 
 
 @LIMIT
@@ -520,8 +502,7 @@ def test_on_redis(redis_url):
 @LIMIT
 def test_on_a_cluster(tmp_path):
     """The model holds on a Redis Cluster of six nodes: all state is in one slot."""
-    if not shutil.which("redis-server"):
-        pytest.skip("redis-server is not installed: a Cluster needs it")
+    needs_redis_server()
     with servers.cluster(tmp_path) as nodes:
         client = nodes.client()
         client.flushdb = nodes.flush
