@@ -50,9 +50,11 @@ def hold(
 
     @wraps(inner)
     def bounded(*args: Any, **named: Any) -> Any:
-        if now() > end and not current_build_context().is_final:
+        result = inner(*args, **named)
+        # Not before it: one that ends before its first draw, where another drew, is called flaky.
+        if now() >= end and not current_build_context().is_final:
             raise TimeIsUp
-        return inner(*args, **named)
+        return result
 
     def call(body: Callable[..., Any], without: Phase) -> None:
         phases = [phase for phase in given.phases if phase is not without]

@@ -13,18 +13,37 @@ from tests.properties import hold
 MANY = 500
 
 
-def test_no_example_begins_after_the_time():
-    """A property is tried on as many examples as there is time for, and passes."""
-    tried = []
+class Endless(RuleBasedStateMachine):
+    """It breaks nothing."""
 
-    @settings(max_examples=MANY, database=None)
+    @rule(value=st.integers())
+    def take(self, value):
+        """Take it."""
+
+
+@pytest.mark.parametrize("is_machine", [False, True], ids=["function", "machine"])
+def test_no_example_begins_after_the_time(is_machine):
+    """A property is tried on as many examples as there is time for, and passes.
+
+    A machine draws while it runs: one that is stopped before its first draw is called flaky.
+    """
+    tried = []
+    given_so = settings(max_examples=MANY, database=None)
+
+    @given_so
     @given(st.integers())
     def prop(value):
         tried.append(value)
 
-    hold(prop, seconds=10, now=count().__next__)
+    reads = count()
 
-    assert 0 < len(tried) <= 10
+    def now():
+        return next(reads)
+
+    hold(get_state_machine_test(Endless, settings=given_so) if is_machine else prop, seconds=10, now=now)
+
+    assert next(reads) <= 11
+    assert is_machine or 0 < len(tried) <= 10
 
 
 class Machine(RuleBasedStateMachine):
