@@ -156,7 +156,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "  elseif record.x and record.y then -- the message's own deadline binds what waits, too\n    record.x = math.min(record.x, record.y)\n",
             "",
             "The message's own deadline binds what waits already.",
-            "tests/contract/test_review.py::test_the_earliest_not_after_of_any_report_binds[fakeredis]",
+            "tests/contract/test_review.py::test_the_earliest_not_after_of_any_report_binds",
         ),
         (
             "is_standing(marks[1]) or is_standing(marks[2])",
