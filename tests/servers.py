@@ -21,7 +21,7 @@ import redis
 from redis.exceptions import RedisError
 
 from softbounce import embedded
-from softbounce.hosts import several
+from softbounce.urls import several
 
 PATIENCE = 90.0  # s; with a load of ten on two cores a worker takes 25 to start
 # ms without an answer: Sentinel and Cluster take a master for dead, unless told otherwise. Sentinel asks once a second:

@@ -36,7 +36,7 @@ _HOME = {  # loaded at first use: a producer never loads Celery, `import softbou
         ("InvalidEvent", "InvalidRecipient", "Overloaded", "StoreUnreachable", "TryAgain", "WrongKey"),
         "softbounce.errors",
     ),
-    "app": "softbounce.worker.app",  # celery -A softbounce worker
+    "app": "softbounce.worker.celery.app",  # celery -A softbounce worker
 }
 
 

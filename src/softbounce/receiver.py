@@ -12,8 +12,8 @@ from typing import Any
 from softbounce.client import open_store, patiently
 from softbounce.errors import InvalidEvent, TryAgain
 from softbounce.store import Store
-from softbounce.store.listing import moment
 from softbounce.store.receipts import Receipts, Taken
+from softbounce.store.suppression_files import moment
 
 log = logging.getLogger(__name__)  # the pipeline's process is not ours: its own logging decides
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from ssl import CERT_REQUIRED
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import (
@@ -25,7 +25,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from softbounce.core.durations import parse_duration, words
 from softbounce.errors import InvalidSettings
-from softbounce.hosts import mask_url, several
+from softbounce.urls import mask_url, several
 
 _MOST = 1 << 20  # characters of a policy; the reader refuses from 256 KiB on
 LEASE = 30_000  # ms
@@ -50,6 +50,7 @@ _STORES = {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redi
 class StreamSink:
     """Resends are entries of a Redis stream."""
 
+    type: ClassVar[str] = "stream"
     key: str
 
 
@@ -57,6 +58,7 @@ class StreamSink:
 class CelerySink:
     """Resends are calls of the pipeline's own Celery task."""
 
+    type: ClassVar[str] = "celery"
     task: str
     queue: str
 

@@ -10,7 +10,7 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from softbounce.core.recipients import scrub
-from softbounce.hosts import mask_url
+from softbounce.urls import mask_url
 
 
 def configure(*, stream: TextIO | None = None, json: bool | None = None, level: str = "INFO") -> None:

@@ -22,10 +22,10 @@ from softbounce.core.filters import parse_filter
 from softbounce.settings import LEASE
 from softbounce.store import Accepted, Store
 from softbounce.store.memory import in_memory
+from softbounce.worker.handover import Pump
 from softbounce.worker.intake import Intake
-from softbounce.worker.pump import Pump
-from softbounce.worker.reload import PolicyInForce
-from softbounce.worker.sinks import Handed, MayBegin, Message
+from softbounce.worker.policy_in_force import PolicyInForce
+from softbounce.worker.sinks.sink import Handed, MayBegin, Message
 
 Json = dict[str, Any]
 

@@ -23,9 +23,9 @@ from tests.bench import events
 from tests.bench.server import socket_of, url_of
 
 from softbounce import Softbounce
-from softbounce.core import policy_file
 from softbounce.core.decide import decide
-from softbounce.core.policy import Policy
+from softbounce.core.policy import file as policy_file
+from softbounce.core.policy.model import Policy
 from softbounce.errors import InvalidEvent
 from softbounce.settings import celery_url, policy_text
 from softbounce.store import Store

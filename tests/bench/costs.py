@@ -25,10 +25,10 @@ from softbounce.core.records import iso
 from softbounce.settings import LEASE, policy_text
 from softbounce.store import Store
 from softbounce.telemetry import configure
+from softbounce.worker.handover import Pump
 from softbounce.worker.intake import Intake
-from softbounce.worker.pump import Pump
-from softbounce.worker.reload import PolicyInForce
-from softbounce.worker.sinks import ToStream
+from softbounce.worker.policy_in_force import PolicyInForce
+from softbounce.worker.sinks.stream import ToStream
 
 DAY = 86_400_000
 BLOCK = 500  # events that a producer appends at once

@@ -10,7 +10,7 @@ from tests.bench.server import cpu, scripts, server, url_of
 
 from softbounce.core.decide import Decision, dead_letter, plan
 from softbounce.core.events import Event, parse
-from softbounce.core.policy import Policy
+from softbounce.core.policy.model import Policy
 from softbounce.errors import InvalidEvent
 from softbounce.store import Store
 

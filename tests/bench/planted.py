@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.bench.contenders import ROOT
 
-PLACES = ("worker/intake.py", "worker/pump.py")
+PLACES = ("worker/intake.py", "worker/handover.py")
 BATCH = re.compile(r"^BATCH = \d+", re.MULTILINE)
 
 

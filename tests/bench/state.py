@@ -11,7 +11,7 @@ from tests.bench.contenders import BLOCK, HANDOVER, CeleryRedis, Stream, load
 from tests.bench.server import memory, resident, server, url_of
 
 from softbounce.core.decide import decide
-from softbounce.core.policy import Policy
+from softbounce.core.policy.model import Policy
 from softbounce.store import Store
 
 WARM = 500  # events before the count begins: scripts, first tables, the client's buffer

@@ -38,7 +38,7 @@ PER_CUT = 10  # messages sent around each cut
 
 def app_of(broker: str, *, safe: bool) -> Celery:
     """Return the app of producer and worker; only the worker's transport differs."""
-    amqp = "softbounce.worker.transport:AMQP" if safe else None
+    amqp = "softbounce.worker.celery.transport:AMQP" if safe else None
     app = Celery("lane", broker=broker, amqp=amqp, set_as_current=False)
     app.conf.update(
         task_acks_late=True,

@@ -63,7 +63,7 @@ BUGS = (
                 "    def finish(self,",
             ),
             (
-                "worker/pump.py",
+                "worker/handover.py",
                 '            reached("pump.claimed")\n',
                 '            reached("pump.claimed")\n            self._store.ledger.lease(claimed.leases)\n',
             ),
@@ -74,7 +74,7 @@ BUGS = (
         "a pending delivery that expires",
         (
             (
-                LUA + "include/outcomes.lua",
+                LUA + "accept/outcomes.lua",
                 "  zadd(schedule, due, id)\n",
                 "  record.z = now + 500\n  zadd(schedule, due, id)\n",
             ),
@@ -96,7 +96,7 @@ BUGS = (
         "a newer release's record discarded",
         (
             (
-                LUA + "include/gates.lua",
+                LUA + "claim/gates.lua",
                 'redis.call("ZADD", schedule, now + 60000, id)',
                 'redis.call("ZREM", schedule, id)',
             ),
@@ -107,7 +107,7 @@ BUGS = (
         "an event marked as seen before its effects",
         (
             (
-                LUA + "include/changes.lua",
+                LUA + "shared/changes.lua",
                 "  local leave = {}\n",
                 "  local leave = {}\n"
                 "  if new_fields[written_last] then\n"
@@ -144,19 +144,19 @@ BUGS = (
     ),
     Bug(
         "a window that ends at the event in hand",
-        ((LUA + "include/evidence.lua", "local newest = list[#list][2]", "local newest = at"),),
+        ((LUA + "accept/evidence.lua", "local newest = list[#list][2]", "local newest = at"),),
         ("--only", "repeats"),
     ),
     Bug(
         "a case that is not written",
-        ((LUA + "include/case.lua", "    hset(cases, case, cjson.encode(facts))\n", ""),),
+        ((LUA + "shared/case.lua", "    hset(cases, case, cjson.encode(facts))\n", ""),),
         ("--only", "kill_group", "--scale", "0.2"),
     ),
     Bug(
         "an entry that must have its field",
         (
             (
-                "store/streams.py",
+                "store/inbox.py",
                 'raw, letter = fields[b"event"] if b"event" in fields else _as_json(fields), None',
                 'raw, letter = fields[b"event"], None',
             ),

@@ -30,7 +30,7 @@ from typing import Any, Self
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = "tests.chaos.nursery:worker"
 PRELOAD = (  # what a Celery worker imports while it starts
-    "softbounce.worker.app",
+    "softbounce.worker.celery.app",
     "celery.apps.worker",
     "celery.app.amqp",
     "celery.app.control",
@@ -192,7 +192,7 @@ class Nursery:
 def worker(**settings: Any) -> int:
     """Run one worker of ours, as ``softbounce worker`` does; ``hostname`` names it for Celery."""
     from softbounce.settings import Settings
-    from softbounce.worker.app import run_worker
+    from softbounce.worker.celery.app import run_worker
 
     hostname = settings.pop("hostname", None)
     return run_worker(Settings.load(**settings), hostname=hostname)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests import servers
 
-from softbounce.worker.faults import POINTS
+from softbounce.worker.crash_points import POINTS
 
 from .lanes import CeleryLane
 from .nursery import Child

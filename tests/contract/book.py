@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from softbounce.core.decide import decide
 from softbounce.core.filters import parse_filter
-from softbounce.core.policy_file import load
+from softbounce.core.policy.file import load
 from softbounce.core.records import command_id
 from softbounce.store.ledger import Caller, Finish
 

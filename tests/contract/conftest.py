@@ -11,7 +11,7 @@ from tests.conftest import needs_redis_server
 from tests.references import broken
 from tests.security.servers import guarded, url_for
 
-from softbounce.core.policy_file import load
+from softbounce.core.policy.file import load
 from softbounce.store import Store
 from softbounce.store.connection import close, connect
 from softbounce.store.keys import FIXED

@@ -8,12 +8,12 @@ import pytest
 
 from softbounce import InvalidEvent, InvalidRecipient, Softbounce
 from softbounce.core.bounds import NAME, TEXT
-from softbounce.core.policy_file import load
+from softbounce.core.policy.file import load
 from softbounce.errors import InvalidSettings
 from softbounce.receiver import handle_once
 from softbounce.store import Store, Verdict
 from softbounce.store.cases import Cases
-from softbounce.store.control import Control
+from softbounce.store.controls import Control
 from softbounce.store.dead_letters import DeadLetters
 from softbounce.store.erasure import Erasure
 from softbounce.store.policies import Policies, Revision

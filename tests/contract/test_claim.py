@@ -9,9 +9,9 @@ import pytest
 
 from softbounce.core.records import iso
 from softbounce.store import Store
-from softbounce.worker.pump import Pump
-from softbounce.worker.reload import PolicyInForce
-from softbounce.worker.sinks import ToStream
+from softbounce.worker.handover import Pump
+from softbounce.worker.policy_in_force import PolicyInForce
+from softbounce.worker.sinks.stream import ToStream
 
 from .book import DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, START, Book
 

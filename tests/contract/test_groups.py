@@ -3,8 +3,8 @@
 import pytest
 
 from softbounce.core.durations import DAY, HOUR, MINUTE, SECOND
-from softbounce.core.policy import Grouping
-from softbounce.core.policy_file import load
+from softbounce.core.policy.file import load
+from softbounce.core.policy.model import Grouping
 
 LEASE = 30 * SECOND
 GROUPS = Grouping(by=("merchant", "channel", "code"), wait=5 * MINUTE, repeat=DAY)

@@ -9,7 +9,7 @@ from softbounce.core.records import iso
 from softbounce.errors import InvalidSettings, NotFound, WrongKey
 from softbounce.store import Store
 from softbounce.store.erasure import Erasure
-from softbounce.store.listing import read_rows, write_rows
+from softbounce.store.suppression_files import read_rows, write_rows
 
 from .book import ANYTHING, DAY, HOUR, MINUTE, NUMBER, SECOND
 

@@ -8,7 +8,7 @@ import pytest
 from redis import exceptions
 
 from softbounce.errors import InvalidEvent, Overloaded, StoreUnreachable
-from softbounce.store import streams
+from softbounce.store import inbox as streams
 from softbounce.store.connection import reaching
 
 from .book import HOUR

@@ -7,12 +7,13 @@ from threading import Event
 import redis
 from msgspec import Struct
 
-from softbounce.core import policy_file
-from softbounce.core.policy import Policy
+from softbounce.core.policy import file as policy_file
+from softbounce.core.policy.model import Policy
 from softbounce.settings import policy_text
 from softbounce.store import Caller, Finish, Store
-from softbounce.worker import intake, pump
-from softbounce.worker.reload import PolicyInForce
+from softbounce.worker import handover as pump
+from softbounce.worker import intake
+from softbounce.worker.policy_in_force import PolicyInForce
 
 from .reports import HOUR, NOW
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from softbounce.store import Finish, Store
-from softbounce.worker import pump
+from softbounce.worker import handover as pump
 
 from .kinds import OTHER, SHIPPED, Call, client_of, due, kind, take
 from .reports import HOUR, NOW, label, large_people, people, report, retried

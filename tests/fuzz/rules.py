@@ -13,14 +13,14 @@ from softbounce.core import durations
 from softbounce.core.decide import Arrived, DeadLetter, Decision, Plan, decide
 from softbounce.core.durations import printable
 from softbounce.core.events import Ignored
-from softbounce.core.explain import Facts, explain, explain_text
 from softbounce.core.filters import parse_filter
-from softbounce.core.policy import Policy
-from softbounce.core.policy_file import check, load
+from softbounce.core.policy.file import check, load
+from softbounce.core.policy.model import Policy
 from softbounce.core.recipients import Channel, form, hashed, listed, mask, recipient, scrub
 from softbounce.core.records import decode, resend_command
 from softbounce.core.strict_json import MAX_BYTES, MAX_DEPTH, read_object
 from softbounce.errors import InvalidEvent, InvalidRecipient, InvalidSettings
+from softbounce.explain.decision import Facts, explain, explain_text
 from softbounce.store.encoding import Encoder
 from softbounce.store.retries import FILTER_KEYS
 

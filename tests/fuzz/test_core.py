@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from softbounce.core.decide import DeadLetter, decide
-from softbounce.core.policy_file import check
+from softbounce.core.policy.file import check
 
 from . import inputs, rules
 from .inputs import EMAILS, PHONES, TEXTS, as_bytes, bytes_of, raw_events, raw_policies

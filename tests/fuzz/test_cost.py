@@ -15,7 +15,8 @@ from tests.cost.counted import Metered
 from tests.cost.kinds import SHIPPED
 
 from softbounce.store import Caller, Store, scripts
-from softbounce.worker import intake, pump
+from softbounce.worker import handover as pump
+from softbounce.worker import intake
 
 from .inputs import as_bytes, bent_events, sound_events
 from .rules import NOW

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from softbounce.core.decide import decide
 from softbounce.core.filters import parse_filter
-from softbounce.core.policy_file import load
+from softbounce.core.policy.file import load
 from softbounce.core.records import resend_command
 from softbounce.store import Finish, Store
 

@@ -11,7 +11,7 @@ from live import Desk, failed, until
 from strange import listening
 
 from softbounce.telemetry import configure
-from softbounce.worker.apprise import ToApprise
+from softbounce.worker.sinks.apprise import ToApprise
 
 pytest.importorskip("apprise", reason="the extra softbounce[apprise] is not installed")
 pytestmark = pytest.mark.filterwarnings(

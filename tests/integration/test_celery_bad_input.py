@@ -287,7 +287,7 @@ import sys
 from celery.bootsteps import StartStopStep
 from celery.exceptions import WorkerTerminate
 from softbounce.settings import Settings
-from softbounce.worker import app as root
+from softbounce.worker.celery import app as root
 
 class Broken(StartStopStep):
     requires = ("celery.worker.consumer.tasks:Tasks",)

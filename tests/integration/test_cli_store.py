@@ -11,9 +11,9 @@ from live import HOUR, MINUTE, START, failed
 from typer.testing import CliRunner, Result
 
 from softbounce.cli.main import app
-from softbounce.core import policy_file
 from softbounce.core.decide import decide
-from softbounce.core.policy import Policy
+from softbounce.core.policy import file as policy_file
+from softbounce.core.policy.model import Policy
 from softbounce.settings import policy_text
 from softbounce.store import Finish, Store
 from softbounce.store.ledger import Accepted

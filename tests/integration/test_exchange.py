@@ -13,7 +13,7 @@ from live import Desk
 from strange import listening
 from tests.conftest import program
 
-from softbounce.worker.exchange import HttpClient
+from softbounce.worker.sinks.http import HttpClient
 
 LIMIT = 1.0  # s
 GENEROUS = 20.0  # s that a busy machine may take for it; each strange receiver goes on for twice as long

@@ -13,10 +13,10 @@ from tests.contract.book import DAY, LEASE, SECOND, START
 from tests.references import broken
 
 from softbounce.store import Store
+from softbounce.worker.handover import Pump
 from softbounce.worker.intake import BATCH, Intake
-from softbounce.worker.pump import Pump
-from softbounce.worker.reload import PolicyInForce
-from softbounce.worker.sinks import ToStream
+from softbounce.worker.policy_in_force import PolicyInForce
+from softbounce.worker.sinks.stream import ToStream
 
 NOW = datetime.fromtimestamp(START / 1000, UTC)
 DEADLINE = (START + DAY) // 1000  # s

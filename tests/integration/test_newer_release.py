@@ -8,7 +8,7 @@ from celery.exceptions import Reject
 from live import failed_now
 
 from softbounce.settings import Settings
-from softbounce.worker.app import make_app
+from softbounce.worker.celery.app import make_app
 
 
 def test_a_task_about_a_newer_release_s_record_goes_back_to_the_broker_at_once(valkey, monkeypatch):

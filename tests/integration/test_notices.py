@@ -20,9 +20,9 @@ from softbounce.settings import Settings
 from softbounce.store import Notice, Store
 from softbounce.worker import runtime as worker
 from softbounce.worker.notices import LEFT_BEHIND, WAITING, Notices, Receiver
-from softbounce.worker.reload import PolicyInForce
+from softbounce.worker.policy_in_force import PolicyInForce
 from softbounce.worker.runtime import Runtime
-from softbounce.worker.sinks import Handed, Rest
+from softbounce.worker.sinks.sink import Handed, Rest
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # by apprise
 VARIABLE = "DESK_SECRET"

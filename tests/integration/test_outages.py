@@ -36,7 +36,8 @@ pytestmark = pytest.mark.xdist_group("amqp")  # one RabbitMQ has one queue of ou
 
 IMPATIENT = """
 import os, sys, threading
-from softbounce.worker import app, runtime
+from softbounce.worker import runtime
+from softbounce.worker.celery import app
 app.HOLD = float(os.environ.get("HOLD", app.HOLD))
 runtime.DEAF = int(os.environ.get("DEAF", runtime.DEAF))
 from softbounce.settings import Settings

@@ -9,8 +9,8 @@ from live import START, failed
 from typer.testing import CliRunner
 
 from softbounce.cli.main import app
-from softbounce.core import policy_file
 from softbounce.core.decide import decide
+from softbounce.core.policy import file as policy_file
 from softbounce.settings import packaged_policy
 from softbounce.store import Store
 

@@ -12,15 +12,17 @@ from celery import Celery
 from proxy import Door
 from tests.contract.book import HOUR, LEASE, START, Book
 
-import softbounce.worker.pump
+import softbounce.worker.handover
 from softbounce import embedded
-from softbounce.core.policy_file import load
+from softbounce.core.policy.file import load
 from softbounce.errors import StoreUnreachable
 from softbounce.settings import policy_text
 from softbounce.store import Store
-from softbounce.worker.pump import BATCH, Pump
-from softbounce.worker.reload import PolicyInForce
-from softbounce.worker.sinks import Handed, ToStream, ToTask
+from softbounce.worker.handover import BATCH, Pump
+from softbounce.worker.policy_in_force import PolicyInForce
+from softbounce.worker.sinks.sink import Handed
+from softbounce.worker.sinks.stream import ToStream
+from softbounce.worker.sinks.task import ToTask
 
 
 def test_three_lost_answers_to_claim_hold_nobody(tmp_path):
@@ -133,7 +135,7 @@ def _pump(store, policy=None, sink=None, stopping=None):
 def test_claims_younger_than_what_a_failover_may_lose_raise_no_alarm(tmp_path, monkeypatch, lost, mode):
     """A replica may lack the last ten seconds; a store that lacks an older claim is an older state, and hand-overs wait."""
     times = [0.0]
-    monkeypatch.setattr(softbounce.worker.pump, "monotonic", lambda: times[-1])
+    monkeypatch.setattr(softbounce.worker.handover, "monotonic", lambda: times[-1])
     with embedded.start(tmp_path) as server, redis.Redis.from_url(server.url) as client:
         store = Store.open(server.url)
         store.set_now(START)
@@ -181,7 +183,7 @@ def test_a_full_batch_is_finished_with_the_next_claim_and_at_the_word_to_stop(
 ):
     """Between the two it is leased: a worker that dies then hands it over again, under the same ids."""
     monkeypatch.setattr(
-        softbounce.worker.pump, "AT_ONCE", 60.0
+        softbounce.worker.handover, "AT_ONCE", 60.0
     )  # a busy machine claims so many in over a second
     policy = tmp_path / "fast.yaml"
     policy.write_text(policy_text()[0].replace(" 50/s", " 5000/s"))

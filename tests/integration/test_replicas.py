@@ -13,7 +13,7 @@ from tests.conftest import needs_redis_server
 from softbounce.client import Softbounce
 from softbounce.core.decide import decide
 from softbounce.core.filters import parse_filter
-from softbounce.core.policy_file import load
+from softbounce.core.policy.file import load
 from softbounce.errors import StoreUnreachable, UnsafeStore
 from softbounce.settings import celery_url, policy_text
 from softbounce.store import Store

@@ -10,8 +10,8 @@ from live import HOUR, MINUTE, START
 from typer.testing import CliRunner
 
 from softbounce.cli.main import app
-from softbounce.core import policy_file
 from softbounce.core.decide import decide
+from softbounce.core.policy import file as policy_file
 from softbounce.store import Store
 from softbounce.testing import delivered, failed
 

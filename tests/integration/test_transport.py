@@ -27,8 +27,8 @@ from tests.servers import PATIENCE
 from softbounce.embedded import Embedded
 from softbounce.settings import celery_url
 from softbounce.store import Store
-from softbounce.worker import transport
-from softbounce.worker.transport import AMQP, SAFE, Connection
+from softbounce.worker.celery import transport
+from softbounce.worker.celery.transport import AMQP, SAFE, Connection
 
 OPTIONS = {"visibility_timeout": 1, "unacked_restore_interval": 0.1, "unacked_restore_throttle": 1}
 JUNK = (
@@ -174,7 +174,7 @@ def test_kombu_still_has_the_parts_that_we_stand_in_for():
     ]
 
     assert not missing + changed, (
-        f"kombu {kombu.__version__} has changed parts that softbounce.worker.transport stands in for: it no longer "
+        f"kombu {kombu.__version__} has changed parts that softbounce.worker.celery.transport stands in for: it no longer "
         f"has {missing}, it no longer {changed}. Read both, mend the transport, then this list."
     )
 
@@ -399,7 +399,10 @@ def test_any_url_of_kombu_names_ours_where_it_is_redis(scheme: str):
             scheme, kombu.Connection(f"{scheme}://").get_transport_cls()
         )
     app = Celery(
-        "pipeline", broker=f"{scheme}://h", amqp="softbounce.worker.transport:AMQP", set_as_current=False
+        "pipeline",
+        broker=f"{scheme}://h",
+        amqp="softbounce.worker.celery.transport:AMQP",
+        set_as_current=False,
     )
     assert type(app.connection_for_read()) is Connection
 

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from strange import listening
 
 from softbounce.errors import StoreUnreachable
-from softbounce.worker.webhook import ToWebhook
+from softbounce.worker.sinks.webhook import ToWebhook
 
 OLD, NEW = (f"whsec_{b64encode(word * 4).decode()}" for word in (b"old desk", b"new desk"))
 VARIABLE = "DESK_SECRET"

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 from softbounce import embedded
 from softbounce.cli.main import app
-from softbounce.core import policy_file
 from softbounce.core.filters import parse_filter
+from softbounce.core.policy import file as policy_file
 from softbounce.embedded import Embedded
 from softbounce.store import Store
 
@@ -32,7 +32,7 @@ import sys
 from pathlib import Path
 from softbounce import embedded
 from softbounce.settings import Settings
-from softbounce.worker.app import run_worker
+from softbounce.worker.celery.app import run_worker
 with embedded.start(Path(sys.argv[1])) as server:
     print(server.pid, flush=True)
     code = run_worker(Settings.load(data=sys.argv[1]), loglevel="WARNING", keep=server.ensure)

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from tests.contract.book import MINUTE, SECOND, START, Book
 from tests.references import broken
 
-from softbounce.core.policy_file import load
+from softbounce.core.policy.file import load
 from softbounce.store import Store
 
 PROBE, BASE, CAP, WITHIN, RAMP = 3, MINUTE, 3 * MINUTE, 10 * MINUTE, 10 * MINUTE

@@ -24,7 +24,7 @@ from tests.properties import hold
 from tests.references import broken
 
 from softbounce.core.decide import quiet_for
-from softbounce.core.policy_file import load
+from softbounce.core.policy.file import load
 from softbounce.core.records import command_id, decode, iso
 from softbounce.core.replan import Move, replanned
 from softbounce.store import Store

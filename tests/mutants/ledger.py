@@ -4,7 +4,7 @@ from tests.mutants.mutant import Mutant
 
 MODEL = ("tests/model/test_ledger.py::test_on_valkey",)
 CLAIM, LISTS = "tests/contract/test_claim.py::", "tests/contract/test_lists.py::"
-FAILURE, OUTCOMES = "store/lua/include/failure.lua", "store/lua/include/outcomes.lua"
+FAILURE, OUTCOMES = "store/lua/accept/failure.lua", "store/lua/accept/outcomes.lua"
 CLAIMING, RESOLVING = "store/lua/claim.lua", "store/lua/resolve.lua"
 
 RECIPIENTS = (
@@ -39,28 +39,28 @@ RECIPIENTS = (
         tests=MODEL,
     ),
     Mutant(
-        file="store/lua/include/arrived.lua",
+        file="store/lua/accept/arrived.lua",
         old='    if bare and bare.s ~= "ended" and bare.rs then\n      note_reached(event.rid)',
         new='    if bare and bare.s ~= "ended" and bare.rs then\n      note_reached(event.ch)',
         rule="A delivery to one of several ends nobody else's.",
         tests=MODEL,
     ),
     Mutant(
-        file="store/lua/include/several.lua",
+        file="store/lua/claim/multi_recipient.lua",
         old="made >= record.f * 1000",
         new="made >= record.f",
         rule="Cancelling a recipient covers what waited then, and not what comes, also as one of several.",
         tests=MODEL,
     ),
     Mutant(
-        file="store/lua/include/several.lua",
+        file="store/lua/claim/multi_recipient.lua",
         old='record.rs, retry.recipients = rids, "[" .. table.concat(kept, ",") .. "]"',
         new='retry.recipients = "[" .. table.concat(kept, ",") .. "]"',
         rule="Who is left of several, and their hashes, stay together.",
         tests=MODEL,
     ),
     Mutant(
-        file="store/lua/include/several.lua",
+        file="store/lua/claim/multi_recipient.lua",
         old="people[#people + 1] = { rid = rid, pause = paused_[n], sent = sent_[n] }",
         new="people[#people + 1] = { rid = rid, sent = sent_[n] }",
         rule="A pause of one of several holds their delivery.",
@@ -219,7 +219,7 @@ STRIKES = (
         tests=(CLAIM + "test_strikes_that_are_forgotten_stay_so_while_the_retry_waits[valkey]",),
     ),
     Mutant(
-        file="store/lua/include/take_back.lua",
+        file="store/lua/shared/take_back.lua",
         old="(record.k or 1) > 1 and record.k - 1 or nil",
         new="nil",
         rule="A lease that is given back takes back its own strike, and none of a crash.",
@@ -272,7 +272,7 @@ HURRY = (
         tests=MODEL,
     ),
     Mutant(
-        file="store/lua/include/gates.lua",
+        file="store/lua/claim/gates.lua",
         old="(not latest or ends > latest)",
         new="(not latest or ends < latest)",
         rule="Of several pauses the last to end binds.",
@@ -355,14 +355,14 @@ INCIDENTS = tuple(
 
 NOTICES = (
     Mutant(
-        file="store/lua/include/arrived.lua",
+        file="store/lua/accept/arrived.lua",
         old="local tries = is_to_come and record.a - 1 or record.a",
         new="local tries = record.a",
         rule="recovered counts no try that is still to come.",
         tests=MODEL,
     ),
     Mutant(
-        file="store/lua/include/arrived.lua",
+        file="store/lua/accept/arrived.lua",
         old=' or old_state == "held" and record.j == 1',
         new="",
         rule="recovered counts no try that a crash loop or a hold kept back.",
@@ -390,7 +390,7 @@ NOTICES = (
         tests=MODEL,
     ),
     Mutant(
-        file="store/lua/include/judge.lua",
+        file="store/lua/accept/soft_bounces.lua",
         old=" and (not known.x or newest - known.x > soft.within)",
         new=" and not known.x",
         rule="A recipient is escalated again after the window.",
@@ -400,21 +400,21 @@ NOTICES = (
         ),
     ),
     Mutant(
-        file="store/lua/include/judge.lua",
+        file="store/lua/accept/soft_bounces.lua",
         old=" and (not known.x or newest - known.x > soft.within)",
         new="",
         rule="A recipient is escalated once per window.",
         tests=MODEL,
     ),
     Mutant(
-        file="store/lua/include/evidence.lua",
+        file="store/lua/accept/evidence.lua",
         old="list[1][2] < newest - within",
         new="list[1][2] < newest - within * 1000",
         rule="A window of soft bounces ends.",
         tests=MODEL,
     ),
     Mutant(
-        file="store/lua/include/arrived.lua",
+        file="store/lua/accept/arrived.lua",
         old="    if item[2] > at then\n",
         new="    if item[2] > now then\n",
         rule="An arrival clears the bounces before it, and none that came after.",
@@ -427,7 +427,7 @@ NOTICES = (
 
 SWEEP = (
     Mutant(
-        file="store/lua/include/history.lua",
+        file="store/lua/shared/history.lua",
         old="if not string.find(line, own, 1, true) then",
         new="if false then",
         rule="A sweep of one of two deliveries of a message keeps the other's history.",
@@ -481,14 +481,14 @@ LINE = (
         tests=(CLAIM + "test_seven_hours_in_which_everything_stands_in_line_raise_the_alarm[valkey-True]",),
     ),
     Mutant(
-        file="store/lua/include/line.lua",
+        file="store/lua/claim/queue.lua",
         old="line.turn = math.max(line.turn + 1, lowest or 0)",
         new="line.turn = line.turn + 1",
         rule="A merchant that was off has no turns to catch up.",
         tests=(CLAIM + "test_a_merchant_that_was_off_has_no_turns_to_catch_up[valkey-off]",),
     ),
     Mutant(
-        file="store/lua/include/gates.lua",
+        file="store/lua/claim/gates.lua",
         old=" and not is_read[id]",
         new="",
         rule="What stands in line twice is leased once.",

@@ -4,7 +4,7 @@ from .mutant import Mutant, in_file
 
 MUTANTS: tuple[Mutant, ...] = (
     *in_file(
-        "store/lua/include/outcomes.lua",
+        "store/lua/accept/outcomes.lua",
         (
             "record.a >= limits.max_attempts or done",
             "record.a > limits.max_attempts or done",
@@ -103,7 +103,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/include/failure.lua",
+        "store/lua/accept/failure.lua",
         (
             "event.at >= record.c - LATE)",
             "event.at >= record.c + LATE)",
@@ -196,7 +196,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/include/arrived.lua",
+        "store/lua/accept/arrived.lua",
         (
             "if item[2] > at then",
             "if item[2] >= 0 then",
@@ -229,7 +229,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/include/judge.lua",
+        "store/lua/accept/soft_bounces.lua",
         (
             "escalated = soft\n",
             "escalated = nil\n",
@@ -256,7 +256,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/include/evidence.lua",
+        "store/lua/accept/evidence.lua",
         (
             "at - last >= apart",
             "at - last >= 0",
@@ -277,7 +277,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/include/suppress.lua",
+        "store/lua/accept/suppress.lua",
         (
             "(old.z and entry.z > old.z)",
             "old.z",
@@ -304,7 +304,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/include/brake.lua",
+        "store/lua/accept/brake.lua",
         (
             "brake.n > math.max(",
             "brake.n >= math.max(",
@@ -331,7 +331,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/include/seen.lua",
+        "store/lua/accept/dedupe.lua",
         (
             "MARK * (MARKS - 1)",
             "MARK * (MARKS - 190)",
@@ -352,7 +352,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
-        file="store/lua/include/seen.lua",
+        file="store/lua/accept/dedupe.lua",
         old="until not at or (at - 1) % MARK == 0\n  if at then",
         new="until true\n  if at then",
         rule="An event is known by a whole mark.",
@@ -360,7 +360,7 @@ MUTANTS: tuple[Mutant, ...] = (
         equivalent="eight characters at a wrong place are alike once in 2^48",
     ),
     *in_file(
-        "store/lua/include/delivered.lua",
+        "store/lua/accept/delivered.lua",
         (
             "ipairs({ delivered, delivered_before })",
             "ipairs({ delivered })",
@@ -387,7 +387,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
-        file="store/lua/include/delivered.lua",
+        file="store/lua/accept/delivered.lua",
         old="(at - 1) % ENTRY == 0",
         new="true",
         rule="What arrived is found by a whole entry.",
@@ -557,7 +557,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/include/gates.lua",
+        "store/lua/claim/gates.lua",
         (
             "ends > now and (not latest or ends > latest)",
             "ends > now and not latest",
@@ -614,7 +614,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/include/several.lua",
+        "store/lua/claim/multi_recipient.lua",
         (
             "made and made >= record.f * 1000 then",
             "made then",
@@ -647,7 +647,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/include/line.lua",
+        "store/lua/claim/queue.lua",
         (
             "line.turn = line.turn + line.taken",
             "line.turn = line.turn + 1",
@@ -668,7 +668,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/include/take_back.lua",
+        "store/lua/shared/take_back.lua",
         (
             "and record.k - 1 or nil",
             "and record.k or nil",
@@ -823,7 +823,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/include/answers.lua",
+        "store/lua/accept/breaker_answers.lua",
         (
             "head.b >= fatal then",
             "head.b > fatal then",
@@ -862,7 +862,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/include/breakers.lua",
+        "store/lua/shared/breakers.lua",
         (
             "head.s, head.u, head.n, head.p",
             "head.s, head.u, head.p",
@@ -877,7 +877,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/include/provider_gate.lua",
+        "store/lua/claim/provider_gate.lua",
         (
             "math.max(LEAST_SHARE, (now - head.r) / ramp) or 1",
             "1 or 1",
@@ -904,7 +904,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/include/history.lua",
+        "store/lua/shared/history.lua",
         (
             "return string.sub(lines, 1, first - 1) .. string.sub(lines, rest)",
             "return string.sub(lines, rest + 1)",

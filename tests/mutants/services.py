@@ -256,7 +256,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/streams.py",
+        "store/inbox.py",
         (
             "            self.make_group()\n",
             "",
@@ -358,7 +358,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "worker/pump.py",
+        "worker/handover.py",
         (
             "self._answered = self._asked\n",
             "pass\n",
@@ -454,7 +454,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "worker/reload.py",
+        "worker/policy_in_force.py",
         (
             "text != before and before.startswith(text)",
             "False",

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 import redis
 
 from softbounce.core.decide import decide
-from softbounce.core.policy import Policy
-from softbounce.core.policy_file import load
+from softbounce.core.policy.file import load
+from softbounce.core.policy.model import Policy
 from softbounce.store import Finish, Store
 
 POLICY = """\

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from softbounce.store.listing import COLUMNS, read_rows, write_rows
+from softbounce.store.suppression_files import COLUMNS, read_rows, write_rows
 
 STARTS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"  # the last four are their full-width forms
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)

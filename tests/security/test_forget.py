@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 
 from softbounce import embedded
 from softbounce.cli.main import app
-from softbounce.core import policy_file
 from softbounce.core.decide import dead_letter, decide
 from softbounce.core.filters import parse_filter
+from softbounce.core.policy import file as policy_file
 from softbounce.errors import InvalidEvent
 from softbounce.settings import policy_text
 from softbounce.store import Store

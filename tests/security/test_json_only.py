@@ -19,7 +19,7 @@ from softbounce import embedded
 from softbounce.core.filters import parse_filter
 from softbounce.settings import celery_url
 from softbounce.store import Store
-from softbounce.worker.inflate import LIMIT, bound
+from softbounce.worker.celery.decompression import LIMIT, bound
 
 from .canaries import failed, until
 from .conftest import Worker

@@ -9,7 +9,7 @@ from softbounce.cli.main import app
 from softbounce.core import durations
 from softbounce.core.decide import DeadLetter, decide
 from softbounce.core.filters import parse_filter
-from softbounce.core.policy_file import check, load
+from softbounce.core.policy.file import check, load
 from softbounce.core.records import iso
 from softbounce.errors import InvalidSettings
 from softbounce.settings import Settings

@@ -8,7 +8,7 @@ from tests.chaos import control
 from tests.chaos.checker import judge
 from tests.chaos.workers import BY_CELERY, ZOMBIES
 
-from softbounce.worker.faults import POINTS
+from softbounce.worker.crash_points import POINTS
 
 SOURCE = Path(__file__).parents[2] / "src" / "softbounce" / "worker"
 FATE = {"k": "fate", "t": 0, "ref": "m1", "to": "+49", "sends": 1, "ends": "delivered"}
@@ -142,7 +142,7 @@ def test_a_reference_that_leads_nowhere_is_said():
 
 def test_every_named_point_is_reached_in_one_place_and_struck_by_the_suite():
     """A point without a place, or a place without a name, fails here."""
-    found = re.findall(r'reached\("([\w.]+)"\)', "".join(path.read_text() for path in SOURCE.glob("*.py")))
+    found = re.findall(r'reached\("([\w.]+)"\)', "".join(path.read_text() for path in SOURCE.rglob("*.py")))
 
     assert sorted(found) == sorted(POINTS)
     assert {*BY_CELERY, *ZOMBIES} <= set(POINTS)

@@ -12,9 +12,12 @@ import typer
 from tests.servers import PATIENCE
 from typer.testing import CliRunner
 
-from softbounce.cli import console, desk, files, options
 from softbounce.cli.cases import SUGGESTIONS
 from softbounce.cli.main import COMMANDS, app
+from softbounce.cli.shared import input_files as files
+from softbounce.cli.shared import options
+from softbounce.cli.shared import output as console
+from softbounce.cli.shared import session as desk
 from softbounce.core.texts import LANGUAGES
 
 ROOT = Path(__file__).parents[2]

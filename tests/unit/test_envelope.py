@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from kombu import Message
 
 from softbounce.errors import InvalidEvent
-from softbounce.worker.envelope import EVENTS, TASK, body_of, own, plain, refusal, reports
-from softbounce.worker.inflate import LIMIT
-from softbounce.worker.remote import order
+from softbounce.worker.celery.decompression import LIMIT
+from softbounce.worker.celery.envelope import EVENTS, TASK, body_of, own, plain, refusal, reports
+from softbounce.worker.celery.remote_control import order
 
 EVENT = {"type": "MESSAGE_NOT_DELIVERED", "claim": {"id": 1}}
 SOUND = {"content_type": "application/json", "body": b"{}"}

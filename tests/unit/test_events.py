@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softbounce.core.events import Claim, Event, Ignored, content_hash, parse
-from softbounce.core.policy import Fault
-from softbounce.core.reasons import KNOWN, VETO_TYPES, built_in_fault, cause
+from softbounce.core.reasons import KNOWN, VETO_TYPES, Fault, built_in_fault, cause
 from softbounce.core.recipients import Channel
 from softbounce.errors import InvalidEvent
 

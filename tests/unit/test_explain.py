@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from softbounce.core.decide import plan
 from softbounce.core.durations import DAY, HOUR
 from softbounce.core.events import parse
-from softbounce.core.explain import Facts, explain, explain_text, why_not
-from softbounce.core.policy_file import load
+from softbounce.core.policy.file import load
 from softbounce.core.recipients import Channel
 from softbounce.errors import InvalidPolicy, InvalidSettings
+from softbounce.explain.decision import Facts, explain, explain_text, why_not
 from softbounce.settings import packaged_policy
 
 TEXT = """\

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from softbounce.core import policy_file
 from softbounce.core.decide import Plan, decide
-from softbounce.core.policy import Policy
+from softbounce.core.policy import file as policy_file
+from softbounce.core.policy.model import Policy
 
 NOW = 1_795_341_600_000
 ROOT = Path(__file__).parents[2]

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softbounce.core import policy_file, policy_schema
 from softbounce.core.durations import LONGEST, SECOND, parse_duration, words
-from softbounce.core.policy import Policy
-from softbounce.core.policy_values import BUILT_IN
-from softbounce.core.yaml_tree import Tree
+from softbounce.core.policy import file as policy_file
+from softbounce.core.policy import schema as policy_schema
+from softbounce.core.policy.model import Policy
+from softbounce.core.policy.values import BUILT_IN
+from softbounce.core.policy.yaml_tree import Tree
 from softbounce.errors import InvalidPolicy
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from softbounce.core import policy_file
+from softbounce.core.policy import file as policy_file
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softbounce.core import policy_file
 from softbounce.core.durations import DAY, HOUR, MINUTE
-from softbounce.core.policy import MOST_CACHED, Fault, Policy, Rule
-from softbounce.core.reasons import KNOWN
+from softbounce.core.policy import file as policy_file
+from softbounce.core.policy.model import MOST_CACHED, Policy, Rule
+from softbounce.core.reasons import KNOWN, Fault
 from softbounce.core.recipients import Channel
 
 SHIPPED = policy_file.load(

@@ -9,10 +9,10 @@ from xml.etree import ElementTree as ET
 import pytest
 from typer.testing import CliRunner
 
-from softbounce.cli.policy import app
+from softbounce.cli.policy.file import app
 from softbounce.core.durations import HOUR
 from softbounce.errors import InvalidPolicy, InvalidSettings
-from softbounce.simulate.record import read
+from softbounce.simulate.recording import read
 from softbounce.testing import delivered, failed
 
 EMAIL_RULES = """

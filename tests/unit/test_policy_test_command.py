@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from typer.testing import CliRunner
 
-from softbounce.cli.policy import app
+from softbounce.cli.policy.file import app
 
 ROOT = Path(__file__).parents[2]
 

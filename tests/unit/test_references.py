@@ -12,7 +12,7 @@ from tests.contract.book import DAY, START, Book
 from tests.model.ledger import RULES, policy_text
 from tests.references import broken
 
-from softbounce.core.policy_file import load
+from softbounce.core.policy.file import load
 from softbounce.errors import NotFound
 from softbounce.store import Store, scripts
 
@@ -34,7 +34,7 @@ class Bug:
 BUGS = (
     Bug(
         "a case that is not written",
-        "include/case.lua",
+        "shared/case.lua",
         "hset(cases, case, cjson.encode(facts))",
         "",
         "open_cases: ",
@@ -48,28 +48,28 @@ BUGS = (
     ),
     Bug(
         "a group that is closed before its case",
-        "include/case.lua",
+        "shared/case.lua",
         "hset(open_cases, group, case)",
         "",
         "cases: ",
     ),
     Bug(
         "a record with another group than its case",
-        "include/outcomes.lua",
+        "accept/outcomes.lua",
         'notify("held", id, event.i,',
         'record.g = record.g .. "\\nother"\n  notify("held", id, event.i,',
         "members: ",
     ),
     Bug(
         "a delivery that stays a member when it arrives",
-        "include/outcomes.lua",
+        "accept/outcomes.lua",
         'zrem(members, record.g .. "\\n\\n" .. id)',
         "",
         "members: ",
     ),
     Bug(
         "a delivery that never becomes a member",
-        "include/case.lua",
+        "shared/case.lua",
         'zadd(members, 0, group .. "\\n\\n" .. id)',
         "",
         "deliveries: ",
@@ -83,21 +83,21 @@ BUGS = (
     ),
     Bug(
         "a retry without a place in the schedule",
-        "include/outcomes.lua",
+        "accept/outcomes.lua",
         "zadd(schedule, due, id)",
         "",
         "deliveries: ",
     ),
     Bug(
         "a place in the schedule of what has ended",
-        "include/outcomes.lua",
+        "accept/outcomes.lua",
         "  zrem(schedule, id)\n  if record.g then",
         "  if record.g then",
         "schedule: ",
     ),
     Bug(
         "a line without a turn",
-        "include/line.lua",
+        "claim/queue.lua",
         'redis.call("ZADD", turns, "NX", unpack(starts))',
         "",
         "ready: ",
@@ -111,21 +111,21 @@ BUGS = (
     ),
     Bug(
         "a history without its delivery",
-        "include/history.lua",
+        "shared/history.lua",
         "hdel(history, reference)",
         "",
         "history: ",
     ),
     Bug(
         "a deadline before 1970 of what waits",
-        "include/outcomes.lua",
+        "accept/outcomes.lua",
         "  record.d = math.floor(due / 1000)\n",
         "  record.d, record.x = math.floor(due / 1000), -1\n",
         "deliveries: ",
     ),
     Bug(
         "a time without an end",
-        "include/notice.lua",
+        "shared/notice.lua",
         "zadd(notices, now, id)",
         'zadd(notices, "+inf", id)',
         "notices: ",

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from softbounce.settings import packaged_policy
-from softbounce.worker.reload import PolicyInForce
+from softbounce.worker.policy_in_force import PolicyInForce
 
 WHOLE = packaged_policy()
 CHANGED = WHOLE.replace("unknown_code: hold", "unknown_code: drop")

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from softbounce.core.decide import plan
 from softbounce.core.durations import HOUR, MINUTE
 from softbounce.core.events import parse
-from softbounce.core.explain import Facts, explain, explain_text
-from softbounce.core.policy import Disposition, Fault
-from softbounce.core.policy_file import load
-from softbounce.core.reasons import built_in_fault
+from softbounce.core.policy.file import load
+from softbounce.core.policy.model import Disposition
+from softbounce.core.reasons import Fault, built_in_fault
+from softbounce.explain.decision import Facts, explain, explain_text
 from softbounce.simulate.replay import rule_of
 
 NOW = 1_795_192_343_000  # 2026-11-20T16:32:23Z

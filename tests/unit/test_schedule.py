@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from softbounce.core.durations import DAY, HOUR, MINUTE
-from softbounce.core.policy import Disposition, Fault, QuietHours, Rule, SoftBounce, Source, Suppression
+from softbounce.core.policy.model import Disposition, QuietHours, Rule, SoftBounce, Source, Suppression
+from softbounce.core.reasons import Fault
 from softbounce.core.recipients import Channel, Recipient
 from softbounce.core.schedule import HORIZON, chances, due_times, out_of_quiet, zones_for
 

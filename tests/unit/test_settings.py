@@ -6,8 +6,8 @@ import pytest
 
 from softbounce import embedded
 from softbounce.errors import InvalidSettings
-from softbounce.hosts import mask_url
 from softbounce.settings import CelerySink, Settings, StreamSink, celery_url, policy_text
+from softbounce.urls import mask_url
 
 SECRET = "canary-in-a-coal-mine"  # noqa: S105 - it must not be seen again
 

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from softbounce.cli import options
-from softbounce.cli.console import Filtered, Json, Output, Row, show, time_of, zoned
-from softbounce.cli.desk import hashed_words, opened
+from softbounce.cli.shared import options
+from softbounce.cli.shared.output import Filtered, Json, Output, Row, show, time_of, zoned
+from softbounce.cli.shared.session import hashed_words, opened
 from softbounce.core.filters import parse_filter
 from softbounce.core.records import iso
 

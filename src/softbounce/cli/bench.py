@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli import options
-from softbounce.cli.console import REFUSED, Output, Row, say, show
-from softbounce.cli.desk import naming, store_url
+from softbounce.cli.shared import options
+from softbounce.cli.shared.output import REFUSED, Output, Row, say, show
+from softbounce.cli.shared.session import naming, store_url
 from softbounce.client import Softbounce
-from softbounce.core import policy_file
 from softbounce.core.decide import decide
 from softbounce.core.durations import HOUR
-from softbounce.core.policy import Policy, Rate
+from softbounce.core.policy import file as policy_file
+from softbounce.core.policy.model import Policy, Rate
 from softbounce.core.records import iso, resend_command
 from softbounce.settings import Settings, packaged_policy
 from softbounce.store import Finish, Store

@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
-from softbounce.cli import options
-from softbounce.cli.console import Output, Row, show, tell, time_of, zone, zoned
-from softbounce.cli.desk import opened, policy_in_force, who
+from softbounce.cli.shared import options
+from softbounce.cli.shared.output import Output, Row, show, tell, time_of, zone, zoned
+from softbounce.cli.shared.session import opened, policy_in_force, who
 from softbounce.core.durations import HOUR
 from softbounce.core.filters import parse_filter
-from softbounce.core.policy import Policy
+from softbounce.core.policy.model import Policy
 from softbounce.core.records import iso
 from softbounce.core.texts import count, when
 from softbounce.errors import InvalidSettings

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli import options
-from softbounce.cli.console import Filtered, Json, Output, Row, plain, say, show, tell, time_of, zoned
-from softbounce.cli.desk import agreed, fail_in_part, note_reveal, opened, spelled, who
+from softbounce.cli.shared import options
+from softbounce.cli.shared.output import Filtered, Json, Output, Row, plain, say, show, tell, time_of, zoned
+from softbounce.cli.shared.session import agreed, fail_in_part, note_reveal, opened, spelled, who
 from softbounce.core.decide import HEAD_BYTES
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.recipients import scrub

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli import options
-from softbounce.cli.console import Json, Output, Row, duration, moment, say, show, time_of, zoned
-from softbounce.cli.desk import fail_in_part, opened, tracked
-from softbounce.cli.files import binary_file, event_id, read_reports
+from softbounce.cli.shared import options
+from softbounce.cli.shared.input_files import binary_file, event_id, read_reports
+from softbounce.cli.shared.output import Json, Output, Row, duration, moment, say, show, time_of, zoned
+from softbounce.cli.shared.session import fail_in_part, opened, tracked
 from softbounce.core.durations import SECOND, words
 from softbounce.store import Store
 

@@ -7,19 +7,20 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli import options, story
-from softbounce.cli.console import Json, Output, moment, now, plain, show, tell, zone
-from softbounce.cli.desk import opened, policy_in_force, policy_of
-from softbounce.cli.files import binary_file, read_lines, read_reports
+from softbounce.cli import story
 from softbounce.cli.obstacles import against
+from softbounce.cli.shared import options
+from softbounce.cli.shared.input_files import binary_file, read_lines, read_reports
+from softbounce.cli.shared.output import Json, Output, moment, now, plain, show, tell, zone
+from softbounce.cli.shared.session import opened, policy_in_force, policy_of
 from softbounce.cli.standing import explain_recipient, soft_bounces
-from softbounce.core import explain as core
 from softbounce.core.decide import Plan, plan
 from softbounce.core.events import Ignored, parse
-from softbounce.core.policy import Policy
+from softbounce.core.policy.model import Policy
 from softbounce.core.records import iso
 from softbounce.core.texts import LAST, label
 from softbounce.errors import InvalidEvent, InvalidSettings
+from softbounce.explain import decision as core
 from softbounce.store import Store
 from softbounce.store.retries import Story
 

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
-from softbounce.cli.console import IN_PART, MISUSED, REFUSED, UNREACHABLE, plain, release
+from softbounce.cli.shared.output import IN_PART, MISUSED, REFUSED, UNREACHABLE, plain, release
 from softbounce.errors import (
     InvalidEvent,
     InvalidPolicy,
@@ -24,23 +24,23 @@ from softbounce.errors import (
 
 HALF = re.compile("[\ud800-\udfff]")  # what stands for a byte that is not UTF-8
 COMMANDS = {  # name -> module and attribute, and what it does
-    "run": ("run_worker:run", "The service: a worker, and a durable store of its own in ./data."),
-    "worker": ("run_worker:worker", "One more worker beside a store that runs already."),
-    "demo": ("run_worker:demo", "Four simulated days on the real worker."),
+    "run": ("run:run", "The service: a worker, and a durable store of its own in ./data."),
+    "worker": ("run:worker", "One more worker beside a store that runs already."),
+    "demo": ("run:demo", "Four simulated days on the real worker."),
     "doctor": ("doctor:app", "Look for what is wrong: store, policy, workers, delays."),
     "explain": ("explain:app", "Say why: for an event, a message or a recipient."),
     "mode": ("mode:app", "Show or switch whether retries leave: on, off, observe."),
     "shadow": ("shadow:app", "What would have been sent while observing, beside the system in place."),
     "events": ("events:app", "Report failures and deliveries."),
     "retries": ("retries:app", "What waits to be sent again."),
-    "suppressions": ("suppressions:app", "Who is not sent to any more."),
+    "suppressions": ("suppressions.entries:app", "Who is not sent to any more."),
     "cases": ("cases:app", "What a person must look at."),
     "breakers": ("breakers:app", "Providers that get no resends for a while."),
     "dead-letters": ("dead_letters:app", "Input that could not be read."),
     "recipients": ("recipients:app", "Erase a recipient's address."),
     "audit": ("audit:app", "Who changed what, and why."),
     "bench": ("bench:app", "How much your store lets one worker do, beside bare round trips."),
-    "policy": ("policy:app", "The file that says what each failure means."),
+    "policy": ("policy.file:app", "The file that says what each failure means."),
 }
 CODES = (  # the first that fits
     ((InvalidPolicy, UnsafeStore, WrongKey, NotFound), REFUSED),

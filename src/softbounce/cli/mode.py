@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli import options
-from softbounce.cli.console import Output, Row, show, tell, time_of, zoned
-from softbounce.cli.desk import opened, who
+from softbounce.cli.shared import options
+from softbounce.cli.shared.output import Output, Row, show, tell, time_of, zoned
+from softbounce.cli.shared.session import opened, who
 from softbounce.core.records import iso
 from softbounce.errors import InvalidSettings
-from softbounce.store.control import Mode
+from softbounce.store.controls import Mode
 
 app = typer.Typer(add_completion=False)
 

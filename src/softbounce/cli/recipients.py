@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli import options
-from softbounce.cli.console import IN_PART, Output, say, tell
-from softbounce.cli.desk import channel_of, opened, policy_in_force, who
+from softbounce.cli.shared import options
+from softbounce.cli.shared.output import IN_PART, Output, say, tell
+from softbounce.cli.shared.session import channel_of, opened, policy_in_force, who
 from softbounce.settings import Settings, StreamSink
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Erase a recipient's address.")

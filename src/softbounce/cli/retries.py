@@ -7,9 +7,22 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli import options, story
-from softbounce.cli.console import Filtered, Form, Json, Output, Row, say, show, tell, time_of, zone, zoned
-from softbounce.cli.desk import agreed, hashed_words, note_reveal, opened, tracked, who
+from softbounce.cli import story
+from softbounce.cli.shared import options
+from softbounce.cli.shared.output import (
+    Filtered,
+    Form,
+    Json,
+    Output,
+    Row,
+    say,
+    show,
+    tell,
+    time_of,
+    zone,
+    zoned,
+)
+from softbounce.cli.shared.session import agreed, hashed_words, note_reveal, opened, tracked, who
 from softbounce.cli.standing import pauses_of
 from softbounce.core.durations import HOUR
 from softbounce.core.filters import Filter, parse_filter
@@ -18,9 +31,9 @@ from softbounce.core.records import iso
 from softbounce.core.texts import count, when, word
 from softbounce.errors import NotFound
 from softbounce.store import Store
-from softbounce.store.control import KINDS
-from softbounce.store.listing import write_rows
+from softbounce.store.controls import KINDS
 from softbounce.store.retries import FILTER_KEYS, Waiting
+from softbounce.store.suppression_files import write_rows
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="What waits to be sent again.")
 

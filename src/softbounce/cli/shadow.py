@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from softbounce import telemetry
-from softbounce.cli.console import columns, duration
-from softbounce.cli.desk import opened, policy_in_force
-from softbounce.cli.policy_test import throw_away_stores
+from softbounce.cli.policy.examples import throw_away_stores
+from softbounce.cli.shared.output import columns, duration
+from softbounce.cli.shared.session import opened, policy_in_force
 from softbounce.core.durations import DAY, words
 from softbounce.errors import NotFound
 

@@ -6,10 +6,10 @@ from typing import Any
 import typer
 
 from softbounce.cli import story
-from softbounce.cli.console import Json, Output, columns, plain, tell, time_of, zone
-from softbounce.cli.desk import channel_of
+from softbounce.cli.shared.output import Json, Output, columns, plain, tell, time_of, zone
+from softbounce.cli.shared.session import channel_of
 from softbounce.core.filters import parse_filter
-from softbounce.core.policy import SoftBounce
+from softbounce.core.policy.model import SoftBounce
 from softbounce.core.reasons import cause
 from softbounce.core.records import Delivery, iso
 from softbounce.core.texts import count, date, label, when, word

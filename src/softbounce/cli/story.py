@@ -5,12 +5,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from softbounce.cli.console import Json, columns, plain, time_of, zone
+from softbounce.cli.shared.output import Json, columns, plain, time_of, zone
 from softbounce.core.decide import Plan, plan
 from softbounce.core.durations import HOUR
 from softbounce.core.events import Event, parse
-from softbounce.core.policy import Disposition, Fault, Policy
-from softbounce.core.reasons import cause
+from softbounce.core.policy.model import Disposition, Policy
+from softbounce.core.reasons import Fault, cause
 from softbounce.core.recipients import Channel, mask, recipient
 from softbounce.core.records import Delivery, command_id, iso
 from softbounce.core.texts import date, label, when

@@ -10,8 +10,8 @@ from typing import Any
 from msgspec import Struct
 
 from softbounce.core.events import Event, Ignored, content_hash, parse
-from softbounce.core.policy import Confirm, Disposition, Fault, Policy, Rule
-from softbounce.core.reasons import VETO_TYPES, built_in_fault
+from softbounce.core.policy.model import Confirm, Disposition, Policy, Rule
+from softbounce.core.reasons import VETO_TYPES, Fault, built_in_fault
 from softbounce.core.recipients import Channel, Recipient, recipient
 from softbounce.core.records import Delivery
 from softbounce.core.schedule import Due, chances, due_times, out_of_quiet, zones_for

@@ -12,10 +12,10 @@ from zoneinfo import available_timezones
 from msgspec import Struct
 from msgspec.json import encode as _write
 
-from softbounce.core.culprits import channel_of, subject_of
-from softbounce.core.moments import deadline, moment
 from softbounce.core.recipients import Channel, Recipient
 from softbounce.core.strict_json import read_object, refuse
+from softbounce.core.subject import channel_of, subject_of
+from softbounce.core.timestamps import deadline, moment
 from softbounce.errors import InvalidEvent
 
 

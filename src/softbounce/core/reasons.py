@@ -1,6 +1,16 @@
 """The reason codes we know by themselves: who is to blame for each, and what it means in plain words."""
 
-from softbounce.core.policy import Fault
+from enum import StrEnum
+
+
+class Fault(StrEnum):
+    """Who is to blame. Only ``recipient`` may suppress or count as a soft bounce."""
+
+    RECIPIENT = "recipient"
+    MESSAGE = "message"
+    PROVIDER = "provider"
+    CONFIG = "config"
+
 
 VETO_TYPES = frozenset({"RENDER_ERROR", "CONFIGURATION_ERROR"})
 """Error types that forbid suppressing and counting, whatever the code says: no recipient causes them."""

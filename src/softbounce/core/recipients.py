@@ -10,7 +10,7 @@ from hashlib import blake2b
 
 from msgspec import Struct
 
-from softbounce.core.numbers import DIALLED, E164, calling_code, read_number, zones_of
+from softbounce.core.phone_numbers import DIALLED, E164, calling_code, read_number, zones_of
 from softbounce.errors import InvalidRecipient
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from msgspec.json import Decoder, Encoder
 
 from softbounce.core.events import Claim, Event
-from softbounce.core.policy import Rule
+from softbounce.core.policy.model import Rule
 from softbounce.core.reasons import cause
 from softbounce.core.texts import FIRST, LAST
 

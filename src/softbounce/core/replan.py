@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 from softbounce.core.decide import confirmation, only_recipient
-from softbounce.core.policy import Disposition, Fault, Policy, Rule
+from softbounce.core.policy.model import Disposition, Policy, Rule
+from softbounce.core.reasons import Fault
 from softbounce.core.recipients import Channel
 from softbounce.core.records import Delivery, row_of
 from softbounce.core.schedule import due_times

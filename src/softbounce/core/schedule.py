@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from softbounce.core.durations import DAY, MINUTE
-from softbounce.core.policy import Fault, QuietHours, Rule
+from softbounce.core.policy.model import QuietHours, Rule
+from softbounce.core.reasons import Fault
 from softbounce.core.recipients import Recipient
 
 HORIZON = 8 * DAY  # quiet hours repeat weekly: what is quiet for 8 days is quiet for ever

@@ -13,10 +13,10 @@ from softbounce import embedded
 from softbounce.core.durations import DAY
 from softbounce.demo.claims import Claim, other_claims, zero_claims
 from softbounce.demo.lockstep import Lockstep, Stuck
+from softbounce.demo.narration import PAUSE, Story, clock, headline
 from softbounce.demo.pipeline import Pipeline
 from softbounce.demo.report import print_claims, print_table
 from softbounce.demo.rivals import Score
-from softbounce.demo.story import PAUSE, Story, clock, headline
 from softbounce.demo.world import START, World
 from softbounce.errors import InvalidSettings
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import cast
 
-from softbounce.core.policy import Policy
-from softbounce.simulate.record import Key, Record
+from softbounce.core.policy.model import Policy
+from softbounce.simulate.recording import Key, Record
 from softbounce.simulate.replay import Night, Replay, Tally, decided
 from softbounce.store import Store
 

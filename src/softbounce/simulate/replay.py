@@ -11,11 +11,11 @@ from msgspec import structs
 from softbounce.core.decide import Arrived, Plan, decide_event, quiet_for
 from softbounce.core.durations import HOUR, MINUTE
 from softbounce.core.events import Event, content_hash
-from softbounce.core.policy import Disposition, Policy, QuietHours, Rate, Rule
+from softbounce.core.policy.model import Disposition, Policy, QuietHours, Rate, Rule
 from softbounce.core.recipients import Channel
 from softbounce.core.records import Delivery, command_id
 from softbounce.core.schedule import out_of_quiet, zones_for
-from softbounce.simulate.record import NEVER, Key, Record, key_of
+from softbounce.simulate.recording import NEVER, Key, Record, key_of
 from softbounce.store import Accepted, Finish, Store
 
 STEP = 10 * MINUTE  # of the clock: what is due within one is looked at together, at the moment it was due

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from msgspec import structs
 
 from softbounce.core.durations import MINUTE
-from softbounce.core.policy import Policy
+from softbounce.core.policy.model import Policy
 from softbounce.simulate import LABELS, ROWS, Span, is_exact
-from softbounce.simulate.ledger import reports
-from softbounce.simulate.record import NEVER, Report, recorded
+from softbounce.simulate.from_history import reports
+from softbounce.simulate.recording import NEVER, Report, recorded
 from softbounce.simulate.replay import Night, Replay, Tally, decided, rule_of
 from softbounce.store import Store
-from softbounce.store.control import Mode
+from softbounce.store.controls import Mode
 from softbounce.store.retries import Story
 
 REFUSED = "refused"

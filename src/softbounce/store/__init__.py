@@ -7,26 +7,26 @@ from typing import cast
 
 import redis
 
-from softbounce.core.policy import Policy
+from softbounce.core.policy.model import Policy
 from softbounce.errors import UnsafeStore
+from softbounce.store.benchmark import Trial
 from softbounce.store.cases import Cases
 from softbounce.store.connection import StoreFacts, clock, close, connect, facts, reaching
-from softbounce.store.control import Control
+from softbounce.store.controls import Control
 from softbounce.store.dead_letters import DeadLetters
 from softbounce.store.erasure import Erasure
 from softbounce.store.hash_key import HashKey
+from softbounce.store.inbox import Entry, EventStream
 from softbounce.store.incidents import Incidents
 from softbounce.store.keys import SWEPT, Keys
 from softbounce.store.ledger import Accepted, Caller, Claimed, Ended, Finish, Lease, Ledger
 from softbounce.store.notices import Notice, Notices
-from softbounce.store.out_stream import OutStream
+from softbounce.store.outbox import OutStream
 from softbounce.store.policies import Policies
 from softbounce.store.receipts import Receipts
 from softbounce.store.retries import Retries
 from softbounce.store.scripts import Script
-from softbounce.store.streams import Entry, EventStream
 from softbounce.store.suppressions import Suppressions, Verdict
-from softbounce.store.trial import Trial
 
 __all__ = [
     "Accepted",

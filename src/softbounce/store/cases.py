@@ -10,12 +10,12 @@ import redis
 from softbounce.core.bounds import bounded
 from softbounce.core.durations import MINUTE
 from softbounce.core.filters import Filter
-from softbounce.core.policy import Policy
+from softbounce.core.policy.model import Policy
 from softbounce.core.records import Delivery, decode, readable
 from softbounce.errors import InvalidSettings, NotFound
 from softbounce.store.audit import audit_entry
 from softbounce.store.connection import reaching
-from softbounce.store.control import compact
+from softbounce.store.controls import compact
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 

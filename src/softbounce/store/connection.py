@@ -15,7 +15,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from softbounce.errors import Forbidden, Overloaded, ScriptFailed, StoreUnreachable
-from softbounce.hosts import several
+from softbounce.urls import several
 
 _TIMEOUT = 10.0  # seconds; longer than the longest blocking read, see streams.BLOCK_MS
 _CONFIRM_MS = 500  # that replicas have to confirm a write; on a healthy link they take one

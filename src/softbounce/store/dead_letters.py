@@ -13,9 +13,9 @@ from softbounce.core.filters import Filter
 from softbounce.errors import NotFound
 from softbounce.store.audit import audit_entry
 from softbounce.store.connection import reaching
+from softbounce.store.inbox import EventStream
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
-from softbounce.store.streams import EventStream
 
 BUDGET = 16 * 1024 * 1024  # bytes of the store for all letters; past it a new one keeps the head of its bytes
 LARGEST = 88 * 1024  # bytes of the store that a letter of 64 KiB takes

@@ -16,7 +16,8 @@ from softbounce.core.decide import (
     dead_letter_entry,
 )
 from softbounce.core.events import Event, Ignored
-from softbounce.core.policy import Brake, Disposition, Fault
+from softbounce.core.policy.model import Brake, Disposition
+from softbounce.core.reasons import Fault
 from softbounce.core.recipients import Channel, Recipient, as_written, hashed, mask, recipient
 from softbounce.core.records import command_id, digest, payload
 from softbounce.errors import InvalidRecipient
@@ -38,7 +39,7 @@ class Row(Struct, frozen=True, kw_only=True):
     identity: str
     delivery: str
     arguments: tuple[bytes | str, ...]
-    probe: bytes = bytes(13)  # of its delivery; include/delivered.lua looks for it
+    probe: bytes = bytes(13)  # of its delivery; accept/delivered.lua looks for it
 
 
 class Facts(Struct, kw_only=True, omit_defaults=True, tag_field="y", tag="failure"):

@@ -11,8 +11,8 @@ from softbounce.errors import NotFound
 from softbounce.store.cases import Case
 from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
-from softbounce.store.listing import Suppression, suppression
 from softbounce.store.scripts import Script
+from softbounce.store.suppression_files import Suppression, suppression
 
 _BATCH = 200  # recipients a Lua call
 

@@ -9,7 +9,7 @@ import redis
 from msgspec import Struct
 
 from softbounce.core.decide import Arrived, Decision, Plan
-from softbounce.core.policy import Policy
+from softbounce.core.policy.model import Policy
 from softbounce.core.records import UNREADABLE, Delivery, decode
 from softbounce.store.connection import reaching
 from softbounce.store.dead_letters import BUDGET

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
-from softbounce.core.policy import Grouping
+from softbounce.core.policy.model import Grouping
 from softbounce.core.reasons import cause
 from softbounce.core.records import UNREADABLE, claim_json, decode, iso
 from softbounce.core.texts import label

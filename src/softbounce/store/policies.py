@@ -8,12 +8,12 @@ from typing import cast
 import redis
 
 from softbounce.core.bounds import NAME, TEXT, bounded
-from softbounce.core.policy import Policy
+from softbounce.core.policy.model import Policy
+from softbounce.core.policy.yaml_tree import LARGEST
 from softbounce.core.replan import Move
-from softbounce.core.yaml_tree import LARGEST
 from softbounce.store.audit import audit_entry
 from softbounce.store.connection import reaching
-from softbounce.store.control import DAY, compact
+from softbounce.store.controls import DAY, compact
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 

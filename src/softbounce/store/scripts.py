@@ -16,14 +16,14 @@ from softbounce.store.keys import FIXED, Keys
 
 _LUA = files("softbounce.store") / "lua"
 _BINDING = re.compile(r"^local (\w+) = KEYS\[(\d+)\]", re.MULTILINE)
-_INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
+_INCLUDE = re.compile(r"^-- include: ([\w/]+)$", re.MULTILINE)
 
 
 def assemble(name: str) -> str:
-    """Return the text of one script with its ``-- include: x`` lines replaced by ``include/x.lua``."""
+    """Return the text of one script with its ``-- include: x`` lines replaced by ``x.lua``."""
     text = (_LUA / f"{name}.lua").read_text(encoding="utf-8")
     return _INCLUDE.sub(
-        lambda found: (_LUA / "include" / f"{found[1]}.lua").read_text(encoding="utf-8").rstrip(), text
+        lambda found: _LUA.joinpath(f"{found[1]}.lua").read_text(encoding="utf-8").rstrip(), text
     )
 
 

@@ -25,11 +25,11 @@ from softbounce.core.recipients import (
 from softbounce.errors import InvalidEvent, InvalidRecipient
 from softbounce.store.audit import audit_entry
 from softbounce.store.connection import ask, clock, reaching
-from softbounce.store.control import compact
+from softbounce.store.controls import compact
 from softbounce.store.hash_key import HashKey, hash_in
 from softbounce.store.keys import Keys
-from softbounce.store.listing import Suppression, cell, evidence, moment, suppression
 from softbounce.store.scripts import Script
+from softbounce.store.suppression_files import Suppression, cell, evidence, moment, suppression
 
 __all__ = ["BLOCK", "FILTER_KEYS", "Suppression", "Suppressions", "Verdict"]
 

@@ -8,15 +8,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
 
 from softbounce.core.decide import HEAD_BYTES, Arrived, DeadLetter, Decision, Plan, dead_letter, decide
-from softbounce.core.policy import Policy
+from softbounce.core.policy.model import Policy
 from softbounce.core.records import iso
 from softbounce.errors import InvalidEvent, NewerRecord, ScriptFailed, TryAgain
 from softbounce.store import Accepted, Entry, Store
 from softbounce.store.ledger import Batch
 from softbounce.telemetry import get_logger
-from softbounce.worker.faults import reached
-from softbounce.worker.patience import patience
-from softbounce.worker.reload import PolicyInForce
+from softbounce.worker.crash_points import reached
+from softbounce.worker.policy_in_force import PolicyInForce
+from softbounce.worker.retrying import patience
 
 log = get_logger()
 

@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from time import monotonic
@@ -10,16 +10,16 @@ from time import monotonic
 from celery import Celery
 
 from softbounce import settings
-from softbounce.core.policy import Target
+from softbounce.core.policy.model import Target
 from softbounce.errors import TryAgain
 from softbounce.settings import Settings
 from softbounce.store import Notice, Store
 from softbounce.telemetry import get_logger
-from softbounce.worker.apprise import ToApprise
-from softbounce.worker.faults import reached
-from softbounce.worker.reload import PolicyInForce
-from softbounce.worker.sinks import LAST_START, Handed, MayBegin, Message, Rest, Sink, open_sink, trim
-from softbounce.worker.webhook import ToWebhook
+from softbounce.worker.crash_points import reached
+from softbounce.worker.policy_in_force import PolicyInForce
+from softbounce.worker.sinks.registry import open_sink
+from softbounce.worker.sinks.sink import LAST_START, Context, Handed, Rest, Sink
+from softbounce.worker.sinks.stream import trim
 
 log = get_logger()
 
@@ -28,11 +28,6 @@ WAITING = 2 * BATCH  # notices that one receiver may hold: a batch on its way, a
 FEW = 10  # notices a claim while the pipeline takes none: groups for people are claimed with them, and go on
 QUICK = 0.25  # s that a turn waits for the receivers it has begun to tell
 LEFT_BEHIND = 3  # threads of one receiver that may hang before nothing more begins
-NAMES = {
-    "softbounce.escalated": "recipient.escalated",
-    "softbounce.incident": "incident.opened",
-    "softbounce.case_resolved": "case.resolved",
-}  # in the log
 
 
 @dataclass(slots=True, kw_only=True)
@@ -219,25 +214,7 @@ class Notices:
 
     def _sink(self, target: settings.Sink | Target) -> Sink:
         timeout = self._config.handover_timeout
-        if not isinstance(target, Target):
-            return open_sink(target, store=self._store, app=self._app, field="notice", timeout=timeout)
-        if target.type == "webhook":
-            now = self._store.now
-            return ToWebhook(target.url or "", secret=target.secret or "", timeout=timeout / 1000, now=now)
-        return ToApprise(target.secret or "") if target.type == "apprise" else ToLog()
-
-
-class ToLog:
-    """Lines of the worker's own log."""
-
-    name = "log"
-
-    def deliver(self, messages: Sequence[Message], _may_begin: MayBegin) -> Handed:
-        """Write a line a message."""
-        for _, body in messages:
-            facts = {name: value for name, value in body.items() if name != "type"}
-            log.warning(NAMES[str(body["type"])], **facts)
-        return Handed(count=len(messages))
+        return open_sink(target, Context(store=self._store, app=self._app, field="notice", timeout=timeout))
 
 
 def _place(target: Target) -> settings.Sink | Target:

@@ -16,14 +16,15 @@ from softbounce.errors import Overloaded, StoreUnreachable, TryAgain, WrongKey
 from softbounce.settings import Settings
 from softbounce.store import Store
 from softbounce.telemetry import get_logger
-from softbounce.worker.faults import reached
+from softbounce.worker.crash_points import reached
+from softbounce.worker.handover import Pump
 from softbounce.worker.intake import Intake
 from softbounce.worker.notices import Notices
-from softbounce.worker.patience import patience
-from softbounce.worker.pump import Pump
-from softbounce.worker.reload import PolicyInForce
-from softbounce.worker.sinks import open_sink
-from softbounce.worker.watch import Watch
+from softbounce.worker.policy_in_force import PolicyInForce
+from softbounce.worker.retrying import patience
+from softbounce.worker.sinks.registry import open_sink
+from softbounce.worker.sinks.sink import Context
+from softbounce.worker.watchdog import Watch
 
 log = get_logger()
 
@@ -55,9 +56,8 @@ class Runtime:
         self.store.events.make_group()
         self.policies = PolicyInForce(settings.policy)
         self.policies.refresh(self.store.policies.applied())
-        sink = open_sink(
-            settings.sink, store=self.store, app=app, field="command", timeout=settings.handover_timeout
-        )
+        context = Context(store=self.store, app=app, field="command", timeout=settings.handover_timeout)
+        sink = open_sink(settings.sink, context)
         self._watch = Watch(  # one hand-over may take up to half a lease, and is tried again for a quarter
             limit=max(DEAF, settings.lease // 1000),
             worker=self.worker,

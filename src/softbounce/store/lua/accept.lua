@@ -19,10 +19,10 @@ local dead_letters = KEYS[13] -- hash  id -> entry
 local counters = KEYS[14] -- hash  outcome -> count
 local audit = KEYS[15] -- stream
 local meta = KEYS[16] -- hash  now, case, dead_letter_bytes, ...
-local delivered = KEYS[17] -- hash  bucket -> entries; see include/delivered
+local delivered = KEYS[17] -- hash  bucket -> entries; see accept/delivered
 local delivered_before = KEYS[18] -- hash  the generation before
 local brakes = KEYS[19] -- hash  group of suppressions -> {w, n, u, k, t, z}
-local breakers = KEYS[20] -- hash  provider -> entry; see include/breakers
+local breakers = KEYS[20] -- hash  provider -> entry; see shared/breakers
 local damaged = KEYS[21] -- hash  delivery, or "notice:" and notice -> bytes that nobody can read
 
 local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, brake (absent: off), and the retention periods (ms)
@@ -30,23 +30,23 @@ local rules = cjson.decode(ARGV[2]) -- each rule of the batch once: what policy 
 local probes = ARGV[3] -- 13 bytes, the hash of its delivery, of each event, then of each recipient where there are several
 local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history; the last three are kept as they are
 
--- include: clock
--- include: changes
--- include: record
--- include: history
--- include: notice
--- include: case
--- include: set_aside
--- include: brake
--- include: suppress
--- include: active
--- include: evidence
--- include: letter_bytes
--- include: delivered
+-- include: shared/clock
+-- include: shared/changes
+-- include: shared/record
+-- include: shared/history
+-- include: shared/notice
+-- include: shared/case
+-- include: shared/set_aside
+-- include: accept/brake
+-- include: accept/suppress
+-- include: shared/active
+-- include: accept/evidence
+-- include: shared/letter_bytes
+-- include: accept/delivered
 
 local providers = limits.providers
--- include: breakers
--- include: answers
+-- include: shared/breakers
+-- include: accept/breaker_answers
 
 local LATE = 5 * 60 * 1000 -- a report dated this much before the newest claim still answers it
 
@@ -69,11 +69,11 @@ local function look_up(name)
   end
 end
 
--- include: seen
--- include: outcomes
--- include: judge
--- include: failure
--- include: arrived
+-- include: accept/dedupe
+-- include: accept/outcomes
+-- include: accept/soft_bounces
+-- include: accept/failure
+-- include: accept/arrived
 
 -- A letter as a whole, `payload`, or once their budget is used up only with the head of its bytes, `to`. Returns whether it was cut.
 local function keep_dead_letter()

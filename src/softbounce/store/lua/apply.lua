@@ -8,7 +8,7 @@ local meta = KEYS[3] -- hash  now
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason
 local seen, wanted = ARGV[2], ARGV[3] -- "" for each worker's own file
 
--- include: clock
+-- include: shared/clock
 
 local known = redis.call("HGET", policies, "applied")
 local before = known and cjson.decode(known).revision or ""

@@ -23,7 +23,7 @@ local notice_bodies = KEYS[15] -- hash  notice -> body
 local counters = KEYS[16] -- hash  outcome -> count
 local claims = KEYS[17] -- hash  caller -> {n: its newest claim, d: delivery, token of each lease (flat), z: forget at (ms)}
 local meta = KEYS[18] -- hash  now, epoch, claims, swept, rate_left, rate_at, idle, case
-local breakers = KEYS[19] -- hash  provider -> entry; see include/breakers
+local breakers = KEYS[19] -- hash  provider -> entry; see shared/breakers
 local audit = KEYS[20] -- stream
 local damaged = KEYS[21] -- hash  delivery, or "notice:" and notice -> bytes that nobody can read
 
@@ -31,22 +31,22 @@ local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_
 -- providers (name or "*" -> {rate, breaker}), silence_is_good (nobody reports deliveries)
 -- soon (how many leave within a minute), caller ({name, claim: its number, answered: the newest whose answer came})
 
--- include: clock
--- include: changes
--- include: record
--- include: history
--- include: notice
--- include: case
--- include: set_aside
--- include: active
--- include: several
--- include: take_back
--- include: gates
--- include: line
+-- include: shared/clock
+-- include: shared/changes
+-- include: shared/record
+-- include: shared/history
+-- include: shared/notice
+-- include: shared/case
+-- include: shared/set_aside
+-- include: shared/active
+-- include: claim/multi_recipient
+-- include: shared/take_back
+-- include: claim/gates
+-- include: claim/queue
 
 local providers = options.providers
--- include: breakers
--- include: provider_gate
+-- include: shared/breakers
+-- include: claim/provider_gate
 
 local GAP = 6 * 3600 * 1000 -- nobody swept for so long: an old backup, or a weekend off
 local STRIKES, STRIKES_WITHIN = 3, 72 * 3600

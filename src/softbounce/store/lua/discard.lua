@@ -7,9 +7,9 @@ local meta = KEYS[3] -- hash  now, dead_letter_bytes
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then id, times seen
 
--- include: clock
--- include: changes
--- include: letter_bytes
+-- include: shared/clock
+-- include: shared/changes
+-- include: shared/letter_bytes
 
 local deleted = 0
 for n = 2, #ARGV, 2 do

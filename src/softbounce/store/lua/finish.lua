@@ -10,11 +10,11 @@ local meta = KEYS[5] -- hash  now
 local keep = tonumber(ARGV[1]) -- ms that an ended delivery is remembered
 local groups = cjson.decode(ARGV[2]) -- {r: result, delay, n: note, d: deliveries, t: their tokens} for each way to end
 
--- include: clock
--- include: changes
--- include: record
--- include: history
--- include: take_back
+-- include: shared/clock
+-- include: shared/changes
+-- include: shared/record
+-- include: shared/history
+-- include: shared/take_back
 
 local handed_over = 0
 

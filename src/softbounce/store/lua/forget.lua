@@ -17,10 +17,10 @@ local entry = cjson.decode(ARGV[1]) -- actor, action, what (the recipient's hash
 -- suppressions (fields), dead_letters and damaged (ids), deliveries and notices ({id, {recipients before, after, places kept}}), periods
 local options = cjson.decode(ARGV[2])
 
--- include: clock
--- include: changes
--- include: record
--- include: history
+-- include: shared/clock
+-- include: shared/changes
+-- include: shared/record
+-- include: shared/history
 
 local erased = 0
 for _, field in ipairs(options.suppressions) do

@@ -12,10 +12,10 @@ local meta = KEYS[7] -- hash  now
 
 local incident, how = ARGV[1], ARGV[2] -- the case; undo or confirm; then fields of suppressions
 
--- include: clock
--- include: changes
--- include: record
--- include: history
+-- include: shared/clock
+-- include: shared/changes
+-- include: shared/record
+-- include: shared/history
 
 local raw = hget(cases, incident)
 local case = raw and cjson.decode(raw)

@@ -10,7 +10,7 @@ local entry = cjson.decode(ARGV[1])
 local meek = entry.meek or {}
 entry.meek = nil
 
--- include: clock
+-- include: shared/clock
 
 local function without_address(text) -- the audit outlives a "recipients forget"
   local value = string.find(text, '"address"', 1, true) and cjson.decode(text)

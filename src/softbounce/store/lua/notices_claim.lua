@@ -11,7 +11,7 @@ local meta = KEYS[6] -- hash  now
 
 local limit, lease = tonumber(ARGV[1]), tonumber(ARGV[2]) -- Lua's stack has room for 4,000 at once
 
--- include: clock
+-- include: shared/clock
 
 local function is_closed(sample)
   local raw = not sample.how and redis.call("HGET", cases, sample.case) -- how: the notice is that it was closed

@@ -9,7 +9,7 @@ local meta = KEYS[5] -- hash  now
 local options = cjson.decode(ARGV[1]) -- done (notices), joined ({notice, group, sample}), told ({group, at}), wait, repeat (ms)
 local SAMPLES = 5
 
--- include: clock
+-- include: shared/clock
 
 local grown = {} -- written once each: 500 notices in one group took 15 ms
 for _, joined in ipairs(options.joined) do

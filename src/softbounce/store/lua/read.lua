@@ -6,7 +6,7 @@ local group, consumer = ARGV[1], ARGV[2]
 local count, budget, most = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local STEP = 10 -- entries; a smaller step costs ordinary entries more, a larger one holds more oversize ones at once
 
--- include: entries
+-- include: shared/entries
 
 while seen < count and bytes < budget do
   local found = redis.call(

@@ -11,10 +11,10 @@ local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason
 local revision = ARGV[2]
 local FIRST, EACH = 3, 3 -- then for each: delivery, {a, d: as read; due, x, n: wanted, times in s; w}, payload
 
--- include: clock
--- include: changes
--- include: record
--- include: history
+-- include: shared/clock
+-- include: shared/changes
+-- include: shared/record
+-- include: shared/history
 
 local answers = {}
 for arg = FIRST, #ARGV, EACH do

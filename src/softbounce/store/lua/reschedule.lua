@@ -10,10 +10,10 @@ local meta = KEYS[5] -- hash  now
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then deliveries
 local is_urgent = ARGV[2] == "urgent"
 
--- include: clock
--- include: changes
--- include: record
--- include: history
+-- include: shared/clock
+-- include: shared/changes
+-- include: shared/record
+-- include: shared/history
 
 local answers = {}
 for n = 3, #ARGV do

@@ -19,11 +19,11 @@ local damaged = KEYS[12] -- hash  delivery, or "notice:" and notice -> bytes tha
 local entry = cjson.decode(ARGV[1]) -- actor, action, what (the case), reason
 local options = cjson.decode(ARGV[2]) -- how, canary, even_stale, first (ms), step (ms), limit, max_attempts, and retention periods
 
--- include: clock
--- include: changes
--- include: record
--- include: history
--- include: notice
+-- include: shared/clock
+-- include: shared/changes
+-- include: shared/record
+-- include: shared/history
+-- include: shared/notice
 
 local raw = hget(cases, entry.what)
 local case = raw and cjson.decode(raw)

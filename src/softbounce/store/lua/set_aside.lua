@@ -12,10 +12,10 @@ local meta = KEYS[9] -- hash  now, case
 
 local are_notices = ARGV[1] == "notices" -- else deliveries; then name, bytes of each
 
--- include: clock
--- include: changes
--- include: case
--- include: set_aside
+-- include: shared/clock
+-- include: shared/changes
+-- include: shared/case
+-- include: shared/set_aside
 
 local gone = 0
 for n = 2, #ARGV, 2 do

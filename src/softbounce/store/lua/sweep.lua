@@ -10,7 +10,7 @@ local deliveries = KEYS[4] -- hash  delivery -> record
 local standing = KEYS[5] -- hash  recipient -> {m: soft bounces, ...}
 local meta = KEYS[6] -- hash  now, dead_letter_bytes, cursor of each hash
 
-local delivered = KEYS[7] -- hash  bucket -> entries; see include/delivered
+local delivered = KEYS[7] -- hash  bucket -> entries; see accept/delivered
 local delivered_before = KEYS[8] -- hash  the generation before
 
 local audit = KEYS[9] -- stream
@@ -23,14 +23,14 @@ local notice_bodies = KEYS[15] -- hash  notice -> body
 
 local options = cjson.decode(ARGV[1]) -- name, count, silence (ms, 0: deliveries are reported), dedupe, cancelled, audit (ms)
 
--- include: clock
--- include: changes
--- include: record
--- include: history
--- include: letter_bytes
--- include: active
--- include: case
--- include: set_aside
+-- include: shared/clock
+-- include: shared/changes
+-- include: shared/record
+-- include: shared/history
+-- include: shared/letter_bytes
+-- include: shared/active
+-- include: shared/case
+-- include: shared/set_aside
 
 -- A day without a word where nobody reports deliveries: presumed delivered, so its recipient starts anew.
 local function presume_delivered(id, record, payload, to)

@@ -6,7 +6,7 @@
 local group, consumer, idle = ARGV[1], ARGV[2], ARGV[3] -- idle: ms
 local count, budget, most = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 
--- include: entries
+-- include: shared/entries
 
 local deliveries, cursor = {}, "0-0"
 repeat

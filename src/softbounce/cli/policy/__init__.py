@@ -1,0 +1,1 @@
+"""``softbounce policy``: one module for each group of its commands."""

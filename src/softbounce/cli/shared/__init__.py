@@ -1,0 +1,1 @@
+"""What several commands share: the open store, output, input files, options."""

@@ -1,0 +1,128 @@
+"""Files as people have them: events as NDJSON, one JSON object or an array; lists as CSV or NDJSON."""
+
+import csv
+import io
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import chain
+from pathlib import Path
+from typing import IO
+
+from softbounce.cli.shared.output import Form, Json, plain
+from softbounce.core.policy.yaml_tree import SURROGATE
+from softbounce.core.recipients import Channel
+from softbounce.errors import InvalidEvent, InvalidSettings
+from softbounce.store.suppression_files import read_rows
+
+
+def read_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield each line that is not blank, as it arrives."""
+    return (text for line in file if (text := line.strip()))
+
+
+def read_reports(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield each event's bytes; what is no JSON is yielded line by line, for somebody else to refuse."""
+    lines = read_lines(file)
+    first = next(lines, None)
+    if first is None:
+        return iter(())
+    if isinstance(_json(first), dict):
+        return chain([first], lines)
+    rest = list(lines)
+    match _json(b"\n".join([first, *rest])):
+        case dict():
+            return iter([b"\n".join([first, *rest])])
+        case list():
+            return _elements(b"\n".join([first, *rest]))
+        case _:
+            return iter([first, *rest])
+
+
+def event_id(raw: bytes) -> str | None:
+    """Return the event's own id, where it has a readable one."""
+    event = _json(raw)
+    found = event.get("eventId") if isinstance(event, dict) else None
+    return found if isinstance(found, str) and not SURROGATE.search(found) else None
+
+
+def binary_file(file: str) -> AbstractContextManager[IO[bytes]]:
+    """Open a file, or stdin for ``-``. Raises ``InvalidSettings``."""
+    return nullcontext(sys.stdin.buffer) if file == "-" else _opened(file)
+
+
+def text_file(file: str) -> io.TextIOWrapper:
+    """Return a text file that can be read twice. Raises ``InvalidSettings``."""
+    source = io.BytesIO(sys.stdin.buffer.read()) if file == "-" else _opened(file)
+    return io.TextIOWrapper(source, encoding="utf-8-sig", newline="")
+
+
+def text_lines(file: str) -> list[str]:
+    """Return the lines of a text file that are not blank. Raises ``InvalidSettings``."""
+    with text_file(file) as source, readable():
+        return [line.strip() for line in source if line.strip()]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file. Raises ``InvalidSettings``."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror}"
+        raise InvalidSettings(message) from None
+
+
+def rows_of(source: IO[str], form: Form, channel: Channel | None) -> Iterator[Json]:
+    """Yield the file's rows, with ``channel`` where a row has none."""
+    given = {} if channel is None else {"channel": str(channel)}
+    with readable():
+        rows = read_rows(source, form=form)
+        first = next(rows, None)
+        if first is None:
+            return
+        if form is Form.CSV and not (
+            {"channel"} <= first.keys() | given and {"address", "recipient"} & first.keys()
+        ):
+            message = (
+                "the first line must name the columns: channel (or give --channel), and address or recipient"
+            )
+            raise InvalidSettings(message)
+        for row in chain([first], rows):
+            yield given | {name: value for name, value in row.items() if value != ""}
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Say in one sentence what makes a list unreadable. Raises ``InvalidSettings``."""
+    try:
+        yield
+    except (csv.Error, UnicodeDecodeError, InvalidEvent) as error:
+        message = f"the file cannot be read: {error}"
+        raise InvalidSettings(message) from None
+
+
+def _opened(file: str) -> io.BufferedReader:
+    try:
+        return Path(file).open("rb")
+    except OSError as error:
+        message = f"cannot read {plain(file)}: {error.strerror}"
+        raise InvalidSettings(message) from None
+
+
+def _elements(array: bytes) -> Iterator[bytes]:
+    """Yield each element of a JSON array as it is written: the parser, not we, refuses a key given twice."""
+    text = array.decode(json.detect_encoding(array), "surrogatepass")
+    read, begins = json.JSONDecoder().raw_decode, re.compile(r"[^\s,]")
+    at = text.index("[") + 1
+    while (found := begins.search(text, at)) and found[0] != "]":
+        _, at = read(text, found.start())
+        yield text[found.start() : at].encode("utf-8", "surrogatepass")
+
+
+def _json(text: bytes) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,213 @@
+"""What commands share towards the store: opening it, who acts and on whom, the question before a change."""
+
+import getpass
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+
+from softbounce.cli.shared.output import IN_PART, REFUSED, Json, as_line, plain, say
+from softbounce.core.policy import file as policy_file
+from softbounce.core.policy.model import Policy
+from softbounce.core.recipients import Channel, form
+from softbounce.embedded import find_store
+from softbounce.errors import InvalidSettings, StoreUnreachable
+from softbounce.settings import Settings, apprise_url, policy_text, signing_keys
+from softbounce.store import Store
+from softbounce.store.hash_key import hash_in
+from softbounce.urls import mask_url
+
+SAMPLES = 5
+TYPED_ABOVE = 100  # matches: from there on a person types the count
+STRIDE = 250  # items between two looks at a counter
+T = TypeVar("T")
+
+
+@contextmanager
+def opened() -> Iterator[Store]:
+    """Open the store that the settings name."""
+    settings = Settings.load()
+    url = store_url(settings)
+    key = settings.pii_key.get_secret_value().encode() if settings.pii_key else None
+    with naming(url):
+        store = Store.open(
+            url,
+            namespace=settings.namespace,
+            pii_key=key,
+            keep_addresses=settings.keep_addresses,
+            replicas=settings.wait_replicas,
+        )
+        with closing(store):
+            yield store
+
+
+def deaf(policy: Policy) -> Iterator[str]:
+    """Yield what keeps targets that are to be told from being told, as seen from this machine."""
+    for target in policy.notify:
+        try:
+            if target.secret:
+                _ = (apprise_url if target.type == "apprise" else signing_keys)(target.secret)
+        except InvalidSettings as error:
+            yield f"target {target.name}, as seen from here: {error}"
+
+
+@contextmanager
+def naming(url: str) -> Iterator[None]:
+    """Say of a store that is away which one it is, without its password."""
+    try:
+        yield
+    except StoreUnreachable as error:
+        message = f"{mask_url(url)}: {error}"
+        raise StoreUnreachable(message) from error
+
+
+def store_url(settings: Settings) -> str:
+    """Return the URL of the store that is set or runs on the data folder. Raises ``StoreUnreachable``."""
+    if url := find_store(settings):
+        return url
+    message = (
+        f"no store: SOFTBOUNCE_REDIS_URL is not set, and nothing runs on {settings.data} (SOFTBOUNCE_DATA). "
+        "Start one there: softbounce run"
+    )
+    raise StoreUnreachable(message)
+
+
+def policy_of(path: Path | None = None, what_if: Sequence[str] = ()) -> Policy:
+    """Return the policy at ``path``, else the one that the settings name. Raises ``InvalidPolicy``."""
+    text, file = policy_text(path)
+    return policy_file.load(text, file=file, what_if=what_if)
+
+
+def policy_in_force(store: Store, path: Path | None = None, what_if: Sequence[str] = ()) -> Policy:
+    """Return the policy at ``path``, else the one applied for all workers, else the settings' file."""
+    if path is None and (applied := store.policies.applied()):
+        return policy_file.load(applied.text, file=applied.file, what_if=what_if)
+    return policy_of(path, what_if)
+
+
+def who(given: str | None) -> str:
+    """Return who acts, for the audit."""
+    try:
+        return given or getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"
+
+
+def note_reveal(store: Store, what: str) -> None:
+    """Write down that somebody looks at addresses in full."""
+    store.control.note(action="reveal", what=what, reason="--reveal", actor=who(None))
+
+
+def channel_of(value: str, given: str | None) -> Channel:
+    """Return the channel that is given, or that the address belongs to by its looks."""
+    if given is not None:
+        try:
+            return Channel(given.lower())
+        except ValueError:
+            message = f"unknown channel '{plain(given)}': it is sms, email or letter"
+            raise InvalidSettings(message) from None
+    if hash_in(value):
+        return Channel.SMS  # the hash says it all
+    if channel := form(value):
+        return channel
+    message = "the address does not say what it is: add --channel sms, email or letter"
+    raise InvalidSettings(message)
+
+
+def spelled(words: Collection[str] | None, *, bare: str) -> list[str]:
+    """Return filter words in full: those without a key are values of ``bare``, any of them."""
+    named = [word for word in words or () if ":" in word]
+    values = [word for word in words or () if ":" not in word]
+    return [*named, f"{bare}:{','.join(values)}"] if values else named
+
+
+def hashed_words(
+    words: Collection[str] | None, store: Store, *, bare: str, channel: str | None = None
+) -> list[str]:
+    """Return filter words in full, each recipient's address replaced by the hash under which it is known."""
+
+    def known(value: str) -> str:
+        is_hash = hash_in(value) is not None or "*" in value
+        return value if is_hash else f"r_{store.suppressions.rid(value, channel_of(value, channel))}"
+
+    found = []
+    for word in spelled(words, bare=bare):
+        key, _, values = word.partition(":")
+        is_recipient = key.removeprefix("-") == "recipient" and values
+        found.append(f"{key}:{','.join(map(known, values.split(',')))}" if is_recipient else word)
+    return found
+
+
+def agreed(
+    items: Iterable[T],
+    *,
+    describe: Callable[[T], str],
+    nouns: tuple[str, str],
+    yes: bool,
+    dry_run: bool,
+    may_be_none: bool = False,
+    always_typed: bool = False,
+) -> list[T]:
+    """Show how many match, and five of them; return them all, or exit where the person does not agree.
+
+    Above 100 matches the count must be typed, unless ``yes``. No match is a refusal, unless ``may_be_none``.
+    """
+    found = list(tracked(items, f"looking for {nouns[1]}"))
+    is_asked = not yes and (always_typed or len(found) > TYPED_ABOVE)
+    agree_to(len(found), list(map(describe, found[:SAMPLES])), nouns, is_asked=is_asked, dry_run=dry_run)
+    if not found and not may_be_none:
+        raise typer.Exit(REFUSED)
+    return found
+
+
+def agree_to(
+    total: int, samples: Sequence[str], nouns: tuple[str, str], *, is_asked: bool, dry_run: bool
+) -> None:
+    """Show how many match, and some of them; exit at a dry run, or where the count is asked and not typed."""
+    count = f"{total:,} {nouns[total != 1]} {'matches' if total == 1 else 'match'}"
+    shown = list(map(plain, samples))
+    say("\n  ".join([f"{count}, for example:", *shown]) if total > 1 else ": ".join([count, *shown]))
+    if dry_run:
+        say("Dry run: nothing changed.")
+        raise typer.Exit
+    if is_asked and total:
+        _ask_for(total)
+
+
+def _ask_for(count: int) -> None:
+    try:
+        answer = typer.prompt(f"Type the count, {count}, to go on", err=True)
+    except typer.Abort:  # nobody is there to answer
+        answer = ""
+    if answer.strip().replace(",", "") != str(count):
+        say("\nNot confirmed: nothing changed. In a script: --yes")
+        raise typer.Exit(REFUSED)
+
+
+def fail_in_part(failures: Sequence[Json], *, of: int) -> None:
+    """Print what failed to stderr as NDJSON and exit 5, if anything did."""
+    for failure in failures:
+        say(as_line(failure))
+    exit_in_part(len(failures), of=of)
+
+
+def exit_in_part(failed: int, *, of: int) -> None:
+    """Say how many failed and exit 5, if any did."""
+    if failed:
+        say(f"{failed:,} of {of:,} failed")
+        raise typer.Exit(IN_PART)
+
+
+def tracked(items: Iterable[T], title: str) -> Iterator[T]:
+    """Yield the items; meanwhile a terminal shows on stderr how many were taken, every few hundred."""
+    number, is_shown = 0, sys.stderr.isatty()
+    for number, item in enumerate(items, 1):
+        if is_shown and number % STRIDE == 0:
+            typer.echo(f"\r{title}: {number:,}", err=True, nl=False)
+        yield item
+    if is_shown and number >= STRIDE:
+        typer.echo("\r\x1b[K", err=True, nl=False)  # clears the line

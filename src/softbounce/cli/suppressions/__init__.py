@@ -1,0 +1,1 @@
+"""``softbounce suppressions``: the entries, the undoing of an incident, and lists from providers."""

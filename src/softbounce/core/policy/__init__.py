@@ -1,0 +1,1 @@
+"""The policy file: text in, typed rules out, or every mistake at its place."""

@@ -1,0 +1,143 @@
+"""What differs between two policies once all levels are merged: what an operator reviews before it acts."""
+
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, fields, is_dataclass
+from typing import Any
+
+from softbounce.core.durations import words
+from softbounce.core.policy.model import Policy, Rate, Rule, Target
+from softbounce.core.recipients import Channel
+
+_BY_NAME = {"SMS": Channel.SMS, "BOUNCE": Channel.EMAIL}  # the channel that a code's name tells
+_COUNTS = {"max_attempts", "more_than", "of_last", "least", "probe"}  # numbers that are no durations
+
+_WRITTEN = {  # names that are others in the file
+    "escalation.by": "escalation.group_by",
+    "escalation.wait": "escalation.group_wait",
+    "defaults.suppression.brake.lasts": "defaults.suppression.brake.for",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One value: where it is said, what it was and is, as written, and the line (of the old file if gone)."""
+
+    key: str  # "codes.SMS_EXPIRED.retry.delays"
+    old: str
+    new: str
+    at: str  # "config/policy.yaml:39"
+
+
+def changes(old: Policy, new: Policy) -> list[Change]:
+    """Return each difference once, under the level that says it, however many codes it reaches.
+
+    Compared is what applies to every code, merchant, channel and SMTP reply that either policy names, so that
+    a changed line without effect is none, and another spelling of the same duration neither.
+    """
+    found = dict.fromkeys(
+        change
+        for key in _keys(old, new)
+        for change in _of_rules(old, new, old.rule_for(**key), new.rule_for(**key))
+    )
+    return [*found, *_beside(old, new)]
+
+
+def _keys(old: Policy, new: Policy) -> Iterator[dict[str, Any]]:
+    names = dict.fromkeys(name for policy in (new, old) for name, _ in policy.rules)
+    codes = dict.fromkeys([*(name.rpartition("codes.")[2] for name in names), "?", None])
+    replies = (None, *sorted(reply.rstrip("*") for reply in old.replies | new.replies))
+    merchants = (None, *sorted(old.merchants | new.merchants))
+    for code in codes:
+        known = _BY_NAME.get((code or "").partition("_")[0])
+        for channel in [known] if known else Channel:
+            for merchant in merchants:
+                for reply in replies:
+                    yield {"code": code, "channel": channel, "merchant": merchant, "smtp": reply}
+
+
+def _of_rules(old: Policy, new: Policy, was: Rule, now: Rule) -> Iterator[Change]:
+    before, after = _typed(was), _typed(now)
+    for key in dict.fromkeys([*now.sources, *was.sources]):
+        old_source, new_source = was.sources.get(key), now.sources.get(key)
+        if before.get(key) == after.get(key) and (old_source is None) == (new_source is None):
+            continue
+        if key == "retry.max_attempts" and before["retry.delays"] != after["retry.delays"]:
+            said = now.sources.get("retry.delays")
+            if said and new_source and said.line == new_source.line:
+                continue  # the list of delays says how many tries there are
+        names_new = new_source is not None and (new_source.line or old_source is None)
+        source, policy = (new_source, new) if names_new else (old_source, old)
+        if source is None:
+            continue
+        rule = now if names_new else was
+        level = rule.name if source.layer == "built-in" else source.layer
+        yield Change(
+            key=f"{level}.{key}",
+            old=old_source.value if old_source else "none",
+            new=new_source.value if new_source else "none",
+            at=policy.at(source.line),
+        )
+
+
+def _typed(rule: Rule) -> dict[str, object]:
+    """Return a rule's values under the names of its sources."""
+    found: dict[str, object] = {
+        "do": rule.do,
+        "fault": rule.fault,
+        "retry": rule.off,
+        "retry.delays": rule.delays,
+        "retry.backoff": rule.delays,
+        "retry.max_attempts": len(rule.delays),
+        "retry.jitter": rule.jitter,
+        "retry.give_up_after": rule.give_up_after,
+        "retry.settle": rule.settle,
+        "retry.then": rule.then,
+        "timezone": rule.timezone,
+        "several_recipients": rule.several_recipients,
+    }
+    for name in ("quiet_hours", "confirm", "soft_bounce", "suppression"):
+        value = getattr(rule, name)
+        found[name] = value and astuple(value)  # quiet hours are known by identity
+    return found
+
+
+def _beside(old: Policy, new: Policy) -> Iterator[Change]:
+    """Yield what differs outside the rules."""
+    was, now = _flat(old), _flat(new)
+    for key in dict.fromkeys([*was, *now]):
+        if was.get(key, "none") != now.get(key, "none"):
+            yield Change(key=key, old=was.get(key, "none"), new=now.get(key, "none"), at=new.file)
+
+
+def _flat(policy: Policy) -> dict[str, str]:
+    found = {
+        "feedback": policy.feedback,
+        "ignore_failures_before": str(policy.ignore_failures_before),
+        "escalation.notify": " ".join(target.name for target in policy.notify),
+    }
+    found |= {f"escalation.targets.{name}": _target(target) for name, target in policy.targets.items()}
+    blocks = {"limits": policy.limits, "retention": policy.retention, "escalation": policy.grouping}
+    blocks |= {"defaults.suppression.brake": policy.brake}
+    blocks |= {f"providers.{name}": provider for name, provider in policy.providers.items()}
+    return found | {
+        _WRITTEN.get(key, key): text for name, block in blocks.items() for key, text in _leaves(name, block)
+    }
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - whatever a block holds
+    key = name.rpartition(".")[2]
+    if value is None:
+        yield name, "off"
+    elif isinstance(value, Rate):
+        yield name, f"{value.count} in {words(value.per)}"
+    elif is_dataclass(value):
+        for one in fields(value):
+            yield from _leaves(f"{name}.{one.name}", getattr(value, one.name))
+    elif isinstance(value, tuple):
+        yield name, " ".join(value)
+    else:
+        yield name, words(value) if isinstance(value, int) and key not in _COUNTS else str(value)
+
+
+def _target(target: Target) -> str:
+    return " ".join(str(part) for part in astuple(target)[1:] if part is not None)

@@ -1,0 +1,304 @@
+"""Merging the levels of a policy into one rule.
+
+defaults < channel < merchant < code < the merchant's code < the SMTP reply; ``limits`` clamp last. Every
+value remembers its level, its line and what it replaced, for ``explain``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from softbounce.core.policy.model import Disposition, Limits, Rule, SoftBounce, Source, Suppression
+from softbounce.core.reasons import Fault, built_in_fault
+from softbounce.core.recipients import Channel
+
+SEVERITY = {
+    Disposition.SUPPRESS: 3,  # later messages are refused too
+    Disposition.HOLD: 2,  # this message does not go out by itself
+    Disposition.DROP: 2,
+    Disposition.RETRY: 1,
+    Disposition.IGNORE: 0,
+}
+"""How hard a verdict is for the recipient. An SMTP reply may soften a verdict, never harden it."""
+
+BACKOFF = ("retry.backoff.base", "retry.backoff.factor", "retry.backoff.cap")
+SUPPRESSION = ("suppression.expires", "suppression.scope", "origin")
+WHOLE = ("quiet_hours", "timezone", "several_recipients", "confirm")
+SOFT_BOUNCE = ("count", "escalate_at", "within", "apart", "reset_on", "then", "hold_for")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """One value of the file: typed, as written, and its line (0: built in)."""
+
+    value: Any
+    text: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """What one block of the file says, by dotted key: ``retry.jitter``, ``quiet_hours``, ``do``."""
+
+    name: str  # "defaults", "channels.sms", "merchants.42.codes.SMS_EXPIRED"
+    line: int
+    path: tuple[str | int, ...]
+    values: Mapping[str, Value]
+
+
+Branch = tuple[tuple[str, ...], Level]  # reply patterns, and what they change
+
+
+class CodeRules:
+    """The rules under one ``codes:``. Exactly one applies: the exact name, else the longest wildcard."""
+
+    def __init__(self, levels: Mapping[str, Level]) -> None:
+        self.levels = levels
+        self._wildcards = sorted((name for name in levels if name.endswith("*")), key=len, reverse=True)
+
+    def find(self, code: str) -> Level | None:
+        """Return the one rule for ``code``, if any."""
+        names = (name for name in (code, *self._wildcards) if name in self.levels and matches(name, code))
+        return self.levels.get(next(names, ""))
+
+
+NO_CODES = CodeRules({})
+
+
+class Stack:
+    """The levels that speak about one failure, the most exact last: per key, the last one wins."""
+
+    def __init__(self, levels: Iterable[Level]) -> None:
+        self.levels = tuple(levels)
+
+    def said(self, *keys: str) -> list[tuple[Level, str]]:
+        """Return who says any of ``keys``, and which key."""
+        return [(level, key) for level in self.levels for key in keys if key in level.values]
+
+    def value(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - typed by the file's models
+        """Return the most exact value."""
+        said = self.said(key)
+        return said[-1][0].values[key].value if said else default
+
+    def text(self, key: str) -> str:
+        """Return the most exact value as written."""
+        said = self.said(key)
+        return said[-1][0].values[key].text if said else ""
+
+    def source(self, *keys: str, text: "Callable[[Stack], str] | None" = None) -> Source | None:
+        """Return where the value of ``keys`` comes from, and what it replaced.
+
+        Several keys are one thing to a reader, which ``text`` puts into words (``3 messages in 30d``).
+        """
+        said = self.said(*keys)
+        if not said:
+            return None
+        words = text or (lambda stack: stack.text(keys[0]))
+        layers = []
+        for place, level in enumerate(self.levels, 1):
+            if not any(key in level.values for key in keys):
+                continue
+            upto = Stack(self.levels[:place])
+            line = _line(upto.said(*keys))
+            name = level.name if line else "built-in"
+            layers.append(Source(value=words(upto), layer=name, line=line))
+        return replace(layers[-1], below=tuple(layers[:-1]))
+
+    def branches(self) -> Sequence[Branch]:
+        """Return what SMTP replies change; nothing where a level more exact than ``when`` says ``do``."""
+        owner, judge = self.said("when")[-1:], self.said("do")[-1:]
+        if not owner or (judge and self.levels.index(judge[0][0]) > self.levels.index(owner[0][0])):
+            return ()
+        branches: Sequence[Branch] = self.value("when")
+        return branches
+
+    def schedule(self, limits: Limits) -> tuple[int, ...]:
+        """Return one delay for each try: the list, its last entry repeated, or the growing backoff."""
+        tries, low = min(self.value("retry.max_attempts"), limits.max_attempts), limits.min_delay
+        if self.is_listed:
+            steps: Sequence[int] = self.value("retry.delays")
+            return tuple(max(steps[min(n, len(steps) - 1)], low) for n in range(tries))
+        base, factor, cap = (self.value(key) for key in BACKOFF)
+        return tuple(max(min(round(base * factor**n), cap), low) for n in range(tries))
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the most exact schedule is a list of delays; one level never has both."""
+        return self.said(*BACKOFF, "retry.delays")[-1][1] == "retry.delays"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rulebook:
+    """All levels of one policy file."""
+
+    base: Level
+    channels: Mapping[Channel, Level]
+    merchants: Mapping[str, Level]
+    codes: CodeRules
+    merchant_codes: Mapping[str, CodeRules]
+    limits: Limits
+    limits_line: int
+    what_if: Level | None = None  # beats all others, see ``policy_file.load``
+
+    def every(self) -> Iterator[Level]:
+        """Yield every level of the file, branches by SMTP reply included."""
+        books = [self.codes, *self.merchant_codes.values()]
+        for level in (
+            self.base,
+            *self.channels.values(),
+            *self.merchants.values(),
+            *(level for book in books for level in book.levels.values()),
+        ):
+            yield level
+            yield from (branch for _, branch in level.values["when"].value) if "when" in level.values else ()
+
+    def rules(self) -> Iterator[tuple[str, int]]:
+        """Yield name and line of every rule that may decide: of codes, merchants' codes, and SMTP replies."""
+        for book in (self.codes, *self.merchant_codes.values()):
+            for level in book.levels.values():
+                yield level.name, level.line
+                branches = level.values["when"].value if "when" in level.values else ()
+                yield from ((level.name, branch.line) for _, branch in branches)
+
+    def replies(self) -> Iterator[str]:
+        """Yield every pattern of SMTP replies."""
+        for level in self.every():
+            for patterns, _ in level.values["when"].value if "when" in level.values else ():
+                yield from patterns
+
+    def code_levels(self, code: str | None, merchant: str | None) -> list[Level]:
+        """Return the rule for ``code`` and what the merchant changes in it, the more exact one last."""
+        books = self.codes, self.merchant_codes.get(merchant or "", NO_CODES)
+        return [level for book in books if code and (level := book.find(code))]
+
+    def resolve(
+        self, *, code: str | None, channel: Channel | None, merchant: str | None, smtp: str | None
+    ) -> Rule:
+        """Merge all levels that speak about one failure."""
+        exact = self.code_levels(code, merchant)
+        general = self.base, channel and self.channels.get(channel), self.merchants.get(merchant or "")
+        stack = Stack(level for level in (*general, *exact) if level)
+        name, line = self._name(stack, exact, code)
+        fault = stack.value("fault", built_in_fault(code or "") or Fault.MESSAGE) if exact else Fault.MESSAGE
+        branch = next((level for patterns, level in stack.branches() if _any_matches(patterns, smtp)), None)
+        if branch:
+            stack, line = Stack((*stack.levels, branch)), branch.line
+            blamed = stack.value("fault", fault)
+            fault = fault if blamed is Fault.RECIPIENT else blamed  # a reply never moves the blame to them
+        if self.what_if:
+            stack = Stack((*stack.levels, self.what_if))
+            fault = stack.value("fault", fault)
+        fault = allowed_fault(code, fault)
+        do = stack.value("do") or Disposition(stack.value("unknown_code") if code else "hold")
+        if do is Disposition.SUPPRESS and fault is not Fault.RECIPIENT:
+            do = Disposition.HOLD  # the loader lets no such rule pass; should it ever, nobody is blocked
+        said = stack.source("do") or (stack.source("unknown_code") if code else None) or _built_in(do)
+        return Rule(
+            name=name,
+            line=line,
+            do=do,
+            fault=fault,
+            sources=self._sources(stack, said, stack.source("fault") or _built_in(fault)),
+            **self._values(stack, fault),
+        )
+
+    def _name(self, stack: Stack, exact: Sequence[Level], code: str | None) -> tuple[str, int]:
+        if exact:
+            return exact[-1].name, exact[-1].line
+        if not code:
+            return "defaults.unclassified", self.base.line
+        level, key = stack.said("unknown_code")[-1]
+        return f"{level.name}.{key}", level.values[key].line
+
+    def _values(self, stack: Stack, fault: Fault) -> dict[str, Any]:
+        is_off = bool(stack.said("retry"))
+        then = stack.value("retry.then")
+        return {
+            "off": is_off,
+            "delays": () if is_off else stack.schedule(self.limits),
+            "jitter": stack.value("retry.jitter"),
+            "give_up_after": stack.value("retry.give_up_after"),
+            "settle": stack.value("retry.settle"),
+            "then": "review" if then == "suppress" and fault is not Fault.RECIPIENT else then,
+            "quiet_hours": stack.value("quiet_hours"),
+            "timezone": stack.value("timezone"),
+            "several_recipients": Disposition(stack.value("several_recipients")),
+            "soft_bounce": SoftBounce(**{key: stack.value(f"soft_bounce.{key}") for key in SOFT_BOUNCE}),
+            "suppression": Suppression(
+                expires=stack.value("suppression.expires"),
+                scope=stack.value("suppression.scope"),
+                origin=stack.value("origin", "event"),
+            ),
+            "confirm": stack.value("confirm"),
+        }
+
+    def _sources(self, stack: Stack, do: Source, fault: Source) -> dict[str, Source]:
+        plain = ("max_attempts", "jitter", "give_up_after", "settle", "then")
+        found: dict[str, Source | None] = {
+            "do": do,
+            "fault": fault,
+            "retry": stack.source("retry"),  # off
+            "retry.delays" if stack.is_listed else "retry.backoff": _schedule_source(stack),
+            **{f"retry.{key}": stack.source(f"retry.{key}") for key in plain},
+            **{key: stack.source(key) for key in WHOLE},
+            "soft_bounce": stack.source(*(f"soft_bounce.{key}" for key in SOFT_BOUNCE), text=_soft_bounce),
+            "suppression": stack.source(*SUPPRESSION, text=_suppression),
+        }
+        wanted, most = stack.value("retry.max_attempts"), self.limits.max_attempts
+        said = found["retry.max_attempts"]
+        if said and wanted > most:
+            layer = "limits" if self.limits_line else "built-in"
+            below = (*said.below, replace(said, below=()))
+            found["retry.max_attempts"] = Source(
+                value=str(most), layer=layer, line=self.limits_line, below=below
+            )
+        return {key: source for key, source in found.items() if source}
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether ``text`` is ``pattern``, or begins with it where that ends in ``*``."""
+    return text.startswith(pattern[:-1]) if pattern.endswith("*") else text == pattern
+
+
+def _any_matches(patterns: Sequence[str], smtp: str | None) -> bool:
+    return smtp is not None and any(matches(pattern, smtp) for pattern in patterns)
+
+
+def allowed_fault(code: str | None, fault: Fault) -> Fault:
+    """Return ``fault``, unless it blames the recipient for what a known code blames on somebody else."""
+    natural = built_in_fault(code or "")
+    return natural if natural and fault is Fault.RECIPIENT else fault
+
+
+def _built_in(value: str) -> Source:
+    return Source(value=str(value), layer="built-in", line=0)
+
+
+def _line(said: Sequence[tuple[Level, str]]) -> int:
+    """Return the first line of what the most exact level says."""
+    level = said[-1][0]
+    return min(
+        (level.values[key].line for owner, key in said if owner is level and level.values[key].line),
+        default=0,
+    )
+
+
+def _schedule_source(stack: Stack) -> Source | None:
+    source = stack.source(*BACKOFF, "retry.delays", text=_schedule)
+    return replace(source, value=source.value.partition(" ")[2]) if source else None
+
+
+def _schedule(stack: Stack) -> str:
+    if stack.is_listed:
+        return f"delays {stack.text('retry.delays')}"
+    return f"backoff {stack.text(BACKOFF[0])} x{stack.text(BACKOFF[1])}"
+
+
+def _soft_bounce(stack: Stack) -> str:
+    text = stack.text
+    return f"{text('soft_bounce.escalate_at')} {text('soft_bounce.count')} in {text('soft_bounce.within')}"
+
+
+def _suppression(stack: Stack) -> str:
+    expires, scope = stack.text("suppression.expires"), stack.value("suppression.scope")
+    return f"{expires}, this merchant only" if scope == "merchant" else expires

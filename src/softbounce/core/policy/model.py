@@ -1,0 +1,264 @@
+"""The rules as softbounce applies them: typed, merged, immutable. ``core.policy.file`` reads them from YAML.
+
+All durations are milliseconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from softbounce.core.reasons import Fault
+from softbounce.core.recipients import Channel
+
+MOST_CACHED = 10_000  # rules; a policy with 500 merchants and 30 codes on 3 channels stays below
+
+
+class Disposition(StrEnum):
+    """What policy says a failure means."""
+
+    RETRY = "retry"
+    SUPPRESS = "suppress"
+    HOLD = "hold"
+    DROP = "drop"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a value of a rule comes from, for ``explain``."""
+
+    value: str  # as an operator writes it: "90m 4h 12h 24h", "20:00-08:00"
+    layer: str  # "defaults", "channels.sms", "merchants.42", "codes.X", "merchants.42.codes.X", "built-in"
+    line: int  # 0: built in, -1: a what-if
+    below: tuple["Source", ...] = ()  # what it overrode, layer by layer, the nearest one last
+
+    @property
+    def replaces(self) -> str | None:
+        """What it overrode: ``backoff 1h x2, :11``."""
+        if not self.below:
+            return None
+        last = self.below[-1]
+        return f"{last.value}, {f':{last.line}' if last.line else 'built-in'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class QuietHours:
+    """When nothing may leave: from ``start`` to ``end``, in minutes of the local day; may pass midnight.
+
+    Known by identity: hashing its fields for each look at the nights cost half a microsecond a try.
+    """
+
+    start: int
+    end: int
+    zone: str  # "recipient", or a fixed IANA name
+    days: frozenset[int]  # 0 = Monday; the day on which the quiet time starts
+    spread: int  # ms after the end over which moved tries are spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftBounce:
+    """When repeated soft bounces of one recipient become a case."""
+
+    count: str  # messages | events
+    escalate_at: int
+    within: int
+    apart: int
+    reset_on: str  # delivered | never
+    then: str  # notify | hold | suppress
+    hold_for: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppression:
+    """How long and how far a suppression reaches."""
+
+    expires: int | None  # None: never
+    scope: str  # all | merchant
+    origin: str  # event | provider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brake:
+    """From how many new suppressions of a group on they are provisional, and one incident."""
+
+    by: tuple[str, ...]  # of code, country, domain
+    more_than: int
+    within: int
+    times_usual: float
+    lasts: int  # ms that a provisional suppression lasts
+
+    def group(self, code: str, country: str | None, domain: str | None) -> str:
+        """Return the group that a suppression counts in."""
+        known = {"code": code, "country": country, "domain": domain}
+        return " ".join(value for name in self.by if (value := known[name]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm:
+    """How many reports convict a recipient."""
+
+    reports: int
+    within: int
+    apart: int
+    meanwhile: Disposition  # RETRY | DROP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Everything policy says about one (code, channel, merchant, SMTP reply), merged and clamped."""
+
+    name: str  # "codes.SMS_EXPIRED", "merchants.42.codes.X", "defaults.unknown_code", "defaults.unclassified"
+    line: int
+    do: Disposition
+    fault: Fault
+    off: bool  # retry: off at some level
+    delays: tuple[int, ...]  # before jitter, one for each try the rule allows; () if it allows none
+    jitter: float | None  # largest relative deviation; None: full (anything from 0 to the delay)
+    give_up_after: int
+    settle: int
+    then: str  # review | suppress | drop
+    quiet_hours: QuietHours | None
+    timezone: str  # where the recipient's own zone cannot be derived
+    several_recipients: Disposition  # RETRY | HOLD
+    soft_bounce: SoftBounce
+    suppression: Suppression
+    confirm: Confirm | None
+    sources: dict[str, Source] = field(default_factory=dict, compare=False)  # "do", "retry.delays", ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """So many in so much time."""
+
+    count: int
+    per: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What no rule and no merchant goes past."""
+
+    max_attempts: int
+    min_delay: int
+    resends_per_recipient: Rate
+    resends_per_claim: Rate
+    handover_rate: Rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """When a provider gets no resends for a while."""
+
+    failures: float  # share of the answers, 0 to 1
+    of_last: int
+    least: int
+    within: int
+    base: int  # how long it is open at first
+    factor: float
+    cap: int
+    probe: int
+    ramp_up: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """What one provider gets. Fields that are None bind nothing."""
+
+    rate: Rate | None
+    breaker: Breaker | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long each kind of state is kept."""
+
+    dedupe: int
+    history: int
+    cancelled: int
+    dead_letters: int
+    audit: int
+    closed_cases: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where people hear about escalations."""
+
+    name: str
+    type: str  # log | celery | stream | webhook | apprise
+    task: str | None = None
+    queue: str | None = None
+    stream: str | None = None
+    url: str | None = None
+    secret: str | None = None  # the variable that holds it; apprise: the whole address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouping:
+    """How notices to people are put together: one for all that have the values of ``by`` in common."""
+
+    by: tuple[str, ...]  # merchant, channel, code
+    wait: int  # from the first one on
+    repeat: int  # from one telling to the next
+
+
+class Resolve(Protocol):
+    """Merge all levels of a policy file into one rule."""
+
+    def __call__(
+        self, *, code: str | None, channel: Channel | None, merchant: str | None, smtp: str | None
+    ) -> Rule:
+        """Return the rule; never raise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A whole policy file, checked. ``core.policy.file.load`` makes it."""
+
+    revision: str  # 8 hex digits of the hash of the file's text
+    name: str
+    file: str  # as given: "config/policy.yaml"
+    limits: Limits
+    retention: Retention
+    brake: Brake | None  # None: off
+    providers: Mapping[str, Provider]  # "*": those without an entry of their own
+    feedback: str  # delivered | none
+    ignore_failures_before: int | None  # ms; None: never
+    codes: tuple[str, ...]  # the names under codes:, in the file's order
+    rules: tuple[tuple[str, int], ...]  # name and line of all that may decide about a code
+    merchants: frozenset[str]
+    replies: frozenset[str]  # every pattern of SMTP replies
+    targets: Mapping[str, Target]
+    notify: tuple[Target, ...]
+    grouping: Grouping
+    resolve: Resolve = field(repr=False, compare=False)
+    _rules: dict[tuple[str | None, ...], Rule] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def rules_count(self) -> int:
+        """How many code rules the file has, without those of merchants."""
+        return len(self.codes)
+
+    def rule_for(
+        self, *, code: str | None, channel: Channel | None, merchant: str | None, smtp: str | None = None
+    ) -> Rule:
+        """Return the rule for one failure; ``code`` None: a report without an error. Cached, never raises."""
+        key = (code, channel, merchant if merchant in self.merchants else None, smtp)
+        rule = self._rules.get(key)
+        if rule is None:
+            rule = self.resolve(code=code, channel=channel, merchant=key[2], smtp=smtp)
+            if len(self._rules) >= MOST_CACHED:
+                self._rules.clear()
+            self._rules[key] = rule
+        return rule
+
+    def provider(self, name: str) -> Provider | None:
+        """Return what a provider gets: its own entry, else that of all, else None."""
+        return self.providers.get(name) or self.providers.get("*")
+
+    def at(self, line: int) -> str:
+        """Return ``config/policy.yaml:39``; line 0 is what the file leaves to softbounce, -1 a what-if."""
+        if line < 0:
+            return "--set"
+        return f"{self.file}:{line}" if line else "built-in"

@@ -1,0 +1,1 @@
+"""Why: what softbounce decided or would decide, and what would change that."""

@@ -1,0 +1,1 @@
+"""Where commands and notices go: a module for each kind of target."""

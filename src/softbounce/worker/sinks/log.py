@@ -1,0 +1,34 @@
+"""Notices to people as lines of the worker's own log."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from softbounce.core.policy.model import Target
+from softbounce.telemetry import get_logger
+from softbounce.worker.sinks.sink import Context, Handed, MayBegin, Message
+
+log = get_logger()
+
+NAMES = {
+    "softbounce.escalated": "recipient.escalated",
+    "softbounce.incident": "incident.opened",
+    "softbounce.case_resolved": "case.resolved",
+}  # in the log
+
+
+class ToLog:
+    """Lines of the worker's own log."""
+
+    name = "log"
+
+    @classmethod
+    def open(cls, _target: Target, _context: Context) -> Self:
+        """Return it."""
+        return cls()
+
+    def deliver(self, messages: Sequence[Message], _may_begin: MayBegin) -> Handed:
+        """Write a line a message."""
+        for _, body in messages:
+            facts = {name: value for name, value in body.items() if name != "type"}
+            log.warning(NAMES[str(body["type"])], **facts)
+        return Handed(count=len(messages))

@@ -1,0 +1,42 @@
+"""Commands and notices as entries of a Redis stream."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from msgspec.json import encode as to_json
+
+from softbounce.errors import StoreUnreachable
+from softbounce.settings import StreamSink
+from softbounce.store import Store
+from softbounce.worker.sinks.sink import Context, Handed, MayBegin, Message, Sink, why
+
+
+class ToStream:
+    """Entries of a stream in the store, the whole batch in one transaction."""
+
+    def __init__(self, store: Store, key: str, *, field: str) -> None:
+        self.name = f"stream:{key}"
+        self.stream, self._field = store.stream(key), field
+
+    @classmethod
+    def open(cls, target: StreamSink, context: Context) -> Self:
+        """Return the sink for one stream of our own store."""
+        return cls(context.store, target.key, field=context.field)
+
+    def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
+        """Add one entry ``id, command`` (or ``id, notice``) a message; raises ``StoreUnreachable``."""
+        if not may_begin():
+            return Handed(count=0)
+        try:
+            self.stream.add(self._field, [(name, to_json(body).decode()) for name, body in messages])
+        except StoreUnreachable:
+            raise
+        except Exception as error:  # noqa: BLE001 - any refusal (the key is no stream) rests, and costs no strike
+            return Handed(count=0, failure=why(error))
+        return Handed(count=len(messages))
+
+
+def trim(sink: Sink, *, before: int) -> None:
+    """Let go of what the readers of a stream have acknowledged, and of what is older than ``before`` (ms)."""
+    if isinstance(sink, ToStream):
+        sink.stream.trim(before=before)
