@@ -34,29 +34,29 @@ bench: $(STAMP)  ## beside other queues, in ratios: VERIFY=1 compares counts, AR
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check 'dramatiq>=2.2,<3'; fi; } || true; \
 	[ -d build/bullmq/node_modules/bullmq ] || { command -v npm >/dev/null && mkdir -p build/bullmq && \
 	  timeout 120 npm install --silent --no-audit --no-fund --prefix build/bullmq bullmq@5; } || true  # what cannot be had is left out, and said
-	@$(BIN)/python -m tests.bench $(if $(VERIFY),--verify) $(ARGS)
+	@$(BIN)/python -m checks.bench $(if $(VERIFY),--verify) $(ARGS)
 
 cost: $(STAMP)  ## what the worst inputs cost the store, in instructions: ARGS="--only recipients"
-	@$(BIN)/python -m tests.cost $(ARGS)
+	@$(BIN)/python -m checks.cost $(ARGS)
 
 chaos: $(STAMP)  ## faults and what they cost: CONTROL=1, SEED=1, REPORT=chaos.json, JUDGE=chaos.json, SCALE=1
-	@$(BIN)/python -m tests.chaos --scale $(or $(SCALE),0.7) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT)) \
+	@$(BIN)/python -m checks.chaos --scale $(or $(SCALE),0.7) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT)) \
 	  $(if $(JUDGE),--judge $(JUDGE)) $(if $(CONTROL),--control) $(ARGS)
 
 outage: $(STAMP)  ## 1,250,000 retries due at once and a cap of 50/s, in virtual time; some ten minutes
-	@$(BIN)/python -m tests.outage $(ARGS)
+	@$(BIN)/python -m checks.outage $(ARGS)
 
 mutants: $(STAMP)  ## bugs planted one at a time, and whether the tests notice: ARGS="--sample 15 --seed x"
-	@$(BIN)/python -m tests.mutants $(ARGS)
+	@$(BIN)/python -m checks.mutants $(ARGS)
 
 soak: $(STAMP)  ## the same, seed after seed: HOURS=8
-	@$(BIN)/python -m tests.chaos --hours $(or $(HOURS),8) $(ARGS)
+	@$(BIN)/python -m checks.chaos --hours $(or $(HOURS),8) $(ARGS)
 
 fuzz: $(STAMP)  ## a coverage-guided fuzzer on what comes from outside: SECONDS=60
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || { if command -v uv >/dev/null; then \
 	  uv pip install --quiet --python $(BIN)/python 'atheris>=3,<4'; else \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3,<4'; fi; } || true  # few platforms have it
-	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(ARGS)
+	@$(BIN)/python -m checks.fuzz --seconds $(or $(SECONDS),60) $(ARGS)
 
 lock:  ## write requirements.lock anew (needs uv)
 	@set -e; copy=$$(mktemp -d); trap 'rm -rf $$copy' EXIT; cp pyproject.toml $$copy; touch $$copy/README.md $$copy/LICENSE; \
@@ -65,7 +65,7 @@ lock:  ## write requirements.lock anew (needs uv)
 
 clean:  ## remove what was built; ./data stays
 	rm -rf .venv build dist .*_cache .hypothesis src/*.egg-info
-	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src checks tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml requirements.lock
 	@set -e; if command -v uv >/dev/null; then \

@@ -3,6 +3,18 @@
 import json
 
 import pytest
+from checks.fuzz.inputs import (
+    DATES,
+    NUMBERS,
+    TEXTS,
+    as_bytes,
+    bent_events,
+    bytes_of,
+    raw_events,
+    raw_policies,
+    values,
+)
+from checks.fuzz.rules import shipped
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -11,9 +23,6 @@ from softbounce.cli.main import app
 from softbounce.core.decide import decide
 from softbounce.core.filters import parse_filter
 from softbounce.store import Store
-
-from .inputs import DATES, NUMBERS, TEXTS, as_bytes, bent_events, bytes_of, raw_events, raw_policies, values
-from .rules import shipped
 
 FEW = settings(
     max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -5,14 +5,13 @@ import time
 import tracemalloc
 
 import pytest
+from checks.fuzz import inputs, rules
+from checks.fuzz.inputs import EMAILS, PHONES, TEXTS, as_bytes, bytes_of, raw_events, raw_policies
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from softbounce.core.decide import DeadLetter, decide
 from softbounce.core.policy.file import check
-
-from . import inputs, rules
-from .inputs import EMAILS, PHONES, TEXTS, as_bytes, bytes_of, raw_events, raw_policies
 
 addresses = bytes_of(
     st.sampled_from((*PHONES, *EMAILS, *TEXTS)).map(lambda text: text.encode(errors="replace"))

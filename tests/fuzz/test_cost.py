@@ -8,18 +8,17 @@ import json
 from threading import Event
 
 import pytest
+from checks.bench.events import FAILURES, TRANSIENT, event
+from checks.cost.counted import Metered
+from checks.cost.kinds import SHIPPED
+from checks.fuzz.inputs import as_bytes, bent_events, sound_events
+from checks.fuzz.rules import NOW
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from tests.bench.events import FAILURES, TRANSIENT, event
-from tests.cost.counted import Metered
-from tests.cost.kinds import SHIPPED
 
 from softbounce.store import Caller, Store, scripts
 from softbounce.worker import handover as pump
 from softbounce.worker import intake
-
-from .inputs import as_bytes, bent_events, sound_events
-from .rules import NOW
 
 SCRIPT = 6  # full ordinary batches that one script may take; the goal is 1, and instructions are exact
 ITEM = 40  # ordinary events or retries that one may take; the goal is 10

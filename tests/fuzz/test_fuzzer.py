@@ -24,7 +24,7 @@ def python(*words):
 
 def fuzz(*words):
     """Run the fuzzer."""
-    return python("-m", "tests.fuzz", *words)
+    return python("-m", "checks.fuzz", *words)
 
 
 @needs_atheris
@@ -56,7 +56,7 @@ def test_a_sound_target_says_how_far_it_came(tmp_path):
 
 def test_without_atheris_it_says_that_it_did_not_run():
     """Exit 0, but in words that nobody takes for a success."""
-    program = "import sys, runpy; sys.modules['atheris'] = None; sys.argv = ['x']; runpy.run_module('tests.fuzz', run_name='__main__')"
+    program = "import sys, runpy; sys.modules['atheris'] = None; sys.argv = ['x']; runpy.run_module('checks.fuzz', run_name='__main__')"
     done = python("-c", program)
 
     assert (done.returncode, done.stdout.startswith("NOT RUN: ")) == (0, True), done.stderr

@@ -4,6 +4,8 @@ import json
 
 import pytest
 import redis
+from checks.fuzz.inputs import NUMBERS, TEXTS
+from checks.fuzz.rules import NOW, shipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -12,9 +14,6 @@ from softbounce.core.filters import parse_filter
 from softbounce.core.policy.file import load
 from softbounce.core.records import resend_command
 from softbounce.store import Finish, Store
-
-from .inputs import NUMBERS, TEXTS
-from .rules import NOW, shipped
 
 ANYTHING = parse_filter("", keys=())
 HOUR = 3_600_000

@@ -5,6 +5,17 @@ import json
 
 import pytest
 import redis
+from checks.fuzz.inputs import (
+    DATES,
+    NUMBERS,
+    TEXTS,
+    as_bytes,
+    bent_events,
+    raw_events,
+    sound_events,
+    worst_events,
+)
+from checks.fuzz.rules import NOW, as_reported, as_utf8, shipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.references import broken
@@ -15,9 +26,6 @@ from softbounce.core.decide import DeadLetter, Plan, decide
 from softbounce.core.filters import parse_filter
 from softbounce.core.records import resend_command
 from softbounce.store import Finish, Store
-
-from .inputs import DATES, NUMBERS, TEXTS, as_bytes, bent_events, raw_events, sound_events, worst_events
-from .rules import NOW, as_reported, as_utf8, shipped
 
 OUTCOMES = {
     "scheduled", "suppressed", "held", "given_up", "delivered", "cancelled", "duplicate", "coalesced", "superseded", "ended",

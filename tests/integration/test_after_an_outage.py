@@ -1,7 +1,7 @@
 """What became due during an outage leaves in order and at its pace; ``make outage`` is the same at 1,250,000."""
 
 import redis
-from tests.outage.drain import drain, fill, policy
+from checks.outage.drain import drain, fill, policy
 
 from softbounce import embedded
 from softbounce.store import Store

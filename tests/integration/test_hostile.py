@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 import redis
+from checks.chaos.world import POLICY, Plan, World
 from tests import hostile
-from tests.chaos.world import POLICY, Plan, World
 from tests.contract.book import DAY, LEASE, SECOND, START
 from tests.references import broken
 

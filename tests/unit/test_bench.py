@@ -4,7 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-from tests.bench import events, rows
+from checks.bench import events, rows
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.chaos import control
-from tests.chaos.checker import judge
-from tests.chaos.workers import BY_CELERY, ZOMBIES
+from checks.chaos import control
+from checks.chaos.checker import judge
+from checks.chaos.workers import BY_CELERY, ZOMBIES
 
 from softbounce.worker.crash_points import POINTS
 

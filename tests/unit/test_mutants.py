@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from checks.mutants.catalogue import catalogue
 from lupa.lua51 import LuaRuntime
-from tests.mutants.catalogue import catalogue
 
 ROOT = Path(__file__).parents[2]
 

@@ -169,7 +169,7 @@ def test_nothing_of_the_payloads_is_copied(payloads: Path):
     """They carry other people's licences: no file of the project is one of them."""
     ours = {
         path.read_bytes().strip()
-        for folder in ("src", "tests", "config", "examples", "docs")
+        for folder in ("src", "checks", "tests", "config", "examples", "docs")
         for path in (ROOT / folder).rglob("*")
         if path.is_file()
     }

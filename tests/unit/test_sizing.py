@@ -1,12 +1,12 @@
 """The sizing tables of docs/scaling.md say what follows from the costs in it."""
 
-from tests.bench import sizing
+from checks.bench import sizing
 
 TEXT = sizing.DOCUMENT.read_text(encoding="utf-8")
 
 
 def test_the_sizing_tables_follow_from_the_costs():
-    """Whoever renews the costs renews the tables: python -m tests.bench.sizing --write."""
+    """Whoever renews the costs renews the tables: python -m checks.bench.sizing --write."""
     for shape in sizing.SHAPES:
         assert sizing.table(TEXT, shape) in TEXT
 

@@ -1,0 +1,1 @@
+"""What softbounce loses under faults: nothing. ``python -m checks.chaos`` shows it; see docs/guarantees.md."""

@@ -1,0 +1,517 @@
+"""Planted bugs of the ledger that the model, or a named test beside it, must notice."""
+
+from checks.mutants.mutant import Mutant
+
+MODEL = ("tests/model/test_ledger.py::test_on_valkey",)
+CLAIM, LISTS = "tests/contract/test_claim.py::", "tests/contract/test_lists.py::"
+FAILURE, OUTCOMES = "store/lua/accept/failure.lua", "store/lua/accept/outcomes.lua"
+CLAIMING, RESOLVING = "store/lua/claim.lua", "store/lua/resolve.lua"
+
+RECIPIENTS = (
+    Mutant(
+        file=FAILURE,
+        old=' or record.s == "held" or record.s == "leased"',
+        new=' or record.s == "held"',
+        rule="A late report on a leased retry leaves its recipients.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=FAILURE,
+        old='keeps_address and old_recipients or ""',
+        new='keeps_address and to or ""',
+        rule="A report that changes nothing does not bring back who was left out of a retry.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=FAILURE,
+        old="was_delivered(count + event.first + n - 1)",
+        new="was_delivered(count + event.first + n)",
+        rule="Who of several had the message before gets no resend; the others do.",
+        tests=(
+            "tests/contract/test_review.py::test_one_of_several_who_had_the_message_before_does_not_get_it_again",
+        ),
+    ),
+    Mutant(
+        file=FAILURE,
+        old="      record.t = record.t + 1\n",
+        new="",
+        rule="A failure that outruns the confirmation of its hand-over makes that stale.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="store/lua/accept/arrived.lua",
+        old='    if bare and bare.s ~= "ended" and bare.rs then\n      note_reached(event.rid)',
+        new='    if bare and bare.s ~= "ended" and bare.rs then\n      note_reached(event.ch)',
+        rule="A delivery to one of several ends nobody else's.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="store/lua/claim/multi_recipient.lua",
+        old="made >= record.f * 1000",
+        new="made >= record.f",
+        rule="Cancelling a recipient covers what waited then, and not what comes, also as one of several.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="store/lua/claim/multi_recipient.lua",
+        old='record.rs, retry.recipients = rids, "[" .. table.concat(kept, ",") .. "]"',
+        new='retry.recipients = "[" .. table.concat(kept, ",") .. "]"',
+        rule="Who is left of several, and their hashes, stay together.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="store/lua/claim/multi_recipient.lua",
+        old="people[#people + 1] = { rid = rid, pause = paused_[n], sent = sent_[n] }",
+        new="people[#people + 1] = { rid = rid, sent = sent_[n] }",
+        rule="A pause of one of several holds their delivery.",
+        tests=MODEL,
+    ),
+)
+
+DEADLINES = (
+    Mutant(
+        file=FAILURE,
+        old="record.y = math.min(record.y or math.huge, math.floor(event.not_after / 1000))",
+        new="record.y = math.floor(event.not_after / 1000)",
+        rule="Of the deadlines that a message was given the nearest binds.",
+        tests=(
+            "tests/contract/test_review.py::test_the_earliest_not_after_of_any_report_binds",
+            *MODEL,
+        ),
+    ),
+    Mutant(
+        file=FAILURE,
+        old="    record.x = math.min(record.x, record.y)\n",
+        new="",
+        rule="The message's own deadline binds what waits, too.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=FAILURE,
+        old="math.min(record.f + math.floor(rule.give_up / 1000)",
+        new="math.min(newest + math.floor(rule.give_up / 1000)",
+        rule="give_up_after counts from the first failure.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=OUTCOMES,
+        old="if next_due > record.x * 1000 then",
+        new="if event.dues[done + 1] > (record.y or math.huge) * 1000 then",
+        rule="No try is scheduled past the rule's deadline.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=OUTCOMES,
+        old="local done = record[rule.kind] or 0",
+        new="local done = (record.p or 0) + (record.o or 0)",
+        rule="Only tries answered with a fault of the same kind count against a rule.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=OUTCOMES,
+        old="record.n = math.min(record.a + #dues - done - 1, limits.max_attempts)",
+        new="record.n = math.min(record.a + #dues - done, limits.max_attempts)",
+        rule="A resend says which try is the last one that its rule allows.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=CLAIMING,
+        old="retry.record.x * 1000 < now and retry.record.q ~= 2",
+        new="retry.record.x * 1000 < now",
+        rule="What a person released even stale leaves past its deadline.",
+        tests=MODEL,
+    ),
+)
+
+RESCHEDULE = (
+    Mutant(
+        file="core/replan.py",
+        old='min(head["f"] + rule.give_up_after // 1000, head.get("y", 2**53))',
+        new='head["f"] + rule.give_up_after // 1000',
+        rule="A reschedule never plans past the message's notAfter.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="core/replan.py",
+        old='"p" if rule.fault is Fault.PROVIDER else "o"',
+        new='"o" if rule.fault is Fault.PROVIDER else "p"',
+        rule="A reschedule reads the tries of the right kind of fault.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="core/replan.py",
+        old='head.get("q") or ',
+        new="",
+        rule="A reschedule leaves a hurried retry as it is.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="core/replan.py",
+        old="is_over or due > deadline",
+        new="is_over",
+        rule="A reschedule drops what it would plan past the deadline.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="core/replan.py",
+        old="last = min(delivery.attempt + len(dues) - done - 1, limits.max_attempts)",
+        new="last = min(delivery.attempt + len(dues) - done, limits.max_attempts)",
+        rule="A reschedule counts the last try that the new rule allows.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="core/replan.py",
+        old="now=received,",
+        new="now=now,",
+        rule="A reschedule counts from the failure, not from now.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="store/lua/replan.lua",
+        old="record.d, record.x, record.n, record.w = due, move.x, move.n, move.w",
+        new="record.d, record.n, record.w = due, move.n, move.w",
+        rule="A reschedule gives a retry the new rule's deadline.",
+        tests=MODEL,
+    ),
+)
+
+STRIKES = (
+    Mutant(
+        file=RESOLVING,
+        old="record.g, record.z, record.k, record.kt, record.j = nil, nil, nil, nil, nil",
+        new="record.g, record.z, record.j = nil, nil, nil",
+        rule="A crash-loop case that is released leaves at the next claim.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=CLAIMING,
+        old="strikes, record.k, record.kt = 0, nil, nil",
+        new="strikes, record.kt = 0, nil",
+        rule="Strikes that were forgotten stay so while the retry waits.",
+        tests=(CLAIM + "test_strikes_that_are_forgotten_stay_so_while_the_retry_waits[valkey]", *MODEL),
+    ),
+    Mutant(
+        file=CLAIMING,
+        old="STRIKES, STRIKES_WITHIN = 3, 72 * 3600",
+        new="STRIKES, STRIKES_WITHIN = 3, 72 * 3600 * 1000",
+        rule="Strikes are forgotten after 72 h.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=CLAIMING,
+        old="STRIKES, STRIKES_WITHIN = 3, 72 * 3600",
+        new="STRIKES, STRIKES_WITHIN = 2, 72 * 3600",
+        rule="After one strike fewer than the limit a retry leaves as always.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=CLAIMING,
+        old="elseif strikes >= STRIKES then",
+        new="elseif strikes > STRIKES then",
+        rule="Three strikes hold a retry.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=CLAIMING,
+        old="record.kt or math.floor(now / 1000)",
+        new="math.floor(now / 1000)",
+        rule="Strikes are forgotten 72 h after the first of them.",
+        tests=(CLAIM + "test_strikes_that_are_forgotten_stay_so_while_the_retry_waits[valkey]",),
+    ),
+    Mutant(
+        file="store/lua/shared/take_back.lua",
+        old="(record.k or 1) > 1 and record.k - 1 or nil",
+        new="nil",
+        rule="A lease that is given back takes back its own strike, and none of a crash.",
+        tests=MODEL,
+    ),
+)
+
+HURRY = (
+    Mutant(
+        file="core/decide.py",
+        old=' or delivery.head.get("q")',
+        new="",
+        rule="run-now passes quiet hours.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="core/decide.py",
+        old="    return out_of_quiet(now, rule.quiet_hours, zones, spread) - now\n",
+        new="    return 0 * spread\n",
+        rule="An unhurried retry does not leave at night.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="store/lua/finish.lua",
+        old="record.k, record.kt, record.w, record.q = nil, nil, nil, nil",
+        new="record.k, record.kt, record.w = nil, nil, nil",
+        rule="A person's hurry is over with the hand-over.",
+        equivalent="the next try that is scheduled or released sets q anew, and nothing else reads it of what is out",
+        tests=(),
+    ),
+    Mutant(
+        file="store/lua/reschedule.lua",
+        old="math.max(record.q or 0, 1), math.floor(now / 1000)",
+        new="1, math.floor(now / 1000)",
+        rule="run-now of what was released even stale leaves it without a deadline.",
+        tests=(LISTS + "test_a_stale_delivery_is_released_by_a_person_s_word_only[valkey]", *MODEL),
+    ),
+    Mutant(
+        file="store/lua/reschedule.lua",
+        old="math.max(record.q or 0, 1), math.floor(now / 1000)",
+        new="math.max(record.q or 0, 1), now",
+        rule="run-now is due at once.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=OUTCOMES,
+        old="record.q, record.j = nil, nil, nil, nil, nil, nil, nil",
+        new="record.j = nil, nil, nil, nil, nil, nil",
+        rule="The next try is not hurried because the one before was.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="store/lua/claim/gates.lua",
+        old="(not latest or ends > latest)",
+        new="(not latest or ends < latest)",
+        rule="Of several pauses the last to end binds.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="store/lua/reschedule.lua",
+        old="math.max(now, record.d * 1000)",
+        new="now",
+        rule="A resume gives a waiting retry its own time back.",
+        tests=MODEL,
+    ),
+)
+
+RELEASES = (
+    Mutant(
+        file=RESOLVING,
+        old="record.j == 1 and record.a or record.a + 1",
+        new="record.a + 1",
+        rule="A try that was never sent keeps its number.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=FAILURE,
+        old='record.j = state == "waiting" and 1 or nil',
+        new="record.j = nil",
+        rule="A try that waited when its message was held keeps its number.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=RESOLVING,
+        old="due <= record.x * 1000",
+        new="options.first <= record.x * 1000",
+        rule="No release of many passes a deadline.",
+        tests=(
+            LISTS + "test_a_release_in_groups_is_staggered_as_a_whole_and_passes_no_deadline[valkey]",
+            *MODEL,
+        ),
+    ),
+    Mutant(
+        file=RESOLVING,
+        old="record.q = options.even_stale and 2 or nil",
+        new="record.q = 2",
+        rule="What is released keeps its deadline, but for --even-stale.",
+        tests=MODEL,
+    ),
+)
+
+INCIDENTS = tuple(
+    Mutant(
+        file=OUTCOMES,
+        old=old,
+        new=new,
+        rule="A try that was never sent keeps its number under an incident.",
+        tests=(
+            "tests/contract/test_brake.py::test_a_try_that_never_left_keeps_its_number_under_an_incident",
+        ),
+    )
+    for old, new in [
+        ('unsent = unsent or (record.s == "held" and record.j == 1)\n', "\n"),
+        ("record.g, record.j = group, unsent and 1 or nil", "record.g, record.j = group, nil"),
+        ("record.g, record.j = group, unsent and 1 or nil", "record.g, record.j = group, 1"),
+        ("    record.j = unsent and 1 or record.j -- an incident's undo may hold it again\n", ""),
+    ]
+) + tuple(
+    Mutant(
+        file=FAILURE,
+        old=old,
+        new=new,
+        rule="A try that was never sent keeps its number under an incident.",
+        tests=(
+            "tests/contract/test_brake.py::test_a_try_that_never_left_keeps_its_number_under_an_incident",
+        ),
+    )
+    for old, new in [
+        ('end_suppressed(state == "waiting")', "end_suppressed(false)"),
+        ('hold_for_incident(refusal(), state == "waiting")', "hold_for_incident(refusal(), false)"),
+    ]
+)
+
+NOTICES = (
+    Mutant(
+        file="store/lua/accept/arrived.lua",
+        old="local tries = is_to_come and record.a - 1 or record.a",
+        new="local tries = record.a",
+        rule="recovered counts no try that is still to come.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="store/lua/accept/arrived.lua",
+        old=' or old_state == "held" and record.j == 1',
+        new="",
+        rule="recovered counts no try that a crash loop or a hold kept back.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=CLAIMING,
+        old='notify("recovered", id, "0", { tries = record.a - 1,',
+        new='notify("recovered", id, "0", { tries = record.a,',
+        rule="recovered of a retry that was due says the tries before it.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=CLAIMING,
+        old="case = case, tries = record.a - 1 }",
+        new="case = case, tries = record.a }",
+        rule="given_up of a retry that came too late says the tries before it.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file=OUTCOMES,
+        old="why = why, case = case, tries = record.a }",
+        new="why = why, case = case, tries = record[rule.kind] or 0 }",
+        rule="given_up says how many tries left, whatever the faults.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="store/lua/accept/soft_bounces.lua",
+        old=" and (not known.x or newest - known.x > soft.within)",
+        new=" and not known.x",
+        rule="A recipient is escalated again after the window.",
+        tests=(
+            "tests/contract/test_accept.py::test_three_messages_on_three_days_are_escalated_once[valkey]",
+            *MODEL,
+        ),
+    ),
+    Mutant(
+        file="store/lua/accept/soft_bounces.lua",
+        old=" and (not known.x or newest - known.x > soft.within)",
+        new="",
+        rule="A recipient is escalated once per window.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="store/lua/accept/evidence.lua",
+        old="list[1][2] < newest - within",
+        new="list[1][2] < newest - within * 1000",
+        rule="A window of soft bounces ends.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="store/lua/accept/arrived.lua",
+        old="    if item[2] > at then\n",
+        new="    if item[2] > now then\n",
+        rule="An arrival clears the bounces before it, and none that came after.",
+        tests=(
+            "tests/contract/test_review.py::test_a_late_report_of_a_delivery_clears_nothing_that_came_after_it",
+            *MODEL,
+        ),
+    ),
+)
+
+SWEEP = (
+    Mutant(
+        file="store/lua/shared/history.lua",
+        old="if not string.find(line, own, 1, true) then",
+        new="if false then",
+        rule="A sweep of one of two deliveries of a message keeps the other's history.",
+        tests=(
+            CLAIM + "test_a_sweep_of_one_of_two_deliveries_keeps_the_history_of_the_other[valkey]",
+            *MODEL,
+        ),
+    ),
+    Mutant(
+        file="store/lua/sweep.lua",
+        old='        zrem(members, record.g .. "\\n\\n" .. id)\n',
+        new="",
+        rule="A held delivery that expires leaves no member behind.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="store/lua/sweep.lua",
+        old="      leave_cases(id)\n",
+        new="",
+        rule="A delivery that is swept leaves the cases that only show it.",
+        tests=MODEL,
+    ),
+    Mutant(
+        file="store/lua/sweep.lua",
+        old="if since and now - since < options.dedupe then",
+        new="if since and now - since < options.dedupe / 1000 then",
+        rule="What arrived and never failed is known for the whole dedupe period.",
+        tests=(
+            "tests/contract/test_seen.py::test_what_arrived_is_known_for_the_dedupe_period_and_forgotten_after_two",
+            *MODEL,
+        ),
+    ),
+    Mutant(
+        file="store/lua/sweep.lua",
+        old='"delivered_before", redis.call("HGET", meta, "delivered") or 0, "delivered", 0)',
+        new='"delivered", 0)',
+        rule="What arrived in the generation before is still known.",
+        tests=(
+            "tests/contract/test_seen.py::test_what_arrived_is_known_for_the_dedupe_period_and_forgotten_after_two",
+            *MODEL,
+        ),
+    ),
+)
+
+LINE = (
+    Mutant(
+        file=CLAIMING,
+        old='redis.call("ZCARD", schedule) + redis.call("ZCARD", ready) > 0',
+        new='redis.call("ZCARD", schedule) > 0',
+        rule="Seven hours in which everything stands in line raise the alarm.",
+        tests=(CLAIM + "test_seven_hours_in_which_everything_stands_in_line_raise_the_alarm[valkey-True]",),
+    ),
+    Mutant(
+        file="store/lua/claim/queue.lua",
+        old="line.turn = math.max(line.turn + 1, lowest or 0)",
+        new="line.turn = line.turn + 1",
+        rule="A merchant that was off has no turns to catch up.",
+        tests=(CLAIM + "test_a_merchant_that_was_off_has_no_turns_to_catch_up[valkey-off]",),
+    ),
+    Mutant(
+        file="store/lua/claim/gates.lua",
+        old=" and not is_read[id]",
+        new="",
+        rule="What stands in line twice is leased once.",
+        tests=(CLAIM + "test_what_stands_in_line_twice_leaves_once[valkey]", *MODEL),
+    ),
+    Mutant(
+        file="store/retries.py",
+        old=" if score is None]",
+        new="]",
+        rule="What stands in line and was scheduled anew is listed once.",
+        tests=(CLAIM + "test_what_stands_in_line_twice_leaves_once[valkey]", *MODEL),
+    ),
+)
+
+MUTANTS = (
+    *RECIPIENTS,
+    *DEADLINES,
+    *RESCHEDULE,
+    *STRIKES,
+    *HURRY,
+    *RELEASES,
+    *INCIDENTS,
+    *NOTICES,
+    *SWEEP,
+    *LINE,
+)

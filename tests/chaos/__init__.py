@@ -1,1 +1,0 @@
-"""What softbounce loses under faults: nothing. ``python -m tests.chaos`` shows it; see docs/guarantees.md."""
