@@ -2,16 +2,16 @@
 
 from checks.mutants.mutant import Mutant
 
-REPLIES = "tests/unit/test_reply_rules.py"
-RULES = "tests/unit/test_policy_rules.py"
-FILES = "tests/unit/test_policy_file.py"
-LINTS = "tests/unit/test_policy_lints.py"
-EXPLAIN = "tests/unit/test_explain.py"
-SCHEDULE = "tests/unit/test_schedule.py"
-EVENTS = "tests/unit/test_events.py"
-TEXTS = "tests/unit/test_texts.py"
-VERDICTS = "tests/unit/test_verdicts.py"
-SIMULATE = "tests/unit/test_policy_simulate.py"
+REPLIES = "tests/unit/core/policy/test_reply_rules.py"
+RULES = "tests/unit/core/policy/test_merge.py"
+FILES = "tests/unit/core/policy/test_file.py"
+LINTS = "tests/unit/core/policy/test_lints.py"
+EXPLAIN = "tests/unit/explain/test_decision.py"
+SCHEDULE = "tests/unit/core/test_schedule.py"
+EVENTS = "tests/unit/core/test_events.py"
+TEXTS = "tests/unit/core/test_texts.py"
+VERDICTS = "tests/unit/core/test_decide.py"
+SIMULATE = "tests/unit/cli/policy/test_simulate.py"
 
 MUTANTS = (
     Mutant(
@@ -201,7 +201,7 @@ MUTANTS = (
         old="return _known(culprits[0], channel, even_invalid=True) if len(culprits) == 1 else None",
         new="return _known(culprits[0], channel, even_invalid=True) if culprits else None",
         rule="Two invalid values convict nobody.",
-        tests=(EVENTS, "tests/unit/test_recipients.py"),
+        tests=(EVENTS, "tests/unit/core/test_recipients.py"),
     ),
     Mutant(
         file="core/events.py",

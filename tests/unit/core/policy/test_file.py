@@ -15,7 +15,7 @@ from softbounce.core.policy.values import BUILT_IN
 from softbounce.core.policy.yaml_tree import Tree
 from softbounce.errors import InvalidPolicy
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 SHIPPED = (ROOT / "config/policy.yaml").read_text(encoding="utf-8")
 BROKEN = ROOT / "tests/data/broken"
 EXPECT = "# expect: "

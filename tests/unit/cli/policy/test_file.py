@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from softbounce.cli.main import app
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 BROKEN = ROOT / "tests/data/broken"
 
 

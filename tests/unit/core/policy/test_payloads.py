@@ -13,7 +13,7 @@ from softbounce.core.policy import file as policy_file
 from softbounce.core.policy.model import Policy
 
 NOW = 1_795_341_600_000
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 ADDRESS = {
     "SMS": "+4915112345678",
     "EMAIL": "someone@example.com",

@@ -5,7 +5,7 @@ from pathlib import Path
 from checks.mutants.catalogue import catalogue
 from lupa.lua51 import LuaRuntime
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_each_planted_bug_has_its_one_place_and_tests_that_exist():

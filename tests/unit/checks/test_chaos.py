@@ -10,7 +10,7 @@ from checks.chaos.workers import BY_CELERY, ZOMBIES
 
 from softbounce.worker.crash_points import POINTS
 
-SOURCE = Path(__file__).parents[2] / "src" / "softbounce" / "worker"
+SOURCE = Path(__file__).parents[3] / "src" / "softbounce" / "worker"
 FATE = {"k": "fate", "t": 0, "ref": "m1", "to": "+49", "sends": 1, "ends": "delivered"}
 ASK, TOLD = {"k": "ask", "t": 1, "n": 1, "ref": "m1"}, {"k": "told", "t": 1, "n": 1}
 GOT = {"k": "got", "t": 2, "id": "i1", "ref": "m1", "attempt": 1, "to": ["+49"], "due": None}

@@ -17,7 +17,7 @@ from softbounce.errors import NotFound
 from softbounce.store import Store, scripts
 
 POLICY = policy_text(RULES[0])
-LUA = Path(__file__).parents[2] / "src" / "softbounce" / "store" / "lua"
+LUA = Path(__file__).parents[3] / "src" / "softbounce" / "store" / "lua"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 
 from softbounce.core.policy import file as policy_file
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 
 
 def warned(text):

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from softbounce.cli.policy.file import app
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")

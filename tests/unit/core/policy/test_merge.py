@@ -13,7 +13,7 @@ from softbounce.core.reasons import KNOWN, Fault
 from softbounce.core.recipients import Channel
 
 SHIPPED = policy_file.load(
-    (Path(__file__).parents[2] / "config/policy.yaml").read_text(encoding="utf-8"), file="config/policy.yaml"
+    (Path(__file__).parents[4] / "config/policy.yaml").read_text(encoding="utf-8"), file="config/policy.yaml"
 )
 
 

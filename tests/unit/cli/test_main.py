@@ -20,7 +20,7 @@ from softbounce.cli.shared import output as console
 from softbounce.cli.shared import session as desk
 from softbounce.core.texts import LANGUAGES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EVENT = {
     "type": "MESSAGE_NOT_DELIVERED",
     "date": "2026-11-20T16:32:23Z",

@@ -14,9 +14,7 @@ from softbounce.errors import InvalidEvent
 
 NUMBER = "+4915112345678"
 OTHER = "+4915112345679"
-LINES = (
-    Path(__file__).parent.parent.joinpath("data", "events.ndjson").read_text(encoding="utf-8").splitlines()
-)
+LINES = Path(__file__).parents[2].joinpath("data", "events.ndjson").read_text(encoding="utf-8").splitlines()
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda children: st.lists(children) | st.dictionaries(st.text(), children),
