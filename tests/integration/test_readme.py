@@ -24,7 +24,7 @@ from softbounce.simulate import LABELS, ROWS
 from softbounce.store import Store
 
 ROOT = Path(__file__).parents[2]
-PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.is_file()]
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.is_file()]
 BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>.*?) -->\n+)?```(?P<language>sh|python)\n(?P<text>.*?)^```$(?:\n+```text\n(?P<output>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
@@ -142,7 +142,10 @@ def test_every_link_to_a_file_leads_somewhere():
 
 @pytest.mark.parametrize(
     ("page", "titles"),
-    [("operations.md", [*ROWS.values()]), ("going-live.md", [*ROWS.values(), "sent to suppressed"])],
+    [
+        ("operations/operations.md", [*ROWS.values()]),
+        ("guides/going-live.md", [*ROWS.values(), "sent to suppressed"]),
+    ],
 )
 def test_a_table_of_a_simulation_has_the_rows_and_the_words_of_the_command(page: str, titles: list[str]):
     """The figures took four days of the demo; what stands beside them is what the command prints today."""
