@@ -126,20 +126,6 @@ def test_a_block_that_is_not_run_says_why():
     assert len(EXCUSE.findall(pages)) == sum(block.reason is not None for block in BLOCKS)
 
 
-@pytest.mark.skipif(not PAGES, reason="there is no README.md yet")
-def test_every_link_to_a_file_leads_somewhere():
-    """A page that moved, or an example that was renamed, leaves no dead link behind."""
-    links = [
-        (page, link)
-        for page in (*PAGES, *ROOT.glob("examples/**/*.md"))
-        for link in re.findall(r"\]\((?!\w+:)([^)#\s]+)", page.read_text(encoding="utf-8"))
-    ]
-
-    assert [
-        f"{page.name}: {link}" for page, link in links if not (page.parent / link).resolve().exists()
-    ] == []
-
-
 @pytest.mark.parametrize(
     ("page", "titles"),
     [
