@@ -1,4 +1,4 @@
-"""What one message costs at each step of its way, for docs/scaling.md: ``python -m checks.bench.costs``.
+"""What one message costs at each step of its way, for docs/operations/scaling.md: ``python -m checks.bench.costs``.
 
 The worker's own parts in this process, on a store of their own (packaged Valkey, AOF everysec), in virtual time.
 """

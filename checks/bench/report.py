@@ -1,4 +1,4 @@
-"""The result: as tables on stdout, and as Markdown with plots in docs/performance.md."""
+"""The result: as tables on stdout, and as Markdown with plots in docs/reference/performance.md."""
 
 from collections.abc import Iterator
 from math import log10
@@ -10,7 +10,7 @@ from checks.bench.rows import ROOT, Figures, Row, Section
 from rich.console import Console
 from rich.table import Table
 
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs" / "reference"
 PAGE = DOCS / "performance.md"
 BEGIN, END = "<!-- bench: begin; `make bench` writes from here -->", "<!-- bench: end -->"
 PLOTS = {  # file -> section, what is drawn
@@ -31,7 +31,7 @@ def show(result: dict[str, Any], sections: dict[str, Section]) -> None:
 
 
 def write(result: dict[str, Any], sections: dict[str, Section]) -> None:
-    """Put tables and plots into docs/performance.md, between its two markers."""
+    """Put tables and plots into docs/reference/performance.md, between its two markers."""
     lines = [_head(result), ""]
     targets = [_target(row) for section in sections.values() for row in section.rows]
     lines += _markdown(("", "found (least to most)", "goal", "floor", ""), targets)

@@ -1,4 +1,4 @@
-"""The sizing tables of docs/scaling.md, from the costs that stand in it: ``python -m checks.bench.sizing --write``.
+"""The sizing tables of docs/operations/scaling.md, from the costs that stand in it: ``python -m checks.bench.sizing --write``.
 
 ``python -m checks.bench.sizing --events 3000 --failing 0.04`` prints the row of a load of your own.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "scaling.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "operations" / "scaling.md"
 DAY = 86_400
 BUSY = 0.6  # of a core: what is left catches up after an outage, and carries a slow neighbour
 WAIT = 6 * 3_600  # s that a retry waits, in the middle
@@ -120,7 +120,9 @@ def _bytes(number: float) -> str:
 def main() -> None:
     """Print a row, or write the tables into the document."""
     options = argparse.ArgumentParser(prog="python -m checks.bench.sizing", description=__doc__)
-    options.add_argument("--write", action="store_true", help="put the tables into docs/scaling.md")
+    options.add_argument(
+        "--write", action="store_true", help="put the tables into docs/operations/scaling.md"
+    )
     options.add_argument("--events", type=float, default=1_000, help="a second")
     options.add_argument("--failing", type=float, help="share of all messages; else only those are reported")
     chosen = options.parse_args()

@@ -1,1 +1,1 @@
-"""What softbounce loses under faults: nothing. ``python -m checks.chaos`` shows it; see docs/guarantees.md."""
+"""What softbounce loses under faults: nothing. ``python -m checks.chaos`` shows it; see docs/introduction/guarantees.md."""

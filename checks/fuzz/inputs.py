@@ -68,7 +68,7 @@ codes = st.sampled_from((*KNOWN, "BOUNCE_NEW", "", " sms_expired "))
 
 @st.composite
 def sound_events(draw: st.DrawFn) -> dict[str, Any]:
-    """Return an event as a producer should write it: every field of ``docs/intake.md``."""
+    """Return an event as a producer should write it: every field of ``docs/guides/intake.md``."""
     channel = draw(st.sampled_from(("SMS", "EMAIL", "LETTER", "sms")))
     addresses: tuple[Any, ...] = {"EMAIL": EMAILS, "LETTER": LETTERS}.get(channel, PHONES)
     recipient = st.sampled_from(addresses) | st.sampled_from(addresses).map(

@@ -192,7 +192,7 @@ def _run(client, *, examples):
 
 @pytest.mark.timeout(120)
 def test_a_breaker_keeps_its_promises_on_fakeredis():
-    """Its states, its waits and its probes are those of docs/operations.md, whatever happens."""
+    """Its states, its waits and its probes are those of docs/operations/operations.md, whatever happens."""
     _run(fakeredis.FakeRedis(), examples=10)
 
 

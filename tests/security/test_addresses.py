@@ -25,7 +25,7 @@ from softbounce.store import Store
 from .canaries import failed, spellings, until
 from .conftest import Worker
 
-KEPT = {  # docs/operations.md, "Where addresses lie"
+KEPT = {  # docs/operations/operations.md, "Where addresses lie"
     "{sb:default}:deliveries",  # waiting, held or being handed over
     "{sb:default}:suppressions",
     "{sb:default}:notice_bodies",  # until told

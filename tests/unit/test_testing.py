@@ -118,8 +118,8 @@ def test_a_missing_fakeredis_is_named(monkeypatch):
 
 
 def test_the_example_of_the_contract_runs_as_written():
-    """What docs/pipeline-contract.md tells users to paste is true."""
-    page = (Path(__file__).parents[2] / "docs" / "pipeline-contract.md").read_text()
+    """What docs/introduction/pipeline-contract.md tells users to paste is true."""
+    page = (Path(__file__).parents[2] / "docs" / "introduction" / "pipeline-contract.md").read_text()
     (example,) = re.findall(r"```python\n(from softbounce\.testing.*?)```", page, re.DOTALL)
 
-    exec(compile(example, "docs/pipeline-contract.md", "exec"), {})  # noqa: S102 - our own page
+    exec(compile(example, "docs/introduction/pipeline-contract.md", "exec"), {})  # noqa: S102 - our own page

@@ -245,7 +245,8 @@ def _broker(settings: Settings) -> Iterator[Finding]:
         yield Level.OK, "softbounce.report is taken from Redis in one step: no kill of a worker loses one"
         if isinstance(settings.sink, CelerySink):
             text = "resends leave by a Celery task on Redis: a receiver with kombu's own transport can lose "
-            text += "them, which cannot be seen from here (docs/pipeline-contract.md, A Celery task on Redis)"
+            text += "them, which cannot be seen from here (docs/introduction/pipeline-contract.md, "
+            text += "A Celery task on Redis)"
             yield Level.WARN, text
         return
     host, port = parts.hostname or "localhost", parts.port or (5671 if parts.scheme == "amqps" else 5672)

@@ -19,7 +19,7 @@ _NOT_SET = "this store was written with a key of its own: set SOFTBOUNCE_PII_KEY
 _GONE = (
     "the hash key of this store is gone, and the store holds blocks or retries, which nobody would find "
     "under another. Nothing was changed. A worker that still runs gives the key back within 5 s; else put it "
-    "back, or start anew: docs/runbook.md, The key is lost"
+    "back, or start anew: docs/operations/runbook.md, The key is lost"
 )
 _ANOTHER = (
     "the store has another hash key by now: what we look up or write under ours, nobody finds. "

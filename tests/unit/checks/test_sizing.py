@@ -1,4 +1,4 @@
-"""The sizing tables of docs/scaling.md say what follows from the costs in it."""
+"""The sizing tables of docs/operations/scaling.md say what follows from the costs in it."""
 
 from checks.bench import sizing
 

@@ -46,7 +46,9 @@ class Result:
 
 
 def run(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML, see docs/policy-tests.md")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="YAML, see docs/guides/policy-tests.md")
+    ],
     *,
     policy: options.Policy = None,
     min_coverage: Annotated[
