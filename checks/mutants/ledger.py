@@ -64,7 +64,7 @@ RECIPIENTS = (
         old="people[#people + 1] = { rid = rid, pause = paused_[n], sent = sent_[n] }",
         new="people[#people + 1] = { rid = rid, sent = sent_[n] }",
         rule="A pause of one of several holds their delivery.",
-        tests=MODEL,
+        tests=("tests/contract/test_gaps.py::test_a_pause_of_one_of_several_holds_their_delivery",),
     ),
 )
 
@@ -75,7 +75,7 @@ DEADLINES = (
         new="record.y = math.floor(event.not_after / 1000)",
         rule="Of the deadlines that a message was given the nearest binds.",
         tests=(
-            "tests/contract/test_review.py::test_the_earliest_not_after_of_any_report_binds",
+            "tests/contract/test_accept.py::test_a_later_deadline_does_not_replace_an_earlier_one",
             *MODEL,
         ),
     ),
@@ -105,7 +105,7 @@ DEADLINES = (
         old="local done = record[rule.kind] or 0",
         new="local done = (record.p or 0) + (record.o or 0)",
         rule="Only tries answered with a fault of the same kind count against a rule.",
-        tests=MODEL,
+        tests=("tests/contract/test_accept.py::test_tries_after_another_kind_of_fault_use_up_no_delay",),
     ),
     Mutant(
         file=OUTCOMES,
@@ -129,7 +129,9 @@ RESCHEDULE = (
         old='min(head["f"] + rule.give_up_after // 1000, head.get("y", 2**53))',
         new='head["f"] + rule.give_up_after // 1000',
         rule="A reschedule never plans past the message's notAfter.",
-        tests=MODEL,
+        tests=(
+            "tests/contract/test_replan.py::test_a_retry_is_never_planned_past_the_deadline_of_its_message",
+        ),
     ),
     Mutant(
         file="core/replan.py",
@@ -143,14 +145,16 @@ RESCHEDULE = (
         old='head.get("q") or ',
         new="",
         rule="A reschedule leaves a hurried retry as it is.",
-        tests=MODEL,
+        tests=("tests/contract/test_replan.py::test_a_retry_that_a_person_released_as_it_is_keeps_its_time",),
     ),
     Mutant(
         file="core/replan.py",
         old="is_over or due > deadline",
         new="is_over",
         rule="A reschedule drops what it would plan past the deadline.",
-        tests=MODEL,
+        tests=(
+            "tests/contract/test_replan.py::test_a_retry_that_the_new_rule_drops_or_outlasts_is_given_up",
+        ),
     ),
     Mutant(
         file="core/replan.py",
@@ -164,7 +168,7 @@ RESCHEDULE = (
         old="now=received,",
         new="now=now,",
         rule="A reschedule counts from the failure, not from now.",
-        tests=MODEL,
+        tests=("tests/contract/test_replan.py::test_the_least_delay_of_a_new_plan_counts_from_the_report",),
     ),
     Mutant(
         file="store/lua/replan.lua",
@@ -195,7 +199,9 @@ STRIKES = (
         old="STRIKES, STRIKES_WITHIN = 3, 72 * 3600",
         new="STRIKES, STRIKES_WITHIN = 3, 72 * 3600 * 1000",
         rule="Strikes are forgotten after 72 h.",
-        tests=MODEL,
+        tests=(
+            "tests/contract/test_claim.py::test_strikes_that_are_forgotten_stay_so_while_the_retry_waits",
+        ),
     ),
     Mutant(
         file=CLAIMING,
@@ -240,7 +246,7 @@ HURRY = (
         old="    return out_of_quiet(now, rule.quiet_hours, zones, spread) - now\n",
         new="    return 0 * spread\n",
         rule="An unhurried retry does not leave at night.",
-        tests=MODEL,
+        tests=("tests/contract/test_claim.py::test_run_now_passes_quiet_hours_and_a_late_retry_does_not",),
     ),
     Mutant(
         file="store/lua/finish.lua",
@@ -269,21 +275,21 @@ HURRY = (
         old="record.q, record.j = nil, nil, nil, nil, nil, nil, nil",
         new="record.j = nil, nil, nil, nil, nil, nil",
         rule="The next try is not hurried because the one before was.",
-        tests=MODEL,
+        tests=("tests/contract/test_claim.py::test_the_try_after_a_hurried_one_is_not_hurried",),
     ),
     Mutant(
         file="store/lua/claim/gates.lua",
         old="(not latest or ends > latest)",
         new="(not latest or ends < latest)",
         rule="Of several pauses the last to end binds.",
-        tests=MODEL,
+        tests=("tests/contract/test_claim.py::test_a_retry_waits_for_the_end_of_its_longest_pause",),
     ),
     Mutant(
         file="store/lua/reschedule.lua",
         old="math.max(now, record.d * 1000)",
         new="now",
         rule="A resume gives a waiting retry its own time back.",
-        tests=MODEL,
+        tests=("tests/contract/test_claim.py::test_a_resume_sends_nothing_before_its_time",),
     ),
 )
 
@@ -317,7 +323,7 @@ RELEASES = (
         old="record.q = options.even_stale and 2 or nil",
         new="record.q = 2",
         rule="What is released keeps its deadline, but for --even-stale.",
-        tests=MODEL,
+        tests=("tests/contract/test_claim.py::test_a_released_retry_waits_for_the_end_of_a_pause",),
     ),
 )
 
@@ -373,7 +379,7 @@ NOTICES = (
         old='notify("recovered", id, "0", { tries = record.a - 1,',
         new='notify("recovered", id, "0", { tries = record.a,',
         rule="recovered of a retry that was due says the tries before it.",
-        tests=MODEL,
+        tests=("tests/contract/test_claim.py::test_recovered_of_what_was_due_says_the_tries_before_it",),
     ),
     Mutant(
         file=CLAIMING,
@@ -387,7 +393,7 @@ NOTICES = (
         old="why = why, case = case, tries = record.a }",
         new="why = why, case = case, tries = record[rule.kind] or 0 }",
         rule="given_up says how many tries left, whatever the faults.",
-        tests=MODEL,
+        tests=("tests/contract/test_accept.py::test_given_up_says_how_many_tries_left_whatever_the_faults",),
     ),
     Mutant(
         file="store/lua/accept/soft_bounces.lua",
@@ -411,7 +417,7 @@ NOTICES = (
         old="list[1][2] < newest - within",
         new="list[1][2] < newest - within * 1000",
         rule="A window of soft bounces ends.",
-        tests=MODEL,
+        tests=("tests/contract/test_accept.py::test_the_window_of_soft_bounces_ends_at_the_newest",),
     ),
     Mutant(
         file="store/lua/accept/arrived.lua",
@@ -448,7 +454,7 @@ SWEEP = (
         old="      leave_cases(id)\n",
         new="",
         rule="A delivery that is swept leaves the cases that only show it.",
-        tests=MODEL,
+        tests=("tests/contract/test_accept.py::test_what_is_swept_leaves_the_case_that_showed_it",),
     ),
     Mutant(
         file="store/lua/sweep.lua",

@@ -348,6 +348,22 @@ def test_three_messages_on_three_days_are_escalated_once(book):
     assert book.notices().count("escalated") == 2
 
 
+def test_what_is_swept_leaves_the_case_that_showed_it(book):
+    """The case of a recipient's soft bounces names the last of them; once that is gone, it names nothing."""
+    for n in range(3):
+        book.fail(f"m{n}")
+        book.wait(25 * HOUR)
+    members = book.store.keys.fixed("members")
+    assert book.client.zcard(members) > 0
+    book.wait(9 * DAY)
+    assert book.claim() == []
+    book.wait(100 * DAY)
+    for _ in range(3):
+        book.store.sweep(policy=book.policy, count=1000)
+
+    assert [book.client.hlen(book.store.keys.fixed("deliveries")), book.client.zcard(members)] == [0, 0]
+
+
 def test_six_tries_of_one_message_are_one_soft_bounce(book):
     """Escalation counts messages, not events, unless policy says otherwise."""
     book.fail()
@@ -658,3 +674,44 @@ def test_a_suppression_until_the_year_9999_stays_when_a_report_adds_to_it(book):
 
     assert "z" not in entry.entry
     assert book.fail("m2").outcome == "suppressed"
+
+
+KINDS = """
+version: 1
+defaults: {quiet_hours: off}
+codes:
+  SMS_EXPIRED: {do: retry, fault: recipient, retry: {delays: [1h], jitter: 0%}}
+  PROVIDER_ERROR: {do: retry, fault: provider, retry: {delays: [10m, 20m], jitter: 0%}}
+"""
+
+
+def test_tries_after_another_kind_of_fault_use_up_no_delay(book):
+    """A provider's error after a recipient's begins with the first delay that a provider gets for an answer."""
+    book = book.with_policy(KINDS.replace("[1h]", "[1h, 1h]"))
+    book.fail()
+    book.resend()
+    book.fail(resendId=book.resend_id())
+    book.resend()
+
+    assert book.fail(code="PROVIDER_ERROR", resendId=book.resend_id(attempt=2)).due == book.now + 20 * MINUTE
+
+
+def test_given_up_says_how_many_tries_left_whatever_the_faults(book):
+    """Two left after errors of the provider, and the report that ends the message is the first of its kind."""
+    book = book.with_policy(KINDS.replace("10m, 20m", "10m, 20m, 30m"))
+    book.fail(code="PROVIDER_ERROR")
+    book.resend()
+    book.fail(code="PROVIDER_ERROR", resendId=book.resend_id())
+    book.resend()
+    assert book.fail(resendId=book.resend_id(attempt=2)).outcome == "given_up"
+
+    (notice,) = (one for one in book.store.notices.claim(limit=9, lease=LEASE) if one.type == "given_up")
+    assert notice.body["tries"] == 2
+
+
+def test_a_later_deadline_does_not_replace_an_earlier_one(book):
+    """The answer to a resend names a later notAfter: the message is of no use after the first all the same."""
+    book.fail(code="PROVIDER_ERROR", notAfter=iso(book.now + 2 * HOUR))
+    book.resend()
+
+    assert book.fail(resendId=book.resend_id(), notAfter=iso(book.now + 24 * HOUR)).outcome == "given_up"

@@ -504,6 +504,62 @@ def test_run_now_passes_a_pause_and_no_deadline(book, late, left):
     assert book.hand_over() == left
 
 
+def test_the_try_after_a_hurried_one_is_not_hurried(book):
+    """A person's word speaks of one try: the next waits for the end of a pause, also where its failure came first."""
+    book.fail()
+    book.store.retries.run_now([book.story().delivery.id], reason="customer waits", actor="me")
+    assert len(book.claim()) == 1
+    book.fail(resendId=book.resend_id())
+    book.store.control.pause("channel", "sms", until=book.now + 2 * DAY, reason="carrier", actor="me")
+    book.until_due()
+
+    assert book.claim() == []
+
+
+def test_a_resume_sends_nothing_before_its_time(book):
+    """What waits for its own time, and not for the end of the pause, keeps that time."""
+    book.fail()
+    due = book.story().delivery.due
+    book.store.retries.resume([book.story().delivery.id], reason="over", actor="me")
+
+    assert book.claim() == []
+    assert book.story().delivery.due == due
+
+
+def test_a_released_retry_waits_for_the_end_of_a_pause(book):
+    """A release lets a message go its usual way; only --even-stale sends it at once."""
+    book.fail(code="PLACEHOLDER_ERROR")
+    (case,) = book.cases()
+    book.store.control.pause("channel", "sms", until=book.now + DAY, reason="carrier", actor="me")
+    book.store.cases.resolve(
+        case.id,
+        how="release",
+        first=book.now,
+        step=0,
+        even_stale=False,
+        policy=book.policy,
+        reason="mended",
+        actor="me",
+    )
+    book.wait(SECOND)
+
+    assert book.claim() == []
+    assert book.story().delivery.state == "waiting"
+
+
+def test_recovered_of_what_was_due_says_the_tries_before_it(book):
+    """Each of two has the message before its first retry leaves: it arrived after no try at all."""
+    other = "+4915112345679"
+    book.fail(to=[NUMBER, other])
+    for who in (NUMBER, other):
+        book.deliver(to=[who])
+    book.until_due()
+
+    assert book.claim() == []
+    (notice,) = (one for one in book.store.notices.claim(limit=9, lease=LEASE) if one.type == "recovered")
+    assert notice.body["tries"] == 0
+
+
 def test_a_newer_release_s_record_is_left_alone(book):
     """A record of a version we do not know is neither handed over nor lost."""
     book.fail()

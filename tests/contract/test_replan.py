@@ -2,7 +2,8 @@
 
 import pytest
 
-from contract.book import DAY, HOUR, NUMBER, START
+from contract.book import DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, START
+from softbounce.core.records import iso
 from softbounce.core.replan import Effect, Move, replanned
 from softbounce.store.policies import Revision
 
@@ -92,6 +93,48 @@ def test_a_retry_gets_no_more_tries_than_all_rules_allow(old):
 
     assert replan(old, rule + "\nlimits: {max_attempts: 2}") == (Effect.LATER, 1)
     assert (old.story().delivery.attempt, old.story().delivery.head["n"]) == (2, 2)
+
+
+def test_a_retry_is_never_planned_past_the_deadline_of_its_message(old):
+    """The new rule would send it after nine hours, and the message is of no use after five."""
+    old.fail(notAfter=iso(old.now + 5 * HOUR))
+
+    assert replan(old, SHIPPED.replace("4h", "9h")) == (Effect.DROPPED, 1)
+
+
+def test_a_retry_that_a_person_released_as_it_is_keeps_its_time(old):
+    """A release with --even-stale says when each leaves; a person's word goes before a plan."""
+    old.fail()
+    old.until_due()
+    for _ in range(4):
+        old.claim()
+        old.wait(LEASE + SECOND)
+    (case,) = old.cases()
+    old.store.cases.resolve(
+        case.id,
+        how="release",
+        first=old.now + HOUR,
+        step=0,
+        even_stale=True,
+        policy=old.policy,
+        reason="mended",
+        actor="me",
+    )
+    due = old.story().delivery.due
+    assert due == old.now + HOUR
+
+    assert replan(old, SHIPPED.replace("4h", "9h")) == (Effect.UNCHANGED, 0)
+    assert old.story().delivery.due == due
+
+
+def test_the_least_delay_of_a_new_plan_counts_from_the_report(old):
+    """A retry that the new rule wants in five minutes leaves then, though the least delay is ten."""
+    old.fail()
+    began = old.now
+    old.wait(2 * HOUR - 5 * MINUTE)
+
+    assert replan(old, SHIPPED.replace("4h", "2h") + "\nlimits: {min_delay: 10m}") == (Effect.EARLIER, 1)
+    assert old.story().delivery.due == began + 2 * HOUR
 
 
 def answered(book):

@@ -77,3 +77,8 @@ def test_a_record_does_not_grow_with_every_event_of_a_flood(book):
 
     assert len(marks) == 200 * 9
     assert book.accept(raws[-1], raws[100]) == ["duplicate", "duplicate"]
+
+
+def test_what_arrived_earlier_in_the_same_batch_is_known(book):
+    """A failure that stands behind the delivery of its message in one batch starts nothing."""
+    assert book.accept(book.delivered(), book.failed()) == ["delivered", "ended"]
