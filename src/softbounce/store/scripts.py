@@ -15,17 +15,23 @@ from softbounce.store.connection import confirm, node
 from softbounce.store.keys import FIXED, Keys
 
 _LUA = files("softbounce.store") / "lua"
-_KEYS = re.compile(r"^-- keys: (.*(?:\n--  .*)*)$", re.MULTILINE)
+_LIST = r"^-- {}: (.*(?:\n--  .*)*)$"
 _INCLUDE = re.compile(r"^-- include: ([\w/]+)$", re.MULTILINE)
 
 
 def assemble(name: str) -> str:
     """Return one script as the server gets it: its keys are bound, each ``-- include: x`` line is ``x.lua``.
 
-    The line ``-- keys: schedule deliveries`` gives these names to ``KEYS[1]`` and ``KEYS[2]``. It may go on
-    in lines that begin with two blanks after their dashes.
+    The line ``-- keys: schedule deliveries`` gives these names to ``KEYS[1]`` and ``KEYS[2]``.
     """
-    return _INCLUDE.sub(lambda found: _read(found[1]).rstrip(), _KEYS.sub(_bound, _read(name)))
+    bound = re.sub(_LIST.format("keys"), _bound, _read(name), flags=re.MULTILINE)
+    return _INCLUDE.sub(lambda found: _read(found[1]).rstrip(), bound)
+
+
+def listed(kind: str, text: str) -> tuple[str, ...]:
+    """Return the names behind ``-- kind:``; they may go on in lines that begin with ``--`` and two blanks."""
+    found = re.search(_LIST.format(kind), text, re.MULTILINE)
+    return tuple(found[1].replace("\n--", " ").split()) if found else ()
 
 
 def _read(name: str) -> str:
@@ -33,16 +39,14 @@ def _read(name: str) -> str:
 
 
 def _bound(found: re.Match[str]) -> str:
-    """Return the bindings in as many lines as name them, so that an error's line is found in the file."""
+    """Return the bindings, in as many lines as they were listed."""
     names = ",\n".join(", ".join(line.removeprefix("--").split()) for line in found[1].splitlines())
     return f"local {names} = unpack(KEYS, 1, {len(names.split())})"
 
 
 @cache
 def _bindings(name: str) -> tuple[str, tuple[str, ...]]:
-    found = _KEYS.search(_read(name))
-    names = found[1].replace("\n--", " ").split() if found else ()
-    return assemble(name), tuple(names)
+    return assemble(name), listed("keys", _read(name))
 
 
 class Script:
