@@ -21,7 +21,7 @@ lint: $(STAMP)  ## ruff, mypy, the rooms, the Lua scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@rm -rf $(LUA) && $(BIN)/python -m softbounce.store.scripts $(LUA)
-	@if command -v luacheck >/dev/null; then set -e; echo "luacheck $(LUA)"; luacheck --no-color -q $(LUA); \
+	@if command -v luacheck >/dev/null; then set -e; echo "luacheck $(LUA)"; luacheck --no-color -q $(LUA); $(BIN)/python -m checks.lua; \
 	else echo "NOT CHECKED: the Lua scripts; luacheck is missing (apt-get install lua-check)"; [ "$$CI" != true ]; fi
 
 run: $(STAMP)  ## the service: worker and durable store in ./data

@@ -213,7 +213,7 @@ def test_no_batch_costs_the_store_much_more_than_an_ordinary_one(client, ordinar
 
 def test_a_history_without_its_bound_is_found_too_dear(client, ordinary, monkeypatch):
     """The rule sees what it is for: where each event writes a history anew that only grows, it costs more and more."""
-    sound = (scripts._LUA / "include" / "history.lua").read_text(encoding="utf-8").rstrip()  # noqa: SLF001
+    sound = (scripts._LUA / "shared" / "history.lua").read_text(encoding="utf-8").rstrip()  # noqa: SLF001
     whole = scripts.assemble
     assert sound in whole("accept")
     monkeypatch.setattr(

@@ -2,39 +2,42 @@
 
 from dataclasses import dataclass
 
-FIXED = (
-    "schedule",  # zset    delivery -> due, or end of lease (ms)
-    "ready",  # zset    merchant, deadline, delivery, by name: what is due and stands in line
-    "turns",  # zset    merchant -> its turn
-    "deliveries",  # hash    delivery -> record; ended ones carry their own end and are swept
-    "damaged",  # hash    delivery or notice -> its bytes, which nobody can read; goes with its case
-    "delivered",  # hash    bucket -> what arrived and never failed; goes as a whole after the dedupe period
-    "delivered_before",  # hash    the same of the period before
-    "history",  # hash    reference -> lines; goes with the newest delivery of the reference
-    "standing",  # hash    recipient -> soft bounces and reports; swept
-    "suppressions",  # hash    recipient[@merchant] -> entry; swept
-    "pauses",  # hash    kind:value -> entry; swept
-    "cancels",  # hash    kind:value -> entry; swept
-    "brakes",  # hash    group of suppressions -> how many are usual and came now; swept
-    "breakers",  # hash    provider -> head, its newest answers; swept
-    "sent",  # hash    kind:value -> times of resends; swept
-    "cases",  # hash    case -> entry; closed ones are swept
-    "open_cases",  # hash    group -> case
-    "members",  # zset    group, delivery, by name; goes with its delivery or its case
-    "notices",  # zset    notice -> due, or end of lease (ms)
-    "notice_bodies",  # hash    notice -> body
-    "groups",  # hash    group -> what people are to be told at once; goes a repeat after it was told
-    "group_turns",  # zset    group -> when people are told next, or end of lease (ms)
-    "dead_letters",  # hash    id -> entry; swept
-    "counters",  # hash    outcome -> count
-    "claims",  # hash    pump -> its newest claim and what that leased; swept
-    "modes",  # hash    merchant or "*" -> entry
-    "workers",  # hash    worker -> what it last said; swept
-    "policies",  # hash    revision -> file, name, text; swept. applied -> what all workers follow
-    "audit",  # stream  entries, trimmed by age by `sweep`
-    "meta",  # hash    key, epoch, now, claims, swept, idle, rate_*, case, dead_letter_bytes, delivered*, ...
-)
-"""Permanent keys. Whatever else is under the tag has a TTL (receipts, strikes, replies)."""
+FIXED = {
+    "schedule": "zset",  # delivery -> due, or end of lease (ms)
+    "ready": "zset",  # merchant, deadline, delivery (by name): what is due and stands in line
+    "turns": "zset",  # merchant with ready items -> its turn
+    "deliveries": "hash",  # delivery -> record; ended ones carry their own end and are swept
+    "damaged": "hash",  # delivery, or "notice:" and notice -> bytes that nobody can read; goes with its case
+    "delivered": "hash",  # bucket -> what arrived and never failed; goes as a whole after the dedupe period
+    "delivered_before": "hash",  # the same of the period before
+    "history": "hash",  # reference -> lines; goes with the newest delivery of the reference
+    "standing": "hash",  # recipient -> {m: soft bounces, c: reports by rule, x: escalated at}; swept
+    "suppressions": "hash",  # recipient[@merchant] -> entry; swept
+    "pauses": "hash",  # kind:value -> {z: until, ...}; swept
+    "cancels": "hash",  # kind:value -> {a: made at, ...}; swept
+    "brakes": "hash",  # group of suppressions -> how many are usual and came now, see accept/brake; swept
+    "breakers": "hash",  # provider -> head, its newest answers, see shared/breakers; swept
+    "sent": "hash",  # kind:value -> {at: times of resends (s)}; swept
+    "cases": "hash",  # case -> entry; closed ones are swept
+    "open_cases": "hash",  # group -> case
+    "members": "zset",  # group, delivery (by name); goes with its delivery or its case
+    "notices": "zset",  # notice -> due, or end of lease (ms)
+    "notice_bodies": "hash",  # notice -> body
+    "groups": "hash",  # group -> {n, since, samples, out: being told}; goes a repeat after it was told
+    "group_turns": "zset",  # group -> when people are told next, or end of lease (ms)
+    "dead_letters": "hash",  # id -> entry; swept
+    "counters": "hash",  # outcome -> count
+    "claims": "hash",  # pump -> {n: its newest claim, d: delivery, token of each lease (flat)}; swept
+    "modes": "hash",  # merchant or "*" -> {mode, at, ...}
+    "workers": "hash",  # worker -> what it last said; swept
+    "policies": "hash",  # revision -> {file, name, text}; swept. applied -> what all workers follow
+    "audit": "stream",  # entries, trimmed by age by `sweep`
+    "meta": "hash",  # key*, epoch, now, claims, swept, idle, rate_*, case, dead_letter_bytes, delivered*, ...
+}
+"""Permanent keys with their types. Whatever else is under the tag has a TTL (receipts, strikes, replies).
+
+What is swept has ``z``: forget at (ms).
+"""
 
 SWEPT = (
     "deliveries",

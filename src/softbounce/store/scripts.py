@@ -15,36 +15,48 @@ from softbounce.store.connection import confirm, node
 from softbounce.store.keys import FIXED, Keys
 
 _LUA = files("softbounce.store") / "lua"
-_BINDING = re.compile(r"^local (\w+) = KEYS\[(\d+)\]", re.MULTILINE)
+_LIST = r"^-- {}: (.*(?:\n--  .*)*)$"
 _INCLUDE = re.compile(r"^-- include: ([\w/]+)$", re.MULTILINE)
 
 
 def assemble(name: str) -> str:
-    """Return the text of one script with its ``-- include: x`` lines replaced by ``x.lua``."""
-    text = (_LUA / f"{name}.lua").read_text(encoding="utf-8")
-    return _INCLUDE.sub(
-        lambda found: _LUA.joinpath(f"{found[1]}.lua").read_text(encoding="utf-8").rstrip(), text
-    )
+    """Return one script as the server gets it: its keys are bound, each ``-- include: x`` line is ``x.lua``.
+
+    The line ``-- keys: schedule deliveries`` gives these names to ``KEYS[1]`` and ``KEYS[2]``.
+    """
+    bound = re.sub(_LIST.format("keys"), _bound, _read(name), flags=re.MULTILINE)
+    return _INCLUDE.sub(lambda found: _read(found[1]).rstrip(), bound)
+
+
+def listed(kind: str, text: str) -> tuple[str, ...]:
+    """Return the names behind ``-- kind:``; they may go on in lines that begin with ``--`` and two blanks."""
+    found = re.search(_LIST.format(kind), text, re.MULTILINE)
+    return tuple(found[1].replace("\n--", " ").split()) if found else ()
+
+
+def _read(name: str) -> str:
+    return _LUA.joinpath(f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _bound(found: re.Match[str]) -> str:
+    """Return the bindings, in as many lines as they were listed."""
+    names = ",\n".join(", ".join(line.removeprefix("--").split()) for line in found[1].splitlines())
+    return f"local {names} = unpack(KEYS, 1, {len(names.split())})"
 
 
 @cache
 def _bindings(name: str) -> tuple[str, tuple[str, ...]]:
-    text = assemble(name)
-    bound = _BINDING.findall(text)
-    if [int(number) for _, number in bound] != list(range(1, len(bound) + 1)):
-        msg = f"{name}.lua: KEYS are not numbered 1 to {len(bound)} without a gap"
-        raise TypeError(msg)
-    return text, tuple(key for key, _ in bound)
+    return assemble(name), listed("keys", _read(name))
 
 
 class Script:
-    """One transition. Call it with client, keys, arguments; the script's names say which keys."""
+    """One transition. Call it with client, keys, arguments; its ``-- keys:`` line says which keys."""
 
     def __init__(self, name: str) -> None:
         self.text, self._names = _bindings(name)
         self._sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
         if unknown := [key for key in self._names if key not in FIXED and key != "hash"]:
-            msg = f"{name}.lua binds unknown keys: {unknown}"
+            msg = f"{name}.lua names unknown keys: {unknown}"
             raise TypeError(msg)
 
     def __call__(

@@ -3,27 +3,8 @@
 -- returns  for each event {outcome, attempt, due (ms or 0), case or "", escalated (0 or 1), first outcome of a duplicate or "",
 --          cut (1: of this dead letter only the head was kept)}; nothing after the last that says something. The outcome "deferred":
 --          a later release wrote the record, and this event is that release's to take; nothing is changed
-local schedule = KEYS[1] -- zset  delivery -> due, or end of lease (ms)
-local deliveries = KEYS[2] -- hash  delivery -> record
-local standing = KEYS[3] -- hash  recipient -> {m: soft bounces, c: reports by rule, x: escalated at, z: forget at}
-local suppressions = KEYS[4] -- hash  recipient[@merchant] -> entry
-local pauses = KEYS[5] -- hash  kind:value -> {z: until, ...}
-local cancels = KEYS[6] -- hash  kind:value -> {a: made at, z: forget at, ...}
-local history = KEYS[7] -- hash  reference -> lines
-local cases = KEYS[8] -- hash  case -> entry
-local open_cases = KEYS[9] -- hash  group -> case
-local members = KEYS[10] -- zset  group, delivery (by name)
-local notices = KEYS[11] -- zset  notice -> due, or end of lease (ms)
-local notice_bodies = KEYS[12] -- hash  notice -> body
-local dead_letters = KEYS[13] -- hash  id -> entry
-local counters = KEYS[14] -- hash  outcome -> count
-local audit = KEYS[15] -- stream
-local meta = KEYS[16] -- hash  now, case, dead_letter_bytes, ...
-local delivered = KEYS[17] -- hash  bucket -> entries; see accept/delivered
-local delivered_before = KEYS[18] -- hash  the generation before
-local brakes = KEYS[19] -- hash  group of suppressions -> {w, n, u, k, t, z}
-local breakers = KEYS[20] -- hash  provider -> entry; see shared/breakers
-local damaged = KEYS[21] -- hash  delivery, or "notice:" and notice -> bytes that nobody can read
+-- keys: schedule deliveries standing suppressions pauses cancels history cases open_cases members notices
+--       notice_bodies dead_letters counters audit meta delivered delivered_before brakes breakers damaged
 
 local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, brake (absent: off), and the retention periods (ms)
 local rules = cjson.decode(ARGV[2]) -- each rule of the batch once: what policy says, whatever the event

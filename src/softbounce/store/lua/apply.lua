@@ -1,9 +1,7 @@
 -- apply: let every worker follow one policy, or its own file again, unless somebody else was faster.
 -- effects  the revision that is wanted, the audit entry
 -- returns  "done", or "stale": another revision is applied than the caller has seen; nothing was changed
-local policies = KEYS[1] -- hash  revision -> {file, name, text, z}; applied -> {revision, previous, file, text, by, at, reason}
-local audit = KEYS[2] -- stream
-local meta = KEYS[3] -- hash  now
+-- keys: policies audit meta
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason
 local seen, wanted = ARGV[2], ARGV[3] -- "" for each worker's own file

@@ -5,27 +5,8 @@
 -- returns  {mode, idle (0 or 1), now, delivery, token, record of each lease (flat), {delivery, outcome, reason} of each that ended,
 --          number of claims so far, why hand-overs must wait for a person (or ""),
 --          {provider, state} of each breaker that opened or closed}
-local schedule = KEYS[1] -- zset  delivery -> due, or end of lease (ms)
-local ready = KEYS[2] -- zset  merchant, deadline, delivery (by name)
-local turns = KEYS[3] -- zset  merchant with ready items -> its turn
-local deliveries = KEYS[4] -- hash  delivery -> record
-local suppressions = KEYS[5] -- hash  recipient[@merchant] -> entry
-local pauses = KEYS[6] -- hash  kind:value -> {z: until}
-local cancels = KEYS[7] -- hash  kind:value -> {a: made at (ms), z: forget at}
-local sent = KEYS[8] -- hash  kind:value -> {at: times of resends (s), z: forget at}
-local modes = KEYS[9] -- hash  merchant or "*" -> {mode, ...}
-local history = KEYS[10] -- hash  reference -> lines
-local cases = KEYS[11] -- hash  case -> entry
-local open_cases = KEYS[12] -- hash  group -> case
-local members = KEYS[13] -- zset  group, delivery (by name)
-local notices = KEYS[14] -- zset  notice -> due, or end of lease (ms)
-local notice_bodies = KEYS[15] -- hash  notice -> body
-local counters = KEYS[16] -- hash  outcome -> count
-local claims = KEYS[17] -- hash  caller -> {n: its newest claim, d: delivery, token of each lease (flat), z: forget at (ms)}
-local meta = KEYS[18] -- hash  now, epoch, claims, swept, rate_left, rate_at, idle, case
-local breakers = KEYS[19] -- hash  provider -> entry; see shared/breakers
-local audit = KEYS[20] -- stream
-local damaged = KEYS[21] -- hash  delivery, or "notice:" and notice -> bytes that nobody can read
+-- keys: schedule ready turns deliveries suppressions pauses cancels sent modes history cases open_cases
+--       members notices notice_bodies counters claims meta breakers audit damaged
 
 local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_claim ({count, per}), history (ms), epoch, seen,
 -- providers (name or "*" -> {rate, breaker}), silence_is_good (nobody reports deliveries)

@@ -1,9 +1,7 @@
 -- discard: let go of dead letters that were reported again, unless they have come back meanwhile, or that a person drops.
 -- effects  a letter that was seen as often as the caller knows ("": however often) is deleted; one audit entry
 -- returns  how many were deleted
-local dead_letters = KEYS[1] -- hash  id -> entry
-local audit = KEYS[2] -- stream
-local meta = KEYS[3] -- hash  now, dead_letter_bytes
+-- keys: dead_letters audit meta
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then id, times seen
 

@@ -1,11 +1,7 @@
 -- finish: record how hand-overs ended, where the caller still holds the lease.
 -- effects  handed_over: out of the schedule; later: waits again, same try, same id; gone: cancelled by the receiver
 -- returns  for each "done", also when this token has finished before (the reply was lost, not the call), or "stale": nothing was changed
-local schedule = KEYS[1] -- zset  delivery -> due, or end of lease (ms)
-local deliveries = KEYS[2] -- hash  delivery -> record
-local history = KEYS[3] -- hash  reference -> lines
-local counters = KEYS[4] -- hash  outcome -> count
-local meta = KEYS[5] -- hash  now
+-- keys: schedule deliveries history counters meta
 
 local keep = tonumber(ARGV[1]) -- ms that an ended delivery is remembered
 local groups = cjson.decode(ARGV[2]) -- {r: result, delay, n: note, d: deliveries, t: their tokens} for each way to end

@@ -2,16 +2,7 @@
 -- effects  suppressions lose the address, dead letters go; records and notices lose the recipient: a retry to nobody else
 --          ends, one to several goes on to the others. What has changed since the caller looked is left alone
 -- returns  how many places lost an address
-local schedule = KEYS[1] -- zset  delivery -> due (ms)
-local deliveries = KEYS[2] -- hash  delivery -> record
-local suppressions = KEYS[3] -- hash  recipient[@merchant] -> entry
-local history = KEYS[4] -- hash  reference -> lines
-local notice_bodies = KEYS[5] -- hash  notice -> body
-local dead_letters = KEYS[6] -- hash  id -> entry
-local audit = KEYS[7] -- stream
-local meta = KEYS[8] -- hash  now
-local damaged = KEYS[9] -- hash  delivery, or "notice:" and notice -> bytes that nobody can read
-local members = KEYS[10] -- zset  group, delivery (by name)
+-- keys: schedule deliveries suppressions history notice_bodies dead_letters audit meta damaged members
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what (the recipient's hash), reason
 -- suppressions (fields), dead_letters and damaged (ids), deliveries and notices ({id, {recipients before, after, places kept}}), periods

@@ -1,11 +1,8 @@
 -- found: give a field of the store's own facts its value once, also when memory is full. There is one hash key, and a new one is
 -- made only where nothing was hashed: under another key nobody would find what the store holds.
 -- returns  {key, key_fingerprint, epoch} as they are from now on
-local meta = KEYS[1] -- hash  key, key_fingerprint, epoch
-local suppressions = KEYS[2] -- hash  recipient[@merchant] -> entry
-local deliveries = KEYS[3] -- hash  delivery -> record
-local standing = KEYS[4] -- hash  recipient -> soft bounces and reports
-local field, value, origin = ARGV[1], ARGV[2], ARGV[3] -- origin of a key: new or known
+-- keys: meta suppressions deliveries standing
+local field, value, origin = ARGV[1], ARGV[2], ARGV[3] -- field: key, key_fingerprint or epoch; origin of a key: new or known
 
 redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its end when memory is full
 local is_key = field ~= "epoch"

@@ -2,13 +2,7 @@
 -- effects  undo: the entry goes, and what its reports left in the recipient's standing; the message that it ended before the brake
 --          is held by the incident, if its address is known. confirm: a provisional entry gets its full term
 -- returns  how many entries it changed, or -1 where the incident is unknown
-local suppressions = KEYS[1] -- hash  recipient[@merchant] -> entry
-local deliveries = KEYS[2] -- hash  delivery -> record
-local standing = KEYS[3] -- hash  recipient -> {m: soft bounces, c: reports by rule, x: escalated at, z: forget at}
-local cases = KEYS[4] -- hash  case -> entry
-local members = KEYS[5] -- zset  group, delivery (by name)
-local history = KEYS[6] -- hash  reference -> lines
-local meta = KEYS[7] -- hash  now
+-- keys: suppressions deliveries standing cases members history meta
 
 local incident, how = ARGV[1], ARGV[2] -- the case; undo or confirm; then fields of suppressions
 

@@ -1,9 +1,7 @@
 -- mark: write or delete fields of one hash by a person's word, with the audit entry, or change nothing.
 -- effects  a field given "" is deleted; cancels, pauses, modes, suppressions and acknowledged cases are such fields
 -- returns  the values before, "" for none, "listed" where a meek one left what stands
-local hash = KEYS[1] -- hash  any of the above
-local audit = KEYS[2] -- stream
-local meta = KEYS[3] -- hash  now
+-- keys: hash audit meta
 
 -- actor, action, what, reason, meek (field -> code: a standing entry of that code, "" for any, is left); then field, value pairs
 local entry = cjson.decode(ARGV[1])

@@ -2,12 +2,7 @@
 -- effects  what a group has collected is fixed with the first claim, so that it comes again unchanged; cases that were closed
 --          meanwhile are left out. A group that has collected nothing since it was told is forgotten
 -- returns  {{id, body} for each notice}, {{name, {at, n, since, samples}} for each group}
-local notices = KEYS[1] -- zset  notice -> due, or end of lease (ms)
-local notice_bodies = KEYS[2] -- hash  notice -> body
-local groups = KEYS[3] -- hash  group -> {n, since, samples, out: what is being told}
-local group_turns = KEYS[4] -- zset  group -> when people are told next, or end of lease (ms)
-local cases = KEYS[5] -- hash  case -> entry
-local meta = KEYS[6] -- hash  now
+-- keys: notices notice_bodies groups group_turns cases meta
 
 local limit, lease = tonumber(ARGV[1]), tonumber(ARGV[2]) -- Lua's stack has room for 4,000 at once
 

@@ -1,10 +1,7 @@
 -- notices_finish: forget notices and groups that were told; a notice that people hear of too joins its group in the same step.
 -- effects  a group waits for others from its first notice on, and once told for the repeat; a repeated call changes nothing
-local notices = KEYS[1] -- zset  notice -> due, or end of lease (ms)
-local notice_bodies = KEYS[2] -- hash  notice -> body
-local groups = KEYS[3] -- hash  group -> {n, since, samples, out: what is being told}
-local group_turns = KEYS[4] -- zset  group -> when people are told next, or end of lease (ms)
-local meta = KEYS[5] -- hash  now
+-- returns  how many notices and groups were told
+-- keys: notices notice_bodies groups group_turns meta
 
 local options = cjson.decode(ARGV[1]) -- done (notices), joined ({notice, group, sample}), told ({group, at}), wait, repeat (ms)
 local SAMPLES = 5

@@ -1,6 +1,6 @@
--- put: write one field of a hash, also when memory is full.
+-- put: write one field of a hash, workers or policies, also when memory is full.
 -- returns  1 if the field is new, else 0
-local hash = KEYS[1] -- hash  workers or policies
+-- keys: hash
 local field, value = ARGV[1], ARGV[2]
 
 redis.call("HDEL", hash, "") -- frees nothing, but lets the script run to its end when memory is full

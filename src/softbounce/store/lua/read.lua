@@ -1,9 +1,9 @@
 -- read: the next unread entries for one worker, a few at a time until there are enough, or enough bytes.
 -- effects  they are pending for that worker
--- returns  see entries
+-- returns  the entries, as shared/entries says
 -- KEYS[1]  stream  event, reply
 local group, consumer = ARGV[1], ARGV[2]
-local count, budget, most = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local count, budget, most = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]) -- entries; bytes of all; bytes of one
 local STEP = 10 -- entries; a smaller step costs ordinary entries more, a larger one holds more oversize ones at once
 
 -- include: shared/entries

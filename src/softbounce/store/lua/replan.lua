@@ -1,11 +1,7 @@
 -- replan: give waiting retries the times of another policy. Each keeps its number.
 -- effects  due, deadline, last try, rule and revision; one that is dropped is due now, past its deadline: claim gives it up
 -- returns  for each "done", or "gone" where it has changed since it was read, or is due; that one keeps what it has
-local schedule = KEYS[1] -- zset  delivery -> due (ms)
-local deliveries = KEYS[2] -- hash  delivery -> record
-local history = KEYS[3] -- hash  reference -> lines
-local audit = KEYS[4] -- stream
-local meta = KEYS[5] -- hash  now
+-- keys: schedule deliveries history audit meta
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason
 local revision = ARGV[2]

@@ -1,11 +1,7 @@
 -- reschedule: move waiting retries to another time by a person's word.
 -- effects  urgent: due now, and quiet hours and pauses do not bind; else: due at its own time again (after a pause)
 -- returns  for each delivery "done", or "gone" where nothing waits
-local schedule = KEYS[1] -- zset  delivery -> due (ms)
-local deliveries = KEYS[2] -- hash  delivery -> record
-local history = KEYS[3] -- hash  reference -> lines
-local audit = KEYS[4] -- stream
-local meta = KEYS[5] -- hash  now
+-- keys: schedule deliveries history audit meta
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then deliveries
 local is_urgent = ARGV[2] == "urgent"

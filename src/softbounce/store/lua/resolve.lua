@@ -3,18 +3,7 @@
 --          a damaged record comes back as it was by a release, for a release of softbounce that can read it, and goes otherwise
 --          one notice "case_resolved". More members than the limit: answers "more", the case stays open, and the caller calls again
 -- returns  {"done" | "more" | "canary" (one released, still open) | "gone", released, skipped (past the deadline or the last try), ended}
-local schedule = KEYS[1] -- zset  delivery -> due (ms)
-local deliveries = KEYS[2] -- hash  delivery -> record
-local history = KEYS[3] -- hash  reference -> lines
-local cases = KEYS[4] -- hash  case -> entry
-local open_cases = KEYS[5] -- hash  group -> case
-local members = KEYS[6] -- zset  group, delivery (by name)
-local notices = KEYS[7] -- zset  notice -> due, or end of lease (ms)
-local notice_bodies = KEYS[8] -- hash  notice -> body
-local audit = KEYS[9] -- stream
-local meta = KEYS[10] -- hash  now
-local brakes = KEYS[11] -- hash  group of suppressions -> {w, n, u, k, t, z}
-local damaged = KEYS[12] -- hash  delivery, or "notice:" and notice -> bytes that nobody can read
+-- keys: schedule deliveries history cases open_cases members notices notice_bodies audit meta brakes damaged
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what (the case), reason
 local options = cjson.decode(ARGV[2]) -- how, canary, even_stale, first (ms), step (ms), limit, max_attempts, and retention periods

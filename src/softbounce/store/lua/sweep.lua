@@ -1,25 +1,10 @@
--- sweep: delete fields of one hash whose end has passed; a scan goes on where the last call left it.
+-- sweep: delete fields of one hash whose end ("z", ms) has passed; a scan goes on where the last call left it.
 -- effects  a delivery takes its history and its place in a case along, and is presumed delivered after a day of silence
 --          where nobody reports deliveries; a record that cannot be read is set aside; what arrived is forgotten once a
 --          generation of it is as old as the dedupe period; the audit is cut off at its age
 -- returns  how many fields were deleted
-local hash = KEYS[1] -- hash  any whose values carry "z": forget at (ms)
-local history = KEYS[2] -- hash  reference -> lines
-local members = KEYS[3] -- zset  group, delivery (by name)
-local deliveries = KEYS[4] -- hash  delivery -> record
-local standing = KEYS[5] -- hash  recipient -> {m: soft bounces, ...}
-local meta = KEYS[6] -- hash  now, dead_letter_bytes, cursor of each hash
-
-local delivered = KEYS[7] -- hash  bucket -> entries; see accept/delivered
-local delivered_before = KEYS[8] -- hash  the generation before
-
-local audit = KEYS[9] -- stream
-local schedule = KEYS[10] -- zset  delivery -> due, or end of lease (ms)
-local cases = KEYS[11] -- hash  case -> entry
-local open_cases = KEYS[12] -- hash  group -> case
-local damaged = KEYS[13] -- hash  delivery, or "notice:" and notice -> bytes that nobody can read
-local notices = KEYS[14] -- zset  notice -> due, or end of lease (ms)
-local notice_bodies = KEYS[15] -- hash  notice -> body
+-- keys: hash history members deliveries standing meta delivered delivered_before audit schedule cases
+--       open_cases damaged notices notice_bodies
 
 local options = cjson.decode(ARGV[1]) -- name, count, silence (ms, 0: deliveries are reported), dedupe, cancelled, audit (ms)
 

@@ -1,10 +1,10 @@
 -- take_over: entries that another worker has read and not acknowledged for some time, one at a time until there are enough, or
 -- enough bytes.
 -- effects  they are pending for this worker, each with one delivery more
--- returns  { see entries, how often each was delivered }
+-- returns  {the entries, as shared/entries says, how often each was delivered}
 -- KEYS[1]  stream  event, reply
 local group, consumer, idle = ARGV[1], ARGV[2], ARGV[3] -- idle: ms
-local count, budget, most = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local count, budget, most = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]) -- entries; bytes of all; bytes of one
 
 -- include: shared/entries
 

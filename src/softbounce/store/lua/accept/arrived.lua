@@ -1,4 +1,8 @@
--- arrived: one MESSAGE_DELIVERED. Ends what waits, lifts the pause, clears the count of what came before. Needs: outcomes, failure.
+-- arrived: one MESSAGE_DELIVERED. Ends what waits, lifts the pause, clears the count of what came before.
+-- needs: schedule pauses members now hget hdel zrem write_record remember notify standing_of was_delivered note_delivery
+--        count_answer seen_by mark_seen finish_record note_reached limits place event to id record old_payload old_recipients
+--        outcome is_newer look_up
+-- gives: accept_delivery
 
 -- An address that was reached is not dead, whatever was reported before. What is dated after the delivery still counts: a report of
 -- it that comes again, under whatever id, clears nothing more.

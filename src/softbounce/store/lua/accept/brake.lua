@@ -1,7 +1,8 @@
 -- brake: count new suppressions of a group; above the usual an incident opens, and they are provisional.
--- Needs: brakes, cases, case, notice, limits, changes.
 -- brakes  {w: begin of the window (ms), n: in it, u: usual for a window, k: the open incident, t: its suppressions,
 --         z: forget at; absent while an incident is open, which is a person's to end}
+-- needs: brakes cases now hget hset notify open_case limits
+-- gives: count_suppression write_brakes
 local REMEMBERED = 30 -- windows without a suppression, after which nothing is usual any more
 local braking = {} -- group -> the above, written once a batch
 

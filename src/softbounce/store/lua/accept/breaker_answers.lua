@@ -1,4 +1,7 @@
--- answers: what a provider made of the resends handed over to it. Needs: breakers, case.
+-- breaker_answers: what a provider made of the resends handed over to it.
+-- needs: breakers now hget parse_payload open_case in_hand touched provider_of keep_entry incident_of note_change close_breaker
+--        limits providers
+-- gives: count_answer
 local function open_breaker(one, reason)
   local head, breaker = one.head, one.breaker
   head.n = (head.n or 0) + 1

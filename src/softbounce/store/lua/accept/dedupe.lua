@@ -1,6 +1,7 @@
--- seen: which events a delivery has had, newest first, in `h` of its record: half of the identity and a letter for the outcome, a
--- capital for a bare report. Written with the record, after all other effects. Needs: history, changes, look_up, the
--- event in hand.
+-- dedupe: which events a delivery has had, newest first, in `h` of its record: half of the identity and a letter for the outcome, a
+-- capital for a bare report. Written with the record, after all other effects.
+-- needs: story_of event id record outcome look_up
+-- gives: seen_by seen_enriched mark_seen
 local LETTERS = {
   scheduled = "s", suppressed = "u", held = "h", given_up = "g", cancelled = "c", coalesced = "w", superseded = "p", ended = "e",
   delivered = "d",

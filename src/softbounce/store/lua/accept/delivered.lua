@@ -1,8 +1,9 @@
--- delivered: what arrived and never failed, so that a late or repeated failure of it starts nothing. Needs: delivered, meta,
--- delivered_before, probes, changes.
+-- delivered: what arrived and never failed, so that a late or repeated failure of it starts nothing.
 -- A record of its own would take 170 bytes; this takes six, in a bucket whose name is the first digits of the probe. A set of buckets
 -- that is full stays as it is, and one eight times as large opens beside it: its names are one digit longer. Sweep turns the two
 -- generations over. Six bytes are wrongly found among the some 1,000 that share their buckets once in 280 billion failures.
+-- needs: delivered delivered_before meta hmget hset probes
+-- gives: look_for_deliveries was_delivered note_delivery write_deliveries
 local FILL, FEWEST, MOST = 128, 3, 7 -- entries of a bucket when its set is full; octal digits that name a bucket
 local ENTRY = 6 -- bytes that stand in it
 local PROBE = MOST + ENTRY -- bytes of a probe

@@ -1,5 +1,7 @@
 -- evidence: {key, time} pairs in order of time, at most 32. The window ends at the newest, so that any order of arrival
--- leaves the same list. Needs: standing, changes.
+-- leaves the same list.
+-- needs: standing before_writing hget hset
+-- gives: standing_of add_evidence count_apart
 local judged = {} -- recipient -> what is known of it, read and written once for all its reports of a batch
 
 local function standing_of(rid)

@@ -1,5 +1,9 @@
 -- failure: one MESSAGE_NOT_DELIVERED. Which send it answers, what its verdict is, and what becomes of the delivery.
--- Needs: outcomes, judge, seen, delivered, the event in hand and its record.
+-- needs: suppressions cancels open_cases now hget hmget hset write_record remember is_standing is_active was_delivered
+--        count_answer mark_seen finish_record suppress_recipient hold_for_incident end_suppressed refusal hold give_up
+--        schedule_next judge_recipient escalate look_for_other_retrier limits LATE count place event rule payload to said id
+--        record old_payload old_recipients outcome case escalated due
+-- gives: note_reached accept_failure
 
 -- The bare report held the delivery; its enriched form finds the delivery as that had found it. Returns the state.
 local function give_way()

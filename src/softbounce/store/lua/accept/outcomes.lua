@@ -1,4 +1,8 @@
--- outcomes: the ways in which a failure ends or goes on. Needs: what accept binds, and the event in hand.
+-- outcomes: the ways in which a failure ends or goes on.
+-- needs: schedule suppressions open_cases members now hget hmget zadd zrem notify open_case suppress is_standing limits event
+--        rule payload to id record outcome case due
+-- gives: group_of case_facts finish_record suppress_recipient hold_for_incident end_suppressed refusal hold give_up
+--        schedule_next
 local function group_of(kind)
   return kind .. "\n" .. event.m .. "\n" .. event.ch .. "\n" .. event.code .. "\n" .. (event.detail or "")
 end

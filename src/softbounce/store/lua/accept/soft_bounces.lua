@@ -1,4 +1,8 @@
--- judge: what a failure says about its recipient, and about others that resend too. Needs: outcomes, evidence, the event in hand.
+-- soft_bounces: what a failure says about its recipient, and about others that resend too.
+-- needs: pauses now hget hset notify open_case standing_of add_evidence count_apart group_of case_facts end_suppressed LATE
+--        event rule payload to id record case escalated
+-- gives: judge_recipient escalate look_for_other_retrier
+
 -- Soft bounces and reports of one recipient. Returns whether this report confirms the suppression.
 local function judge_recipient()
   local confirm = event["do"] == "suppress" and rule.confirm

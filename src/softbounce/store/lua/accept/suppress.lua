@@ -1,7 +1,9 @@
--- suppress: refuse sends to one recipient until a time, or for ever. Needs: suppressions, audit, now, brake.
+-- suppress: refuse sends to one recipient until a time, or for ever.
 -- An entry made by a person, or one that lasts longer, is not weakened by a later report; it gains the evidence. While the brake of
 -- its group (entry.b) is on, a new entry is provisional: incident names the case, full is what z becomes if a person confirms it.
 -- describe(kind): the facts of the case that opens then. Returns the entry that is in force.
+-- needs: suppressions audit now hget hset xadd count_suppression limits
+-- gives: suppress
 local function suppress(field, entry, describe)
   local old = hget(suppressions, field)
   if old then

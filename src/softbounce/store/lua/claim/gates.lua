@@ -1,5 +1,8 @@
--- gates: what stops a retry that is due, read for many at once. Needs: suppressions, pauses, cancels, sent, schedule, deliveries,
--- modes, options, now, record, active, several, set_aside, changes. Binds: text.
+-- gates: what stops a retry that is due, read for many at once.
+-- needs: schedule deliveries suppressions pauses cancels sent modes now hget hmget hset zrem parse_record parse_payload
+--        set_aside end_of made_at is_standing is_any_paused is_any_cancelled keep_wanted options
+-- gives: text WORK work star mode_of leave_to_newer read_retries paused_until is_over is_suppressed provisional_until each_cap
+--        look_at_cap note_sent write_sent
 local function text(value) -- ids are numbers or texts; Lua writes 1e+15 for a long number
   return type(value) == "number" and string.format("%.0f", value) or value
 end

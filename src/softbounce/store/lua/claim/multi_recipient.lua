@@ -1,4 +1,6 @@
--- several: whom of several recipients a resend may still go to. Needs: active, record, deliveries, cancels, suppressions, pauses, sent.
+-- multi_recipient: whom of several recipients a resend may still go to.
+-- needs: deliveries suppressions pauses cancels sent hmget parse_record made_at is_standing
+-- gives: is_any_paused is_any_cancelled keep_wanted
 local is_any_paused, is_any_cancelled = redis.call("HLEN", pauses) > 0, redis.call("HLEN", cancels) > 0
 
 local function elements(array) -- each as it is written: cjson would shorten a long number, and make {} of an empty list

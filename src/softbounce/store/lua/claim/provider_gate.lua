@@ -1,4 +1,6 @@
--- provider_gate: whether a provider takes one more resend now. Needs: breakers, options, now.
+-- provider_gate: whether a provider takes one more resend now.
+-- needs: breakers now hmget in_hand touched provider_of keep_entry close_breaker providers options
+-- gives: read_providers news barred
 local LEAST_SHARE = 0.02 -- of the rate, at the start of a ramp: it must begin with something
 local is_any_provider = next(providers) ~= nil or redis.call("HLEN", breakers) > 0
 

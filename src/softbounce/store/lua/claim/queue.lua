@@ -1,5 +1,7 @@
--- line: what is due stands in line, by merchant and deadline; merchants take turns. Needs: schedule, ready, turns, deliveries, modes,
--- now, record, active, gates, set_aside.
+-- queue: what is due stands in line, by merchant and deadline; merchants take turns.
+-- needs: schedule ready turns deliveries now hmget write_changes parse_record parse_payload set_aside NUMBER text mode_of
+--        leave_to_newer
+-- gives: SORTED line_up looked next_lines heads end_turns
 local SORTED = 1000 -- deliveries that get their place in one call: some 5 ms
 
 local LINED_UP = 100 -- of them read in one go

@@ -1,5 +1,6 @@
 -- active: when an entry was made and when it ends, whether it stands, and whether a hash has one that stands under any of some fields.
--- Needs: now, changes.
+-- needs: now hmget
+-- gives: NUMBER end_of made_at is_standing is_active
 local NUMBER = "(%-?%d[%d.eE+-]*)" -- as JSON writes it; any may have a sign
 local ENDS, MADE = '"z":' .. NUMBER, '"a":' .. NUMBER
 

@@ -1,11 +1,12 @@
--- breakers: what is known of each provider: a head as JSON, then its newest answers. Needs: breakers, providers, audit, cases,
--- open_cases, members, now, changes.
+-- breakers: what is known of each provider: a head as JSON, then its newest answers.
 -- head      an absent field means none:
 --   s  open | half; absent: closed     u  open until; half: end of this round of probes (ms)    n  times opened in a row
 --   c  older resends tell nothing new (ms)    p  probes left    g, b  answers to probes, good and bad    r  ramps up from (ms)
 --   l, t  tokens left, and when (ms)   q  the newest place given to a retry that waits (ms)     m  1: opened by a person
 --   y  1: opened or closed, and no worker has said it yet    z  forget at (ms)
 -- answers   a sign and the second for each: + it arrived, - the provider failed
+-- needs: breakers cases open_cases members audit now hget hset hdel zrem xadd providers
+-- gives: in_hand touched provider_of keep_entry incident_of note_change close_breaker write_breakers
 local in_hand, touched = {}, {} -- by provider
 local A_DAY = 24 * 3600 * 1000
 

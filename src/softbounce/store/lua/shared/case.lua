@@ -1,5 +1,7 @@
--- case: open a case for a group, or add one delivery to the open one. Needs: cases, open_cases, members, meta, now, changes.
+-- case: open a case for a group, or add one delivery to the open one.
 -- group  kind, merchant, channel, code and detail by line breaks; facts  what a person reads. Returns the case's id.
+-- needs: cases open_cases members meta now hget hset zadd
+-- gives: open_case
 local function open_case(group, id, facts)
   local case = hget(open_cases, group)
   if not case then

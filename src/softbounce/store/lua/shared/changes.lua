@@ -1,5 +1,6 @@
 -- changes: what a script is going to write, read back as if it were written. Nothing reaches the store before write_changes(), so a
 -- script that fails on what it was given has changed nothing, and its caller may try again with half of it.
+-- gives: written_last before_writing hget hmget fetch hset hdel zadd zrem xadd write_changes
 local new_fields, new_keys = {}, {} -- hash -> field -> value, false where it is deleted; the hashes in the order of their first change
 local read_ahead = {} -- the same, read before it was asked for
 local written_last = "" -- the hash whose fields tell that the rest was done

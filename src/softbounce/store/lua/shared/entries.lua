@@ -1,6 +1,8 @@
--- entries: what a script answers of the entries of a stream, and how many bytes they had. Needs: most.
+-- entries: what a script answers of the entries of a stream, and how many bytes they had.
 -- The answer is flat, three values an entry: id, event, reply (false: none). Of an entry that holds more than `most` bytes or no
 -- field `event` the id stands there alone, and the caller reads it by itself: no answer is larger than what its caller can hold.
+-- needs: most
+-- gives: answer seen bytes keep
 local answer, seen, bytes = {}, 0, 0
 
 local function keep(entry)

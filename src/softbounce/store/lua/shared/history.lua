@@ -1,6 +1,7 @@
--- history: one line for each thing that happened to a message, oldest first, in at most 16 KiB: some 60 lines. Needs: history, now,
--- changes.
+-- history: one line for each thing that happened to a message, oldest first, in at most 16 KiB: some 60 lines.
 -- fields  JSON object without its opening brace: '"k":"failed"}'; more: where that was made elsewhere, the rest of it
+-- needs: history now before_writing hget hset hdel
+-- gives: stamp story_of remember forget_history
 local stamp = string.format("%d", now)
 local HISTORY_BYTES = 16384 -- 2.5 MB of one message, written with each line, once cost 73 ms an event
 local stories = {} -- reference -> what is known, then the new lines (is_longer); joined once, however many there are

@@ -1,5 +1,7 @@
--- notice: tell the pipeline or a person; waits in a schedule of its own. Needs: notices, notice_bodies, now, changes.
+-- notice: tell the pipeline or a person; waits in a schedule of its own.
 -- One id for one (type, about, round): a repeat writes the same field again.
+-- needs: notices notice_bodies now hset zadd
+-- gives: notify
 local function notify(kind, about, round, facts, payload, recipients)
   local id = kind .. ":" .. about .. ":" .. round
   facts.type = kind

@@ -1,4 +1,4 @@
--- record: one delivery as three lines: head, payload, recipients. Needs: deliveries, changes.
+-- record: one delivery as three lines: head, payload, recipients.
 -- head      JSON; an absent field means its default. Read and written here only:
 --   v  version, 1            s  waiting (default) | leased | out | held | ended
 --   a  number of the try that waits or went out, 0 before the first    n  last try the rule allows
@@ -11,6 +11,8 @@
 --   rs  the hash of each recipient, where it is about nobody in particular
 --   b  the try that was counted for the caps       y  the message's own deadline (s)
 -- payload   JSON array, see core/records.py; never written here      recipients  JSON array, only while needed
+-- needs: deliveries written_last hget hset
+-- gives: parse_record read_record parse_payload format_record write_record
 local VERSION = 1
 local KINDS = { s = "string", g = "string", e = "string", w = "string", h = "string", rs = "table" } -- all else are numbers
 local NEEDED = { waiting = "d", leased = "c", out = "c", held = "g", ended = "z" } -- what a script takes for granted in each state

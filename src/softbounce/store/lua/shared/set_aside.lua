@@ -1,5 +1,6 @@
--- set_aside: what cannot be read leaves its schedule, its bytes stay, and a person is told. Needs: damaged, deliveries, schedule,
--- changes, case; notice_bodies and notices where is_notice is given.
+-- set_aside: what cannot be read leaves its schedule, its bytes stay, and a person is told. is_notice: else a delivery.
+-- needs: schedule deliveries damaged notices notice_bodies hset hdel zrem open_case
+-- gives: set_aside
 local function set_aside(name, raw, is_notice)
   local kept = is_notice and "notice:" .. name or name
   hset(damaged, kept, raw)
