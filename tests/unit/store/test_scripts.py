@@ -7,7 +7,7 @@ import pytest
 
 from softbounce.store import scripts
 
-LUA = Path(__file__).parents[2] / "src" / "softbounce" / "store" / "lua"
+LUA = Path(__file__).parents[3] / "src" / "softbounce" / "store" / "lua"
 ENTRIES = sorted(path.stem for path in LUA.glob("*.lua"))
 
 
