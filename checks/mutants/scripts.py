@@ -394,7 +394,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "seen + 1, now, now + limits",
             "seen, now, now + limits",
             "A letter that comes again is told from the first time.",
-            "tests/integration/test_cli_store.py::test_a_replayed_letter_that_fails_again_at_once_is_kept",
+            "tests/integration/cli/test_dead_letters.py::test_a_replayed_letter_that_fails_again_at_once_is_kept",
         ),
         (
             "add_letter_bytes(#entry - #known)",
@@ -921,7 +921,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "string.match(letter, '^{\"n\":(%d+)') == ARGV[n + 1]",
             "true",
             "A letter that came back meanwhile stays.",
-            "tests/integration/test_cli_store.py::test_a_replayed_letter_that_fails_again_at_once_is_kept",
+            "tests/integration/cli/test_dead_letters.py::test_a_replayed_letter_that_fails_again_at_once_is_kept",
         ),
     ),
     Mutant(

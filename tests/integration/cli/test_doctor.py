@@ -1,0 +1,128 @@
+"""``softbounce doctor``: what is wrong, each finding in a line."""
+
+from importlib.util import find_spec
+
+from live import HOUR, START, failed
+
+from softbounce.settings import policy_text
+
+from .desk import Desk, findings
+
+
+def test_the_doctor_misses_a_worker(desk):
+    """Without one nothing is taken in: a fault, exit code 1."""
+    assert desk.run("doctor").exit_code == 1
+    assert any("no worker runs" in text for text in findings(desk)["fault"])
+
+
+def beat(desk: Desk, **workers: str) -> None:
+    """Let workers live, each with its policy revision."""
+    for name, revision in workers.items():
+        desk.store.control.beat(name, {"revision": revision}, now=desk.store.now())
+
+
+def test_the_doctor_is_content_with_a_store_a_policy_and_a_worker(desk):
+    """Warnings alone are exit code 0."""
+    beat(desk, one=desk.policy.revision)
+    found = findings(desk)
+
+    assert desk.run("doctor").exit_code == 0
+    assert any("1 of 1 workers" in text for text in found["ok"])
+    assert any("taken from Redis in one step" in text for text in found["ok"])
+    assert any("log alone" in text for text in found["warn"])
+
+
+def test_the_doctor_names_the_variable_that_a_webhook_lacks(desk, monkeypatch, tmp_path):
+    """A desk that cannot be signed to hears nothing: said before the first escalation, not after."""
+    target = 'desk: {type: webhook, url: "https://desk.example", secret: {env: DESK_SECRET}}'
+    text = policy_text()[0].replace("notify: [log]", "notify: [desk]")
+    (tmp_path / "desk.yaml").write_text(text.replace("  targets:\n", f"  targets:\n    {target}\n"))
+    monkeypatch.setenv("SOFTBOUNCE_POLICY", str(tmp_path / "desk.yaml"))
+    beat(desk, one=desk.policy.revision)
+    lacking = [text for text in findings(desk)["warn"] if "DESK_SECRET" in text]
+    monkeypatch.setenv("DESK_SECRET", "whsec_" + "b2xkIGRlc2s" * 4)
+    fit = [text for text in findings(desk)["warn"] if "DESK_SECRET" in text]
+
+    assert len(lacking) == 1
+    assert "target desk" in lacking[0]
+    assert fit == []
+
+
+def test_doctor_and_check_name_the_variable_that_an_apprise_target_lacks(desk, monkeypatch, tmp_path):
+    """Whoever sets it up hears what is missing on this machine; the file itself is sound, so --strict passes."""
+    text = policy_text()[0].replace("notify: [log]", "notify: [oncall]").replace("    log: {type: log}\n", "")
+    target = "oncall: {type: apprise, url: {env: ONCALL_URL}}"
+    (tmp_path / "oncall.yaml").write_text(text.replace("  targets:\n", f"  targets:\n    {target}\n"))
+    monkeypatch.setenv("SOFTBOUNCE_POLICY", str(tmp_path / "oncall.yaml"))
+    beat(desk, one=desk.policy.revision)
+    lacking = [text for text in findings(desk)["warn"] if "target oncall" in text]
+    check = desk.run("policy", "check", "--strict")
+    monkeypatch.setenv("ONCALL_URL", "slack://a/b/c")
+
+    missing = (
+        "the variable ONCALL_URL is not set" if find_spec("apprise") else "pip install 'softbounce[apprise]'"
+    )
+    assert len(lacking) == 1
+    assert missing in lacking[0]
+    assert (check.exit_code, missing in check.stderr) == (0, True)
+    if find_spec("apprise"):
+        assert "target oncall" not in str(findings(desk)) + desk.run("policy", "check").stderr
+
+
+def test_the_doctor_names_workers_that_run_another_policy(desk):
+    """Which revision runs where."""
+    beat(desk, one=desk.policy.revision, two="77aa0d12", three=desk.policy.revision)
+    (drift,) = [text for text in findings(desk)["warn"] if "77aa0d12" in text]
+
+    assert f"2 run {desk.policy.revision}, 1 runs 77aa0d12" in drift
+
+
+def test_the_doctor_faults_a_file_that_is_the_beginning_of_what_runs(desk, monkeypatch, tmp_path):
+    """Half a policy may be valid: workers do not take it, and a new one would hold every message."""
+    whole = policy_text()[0]
+    desk.store.policies.keep(desk.policy, text=whole, now=desk.store.now())
+    (tmp_path / "half.yaml").write_text(whole[: whole.index("codes:")])
+    monkeypatch.setenv("SOFTBOUNCE_POLICY", "half.yaml")
+    beat(desk, one=desk.policy.revision)
+    faults = findings(desk)["fault"]
+
+    assert (
+        f"half.yaml is the mere beginning of policy {desk.policy.revision}, which runs: write it whole"
+        in faults
+    )
+
+
+def test_the_doctor_faults_what_should_have_left_long_ago(desk):
+    """Unless a person has switched hand-overs off."""
+    desk.report(failed("a", "PROVIDER_ERROR"))
+    desk.store.set_now(START + HOUR)
+    beat(desk, one=desk.policy.revision)
+    overdue = findings(desk)["fault"]
+    desk.run("mode", "off", "--reason", "x")
+
+    assert any("overdue 1" in text for text in overdue)
+    assert "fault" not in findings(desk)
+
+
+def test_the_doctor_faults_an_invalid_policy_and_a_broker_that_is_away(desk, monkeypatch, tmp_path):
+    """Where the mistake is, which broker; no password."""
+    (tmp_path / "bad.yaml").write_text("version: 1\nchanels: {}\n")
+    monkeypatch.setenv("SOFTBOUNCE_POLICY", "bad.yaml")
+    monkeypatch.setenv("SOFTBOUNCE_BROKER_URL", "amqp://me:geheim@localhost:1//")
+    beat(desk, one=desk.policy.revision)
+    faults = findings(desk)["fault"]
+
+    assert any(text.startswith("bad.yaml:2:1: error") for text in faults)
+    assert any("broker localhost:1 does not answer" in text for text in faults)
+    assert "geheim" not in " ".join(faults)
+
+
+def test_the_doctor_faults_a_quarantine(desk):
+    """A weekend off, or an old backup: a person must look before anything leaves."""
+    desk.report(failed("a"))
+    desk.pump()
+    desk.store.set_now(START + 30 * HOUR)
+    desk.pump()
+    beat(desk, one=desk.policy.revision)
+
+    assert any("quarantine" in text for text in findings(desk)["fault"])
