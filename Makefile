@@ -1,18 +1,21 @@
 # Needs Python 3.11 or newer, or uv; the first command makes .venv, the next ones cost nothing.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint run bench cost chaos mutants outage soak fuzz lock clean
+.PHONY: help demo test test-all lint run bench cost chaos mutants outage soak fuzz lock clean
 BIN := .venv/bin
 STAMP := .venv/installed
 LUA := build/lua
 ARGS ?=
 
 help:  ## show this
-	@sed -nE 's/^([a-z]+):.*##/make \1\t/p' Makefile | expand -t 14
+	@sed -nE 's/^([a-z-]+):.*##/make \1\t/p' Makefile | expand -t 14
 
 demo: $(STAMP)  ## four simulated days on the real worker: ARGS="--seed 7 --chaos"
 	@$(BIN)/softbounce demo $(ARGS)
 
-test: $(STAMP)  ## the whole test suite: ARGS="-k quiet -n auto"
+test: $(STAMP)  ## a contributor's loop, two minutes: ARGS="-k quiet"
+	@$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 -q $(ARGS)
+
+test-all: $(STAMP)  ## the whole test suite, some twenty minutes: ARGS="-n 2"
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy, the rooms, the Lua scripts

@@ -44,6 +44,22 @@ def needs_redis_server() -> None:
     program("redis-server")
 
 
+QUICK = 2.0  # s for new examples of one property in `make test`
+OUTSIDE = {"acl", "redis", "sentinel", "cluster"}  # servers beside the packaged one: their whole suites are for `make test-all`
+
+
+def _is_quick(config: pytest.Config) -> bool:
+    return config.getoption("markexpr") == "not slow"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what runs the contract suite once more on a server that is not packaged."""
+    for item in items:
+        params = getattr(item, "callspec", None)
+        if params and params.params.get("client") in OUTSIDE:
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name each reason for which tests were skipped once, with their number."""
     skipped = terminalreporter.stats.get("skipped", ())
@@ -64,7 +80,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
             sys.stderr.write(f"\n{pyfuncitem.nodeid}\n{text}")
 
     names = pyfuncitem._fixtureinfo.argnames  # noqa: SLF001 - as pytest's own call does
-    properties.hold(pyfuncitem.obj, {name: pyfuncitem.funcargs[name] for name in names}, show=show)
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    seconds = QUICK if _is_quick(pyfuncitem.config) else properties.SECONDS
+    properties.hold(pyfuncitem.obj, arguments, show=show, seconds=seconds)
     return True
 
 
