@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from softbounce.store import Finish, Store
-from softbounce.worker import handover as pump
+from softbounce.store.limits import HANDOVER_BATCH
 
 from .kinds import OTHER, SHIPPED, Call, client_of, due, kind, take
 from .reports import HOUR, NOW, label, large_people, people, report, retried
@@ -11,7 +11,9 @@ from .reports import HOUR, NOW, label, large_people, people, report, retried
 
 def _leases(store: Store, raws: Sequence[bytes]) -> list[Finish]:
     due(store, raws)
-    leases = store.ledger.claim(policy=SHIPPED.current, limit=pump.BATCH, lease=30_000, soon=100_000).leases
+    leases = store.ledger.claim(
+        policy=SHIPPED.current, limit=HANDOVER_BATCH, lease=30_000, soon=100_000
+    ).leases
     return [
         Finish(delivery=one.delivery.id, token=one.token, result="handed_over", note="s") for one in leases
     ]

@@ -36,8 +36,8 @@ MUTANTS = (
     ),
     Mutant(
         file="store/receipts.py",
-        old="self._client.set(self._keys.receipt(ident), _DONE, px=KEPT)",
-        new="self._client.set(self._keys.receipt(ident), _DONE, ex=KEPT)",
+        old="self._client.set(self._keys.receipt(ident), _DONE, px=RECEIPT_KEPT)",
+        new="self._client.set(self._keys.receipt(ident), _DONE, ex=RECEIPT_KEPT)",
         rule="An id is remembered for fourteen days.",
         tests=(f"{RECEIVER}::test_an_id_is_remembered_for_fourteen_days",),
     ),

@@ -18,11 +18,10 @@ from softbounce.embedded import find_store
 from softbounce.errors import InvalidEvent, InvalidRecipient, InvalidSettings, StoreUnreachable, TryAgain
 from softbounce.settings import Settings
 from softbounce.store import Store, Verdict
-from softbounce.store.suppressions import BLOCK
+from softbounce.store.limits import LOOKUP_BATCH, REPORT_BATCH
 
 log = logging.getLogger(__name__)  # the producer's process is not ours: its own logging decides
 
-EVENTS_BLOCK = 500  # events a round trip
 REST = 1.0  # s without another question after the store did not answer: a campaign must not wait each time
 
 Report = Mapping[str, Any] | bytes | str
@@ -103,7 +102,7 @@ class Softbounce:
         invalid one have been reported and have given their receipts when ``InvalidEvent`` is raised.
         """
         source = iter(events)
-        while block := list(islice(source, EVENTS_BLOCK)):
+        while block := list(islice(source, REPORT_BATCH)):
             raws: list[bytes] = []
             ids: list[str | None] = []
             invalid: InvalidEvent | None = None
@@ -243,7 +242,7 @@ class Softbounce:
         self, recipients: Iterable[object], channel: Channel, *, merchant: object, allows: bool
     ) -> Iterator[tuple[list[object], list[Verdict]]]:
         source = iter(recipients)
-        while block := list(islice(source, BLOCK)):
+        while block := list(islice(source, LOOKUP_BATCH)):
             yield block, self._verdicts(block, channel, merchant=merchant, allows=allows)
 
     def _verdicts(

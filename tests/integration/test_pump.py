@@ -18,7 +18,8 @@ from softbounce.core.policy.file import load
 from softbounce.errors import StoreUnreachable
 from softbounce.settings import policy_text
 from softbounce.store import Store
-from softbounce.worker.handover import BATCH, Pump
+from softbounce.store.limits import HANDOVER_BATCH
+from softbounce.worker.handover import Pump
 from softbounce.worker.policy_in_force import PolicyInForce
 from softbounce.worker.sinks.sink import Handed
 from softbounce.worker.sinks.stream import ToStream
@@ -177,7 +178,7 @@ def _form(call):
     return json.loads(json.dumps(call).replace(ident, "ID")), body
 
 
-@pytest.mark.parametrize(("then", "finished"), [("turn", BATCH + 1), ("settle", BATCH)])
+@pytest.mark.parametrize(("then", "finished"), [("turn", HANDOVER_BATCH + 1), ("settle", HANDOVER_BATCH)])
 def test_a_full_batch_is_finished_with_the_next_claim_and_at_the_word_to_stop(
     tmp_path, monkeypatch, then, finished
 ):
@@ -191,7 +192,7 @@ def test_a_full_batch_is_finished_with_the_next_claim_and_at_the_word_to_stop(
         store = Store.open(server.url)
         store.set_now(START)
         book = Book(store, load(policy.read_text(), file="policy.yaml"), client=client)
-        count = BATCH + 1
+        count = HANDOVER_BATCH + 1
         for first in range(0, count, 200):
             numbers = range(first, min(first + 200, count))
             book.accept(*(book.failed(f"m{n}", to=[f"+49151{n:08}"], claim=n) for n in numbers))
@@ -202,6 +203,6 @@ def test_a_full_batch_is_finished_with_the_next_claim_and_at_the_word_to_stop(
             return sum(book.story(f"m{n}").delivery.state == "out" for n in range(count))
 
         pump.turn()
-        assert (client.xlen("softbounce:resend"), out()) == (BATCH, 0)
+        assert (client.xlen("softbounce:resend"), out()) == (HANDOVER_BATCH, 0)
         getattr(pump, then)()
         assert out() == finished

@@ -13,7 +13,8 @@ from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.recipients import scrub
 from softbounce.core.records import iso
 from softbounce.store import Store
-from softbounce.store.dead_letters import BUDGET, FILTER_KEYS, LARGEST, KeptInput
+from softbounce.store.dead_letters import FILTER_KEYS, KeptInput
+from softbounce.store.limits import DEAD_LETTER_BYTES, DEAD_LETTERS_BYTES
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Input that could not be read.")
 
@@ -105,12 +106,12 @@ def drop(
 def fullness(store: Store) -> str | None:
     """Return what to say where so much is kept that of new letters only the head is; else None."""
     kept = store.dead_letters.kept_bytes()
-    if kept <= BUDGET - LARGEST:
+    if kept <= DEAD_LETTERS_BYTES - DEAD_LETTER_BYTES:
         return None
     return (
-        f"dead letters take {kept / 2**20:.0f} of {BUDGET // 2**20} MiB: of a larger new one only its first "
-        f"{HEAD_BYTES // 1024} KiB are kept, and it cannot be replayed. Mend the producer, then: "
-        "softbounce dead-letters replay or drop FILTER --reason ..."
+        f"dead letters take {kept / 2**20:.0f} of {DEAD_LETTERS_BYTES // 2**20} MiB: of a larger new one "
+        f"only its first {HEAD_BYTES // 1024} KiB are kept, and it cannot be replayed. Mend the producer, "
+        "then: softbounce dead-letters replay or drop FILTER --reason ..."
     )
 
 

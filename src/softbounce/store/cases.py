@@ -17,10 +17,10 @@ from softbounce.store.audit import audit_entry
 from softbounce.store.connection import reaching
 from softbounce.store.controls import compact
 from softbounce.store.keys import Keys
+from softbounce.store.limits import RESOLVE_BATCH
 from softbounce.store.scripts import Script
 
 FILTER_KEYS = ("case", "state", "kind", "merchant", "channel", "code", "age")
-_BATCH = 200  # of deliveries, some with a hundred recipients
 RESOLUTIONS = ("release", "suppress", "drop", "fixed")
 SETTLED = 5 * MINUTE  # without a failure report, after which a canary counts as well
 
@@ -159,7 +159,7 @@ class Cases:
                 "even_stale": even_stale,
                 "first": first + released * step,
                 "step": step,
-                "limit": 1 if canary else _BATCH,
+                "limit": 1 if canary else RESOLVE_BATCH,
                 "canary": canary,
                 "max_attempts": policy.limits.max_attempts,
                 "history": policy.retention.history,

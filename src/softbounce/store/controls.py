@@ -15,10 +15,9 @@ from softbounce.store.audit import audit_entry
 from softbounce.store.connection import reaching
 from softbounce.store.hash_key import HashKey, hash_in
 from softbounce.store.keys import Keys
+from softbounce.store.limits import BREAKER_KEPT, WORKER_KEPT
 from softbounce.store.scripts import Script
 
-DAY = 24 * 3600 * 1000
-_WORKER_KEPT = 60_000
 KINDS = ("reference", "claim", "customer", "merchant", "recipient")
 MODES = ("on", "off", "observe")
 _FIELDS = (*KINDS, "channel", "code")
@@ -110,12 +109,12 @@ class Control:
 
     def open_breaker(self, provider: str, *, until: int, reason: str, actor: str, now: int) -> None:
         """Let no resend go to a provider until then (ms); costs no try. Then it is probed."""
-        entry = {"s": "open", "u": until, "c": now, "m": 1, "z": until + DAY}
+        entry = {"s": "open", "u": until, "c": now, "m": 1, "z": until + BREAKER_KEPT}
         self._set_breaker(provider, entry, action="breaker opened", reason=reason, actor=actor)
 
     def close_breaker(self, provider: str, *, reason: str, actor: str, now: int) -> None:
         """Let resends go to a provider again, more and more of them where policy has a ramp for it."""
-        entry = {"c": now, "r": now, "z": now + DAY}
+        entry = {"c": now, "r": now, "z": now + BREAKER_KEPT}
         self._set_breaker(provider, entry, action="breaker closed", reason=reason, actor=actor)
         self._resolve_incident("provider_down", provider)
 
@@ -221,7 +220,7 @@ class Control:
 
     def beat(self, worker: str, facts: Mapping[str, Any], *, now: int) -> None:
         """Say that a worker lives, and what it runs; forgotten after a minute of silence."""
-        entry = compact({**facts, "at": now, "z": now + _WORKER_KEPT})
+        entry = compact({**facts, "at": now, "z": now + WORKER_KEPT})
         with reaching():
             self._put(self._client, self._keys, [worker, entry], target="workers")
 

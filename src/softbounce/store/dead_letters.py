@@ -15,11 +15,9 @@ from softbounce.store.audit import audit_entry
 from softbounce.store.connection import reaching
 from softbounce.store.inbox import EventStream
 from softbounce.store.keys import Keys
+from softbounce.store.limits import REPLAY_BATCH
 from softbounce.store.scripts import Script
 
-BUDGET = 16 * 1024 * 1024  # bytes of the store for all letters; past it a new one keeps the head of its bytes
-LARGEST = 88 * 1024  # bytes of the store that a letter of 64 KiB takes
-_BLOCK = 100  # letters of at most 64 KiB
 FILTER_KEYS = ("id", "reason", "path", "age")
 
 
@@ -53,7 +51,7 @@ class DeadLetters:
         self._discard = Script("discard")
 
     def kept_bytes(self) -> int:
-        """Return how much of ``BUDGET`` all letters take; past it only the heads of new ones are kept."""
+        """Return how much of ``DEAD_LETTERS_BYTES`` all take; past it only heads of new ones are kept."""
         with reaching():
             found = cast("bytes | None", self._client.hget(self._keys.fixed("meta"), "dead_letter_bytes"))
         return int(found or 0)
@@ -79,8 +77,8 @@ class DeadLetters:
 
     def replay(self, letters: Sequence[KeptInput], *, events: EventStream, reason: str, actor: str) -> None:
         """Report whole letters again. A crash may repeat some; one that fails again is kept."""
-        for start in range(0, len(letters), _BLOCK):
-            block = letters[start : start + _BLOCK]
+        for start in range(0, len(letters), REPLAY_BATCH):
+            block = letters[start : start + REPLAY_BATCH]
             events.publish([letter.raw for letter in block])
             seen = {letter.id: str(letter.seen) for letter in block}
             self._let_go(seen, action="replay dead letters", reason=reason, actor=actor)

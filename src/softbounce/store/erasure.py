@@ -15,9 +15,9 @@ from softbounce.store.audit import audit_entry
 from softbounce.store.connection import reaching
 from softbounce.store.dead_letters import letter_of
 from softbounce.store.keys import Keys
+from softbounce.store.limits import LIST_BATCH
 from softbounce.store.scripts import Script
 
-_PAGE = 500
 _ROUNDS = 5  # what changed between our look and our write is looked at again
 
 
@@ -169,11 +169,11 @@ class Erasure:
         return self._names(text, rid) or ("%" in text and self._names(unquote(text), rid))
 
     def _scan(self, name: str, match: str | None = None) -> Iterator[tuple[bytes, bytes]]:
-        return self._client.hscan_iter(self._keys.fixed(name), match=match, count=_PAGE)
+        return self._client.hscan_iter(self._keys.fixed(name), match=match, count=LIST_BATCH)
 
     def _entries(self, stream: str) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
         after = "-"
-        while page := cast("list[Any]", self._client.xrange(stream, min=after, count=_PAGE)):
+        while page := cast("list[Any]", self._client.xrange(stream, min=after, count=LIST_BATCH)):
             yield from page
             after = f"({page[-1][0].decode()}"
 

@@ -12,13 +12,12 @@ from softbounce.core.decide import Arrived, Decision, Plan
 from softbounce.core.policy.model import Policy
 from softbounce.core.records import UNREADABLE, Delivery, decode
 from softbounce.store.connection import reaching
-from softbounce.store.dead_letters import BUDGET
 from softbounce.store.encoding import Encoder, Row, as_json
 from softbounce.store.keys import Keys
+from softbounce.store.limits import DEAD_LETTERS_BYTES, FINISH_BATCH
 from softbounce.store.scripts import Script
 
 _NOTHING: tuple[Any, ...] = (b"", 0, 0, b"", 0, b"", 0)  # what the script leaves out at the end of an answer
-_AT_ONCE = 1000  # deliveries in one command of a script, whose arguments end at 8,000
 
 
 class Accepted(Struct, frozen=True, kw_only=True):
@@ -131,7 +130,7 @@ class Ledger:
             "max_attempts": policy.limits.max_attempts,
             "history": max(retention.history, retention.dedupe),  # a record knows the events it has seen
             "dead_letters": retention.dead_letters,
-            "dead_letter_bytes": BUDGET,
+            "dead_letter_bytes": DEAD_LETTERS_BYTES,
             "providers": _providers(policy),
             "silence_is_good": policy.feedback == "none",
         }
@@ -266,8 +265,8 @@ class Ledger:
                 "t": [results[place].token for place in some],
             }
             for (kind, delay, note), places in alike.items()
-            for start in range(0, len(places), _AT_ONCE)
-            for some in [places[start : start + _AT_ONCE]]
+            for start in range(0, len(places), FINISH_BATCH)
+            for some in [places[start : start + FINISH_BATCH]]
         ]
         with reaching():
             answers = self._finish(self._client, self._keys, [policy.retention.history, as_json(groups)])

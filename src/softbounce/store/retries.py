@@ -14,6 +14,7 @@ from softbounce.core.records import Delivery, Json, digest, from_json, readable
 from softbounce.store.audit import audit_entry
 from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
+from softbounce.store.limits import LIST_BATCH
 from softbounce.store.scripts import Script
 
 FILTER_KEYS = (
@@ -31,7 +32,6 @@ FILTER_KEYS = (
     "rule",
     "provider",
 )
-_PAGE = 500
 _T = TypeVar("_T")
 
 
@@ -113,12 +113,12 @@ class Retries:
             with reaching():
                 page = cast(
                     "list[tuple[bytes, float]]",
-                    self._client.zrange(schedule, start, start + _PAGE - 1, withscores=True),
+                    self._client.zrange(schedule, start, start + LIST_BATCH - 1, withscores=True),
                 )
             if not page:
                 return
             yield [(ident.decode(errors="replace"), score) for ident, score in page]
-            start += _PAGE
+            start += LIST_BATCH
 
     def end_of(self, delivery: Delivery, *, now: int) -> Json | None:
         """Return what will end a waiting retry once it is due: {"state", "by", "reason", "a"}, or None."""
@@ -169,7 +169,7 @@ class Retries:
             with reaching():
                 cursor, page = cast(
                     "tuple[int, dict[bytes, bytes]]",
-                    self._client.hscan(self._keys.fixed("history"), cursor, count=_PAGE),
+                    self._client.hscan(self._keys.fixed("history"), cursor, count=LIST_BATCH),
                 )
             some = islice(page.items(), None if most is None else most - looked)
             looked += len(page)
@@ -302,5 +302,5 @@ def _end(
 
 
 def _chunks(items: Sequence[_T]) -> Iterator[list[_T]]:
-    for start in range(0, len(items), _PAGE):
-        yield list(items[start : start + _PAGE])
+    for start in range(0, len(items), LIST_BATCH):
+        yield list(items[start : start + LIST_BATCH])

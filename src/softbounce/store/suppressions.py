@@ -28,12 +28,12 @@ from softbounce.store.connection import ask, clock, reaching
 from softbounce.store.controls import compact
 from softbounce.store.hash_key import HashKey, hash_in
 from softbounce.store.keys import Keys
+from softbounce.store.limits import LOOKUP_BATCH, SCAN_BATCH
 from softbounce.store.scripts import Script
 from softbounce.store.suppression_files import Suppression, cell, evidence, moment, suppression
 
-__all__ = ["BLOCK", "FILTER_KEYS", "Suppression", "Suppressions", "Verdict"]
+__all__ = ["FILTER_KEYS", "Suppression", "Suppressions", "Verdict"]
 
-BLOCK = 5_000  # recipients a round trip
 _read = Decoder().decode  # four times as fast as json, and a campaign may have many refused
 FILTER_KEYS = ("recipient", "channel", "code", "origin", "merchant", "expires", "age", "incident")
 
@@ -85,7 +85,7 @@ class Suppressions:
     ) -> Iterator[Verdict]:
         """Yield a verdict for each value, in order, any number; what is no address may not be sent to."""
         source = iter(values)
-        while block := list(islice(source, BLOCK)):
+        while block := list(islice(source, LOOKUP_BATCH)):
             yield from self.check_block(block, channel_named(channel), merchant=merchant)
 
     def check_block(
@@ -189,13 +189,15 @@ class Suppressions:
         """Return the entries of one recipient, of all scopes."""
         rid = self.rid(value, channel)
         with reaching():
-            found = self._client.hscan_iter(self._keys.fixed("suppressions"), match=f"{rid}*", count=1000)
+            found = self._client.hscan_iter(
+                self._keys.fixed("suppressions"), match=f"{rid}*", count=SCAN_BATCH
+            )
             return [suppression(field, raw) for field, raw in found]
 
     def select(self, wanted: Filter, *, now: int) -> Iterator[Suppression]:
         """Yield the entries that match, in no order."""
         with reaching():
-            for field, raw in self._client.hscan_iter(self._keys.fixed("suppressions"), count=1000):
+            for field, raw in self._client.hscan_iter(self._keys.fixed("suppressions"), count=SCAN_BATCH):
                 found = suppression(field, raw)
                 if _is_active(found.entry, now) and wanted.matches(found.facts(now)):
                     yield found

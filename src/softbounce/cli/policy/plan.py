@@ -23,10 +23,10 @@ from softbounce.core.replan import Effect, Move, replanned
 from softbounce.errors import NotFound
 from softbounce.settings import policy_text
 from softbounce.store import Store
+from softbounce.store.limits import LIST_BATCH
 from softbounce.store.policies import Revision
 
 CHANGES = 3  # exit code
-PAGE = 500
 MESSAGES = 1_000  # of the history, that a plan looks at: some seconds
 ENDING = ("cancelled", "suppressed", "delivered", "leased")  # not by its schedule, or at this moment
 NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="The policy that is to be")]
@@ -196,7 +196,7 @@ def _waiting(store: Store, new: Policy) -> tuple[Counter[Effect], list[Move]]:
     now = store.now()
     select = store.retries.select(parse_filter("", keys=()), now=now)
     rest = (waiting.delivery for waiting in select if waiting.state not in ENDING)
-    while some := list(islice(rest, PAGE)):
+    while some := list(islice(rest, LIST_BATCH)):
         for delivery, failure in zip(some, store.retries.scheduled_by(some), strict=True):
             found = replanned(delivery, failure, policy=new, now=now) if failure else Effect.UNCHANGED
             effects[found.effect if isinstance(found, Move) else found] += 1
