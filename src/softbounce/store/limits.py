@@ -21,7 +21,7 @@ TASK_BATCH = 100
 LOOKUP_BATCH = 5_000
 """Recipients that one round trip asks the suppression list for."""
 LIST_BATCH = 500
-"""Retries, histories or stream entries that one round trip lists or moves."""
+"""Retries, histories, stream or list entries that one round trip reads or changes."""
 RESOLVE_BATCH = 200
 """Deliveries of a case, or recipients of an incident, that one call settles; some have a hundred people."""
 REPLAY_BATCH = 100

@@ -28,7 +28,7 @@ from softbounce.store.connection import ask, clock, reaching
 from softbounce.store.controls import compact
 from softbounce.store.hash_key import HashKey, hash_in
 from softbounce.store.keys import Keys
-from softbounce.store.limits import LOOKUP_BATCH, SCAN_BATCH
+from softbounce.store.limits import LIST_BATCH, LOOKUP_BATCH, SCAN_BATCH
 from softbounce.store.scripts import Script
 from softbounce.store.suppression_files import Suppression, cell, evidence, moment, suppression
 
@@ -176,7 +176,7 @@ class Suppressions:
         """Take entries off the list, by the fields that ``list`` shows; returns how many there were."""
         removed = 0
         source = iter(fields)
-        while block := list(islice(source, 500)):
+        while block := list(islice(source, LIST_BATCH)):
             block = [bounded(field, "recipient", most=2 * NAME) for field in block]
             what = f"r_{block[0]}" if len(block) == 1 else f"{len(block)} recipients"
             before = self._write(
@@ -211,7 +211,7 @@ class Suppressions:
         has the code that ``meek`` names, or any if it is empty, and yields ``listed``.
         """
         source = iter(rows)
-        while block := list(islice(source, 500)):
+        while block := list(islice(source, LIST_BATCH)):
             entries: dict[str, dict[str, Any]] = {}
             meek: dict[str, str] = {}
             places: dict[str, int] = {}  # in the block

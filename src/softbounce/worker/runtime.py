@@ -14,8 +14,8 @@ from celery import Celery
 
 from softbounce.errors import Overloaded, StoreUnreachable, TryAgain, WrongKey
 from softbounce.settings import Settings
-from softbounce.store import Store
 from softbounce.store.limits import CONSUMER_KEPT
+from softbounce.stores import open_store
 from softbounce.telemetry import get_logger
 from softbounce.worker.crash_points import reached
 from softbounce.worker.handover import Pump
@@ -44,14 +44,7 @@ class Runtime:
         self.stopping = threading.Event()
         self.is_drained = False  # stopped, with nothing begun and unfinished
         self.keep: Callable[[], object] | None = None
-        key = settings.pii_key.get_secret_value().encode() if settings.pii_key else None
-        self.store = Store.open(
-            url,
-            namespace=settings.namespace,
-            pii_key=key,
-            keep_addresses=settings.keep_addresses,
-            replicas=settings.wait_replicas,
-        )
+        self.store = open_store(settings, url)
         self.store.require_safe()
         self.store.events.make_group()
         self.policies = PolicyInForce(settings.policy)

@@ -19,6 +19,7 @@ from softbounce.errors import InvalidSettings, StoreUnreachable
 from softbounce.settings import Settings, apprise_url, policy_text, signing_keys
 from softbounce.store import Store
 from softbounce.store.hash_key import hash_in
+from softbounce.stores import open_store
 from softbounce.urls import mask_url
 
 SAMPLES = 5
@@ -32,17 +33,8 @@ def opened() -> Iterator[Store]:
     """Open the store that the settings name."""
     settings = Settings.load()
     url = store_url(settings)
-    key = settings.pii_key.get_secret_value().encode() if settings.pii_key else None
-    with naming(url):
-        store = Store.open(
-            url,
-            namespace=settings.namespace,
-            pii_key=key,
-            keep_addresses=settings.keep_addresses,
-            replicas=settings.wait_replicas,
-        )
-        with closing(store):
-            yield store
+    with naming(url), closing(open_store(settings, url)) as store:
+        yield store
 
 
 def deaf(policy: Policy) -> Iterator[str]:
