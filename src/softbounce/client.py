@@ -17,6 +17,7 @@ from softbounce.core.records import iso
 from softbounce.errors import InvalidEvent, InvalidRecipient, InvalidSettings, StoreUnreachable, TryAgain
 from softbounce.settings import Settings
 from softbounce.store import Store, Verdict
+from softbounce.store.audit import By
 from softbounce.store.limits import LOOKUP_BATCH, REPORT_BATCH
 from softbounce.stores import open_store, require_url
 
@@ -182,9 +183,7 @@ class Softbounce:
         now = patiently(self._store.now)
         try:
             patiently(
-                lambda: self._store.control.cancel(
-                    kind, value, reason=reason, actor=actor, now=now, channel=on
-                )
+                lambda: self._store.control.cancel(kind, value, by=By(actor, reason), now=now, channel=on)
             )
         except InvalidSettings as error:
             raise _by_field(error) from None

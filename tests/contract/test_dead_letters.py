@@ -7,6 +7,7 @@ import fakeredis
 import pytest
 
 from softbounce.core.decide import HEAD_BYTES
+from softbounce.store.audit import By
 from softbounce.store.limits import DEAD_LETTER_BYTES, DEAD_LETTERS_BYTES
 
 from .book import ANYTHING, DAY
@@ -99,12 +100,12 @@ def test_what_leaves_gives_its_share_of_the_budget_back(book):
     """By drop, by replay and by age: afterwards the next letter is kept as before the flood."""
     flood(book)
     some = [letter.id for letter in letters(book)[:100]]
-    assert book.store.dead_letters.drop(some, reason="noise", actor="me") == 100
+    assert book.store.dead_letters.drop(some, by=By("me", "noise")) == 100
     assert counted(book)
     small = b"{torn"
     book.accept(small)
     (letter,) = [letter for letter in letters(book) if letter.is_whole]
-    book.store.dead_letters.replay([letter], events=book.store.events, reason="mended", actor="me")
+    book.store.dead_letters.replay([letter], events=book.store.events, by=By("me", "mended"))
     assert len(letters(book)) == FLOOD - 100
     assert counted(book)
     book.wait(31 * DAY)

@@ -4,6 +4,7 @@ import pytest
 
 from contract.book import DAY, HOUR, NUMBER, START
 from softbounce.core.replan import Effect, Move, replanned
+from softbounce.store.audit import By
 from softbounce.store.policies import Revision
 
 SHIPPED = "SMS_EXPIRED: {do: retry, fault: recipient, retry: {delays: [4h, 6h], jitter: 0%}}"
@@ -24,7 +25,7 @@ def replan(old, rule, *, meanwhile=lambda: None):
     found = replanned(delivery, failure, policy=new, now=old.now)
     meanwhile()
     moves = [found] if isinstance(found, Move) else []
-    moved = old.store.policies.replan(moves, revision=new.revision, reason="calmer", actor="me")
+    moved = old.store.policies.replan(moves, revision=new.revision, by=By("me", "calmer"))
     return (found.effect if moves else found), moved
 
 
@@ -131,7 +132,7 @@ def test_of_two_who_apply_at_once_one_is_refused(old):
         Revision(revision=name, text="version: 1", file="policy.yaml", by="me", at=old.now, reason="why")
         for name in ("11111111", "22222222")
     )
-    words = {"action": "policy apply", "reason": "why", "actor": "me"}
+    words = {"action": "policy apply", "by": By("me", "why")}
 
     assert policies.apply(one, seen="", **words)
     assert not policies.apply(two, seen="", **words)

@@ -16,6 +16,7 @@ from softbounce.core.policy import file as policy_file
 from softbounce.core.policy.model import Policy
 from softbounce.settings import policy_text
 from softbounce.store import Finish, Store
+from softbounce.store.audit import By
 from softbounce.store.ledger import Accepted
 
 NUMBER = "+4915112345678"
@@ -782,7 +783,7 @@ def test_a_replayed_letter_that_fails_again_at_once_is_kept(desk):
     (letter,) = desk.data("dead-letters", "list")
     (kept,) = [desk.store.dead_letters.show(letter["id"].removeprefix("d_"))]
     desk.report(b"{torn")
-    desk.store.dead_letters.replay([kept], events=desk.store.events, reason="x", actor="me")
+    desk.store.dead_letters.replay([kept], events=desk.store.events, by=By("me", "x"))
 
     assert [row["id"] for row in desk.data("dead-letters", "list")] == [letter["id"]]
 

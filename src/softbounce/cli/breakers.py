@@ -6,7 +6,7 @@ import typer
 
 from softbounce.cli.shared import options
 from softbounce.cli.shared.output import Output, Row, show, tell, time_of, zone, zoned
-from softbounce.cli.shared.session import opened, policy_in_force, who
+from softbounce.cli.shared.session import by_whom, opened, policy_in_force
 from softbounce.core.durations import HOUR
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy.model import Policy
@@ -48,7 +48,7 @@ def open_(
     _check(provider)
     with opened() as store:
         now, hint = store.now(), _hint(provider, store)
-        store.control.open_breaker(provider, until=now + period, reason=reason, actor=who(actor), now=now)
+        store.control.open_breaker(provider, until=now + period, by=by_whom(actor, reason), now=now)
         until = when(now + period, zone(), now)
         facts = {"provider": provider, "action": "open", "until": iso(now + period)}
         tell(f"Nothing goes to {provider} until {until}, then probes.{hint}", facts, output)
@@ -65,9 +65,9 @@ def close(
     """Let resends go to a provider again: little by little, where policy has a ramp_up for it."""
     _check(provider)
     with opened() as store:
-        hint, actor = _hint(provider, store), who(actor)
-        store.control.close_breaker(provider, reason=reason, actor=actor, now=store.now())
-        moved = store.retries.resume(_waiting(store).get(provider, ()), reason=reason, actor=actor)
+        hint, by = _hint(provider, store), by_whom(actor, reason)
+        store.control.close_breaker(provider, by=by, now=store.now())
+        moved = store.retries.resume(_waiting(store).get(provider, ()), by=by)
         sentence = f"Resends go to {provider} again: {count(moved, 'retries')} got their own time back.{hint}"
         tell(sentence, {"provider": provider, "action": "close", "resumed": moved}, output)
 

@@ -21,7 +21,7 @@ from softbounce.cli.shared.output import (
     time_of,
     zoned,
 )
-from softbounce.cli.shared.session import agreed, note_reveal, opened, policy_in_force, spelled, who
+from softbounce.cli.shared.session import agreed, by_whom, note_reveal, opened, policy_in_force, spelled
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy.model import Policy
 from softbounce.core.reasons import cause
@@ -30,6 +30,7 @@ from softbounce.core.records import Delivery, iso
 from softbounce.core.texts import count, span, word
 from softbounce.errors import InvalidSettings, NotFound
 from softbounce.store import Store
+from softbounce.store.audit import By
 from softbounce.store.cases import FILTER_KEYS, Case
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="What a person must look at.")
@@ -111,7 +112,7 @@ def ack(
 ) -> None:
     """Say that you look at it."""
     with opened() as store:
-        store.cases.ack(case, reason=reason, actor=who(actor))
+        store.cases.ack(case, by=by_whom(actor, reason))
         tell(f"{case} acknowledged.", {"action": "ack", "case": case, "state": "acknowledged"}, output)
 
 
@@ -162,17 +163,16 @@ def resolve(
             may_be_none=True,
             always_typed=even_stale,
         )
-        now, actor = store.now(), who(actor)
+        now, by = store.now(), by_whom(actor, reason)
         canary = release and found.kind == "held" and _needs_canary(found, store, policy, now)
         refused = 0
         if suppress:
-            refused = _suppress(found, members, store, policy=policy, reason=reason, actor=actor)
+            refused = _suppress(found, members, store, policy=policy, by=by)
         rate = policy.limits.handover_rate
         result = store.cases.resolve(
             case,
             how=how,
-            reason=reason,
-            actor=actor,
+            by=by,
             policy=policy,
             first=now,
             step=every or rate.per // rate.count,
@@ -204,9 +204,7 @@ def _needs_canary(case: Case, store: Store, policy: Policy, now: int) -> bool:
     return state == "failed" or (state == "none" and is_many)
 
 
-def _suppress(
-    case: Case, members: Sequence[Delivery], store: Store, *, policy: Policy, reason: str, actor: str
-) -> int:
+def _suppress(case: Case, members: Sequence[Delivery], store: Store, *, policy: Policy, by: By) -> int:
     """List the recipients that a case is about, or give an incident's their term; return how many."""
     entry = case.entry
     if "brake" in entry:
@@ -225,10 +223,10 @@ def _suppress(
             "address": address,
             "channel": channel,
             "code": "MANUAL",
-            "reason": reason,
+            "reason": by.reason,
             "until": "never" if expires is None else iso(now + expires),
         }
-    results = store.suppressions.load(rows.values(), reason=reason, actor=actor, now=now)
+    results = store.suppressions.load(rows.values(), by=by, now=now)
     return sum(problem is None for problem in results)
 
 

@@ -7,7 +7,7 @@ import typer
 
 from softbounce.cli.shared import options
 from softbounce.cli.shared.output import Filtered, Json, Output, Row, plain, say, show, tell, time_of, zoned
-from softbounce.cli.shared.session import agreed, fail_in_part, note_reveal, opened, spelled, who
+from softbounce.cli.shared.session import agreed, by_whom, fail_in_part, note_reveal, opened, spelled
 from softbounce.core.decide import HEAD_BYTES
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.recipients import scrub
@@ -75,7 +75,7 @@ def replay(
     with opened() as store:
         matching = _agreed(words, store, yes=yes, dry_run=dry_run)
         whole = [letter for letter in matching if letter.is_whole]
-        store.dead_letters.replay(whole, events=store.events, reason=reason, actor=who(actor))
+        store.dead_letters.replay(whole, events=store.events, by=by_whom(actor, reason))
         facts = {"action": "replay", "matched": len(matching), "done": len(whole)}
         tell(f"Replayed: {len(whole):,}. What they become: softbounce dead-letters list", facts, output)
         too_long = [
@@ -99,7 +99,7 @@ def drop(
     """Delete them for good."""
     with opened() as store:
         matching = _agreed(words, store, yes=yes, dry_run=dry_run)
-        dropped = store.dead_letters.drop([letter.id for letter in matching], reason=reason, actor=who(actor))
+        dropped = store.dead_letters.drop([letter.id for letter in matching], by=by_whom(actor, reason))
         tell(f"Dropped: {dropped:,}.", {"action": "drop", "matched": len(matching), "done": dropped}, output)
 
 

@@ -6,7 +6,7 @@ import typer
 
 from softbounce.cli.shared import options
 from softbounce.cli.shared.output import IN_PART, Output, say, tell
-from softbounce.cli.shared.session import channel_of, opened, policy_in_force, who
+from softbounce.cli.shared.session import by_whom, channel_of, opened, policy_in_force
 from softbounce.settings import Settings, StreamSink
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Erase a recipient's address.")
@@ -38,11 +38,7 @@ def forget(
             found = store.erasure.find(rid, streams=streams)
         else:
             found = store.erasure.erase(
-                rid,
-                streams=streams,
-                reason=reason,
-                actor=who(actor),
-                history_kept=policy.retention.history,
+                rid, streams=streams, by=by_whom(actor, reason), history_kept=policy.retention.history
             )
         counts = found.counts()
         places = sum(counts.values())

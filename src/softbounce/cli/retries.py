@@ -22,7 +22,7 @@ from softbounce.cli.shared.output import (
     zone,
     zoned,
 )
-from softbounce.cli.shared.session import agreed, hashed_words, note_reveal, opened, tracked, who
+from softbounce.cli.shared.session import agreed, by_whom, hashed_words, note_reveal, opened, tracked
 from softbounce.cli.standing import pauses_of
 from softbounce.core.durations import HOUR
 from softbounce.core.filters import Filter, parse_filter
@@ -113,7 +113,7 @@ def run_now(
     with opened() as store:
         matching = _agreed(_filter(words, store), store, yes=yes, dry_run=dry_run)
         idents = [waiting.delivery.id for waiting in matching]
-        moved = store.retries.run_now(idents, reason=reason, actor=who(actor))
+        moved = store.retries.run_now(idents, by=by_whom(actor, reason))
         sentence = f"Due now: {count(moved, 'retries')}. What is due leaves at the hand-over rate."
         tell(sentence, {"action": "run-now", "matched": len(idents), "done": moved}, output)
         mode = store.control.modes()[0]
@@ -138,9 +138,9 @@ def cancel(
     """
     with opened() as store:
         matching, marks = _marked(words, store, KINDS, yes=yes, dry_run=dry_run)
-        now, actor = store.now(), who(actor)
+        now, by = store.now(), by_whom(actor, reason)
         for kind, value in tracked(marks, "cancelling"):
-            store.control.cancel(kind, value, reason=reason, actor=actor, now=now)
+            store.control.cancel(kind, value, by=by, now=now)
         sentence = f"Cancelled: {count(len(matching), 'retries')}."
         if len(marks) == 1 and marks[0][0] in ("reference", "claim"):
             sentence += f" What is reported later of {':'.join(marks[0])} is cancelled too."
@@ -167,9 +167,9 @@ def pause(
     """
     with opened() as store:
         matching, marks = _marked(words, store, PAUSABLE, yes=yes, dry_run=dry_run)
-        now, actor = store.now(), who(actor)
+        now, by = store.now(), by_whom(actor, reason)
         for kind, value in tracked(marks, "pausing"):
-            store.control.pause(kind, value, until=now + period, reason=reason, actor=actor)
+            store.control.pause(kind, value, until=now + period, by=by)
         sentence = f"Paused until {when(now + period, zone(), now)}: {count(len(matching), 'retries')}."
         facts = {"action": "pause", "matched": len(matching), "marks": len(marks), "until": iso(now + period)}
         tell(sentence, facts, output)
@@ -188,15 +188,15 @@ def resume(
     """End a pause: name what was paused, in the same words."""
     with opened() as store:
         matching, marks = _marked(words, store, PAUSABLE, yes=yes, dry_run=dry_run)
-        actor, paused = who(actor), store.control.pauses()
+        by, paused = by_whom(actor, reason), store.control.pauses()
         marks = [mark for mark in marks if store.control.field(*mark) in paused]
         if not marks:
             message = f"no pause on {' '.join(words)}; paused: {', '.join(sorted(paused)) or 'nothing'}"
             raise NotFound(message)
         for kind, value in tracked(marks, "resuming"):
-            store.control.resume(kind, value, reason=reason, actor=actor)
+            store.control.resume(kind, value, by=by)
         waited = [waiting.delivery.id for waiting in matching if waiting.state == "paused"]
-        moved = store.retries.resume(waited, reason=reason, actor=actor)
+        moved = store.retries.resume(waited, by=by)
         sentence = f"Resumed: {count(moved, 'retries')} had become due."
         if others := _other_pauses(matching, store):
             sentence += f" Some wait still: paused by {', '.join(others)}."

@@ -11,7 +11,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from softbounce.core.recipients import hashed, named_in
-from softbounce.store.audit import audit_entry
+from softbounce.store.audit import By
 from softbounce.store.connection import reaching
 from softbounce.store.dead_letters import letter_of
 from softbounce.store.keys import Keys
@@ -88,15 +88,13 @@ class Erasure:
                 has_block=bool(blocks),
             )
 
-    def erase(
-        self, rid: str, *, streams: Mapping[str, str], reason: str, actor: str, history_kept: int
-    ) -> Places:
+    def erase(self, rid: str, *, streams: Mapping[str, str], by: By, history_kept: int) -> Places:
         """Erase it wherever it lies; waiting retries to it alone end. Returns where it was.
 
         Hash and block stay. What cannot be shortened goes as a whole: a dead letter, a damaged record, an
         entry of a stream; an entry for several recipients comes again without this one, under its id.
         """
-        entry = audit_entry(actor=actor, action="forget", what=f"r_{rid}", reason=reason)
+        entry = by.entry("forget", f"r_{rid}")
         options = {"history_period": history_kept}
         first: Places | None = None
         for _ in range(_ROUNDS):

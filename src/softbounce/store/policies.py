@@ -11,7 +11,7 @@ from softbounce.core.bounds import NAME, TEXT, bounded
 from softbounce.core.policy.model import Policy
 from softbounce.core.policy.yaml_tree import LARGEST
 from softbounce.core.replan import Move
-from softbounce.store.audit import audit_entry
+from softbounce.store.audit import By
 from softbounce.store.connection import reaching
 from softbounce.store.controls import compact
 from softbounce.store.keys import Keys
@@ -61,7 +61,7 @@ class Policies:
         found = self._read(_APPLIED)
         return None if found is None else Revision(**json.loads(found))
 
-    def apply(self, wanted: Revision | None, *, seen: str, action: str, reason: str, actor: str) -> bool:
+    def apply(self, wanted: Revision | None, *, seen: str, action: str, by: By) -> bool:
         """Let every worker follow ``wanted`` within some ten seconds, None: each its own file.
 
         False, and nothing changed, where another revision is applied than ``seen`` ("": none).
@@ -69,7 +69,7 @@ class Policies:
         if wanted:
             _require_short(wanted)
         what = wanted.revision if wanted else "file"
-        entry = audit_entry(actor=actor, action=action, what=what, reason=reason)
+        entry = by.entry(action, what)
         names = Revision.__slots__
         raw = compact({name: getattr(wanted, name) for name in names}) if wanted else ""
         with reaching():
@@ -81,13 +81,13 @@ class Policies:
             )
         return bool(answer == b"done")
 
-    def replan(self, moves: Sequence[Move], *, revision: str, reason: str, actor: str) -> int:
+    def replan(self, moves: Sequence[Move], *, revision: str, by: By) -> int:
         """Move waiting retries, 500 in a call; returns how many still stood as they were read."""
         moved = 0
         for start in range(0, len(moves), LIST_BATCH):
             chunk = moves[start : start + LIST_BATCH]
             what = f"{len(chunk)} retries to {revision}"
-            entry = audit_entry(actor=actor, action="policy reschedule", what=what, reason=reason)
+            entry = by.entry("policy reschedule", what)
             arguments = [
                 part for move in chunk for part in (move.delivery, compact(move.wanted), move.payload)
             ]

@@ -11,7 +11,7 @@ import redis
 from softbounce.core.bounds import bounded
 from softbounce.core.filters import Filter
 from softbounce.core.records import Delivery, Json, digest, from_json, readable
-from softbounce.store.audit import audit_entry
+from softbounce.store.audit import By
 from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
 from softbounce.store.limits import LIST_BATCH
@@ -237,20 +237,20 @@ class Retries:
             "escalated": known.get("x"),
         }
 
-    def run_now(self, idents: Sequence[str], *, reason: str, actor: str) -> int:
+    def run_now(self, idents: Sequence[str], *, by: By) -> int:
         """Make waiting retries due now, despite quiet hours and pauses; returns how many still waited."""
-        return self._move(idents, "urgent", action="run-now", reason=reason, actor=actor)
+        return self._move(idents, "urgent", action="run-now", by=by)
 
-    def resume(self, idents: Sequence[str], *, reason: str, actor: str) -> int:
+    def resume(self, idents: Sequence[str], *, by: By) -> int:
         """Give waiting retries their own time back after a pause. Returns how many still waited."""
-        return self._move(idents, "own", action="resume", reason=reason, actor=actor)
+        return self._move(idents, "own", action="resume", by=by)
 
-    def _move(self, idents: Sequence[str], how: str, *, action: str, reason: str, actor: str) -> int:
+    def _move(self, idents: Sequence[str], how: str, *, action: str, by: By) -> int:
         moved = 0
         for chunk in _chunks(idents):
             wanted = [bounded(ident, "delivery") for ident in chunk]
             what = f"{len(chunk)} retries"
-            entry = audit_entry(actor=actor, action=action, what=what, reason=reason)
+            entry = by.entry(action, what)
             with reaching():
                 answers = self._reschedule(self._client, self._keys, [json.dumps(entry), how, *wanted])
             moved += sum(answer == b"done" for answer in answers)

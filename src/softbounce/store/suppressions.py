@@ -23,7 +23,7 @@ from softbounce.core.recipients import (
     recipient,
 )
 from softbounce.errors import InvalidEvent, InvalidRecipient
-from softbounce.store.audit import audit_entry
+from softbounce.store.audit import By
 from softbounce.store.connection import ask, clock, reaching
 from softbounce.store.controls import compact
 from softbounce.store.hash_key import HashKey, hash_in
@@ -143,8 +143,7 @@ class Suppressions:
         value: object,
         channel: Channel | str,
         *,
-        reason: str,
-        actor: str,
+        by: By,
         now: int,
         expires: int | None = None,
         merchant: object = None,
@@ -157,8 +156,8 @@ class Suppressions:
             "at": now,
             "code": bounded(code, "code"),
             "origin": "person",
-            "by": actor,
-            "reason": reason,
+            "by": by.actor,
+            "reason": by.reason,
             "channel": str(channel),
             "mask": mask(target.address),
             "evidence": [],
@@ -167,21 +166,17 @@ class Suppressions:
             entry["z"] = now + expires
         if self._keep_addresses:
             entry["address"] = target.address
-        self._write(
-            {_field(rid, merchant): entry}, action="suppress", what=f"r_{rid}", reason=reason, actor=actor
-        )
+        self._write({_field(rid, merchant): entry}, action="suppress", what=f"r_{rid}", by=by)
         return rid
 
-    def remove(self, fields: Iterable[str], *, reason: str, actor: str) -> int:
+    def remove(self, fields: Iterable[str], *, by: By) -> int:
         """Take entries off the list, by the fields that ``list`` shows; returns how many there were."""
         removed = 0
         source = iter(fields)
         while block := list(islice(source, LIST_BATCH)):
             block = [bounded(field, "recipient", most=2 * NAME) for field in block]
             what = f"r_{block[0]}" if len(block) == 1 else f"{len(block)} recipients"
-            before = self._write(
-                dict.fromkeys(block), action="unsuppress", what=what, reason=reason, actor=actor
-            )
+            before = self._write(dict.fromkeys(block), action="unsuppress", what=what, by=by)
             removed += sum(value != b"" for value in before)
         return removed
 
@@ -203,7 +198,7 @@ class Suppressions:
                     yield found
 
     def load(
-        self, rows: Iterable[Mapping[str, Any]], *, reason: str, actor: str, now: int
+        self, rows: Iterable[Mapping[str, Any]], *, by: By, now: int
     ) -> Iterator[InvalidEvent | Literal["listed", "past"] | None]:
         """Take in rows of ``read_rows``, 500 a call; yields None for each taken, else what is wrong.
 
@@ -218,7 +213,7 @@ class Suppressions:
             results: list[InvalidEvent | Literal["listed", "past"] | None] = []
             for row in block:
                 try:
-                    field, entry = self._imported(row, reason=reason, actor=actor, now=now)
+                    field, entry = self._imported(row, by=by, now=now)
                 except (InvalidRecipient, InvalidEvent) as error:
                     results.append(
                         error if isinstance(error, InvalidEvent) else InvalidEvent(str(error), "address")
@@ -236,16 +231,12 @@ class Suppressions:
                     results.append(None)
             if entries:
                 what = f"{len(entries)} recipients"
-                before = self._write(
-                    entries, action="import", what=what, reason=reason, actor=actor, meek=meek
-                )
+                before = self._write(entries, action="import", what=what, by=by, meek=meek)
                 for place, value in zip(places.values(), before, strict=True):
                     results[place] = "listed" if value == b"listed" else None
             yield from results
 
-    def _imported(
-        self, row: Mapping[str, Any], *, reason: str, actor: str, now: int
-    ) -> tuple[str, dict[str, Any]]:
+    def _imported(self, row: Mapping[str, Any], *, by: By, now: int) -> tuple[str, dict[str, Any]]:
         channel = str(row.get("channel") or "").lower()
         if channel not in tuple(Channel):
             message = "must be sms, email or letter"
@@ -257,8 +248,8 @@ class Suppressions:
             "at": moment(row.get("since"), "since") or now,
             "code": cell(row, "code") or "IMPORTED",
             "origin": cell(row, "origin") or "person",
-            "by": actor,
-            "reason": cell(row, "reason") or reason,
+            "by": by.actor,
+            "reason": cell(row, "reason") or by.reason,
             "channel": channel,
             "evidence": evidence(row),
         }
@@ -287,11 +278,10 @@ class Suppressions:
         *,
         action: str,
         what: str,
-        reason: str,
-        actor: str,
+        by: By,
         meek: Mapping[str, str] | None = None,
     ) -> list[bytes]:
-        entry = audit_entry(actor=actor, action=action, what=what, reason=reason) | {"meek": meek or {}}
+        entry = by.entry(action, what) | {"meek": meek or {}}
         pairs = [
             part for name, value in fields.items() for part in (name, "" if value is None else compact(value))
         ]

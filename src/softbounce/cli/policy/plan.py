@@ -13,7 +13,7 @@ from softbounce.cli.policy.examples import throw_away_stores
 from softbounce.cli.shared import options
 from softbounce.cli.shared.input_files import write_text
 from softbounce.cli.shared.output import REFUSED, Json, columns, duration, plain, say
-from softbounce.cli.shared.session import opened, policy_of, who
+from softbounce.cli.shared.session import by_whom, opened, policy_of
 from softbounce.core.durations import DAY, words
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import file as policy_file
@@ -23,6 +23,7 @@ from softbounce.core.replan import Effect, Move, replanned
 from softbounce.errors import NotFound
 from softbounce.settings import policy_text
 from softbounce.store import Store
+from softbounce.store.audit import By
 from softbounce.store.limits import LIST_BATCH
 from softbounce.store.policies import Revision
 
@@ -91,14 +92,15 @@ def apply(
     made = _read_plan(file)
     text, name = policy_text(Path(made["file"]) if made else file)
     new = policy_file.load(text, file=name)
+    by = by_whom(actor, reason)
     with opened() as store:
         applied = store.policies.applied()
         if made:
             _require_fresh(made, new, _running(store))
-        _follow(store, new, text, applied=applied, action="policy apply", reason=reason, actor=who(actor))
+        _follow(store, new, text, applied=applied, action="policy apply", by=by)
         if reschedule:
             effects, moves = _waiting(store, new)
-            moved = store.policies.replan(moves, revision=new.revision, reason=reason, actor=who(actor))
+            moved = store.policies.replan(moves, revision=new.revision, by=by)
             missed = len(moves) - moved
             rest = f"; {missed:,} changed meanwhile and keep theirs" if missed else ""
             typer.echo(f"{moved:,} waiting retries rescheduled: {_counts(effects)}{rest}.")
@@ -113,7 +115,7 @@ def rollback(
     actor: options.Actor = None,
 ) -> None:
     """Let every worker follow an earlier revision; with the word ``file`` each its own file again."""
-    action = "policy rollback"
+    action, by = "policy rollback", by_whom(actor, reason)
     with opened() as store:
         applied = store.policies.applied()
         if applied is None and revision in (None, "file"):
@@ -121,7 +123,7 @@ def rollback(
             raise NotFound(message)
         seen = applied.revision if applied else ""
         if revision == "file":
-            done = store.policies.apply(None, seen=seen, action=action, reason=reason, actor=who(actor))
+            done = store.policies.apply(None, seen=seen, action=action, by=by)
             _require(done=done)
             typer.echo(f"Released {seen}: each worker follows its own file again, within ten seconds.")
             return
@@ -131,12 +133,10 @@ def rollback(
             message = f"no text of revision '{plain(name)}' is kept: the audit names those that were applied"
             raise NotFound(message)
         new = policy_file.load(known.text, file=known.file)
-        _follow(store, new, known.text, applied=applied, action=action, reason=reason, actor=who(actor))
+        _follow(store, new, known.text, applied=applied, action=action, by=by)
 
 
-def _follow(
-    store: Store, new: Policy, text: str, *, applied: Revision | None, action: str, reason: str, actor: str
-) -> None:
+def _follow(store: Store, new: Policy, text: str, *, applied: Revision | None, action: str, by: By) -> None:
     """Write what all follow, once it is known to be a policy; an interrupted apply may be said again."""
     before = _running(store)
     if applied and applied.revision == new.revision:
@@ -149,12 +149,12 @@ def _follow(
         text=text,
         file=new.file,
         previous=before.revision if before else "",
-        by=actor,
+        by=by.actor,
         at=now,
-        reason=reason,
+        reason=by.reason,
     )
     seen = applied.revision if applied else ""
-    _require(done=store.policies.apply(entry, seen=seen, action=action, reason=reason, actor=actor))
+    _require(done=store.policies.apply(entry, seen=seen, action=action, by=by))
     was = f", instead of {before.revision}" if before else ""
     workers = len(store.control.workers(now=now))
     follow = "1 worker follows" if workers == 1 else f"{workers} workers follow"

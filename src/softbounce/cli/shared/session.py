@@ -18,6 +18,7 @@ from softbounce.embedded import find_store
 from softbounce.errors import InvalidSettings, StoreUnreachable
 from softbounce.settings import Settings, apprise_url, policy_text, signing_keys
 from softbounce.store import Store
+from softbounce.store.audit import By
 from softbounce.store.hash_key import hash_in
 from softbounce.stores import open_store
 from softbounce.urls import mask_url
@@ -81,17 +82,17 @@ def policy_in_force(store: Store, path: Path | None = None, what_if: Sequence[st
     return policy_of(path, what_if)
 
 
-def who(given: str | None) -> str:
-    """Return who acts, for the audit."""
+def by_whom(actor: str | None, reason: str) -> By:
+    """Return who acts, the user by default, and why: what the audit shows."""
     try:
-        return given or getpass.getuser()
+        return By(actor or getpass.getuser(), reason)
     except (KeyError, OSError):  # a container's user may have no name
-        return f"uid {os.getuid()}"
+        return By(f"uid {os.getuid()}", reason)
 
 
 def note_reveal(store: Store, what: str) -> None:
     """Write down that somebody looks at addresses in full."""
-    store.control.note(action="reveal", what=what, reason="--reveal", actor=who(None))
+    store.control.note(action="reveal", what=what, by=by_whom(None, "--reveal"))
 
 
 def channel_of(value: str, given: str | None) -> Channel:

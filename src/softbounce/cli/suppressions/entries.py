@@ -28,6 +28,7 @@ from softbounce.cli.shared.output import (
 )
 from softbounce.cli.shared.session import (
     agreed,
+    by_whom,
     channel_of,
     exit_in_part,
     hashed_words,
@@ -35,7 +36,6 @@ from softbounce.cli.shared.session import (
     opened,
     policy_in_force,
     tracked,
-    who,
 )
 from softbounce.cli.suppressions.provider_exports import ProviderList, provider_rows
 from softbounce.cli.suppressions.undo import NOUNS, described, undo
@@ -135,13 +135,7 @@ def add(
     with opened() as store:
         now, on = store.now(), channel_of(recipient, channel)
         rid = store.suppressions.add(
-            recipient,
-            on,
-            reason=reason,
-            actor=who(actor),
-            now=now,
-            expires=expires or None,
-            merchant=merchant,
+            recipient, on, by=by_whom(actor, reason), now=now, expires=expires or None, merchant=merchant
         )
         until = now + expires if expires else None
         sentence = f"Listed: {mask(normalise(recipient, on))} r_{rid}, {standing.until_of(until, now)}."
@@ -164,7 +158,7 @@ def remove(
         found = store.suppressions.select(_filter(words, store, channel=channel), now=store.now())
         matching = agreed(found, describe=described, nouns=NOUNS, yes=yes, dry_run=dry_run)
         fields = [entry.field for entry in matching]
-        removed = store.suppressions.remove(fields, reason=reason, actor=who(actor))
+        removed = store.suppressions.remove(fields, by=by_whom(actor, reason))
         facts = {"action": "remove", "matched": len(matching), "done": removed}
         tell(f"Removed: {removed:,} of {len(matching):,}. Sends are allowed again.", facts, output)
 
@@ -201,7 +195,7 @@ def import_(
             return rows_of(opened_file, form, on)
 
         total = sum(1 for _ in rows())
-        results = store.suppressions.load(rows(), reason=reason, actor=who(actor), now=now)
+        results = store.suppressions.load(rows(), by=by_whom(actor, reason), now=now)
         counts: Counter[str] = Counter()
         for number, result in enumerate(tracked(results, f"importing {total:,}"), 1):
             counts[result if isinstance(result, str) else "failed" if result else "done"] += 1

@@ -10,15 +10,16 @@ from softbounce.cli.shared.session import (
     SAMPLES,
     TYPED_ABOVE,
     agree_to,
+    by_whom,
     opened,
     policy_in_force,
     tracked,
-    who,
 )
 from softbounce.core.filters import parse_filter
 from softbounce.core.texts import count
 from softbounce.errors import InvalidSettings
 from softbounce.store import Store
+from softbounce.store.audit import By
 from softbounce.store.cases import Case, Resolved
 from softbounce.store.retries import FILTER_KEYS
 from softbounce.store.suppression_files import Suppression
@@ -56,14 +57,14 @@ def undo(
         is_asked = not yes and total > TYPED_ABOVE
         agree_to(total, samples, NOUNS, is_asked=is_asked, dry_run=dry_run)
         lifted = sum(tracked(store.incidents.settle(case, "undo"), "lifting"))
-        resumed = _resume(store, reason=reason, actor=who(actor))
+        by = by_whom(actor, reason)
+        resumed = _resume(store, by=by)
         sent = Resolved(released=0, skipped=0, ended=0)
         if case.state != "resolved":
             sent = store.cases.resolve(
                 name,
                 how="release",
-                reason=reason,
-                actor=who(actor),
+                by=by,
                 policy=policy,
                 first=store.now(),
                 step=every or rate.per // rate.count,
@@ -87,11 +88,11 @@ def _found(store: Store, case: Case) -> tuple[int, list[str]]:
     return total, samples
 
 
-def _resume(store: Store, *, reason: str, actor: str) -> int:
+def _resume(store: Store, *, by: By) -> int:
     """Give the retries that waited for an incident their own time back; those of another one wait again."""
     waiting = parse_filter("state:incident", keys=FILTER_KEYS)
     idents = [found.delivery.id for found in store.retries.select(waiting, now=store.now())]
-    return store.retries.resume(idents, reason=reason, actor=actor) if idents else 0
+    return store.retries.resume(idents, by=by) if idents else 0
 
 
 def described(entry: Suppression) -> str:
