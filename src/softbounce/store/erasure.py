@@ -12,7 +12,7 @@ from msgspec.json import encode as to_json
 
 from softbounce.core.recipients import hashed, named_in
 from softbounce.store.audit import By
-from softbounce.store.connection import reaching
+from softbounce.store.connection import as_text, reaching
 from softbounce.store.dead_letters import letter_of
 from softbounce.store.keys import Keys
 from softbounce.store.limits import LIST_BATCH
@@ -66,9 +66,9 @@ class Erasure:
             unreadable: dict[str, list[bytes]] = {"deliveries": [], "notices": []}
             deliveries = dict(self._shortened("deliveries", rid, unreadable["deliveries"]))
             notices = dict(self._shortened("notice_bodies", rid, unreadable["notices"]))
-            damaged = [_text(name) for name, raw in self._scan("damaged") if self._is_in(raw, rid)]
-            damaged += map(_text, unreadable["deliveries"][::2])
-            damaged += (f"notice:{_text(name)}" for name in unreadable["notices"][::2])
+            damaged = [as_text(name) for name, raw in self._scan("damaged") if self._is_in(raw, rid)]
+            damaged += map(as_text, unreadable["deliveries"][::2])
+            damaged += (f"notice:{as_text(name)}" for name in unreadable["notices"][::2])
             return Places(
                 suppressions=[name for name, entry in blocks.items() if entry.get("address")],
                 deliveries=deliveries,
@@ -174,7 +174,3 @@ class Erasure:
         while page := cast("list[Any]", self._client.xrange(stream, min=after, count=LIST_BATCH)):
             yield from page
             after = f"({page[-1][0].decode()}"
-
-
-def _text(name: bytes) -> str:
-    return name.decode(errors="replace")

@@ -11,7 +11,7 @@ from msgspec import Struct
 from softbounce.core.decide import Arrived, Decision, Plan
 from softbounce.core.policy.model import Policy
 from softbounce.core.records import UNREADABLE, Delivery, decode
-from softbounce.store.connection import reaching
+from softbounce.store.connection import as_text, reaching
 from softbounce.store.encoding import Encoder, Row, as_json
 from softbounce.store.keys import Keys
 from softbounce.store.limits import DEAD_LETTERS_BYTES, FINISH_BATCH
@@ -228,7 +228,7 @@ class Ledger:
         return Claimed(
             leases=tuple(read),
             ended=(
-                *(Ended(delivery=_text(d), outcome=_text(o), reason=_text(r)) for d, o, r in ended),
+                *(Ended(delivery=as_text(d), outcome=as_text(o), reason=as_text(r)) for d, o, r in ended),
                 *self.set_aside(unread),
             ),
             mode=mode.decode(),
@@ -246,7 +246,7 @@ class Ledger:
                 words = ["deliveries", *chain.from_iterable(records.items())]
                 self._set_aside(self._client, self._keys, words)
         reason = "its record cannot be read: softbounce cases list kind:damaged_record"
-        names = (name if isinstance(name, str) else _text(name) for name in records)
+        names = (name if isinstance(name, str) else as_text(name) for name in records)
         return tuple(Ended(delivery=name, outcome="held", reason=reason) for name in names)
 
     def finish(self, results: Sequence[Finish], *, policy: Policy) -> list[str]:
@@ -278,10 +278,6 @@ class Ledger:
         """Give leases back that were not begun: due again at once, the strike taken back."""
         back = [Finish(delivery=lease.delivery.id, token=lease.token, result="later") for lease in leases]
         return self.finish(back, policy=policy)
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode(errors="replace")
 
 
 def _providers(policy: Policy) -> dict[str, Any]:
