@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from softbounce.cli.shared import options
+from softbounce.cli.shared.change import Intent, changing
 from softbounce.cli.shared.output import Filtered, Json, Output, Row, plain, say, show, tell, time_of, zoned
-from softbounce.cli.shared.session import agreed, by_whom, fail_in_part, note_reveal, opened, spelled
+from softbounce.cli.shared.session import fail_in_part, note_reveal, opened, spelled
 from softbounce.core.decide import HEAD_BYTES
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.recipients import scrub
@@ -62,22 +63,15 @@ def show_(
 
 
 @app.command(cls=Filtered)
-def replay(
-    words: options.NeededWords,
-    *,
-    reason: options.Reason,
-    actor: options.Actor = None,
-    yes: options.Yes = False,
-    dry_run: options.DryRun = False,
-    output: options.Output = Output.TABLE,
-) -> None:
+@changing("yes", "dry_run", "output")
+def replay(words: options.NeededWords, *, intent: Intent) -> None:
     """Report them again, after a fix. What still cannot be read is kept again."""
     with opened() as store:
-        matching = _agreed(words, store, yes=yes, dry_run=dry_run)
+        matching = _agreed(words, store, intent)
         whole = [letter for letter in matching if letter.is_whole]
-        store.dead_letters.replay(whole, events=store.events, by=by_whom(actor, reason))
+        store.dead_letters.replay(whole, events=store.events, by=intent.by)
         facts = {"action": "replay", "matched": len(matching), "done": len(whole)}
-        tell(f"Replayed: {len(whole):,}. What they become: softbounce dead-letters list", facts, output)
+        intent.tell(f"Replayed: {len(whole):,}. What they become: softbounce dead-letters list", facts)
         too_long = [
             {"id": PREFIX + letter.id, "reason": f"its {letter.length:,} bytes were not kept whole"}
             for letter in matching
@@ -87,20 +81,13 @@ def replay(
 
 
 @app.command(cls=Filtered)
-def drop(
-    words: options.NeededWords,
-    *,
-    reason: options.Reason,
-    actor: options.Actor = None,
-    yes: options.Yes = False,
-    dry_run: options.DryRun = False,
-    output: options.Output = Output.TABLE,
-) -> None:
+@changing("yes", "dry_run", "output")
+def drop(words: options.NeededWords, *, intent: Intent) -> None:
     """Delete them for good."""
     with opened() as store:
-        matching = _agreed(words, store, yes=yes, dry_run=dry_run)
-        dropped = store.dead_letters.drop([letter.id for letter in matching], by=by_whom(actor, reason))
-        tell(f"Dropped: {dropped:,}.", {"action": "drop", "matched": len(matching), "done": dropped}, output)
+        matching = _agreed(words, store, intent)
+        dropped = store.dead_letters.drop([letter.id for letter in matching], by=intent.by)
+        intent.tell(f"Dropped: {dropped:,}.", {"action": "drop", "matched": len(matching), "done": dropped})
 
 
 def fullness(store: Store) -> str | None:
@@ -120,9 +107,9 @@ def _filter(words: Collection[str] | None) -> Filter:
     return parse_filter(spelled(known, bare="id"), keys=FILTER_KEYS)
 
 
-def _agreed(words: Collection[str], store: Store, *, yes: bool, dry_run: bool) -> list[KeptInput]:
+def _agreed(words: Collection[str], store: Store, intent: Intent) -> list[KeptInput]:
     found = store.dead_letters.select(_filter(words), now=store.now())
-    return agreed(found, describe=_described, nouns=NOUNS, yes=yes, dry_run=dry_run)
+    return intent.agreed(found, describe=_described, nouns=NOUNS)
 
 
 def _described(letter: KeptInput) -> str:

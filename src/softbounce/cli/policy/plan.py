@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from softbounce.cli.policy.examples import throw_away_stores
-from softbounce.cli.shared import options
+from softbounce.cli.shared.change import Intent, changing
 from softbounce.cli.shared.input_files import write_text
 from softbounce.cli.shared.output import REFUSED, Json, columns, duration, plain, say
-from softbounce.cli.shared.session import by_whom, opened, policy_of
+from softbounce.cli.shared.session import opened, policy_of
 from softbounce.core.durations import DAY, words
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import file as policy_file
@@ -78,12 +78,12 @@ def plan(
         raise typer.Exit(CHANGES)
 
 
+@changing()
 def apply(
     file: Annotated[Path, typer.Argument(metavar="FILE|PLAN", help="A policy, or what `plan -o` wrote")],
     *,
-    reason: options.Reason,
+    intent: Intent,
     reschedule: Reschedule = False,
-    actor: options.Actor = None,
 ) -> None:
     """Let every worker follow a policy, whatever its own file says; within ten seconds.
 
@@ -92,30 +92,29 @@ def apply(
     made = _read_plan(file)
     text, name = policy_text(Path(made["file"]) if made else file)
     new = policy_file.load(text, file=name)
-    by = by_whom(actor, reason)
     with opened() as store:
         applied = store.policies.applied()
         if made:
             _require_fresh(made, new, _running(store))
-        _follow(store, new, text, applied=applied, action="policy apply", by=by)
+        _follow(store, new, text, applied=applied, action="policy apply", by=intent.by)
         if reschedule:
             effects, moves = _waiting(store, new)
-            moved = store.policies.replan(moves, revision=new.revision, by=by)
+            moved = store.policies.replan(moves, revision=new.revision, by=intent.by)
             missed = len(moves) - moved
             rest = f"; {missed:,} changed meanwhile and keep theirs" if missed else ""
             typer.echo(f"{moved:,} waiting retries rescheduled: {_counts(effects)}{rest}.")
 
 
+@changing()
 def rollback(
     revision: Annotated[
         str | None, typer.Argument(metavar="[REVISION|file]", help="Else the one applied before")
     ] = None,
     *,
-    reason: options.Reason,
-    actor: options.Actor = None,
+    intent: Intent,
 ) -> None:
     """Let every worker follow an earlier revision; with the word ``file`` each its own file again."""
-    action, by = "policy rollback", by_whom(actor, reason)
+    action = "policy rollback"
     with opened() as store:
         applied = store.policies.applied()
         if applied is None and revision in (None, "file"):
@@ -123,7 +122,7 @@ def rollback(
             raise NotFound(message)
         seen = applied.revision if applied else ""
         if revision == "file":
-            done = store.policies.apply(None, seen=seen, action=action, by=by)
+            done = store.policies.apply(None, seen=seen, action=action, by=intent.by)
             _require(done=done)
             typer.echo(f"Released {seen}: each worker follows its own file again, within ten seconds.")
             return
@@ -133,7 +132,7 @@ def rollback(
             message = f"no text of revision '{plain(name)}' is kept: the audit names those that were applied"
             raise NotFound(message)
         new = policy_file.load(known.text, file=known.file)
-        _follow(store, new, known.text, applied=applied, action=action, by=by)
+        _follow(store, new, known.text, applied=applied, action=action, by=intent.by)
 
 
 def _follow(store: Store, new: Policy, text: str, *, applied: Revision | None, action: str, by: By) -> None:

@@ -3,14 +3,14 @@
 import getpass
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import typer
 
-from softbounce.cli.shared.output import IN_PART, REFUSED, Json, as_line, plain, say
+from softbounce.cli.shared.output import IN_PART, Json, as_line, plain, say
 from softbounce.core.policy import file as policy_file
 from softbounce.core.policy.model import Policy
 from softbounce.core.recipients import Channel, form
@@ -23,8 +23,6 @@ from softbounce.store.hash_key import hash_in
 from softbounce.stores import open_store
 from softbounce.urls import mask_url
 
-SAMPLES = 5
-TYPED_ABOVE = 100  # matches: from there on a person types the count
 STRIDE = 250  # items between two looks at a counter
 T = TypeVar("T")
 
@@ -133,52 +131,6 @@ def hashed_words(
         is_recipient = key.removeprefix("-") == "recipient" and values
         found.append(f"{key}:{','.join(map(known, values.split(',')))}" if is_recipient else word)
     return found
-
-
-def agreed(
-    items: Iterable[T],
-    *,
-    describe: Callable[[T], str],
-    nouns: tuple[str, str],
-    yes: bool,
-    dry_run: bool,
-    may_be_none: bool = False,
-    always_typed: bool = False,
-) -> list[T]:
-    """Show how many match, and five of them; return them all, or exit where the person does not agree.
-
-    Above 100 matches the count must be typed, unless ``yes``. No match is a refusal, unless ``may_be_none``.
-    """
-    found = list(tracked(items, f"looking for {nouns[1]}"))
-    is_asked = not yes and (always_typed or len(found) > TYPED_ABOVE)
-    agree_to(len(found), list(map(describe, found[:SAMPLES])), nouns, is_asked=is_asked, dry_run=dry_run)
-    if not found and not may_be_none:
-        raise typer.Exit(REFUSED)
-    return found
-
-
-def agree_to(
-    total: int, samples: Sequence[str], nouns: tuple[str, str], *, is_asked: bool, dry_run: bool
-) -> None:
-    """Show how many match, and some of them; exit at a dry run, or where the count is asked and not typed."""
-    count = f"{total:,} {nouns[total != 1]} {'matches' if total == 1 else 'match'}"
-    shown = list(map(plain, samples))
-    say("\n  ".join([f"{count}, for example:", *shown]) if total > 1 else ": ".join([count, *shown]))
-    if dry_run:
-        say("Dry run: nothing changed.")
-        raise typer.Exit
-    if is_asked and total:
-        _ask_for(total)
-
-
-def _ask_for(count: int) -> None:
-    try:
-        answer = typer.prompt(f"Type the count, {count}, to go on", err=True)
-    except typer.Abort:  # nobody is there to answer
-        answer = ""
-    if answer.strip().replace(",", "") != str(count):
-        say("\nNot confirmed: nothing changed. In a script: --yes")
-        raise typer.Exit(REFUSED)
 
 
 def fail_in_part(failures: Sequence[Json], *, of: int) -> None:

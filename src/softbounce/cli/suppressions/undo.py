@@ -5,16 +5,8 @@ from typing import Annotated
 import typer
 
 from softbounce.cli.shared import options
-from softbounce.cli.shared.output import Output, tell
-from softbounce.cli.shared.session import (
-    SAMPLES,
-    TYPED_ABOVE,
-    agree_to,
-    by_whom,
-    opened,
-    policy_in_force,
-    tracked,
-)
+from softbounce.cli.shared.change import SAMPLES, Intent, changing
+from softbounce.cli.shared.session import opened, policy_in_force, tracked
 from softbounce.core.filters import parse_filter
 from softbounce.core.texts import count
 from softbounce.errors import InvalidSettings
@@ -27,17 +19,14 @@ from softbounce.store.suppression_files import Suppression
 NOUNS = ("suppression", "suppressions")
 
 
+@changing("yes", "dry_run", "output")
 def undo(
     incident: Annotated[
         str, typer.Argument(metavar="incident:CASE", help="As cases list kind:incident shows it")
     ],
     *,
-    reason: options.Reason,
+    intent: Intent,
     every: options.Every = 0,
-    actor: options.Actor = None,
-    yes: options.Yes = False,
-    dry_run: options.DryRun = False,
-    output: options.Output = Output.TABLE,
 ) -> None:
     """Lift all that an incident suppressed, before the brake as well, and send the messages it holds.
 
@@ -54,17 +43,15 @@ def undo(
         rate = policy.limits.handover_rate
         case, _ = store.cases.show(name, limit=0)
         total, samples = _found(store, case)
-        is_asked = not yes and total > TYPED_ABOVE
-        agree_to(total, samples, NOUNS, is_asked=is_asked, dry_run=dry_run)
+        intent.agree_to(total, samples, NOUNS)
         lifted = sum(tracked(store.incidents.settle(case, "undo"), "lifting"))
-        by = by_whom(actor, reason)
-        resumed = _resume(store, by=by)
+        resumed = _resume(store, by=intent.by)
         sent = Resolved(released=0, skipped=0, ended=0)
         if case.state != "resolved":
             sent = store.cases.resolve(
                 name,
                 how="release",
-                by=by,
+                by=intent.by,
                 policy=policy,
                 first=store.now(),
                 step=every or rate.per // rate.count,
@@ -74,7 +61,7 @@ def undo(
         parts += [f"{sent.skipped:,} past their deadline or last try, given up"] if sent.skipped else []
         facts = {"action": "undo", "case": name, "lifted": lifted, "released": sent.released}
         facts |= {"resumed": resumed, "skipped": sent.skipped}
-        tell(f"{name} undone: {', '.join(parts)}.", facts, output)
+        intent.tell(f"{name} undone: {', '.join(parts)}.", facts)
 
 
 def _found(store: Store, case: Case) -> tuple[int, list[str]]:
