@@ -45,7 +45,12 @@ def needs_redis_server() -> None:
 
 
 QUICK = 2.0  # s for new examples of one property in `make test`
-OUTSIDE = {"acl", "redis", "sentinel", "cluster"}  # servers beside the packaged one: their whole suites are for `make test-all`
+OUTSIDE = {
+    "acl",
+    "redis",
+    "sentinel",
+    "cluster",
+}  # servers beside the packaged one: their whole suites are for `make test-all`
 
 
 def _is_quick(config: pytest.Config) -> bool:

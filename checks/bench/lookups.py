@@ -8,6 +8,7 @@ from checks.bench.server import server, url_of
 
 from softbounce import Softbounce
 from softbounce.store import Store
+from softbounce.store.audit import By
 
 SLICE = 1_000  # single questions in one pipeline
 SINGLE = 2_000  # recipients asked one by one; each costs a round trip
@@ -20,7 +21,7 @@ def measure(*, count: int, rounds: int) -> Iterator[dict[str, float]]:
         store = Store.open(url_of(client))
         asked = events.recipients(count)
         rows = [{"address": address, "channel": "email"} for address in asked[::2]]
-        problems = store.suppressions.load(rows, reason="bench", actor="bench", now=store.now())
+        problems = store.suppressions.load(rows, by=By("bench", "bench"), now=store.now())
         if wrong := next(filter(None, problems), None):
             raise wrong
         names = [job.hashed(address, "EMAIL") for address in asked]

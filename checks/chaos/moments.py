@@ -10,6 +10,7 @@ from pathlib import Path
 from tests import servers
 
 from softbounce import embedded
+from softbounce.store.audit import By
 
 from .rig import Rig
 from .scenarios import Bench, Skipped, scenario
@@ -125,7 +126,7 @@ def store_clock(bench: Bench) -> None:
             modes = rig.store.control.modes
             rig.until(lambda: modes()[0].mode == "off", "a step of 30 d stops all")
             now = rig.store.now()
-            rig.store.control.set_mode("on", reason="the clock is right", actor="chaos", now=now)
+            rig.store.control.set_mode("on", by=By("chaos", "the clock is right"), now=now)
             path.write_text("+3h\n")  # what the wrong clock has scheduled leaves two hours late
 
 

@@ -8,6 +8,8 @@ import time
 
 from tests import servers
 
+from softbounce.store.audit import By
+
 from .rig import Rig
 from .scenarios import Bench, scenario
 from .world import POLICY, Plan
@@ -31,9 +33,9 @@ def a_persons_word(bench: Bench) -> None:
         for number, (ref, plan, to, _) in enumerate(waiting):
             now = rig.store.now()
             if plan.ends == "person":
-                rig.store.suppressions.add(to, "sms", reason="asked for it", actor="chaos", now=now)
+                rig.store.suppressions.add(to, "sms", by=By("chaos", "asked for it"), now=now)
             else:
-                rig.store.control.cancel("reference", ref, reason="paid", actor="chaos", now=now)
+                rig.store.control.cancel("reference", ref, by=By("chaos", "paid"), now=now)
             rig.history.add("said", what=plan.ends, ref=ref)
             if number % 50 == 49:
                 rig.kill(rig.workers[-1])

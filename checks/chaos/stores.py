@@ -14,6 +14,7 @@ from pathlib import Path
 from tests import servers
 
 from softbounce.store import Store
+from softbounce.store.audit import By
 
 from .rig import Rig
 from .scenarios import Bench, Skipped, scenario
@@ -126,7 +127,7 @@ def old_backup(bench: Bench) -> None:
                     until=round(time.time(), 3),
                     why="an old backup, and nobody's word",
                 )
-            rig.store.control.set_mode("on", reason="looked at it", actor="chaos", now=rig.store.now())
+            rig.store.control.set_mode("on", by=By("chaos", "looked at it"), now=rig.store.now())
             clock.settle(rig)
 
 

@@ -1,6 +1,7 @@
 """Retries that are due, each kind about the worst of its sort."""
 
 from softbounce.store import Caller, Store
+from softbounce.store.audit import By
 
 from .kinds import CLAIM, SHIPPED, Call, Policies, claimed, client_of, due, fields, hand_over, kind, take
 from .reports import HOUR, NOW, label, large_people, people, report, retried
@@ -157,7 +158,7 @@ def _claim_arrived(store: Store) -> Call:
 @kind(CLAIM, "all cancelled")
 def _claim_cancelled(store: Store) -> Call:
     due(store, [report(claim={"merchantId": 1}) for _ in range(500)])
-    store.control.cancel("merchant", "1", reason="x", actor="x", now=store.now())
+    store.control.cancel("merchant", "1", by=By("x", "x"), now=store.now())
     return claimed(500)
 
 
@@ -196,7 +197,7 @@ def _claim_many_times(store: Store) -> Call:
 @kind(CLAIM, "mode observe")
 def _claim_observed(store: Store) -> Call:
     due(store, retried(500))
-    store.control.set_mode("observe", reason="x", actor="x", now=NOW)
+    store.control.set_mode("observe", by=By("x", "x"), now=NOW)
     return claimed(500)
 
 

@@ -11,8 +11,8 @@ from softbounce.core.policy import file as policy_file
 from softbounce.core.policy.model import Policy
 from softbounce.settings import policy_text
 from softbounce.store import Caller, Finish, Store
-from softbounce.worker import handover as pump
-from softbounce.worker import intake
+from softbounce.store.limits import HANDOVER_BATCH
+from softbounce.worker.intake import Intake
 from softbounce.worker.policy_in_force import PolicyInForce
 
 from .reports import HOUR, NOW
@@ -68,7 +68,7 @@ def taken(raws: Sequence[bytes], policies: PolicyInForce = SHIPPED, *, is_read: 
     """
 
     def run(store: Store) -> object:
-        answers = intake.Intake(store, policies, worker="w", lease=30_000, stopping=Event()).take(raws)
+        answers = Intake(store, policies, worker="w", lease=30_000, stopping=Event()).take(raws)
         lost = sum(answer.outcome == "dead_lettered" for answer in answers)
         assert lost <= len(raws) / 30 or not is_read, f"{lost} of {len(raws)} could not be read"
         return answers
@@ -92,7 +92,7 @@ def hand_over(store: Store, policy: Policy, many: int) -> None:
     """Claim so many and finish them, to make a state."""
     left = many
     while left > 0:
-        leases = store.ledger.claim(policy=policy, limit=pump.BATCH, lease=30_000, soon=100_000).leases
+        leases = store.ledger.claim(policy=policy, limit=HANDOVER_BATCH, lease=30_000, soon=100_000).leases
         assert leases, left
         store.ledger.finish(
             [
@@ -114,7 +114,7 @@ def claimed(items: int, policies: PolicyInForce = SHIPPED, *, soon: int = 100_00
             at = len(left)
             store.ledger.claim(
                 policy=policies.current,
-                limit=pump.BATCH,
+                limit=HANDOVER_BATCH,
                 lease=30_000,
                 soon=soon,
                 caller=Caller(name=name, claim=at, answered=at - 1),

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from softbounce.store import Finish, Store
-from softbounce.worker import handover as pump
+from softbounce.store.audit import By
+from softbounce.store.limits import HANDOVER_BATCH
 
 from .kinds import OTHER, SHIPPED, Call, client_of, due, kind, take
 from .reports import HOUR, NOW, label, large_people, people, report, retried
@@ -11,7 +12,9 @@ from .reports import HOUR, NOW, label, large_people, people, report, retried
 
 def _leases(store: Store, raws: Sequence[bytes]) -> list[Finish]:
     due(store, raws)
-    leases = store.ledger.claim(policy=SHIPPED.current, limit=pump.BATCH, lease=30_000, soon=100_000).leases
+    leases = store.ledger.claim(
+        policy=SHIPPED.current, limit=HANDOVER_BATCH, lease=30_000, soon=100_000
+    ).leases
     return [
         Finish(delivery=one.delivery.id, token=one.token, result="handed_over", note="s") for one in leases
     ]
@@ -120,7 +123,7 @@ def _sweep_letters(store: Store) -> Call:
 def _released(store: Store) -> Call:
     def run(store: Store) -> object:
         return store.cases.resolve(
-            "k_1", how="release", reason="x", actor="x", policy=SHIPPED.current, first=NOW + HOUR, step=1
+            "k_1", how="release", by=By("x", "x"), policy=SHIPPED.current, first=NOW + HOUR, step=1
         )
 
     return Call(items=500, run=run)
@@ -153,7 +156,7 @@ def _resolve_several(store: Store) -> Call:
 def _reschedule(store: Store) -> Call:
     take(store, [report(reference="m", to=[one], large=True) for one in people(500)])
     ids = [one.decode() for one in client_of(store).hkeys(store.keys.fixed("deliveries"))]
-    return Call(items=500, run=lambda store: store.retries.run_now(ids, reason="x", actor="x"))
+    return Call(items=500, run=lambda store: store.retries.run_now(ids, by=By("x", "x")))
 
 
 @kind(OTHER, "mark: 500 suppressions at once")
@@ -162,7 +165,7 @@ def _mark(store: Store) -> Call:
     rows = [{"channel": "sms", "address": one, "reason": "x" * 500} for one in numbers]
 
     def run(store: Store) -> object:
-        return list(store.suppressions.load(rows, reason="x", actor="x", now=NOW))
+        return list(store.suppressions.load(rows, by=By("x", "x"), now=NOW))
 
     return Call(items=500, run=run)
 
@@ -190,7 +193,7 @@ def _undo(store: Store) -> Call:
 def _discard(store: Store) -> Call:
     take(store, [f"{n} ".encode() + b"x" * 65536 for n in range(300)], is_read=False)
     ids = [one.decode() for one in client_of(store).hkeys(store.keys.fixed("dead_letters"))]
-    return Call(items=300, run=lambda store: store.dead_letters.drop(ids, reason="x", actor="x"))
+    return Call(items=300, run=lambda store: store.dead_letters.drop(ids, by=By("x", "x")))
 
 
 @kind(OTHER, "forget: one recipient in 30 retries to 100 large ones")
@@ -200,7 +203,7 @@ def _forget(store: Store) -> Call:
 
     def run(store: Store) -> object:
         rid = store.suppressions.rid(to[0], "email")
-        return store.erasure.erase(rid, streams={}, reason="x", actor="x", history_kept=HOUR)
+        return store.erasure.erase(rid, streams={}, by=By("x", "x"), history_kept=HOUR)
 
     return Call(items=30, run=run)
 

@@ -36,8 +36,8 @@ MUTANTS = (
     ),
     Mutant(
         file="store/receipts.py",
-        old="self._client.set(self._keys.receipt(ident), _DONE, px=KEPT)",
-        new="self._client.set(self._keys.receipt(ident), _DONE, ex=KEPT)",
+        old="self._client.set(self._keys.receipt(ident), _DONE, px=RECEIPT_KEPT)",
+        new="self._client.set(self._keys.receipt(ident), _DONE, ex=RECEIPT_KEPT)",
         rule="An id is remembered for fourteen days.",
         tests=(f"{RECEIVER}::test_an_id_is_remembered_for_fourteen_days",),
     ),
@@ -380,8 +380,12 @@ MUTANTS = (
     ),
     Mutant(
         file="core/subject.py",
-        old="_known(culprits[0], channel, even_invalid=True) if len(culprits) == 1 else None",
-        new="_known(culprits[-1], channel, even_invalid=True) if culprits else None",
+        old="""if len(culprits) != 1:
+        return None
+    return readable(culprits[0], channel) or as_written(culprits[0], channel)""",
+        new="""if not culprits:
+        return None
+    return readable(culprits[-1], channel) or as_written(culprits[-1], channel)""",
         rule="Of several culprits none is convicted.",
         tests=(f"{ACCEPT}::test_a_malformed_culprit_among_several_convicts_nobody_else",),
     ),

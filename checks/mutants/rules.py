@@ -198,8 +198,8 @@ MUTANTS = (
     ),
     Mutant(
         file="core/subject.py",
-        old="return _known(culprits[0], channel, even_invalid=True) if len(culprits) == 1 else None",
-        new="return _known(culprits[0], channel, even_invalid=True) if culprits else None",
+        old="if len(culprits) != 1:",
+        new="if not culprits:",
         rule="Two invalid values convict nobody.",
         tests=(EVENTS, "tests/unit/core/test_recipients.py"),
     ),

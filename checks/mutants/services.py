@@ -300,7 +300,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_streams.py::test_a_producer_that_waits_hears_the_outcome[fakeredis]",
         ),
         (
-            "pipe.expire(key, _STRIKES_WITHIN)",
+            "pipe.expire(key, STRIKES_WITHIN // SECOND)",
             "pass",
             "Strikes of what a broker delivers again are forgotten.",
             "tests/contract/test_streams.py::test_strikes_of_what_a_broker_delivers_again_are_counted_for_a_time",
@@ -339,7 +339,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_one_bad_item.py::test_a_deferred_report_stays_in_the_stream_without_a_strike[fakeredis]",
         ),
         (
-            "if work > BATCH and place > starts[-1]:",
+            "if work > INTAKE_BATCH and place > starts[-1]:",
             "if False:",
             "A batch holds no more than the work of an ordinary one.",
             "tests/fuzz/test_cost.py",
@@ -411,8 +411,8 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/integration/test_notices.py::test_who_has_a_notice_is_not_told_again_while_another_is_at_it",
         ),
         (
-            "limit = BATCH if pipeline.is_free else FEW",
-            "limit = BATCH if pipeline.is_free else 0",
+            "limit = HANDOVER_BATCH if pipeline.is_free else FEW",
+            "limit = HANDOVER_BATCH if pipeline.is_free else 0",
             "People hear of what is due while the pipeline rests.",
             "tests/integration/test_notices.py::test_people_hear_what_gets_due_while_the_sink_of_the_pipeline_rests",
         ),

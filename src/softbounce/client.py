@@ -14,15 +14,15 @@ from softbounce.core.bounds import bounded
 from softbounce.core.events import Event, parse
 from softbounce.core.recipients import Channel, channel_named, recipient
 from softbounce.core.records import iso
-from softbounce.embedded import find_store
 from softbounce.errors import InvalidEvent, InvalidRecipient, InvalidSettings, StoreUnreachable, TryAgain
 from softbounce.settings import Settings
 from softbounce.store import Store, Verdict
-from softbounce.store.suppressions import BLOCK
+from softbounce.store.audit import By
+from softbounce.store.limits import LOOKUP_BATCH, REPORT_BATCH
+from softbounce.stores import open_store, require_url
 
 log = logging.getLogger(__name__)  # the producer's process is not ours: its own logging decides
 
-EVENTS_BLOCK = 500  # events a round trip
 REST = 1.0  # s without another question after the store did not answer: a campaign must not wait each time
 
 Report = Mapping[str, Any] | bytes | str
@@ -74,13 +74,13 @@ class Softbounce:
         ``namespace``: where merchants have namespaces of their own, one object for each.
         """
         self.unreachable = 0  # verdicts given without the store, since this object was made
-        self._store = open_store(store, namespace=namespace)
+        self._store = store if isinstance(store, Store) else store_at(store, namespace=namespace)
         self._ask_again_at = 0.0
 
     @classmethod
     def from_env(cls) -> Self:
         """Use ``SOFTBOUNCE_REDIS_URL``, else the store that ``softbounce run`` keeps in ./data."""
-        return cls(open_store())
+        return cls(store_at())
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +103,7 @@ class Softbounce:
         invalid one have been reported and have given their receipts when ``InvalidEvent`` is raised.
         """
         source = iter(events)
-        while block := list(islice(source, EVENTS_BLOCK)):
+        while block := list(islice(source, REPORT_BATCH)):
             raws: list[bytes] = []
             ids: list[str | None] = []
             invalid: InvalidEvent | None = None
@@ -183,9 +183,7 @@ class Softbounce:
         now = patiently(self._store.now)
         try:
             patiently(
-                lambda: self._store.control.cancel(
-                    kind, value, reason=reason, actor=actor, now=now, channel=on
-                )
+                lambda: self._store.control.cancel(kind, value, by=By(actor, reason), now=now, channel=on)
             )
         except InvalidSettings as error:
             raise _by_field(error) from None
@@ -243,7 +241,7 @@ class Softbounce:
         self, recipients: Iterable[object], channel: Channel, *, merchant: object, allows: bool
     ) -> Iterator[tuple[list[object], list[Verdict]]]:
         source = iter(recipients)
-        while block := list(islice(source, BLOCK)):
+        while block := list(islice(source, LOOKUP_BATCH)):
             yield block, self._verdicts(block, channel, merchant=merchant, allows=allows)
 
     def _verdicts(
@@ -264,23 +262,10 @@ class Softbounce:
         return [_unasked(value, channel, allows=allows) for value in block]
 
 
-def open_store(store: str | Store | None = None, *, namespace: str | None = None) -> Store:
+def store_at(url: str | None = None, *, namespace: str | None = None) -> Store:
     """Return the store at a URL, by default the one that the settings name; other settings apply to both."""
-    if isinstance(store, Store):
-        return store
-    settings = Settings.load(redis_url=store, namespace=namespace)
-    url = find_store(settings)
-    if url is None:
-        message = f"no store: set SOFTBOUNCE_REDIS_URL, or start one on {settings.data} by `softbounce run`"
-        raise InvalidSettings(message)
-    key = settings.pii_key.get_secret_value().encode() if settings.pii_key else None
-    return Store.open(
-        url,
-        namespace=settings.namespace,
-        pii_key=key,
-        keep_addresses=settings.keep_addresses,
-        replicas=settings.wait_replicas,
-    )
+    settings = Settings.load(redis_url=url, namespace=namespace)
+    return open_store(settings, require_url(settings))
 
 
 def as_bytes(event: Report) -> bytes:

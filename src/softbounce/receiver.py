@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from softbounce.client import open_store, patiently
+from softbounce.client import patiently, store_at
 from softbounce.errors import InvalidEvent, TryAgain
 from softbounce.store import Store
 from softbounce.store.receipts import Receipts, Taken
@@ -86,4 +86,4 @@ def _give_back(receipts: Receipts, ident: str, holder: str) -> None:
 
 @cache
 def _receipts(url: str | None) -> Receipts:
-    return open_store(url).receipts
+    return store_at(url).receipts

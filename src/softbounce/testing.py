@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from softbounce.client import Report, Softbounce, as_bytes
-from softbounce.core.durations import HOUR, MINUTE, parse_duration
+from softbounce.core.durations import MINUTE, parse_duration
 from softbounce.core.filters import parse_filter
 from softbounce.settings import LEASE
 from softbounce.store import Accepted, Store
+from softbounce.store.limits import HANDOVER_BATCH, LONGEST_STEP
 from softbounce.store.memory import in_memory
 from softbounce.worker.handover import Pump
 from softbounce.worker.intake import Intake
@@ -31,8 +32,6 @@ Json = dict[str, Any]
 
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)  # a Monday morning, 10:00 in Berlin
 PHONE, EMAIL = "+4915112345678", "jane@example.com"
-STEP = 5 * HOUR  # after 6 h without a look hand-overs would go into quarantine
-BATCH = 500
 
 _numbers = count(1)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -90,7 +89,7 @@ class Sandbox:
 
     def settle(self) -> None:
         """Decide on everything that ``client`` has reported so far."""
-        while entries := self.store.events.read("sandbox", count=BATCH, block_ms=0)[0]:
+        while entries := self.store.events.read("sandbox", count=HANDOVER_BATCH, block_ms=0)[0]:
             self._intake.take([entry.raw for entry in entries])
             self.store.events.ack(entries)
 
@@ -110,14 +109,14 @@ class Sandbox:
     def _next(self, now: int) -> int:
         """Return when to look again: as the next retry gets due; in a minute if one waits for its rate."""
         dues = [waiting.due for waiting in self.store.retries.select(parse_filter("", keys=()), now=now)]
-        step = MINUTE if any(due <= now for due in dues) else STEP
+        step = MINUTE if any(due <= now for due in dues) else LONGEST_STEP
         return min([now + step, *(due for due in dues if due > now)])
 
     def _work(self) -> None:
         self.settle()
         while self._pump.turn():
             self.settle()
-        while told := self.store.notices.claim(limit=BATCH, lease=LEASE):
+        while told := self.store.notices.claim(limit=HANDOVER_BATCH, lease=LEASE):
             self.notices += [notice.body for notice in told]
             self.store.notices.finish(told)
 

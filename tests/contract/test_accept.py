@@ -8,6 +8,7 @@ import pytest
 
 from softbounce.core.decide import decide
 from softbounce.core.records import iso
+from softbounce.store.audit import By
 
 from .book import ANYTHING, DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, START
 
@@ -546,7 +547,7 @@ def test_a_hold_while_a_retry_waits_keeps_the_number_of_the_try(book):
     book.fail(code="PLACEHOLDER_ERROR", type="RENDER_ERROR")
     (case,) = book.cases()
     book.store.cases.resolve(
-        case.id, how="release", reason="mended", actor="me", policy=book.policy, first=book.now, step=1
+        case.id, how="release", by=By("me", "mended"), policy=book.policy, first=book.now, step=1
     )
 
     assert book.hand_over() == [("m1", 1)]
@@ -578,7 +579,7 @@ def test_an_invalid_value_is_found_again_under_its_spelling(book):
     book.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR", details=details, to=["0151-12"])
 
     (entry,) = book.store.suppressions.find("0151-12", "sms")
-    assert book.store.suppressions.remove([entry.field], reason="corrected", actor="me") == 1
+    assert book.store.suppressions.remove([entry.field], by=By("me", "corrected")) == 1
     assert book.store.suppressions.find("0151-12", "sms") == []
 
 
@@ -594,7 +595,7 @@ def test_a_cancel_does_not_rewrite_how_a_delivery_ended(book):
     """What had ended stays ended as it did."""
     book.fail()
     book.deliver()
-    book.store.control.cancel("claim", 54321, reason="paid", actor="me", now=book.now)
+    book.store.control.cancel("claim", 54321, by=By("me", "paid"), now=book.now)
 
     assert book.fail().outcome == "ended"
     assert book.story().delivery.outcome == "delivered"
@@ -667,7 +668,7 @@ def test_a_deadline_in_the_year_0_binds_nothing_and_stops_no_notice(book):
 def test_a_suppression_until_the_year_9999_stays_when_a_report_adds_to_it(book):
     """The scripts write a time of 15 digits as 2.5e+14, and would read the year 1970: such a date means never."""
     row = {"channel": "sms", "address": NUMBER, "until": "9999-12-31"}
-    assert list(book.store.suppressions.load([row], reason="x", actor="me", now=book.now)) == [None]
+    assert list(book.store.suppressions.load([row], by=By("me", "x"), now=book.now)) == [None]
     text = "version: 1\ncodes: {SMS_BLOCKED: {do: suppress, fault: recipient}}"
     assert book.with_policy(text).fail("m1", "SMS_BLOCKED").outcome == "suppressed"
     (entry,) = book.store.suppressions.find(NUMBER, "sms")

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import replace
 
 import fakeredis
 import pytest
@@ -12,6 +13,7 @@ from softbounce.core.policy.file import load
 from softbounce.errors import InvalidSettings
 from softbounce.receiver import handle_once
 from softbounce.store import Store, Verdict
+from softbounce.store.audit import By
 from softbounce.store.cases import Cases
 from softbounce.store.controls import Control
 from softbounce.store.dead_letters import DeadLetters
@@ -27,7 +29,7 @@ ROW = {"address": NUMBER, "channel": "sms", "merchant": "1", "code": "C", "origi
        "recipient": "r_abcdefghijkl", "since": "2026-01-01", "until": "never"}  # fmt: skip
 WANTED = {"revision": "r", "text": "version: 1", "file": "f", "previous": "p", "by": "me", "reason": "asked"}
 POLICY = load("version: 1\ndefaults: {retry: {delays: [1h]}}\n", file="p")
-SAMPLES = {"reason": "asked", "actor": "me", "now": 1_800_000_000_000, "until": 1_900_000_000_000, "channel": "sms",
+SAMPLES = {"by": By("me", "asked"), "now": 1_800_000_000_000, "until": 1_900_000_000_000, "channel": "sms",
            "merchant": "1", "value": "1", "kind": "claim", "mode": "off", "provider": "p", "action": "look", "what": "all",
            "ident": "k_1", "how": "drop", "first": 0, "step": 1, "policy": POLICY, "idents": ["a"], "fields": ["abc"],
            "rows": [ROW], "code": "C", "seen": "", "revision": "r", "text": "version: 1", "rid": "abc", "streams": {},
@@ -91,7 +93,7 @@ def cases() -> Iterator[tuple[tuple[type, str], dict[str, object], str]]:
             if of is Suppressions and "value" in chosen:
                 chosen["value"] = NUMBER
             for field, sample in chosen.items():
-                if isinstance(sample, str | list):
+                if isinstance(sample, str | list | By):
                     yield (of, name), chosen, field
 
 
@@ -99,6 +101,8 @@ def huge(sample: object) -> Iterator[tuple[object, str]]:
     """Yield the sample with one text of it made huge, and the name of that text if it has one of its own."""
     if isinstance(sample, str):
         yield HUGE, ""
+    elif isinstance(sample, By):
+        yield from ((replace(sample, **{name: HUGE}), name) for name in ("actor", "reason"))
     elif isinstance(sample, list) and isinstance(sample[0], str):
         yield [HUGE], ""
     elif isinstance(sample, list):
@@ -181,7 +185,7 @@ def test_a_huge_policy_is_refused_by_name(store, name):
     """The text of a policy, and what a person says beside it."""
     with pytest.raises(InvalidSettings, match=f"^{name}: is longer than"):
         store.policies.apply(
-            Revision(**WANTED | {name: HUGE}), seen="", action="policy apply", reason="asked", actor="me"
+            Revision(**WANTED | {name: HUGE}), seen="", action="policy apply", by=By("me", "asked")
         )
 
 
@@ -206,14 +210,14 @@ def test_a_value_that_no_event_can_have_is_refused(store, value, told):
 def test_what_an_event_may_hold_can_be_cancelled_and_paused(store):
     """The bounds of a name are those of an event's; of a reason those of its texts."""
     Softbounce(store).cancel(claim="x" * NAME, reason="y" * TEXT)
-    store.control.pause("merchant", "x" * NAME, reason="y", actor="z" * NAME, until=1)
+    store.control.pause("merchant", "x" * NAME, by=By("z" * NAME, "y"), until=1)
 
     assert [len(entry["reason"]) for entry in store.control.audit()] == [1, TEXT]
 
 
 def test_an_address_that_begins_like_a_hash_is_an_address(store):
     """r_smith@example.com is somebody's mailbox: it is found by its hash, and not taken for one."""
-    store.suppressions.add("r_smith@example.com", "email", reason="asked", actor="me", now=1)
+    store.suppressions.add("r_smith@example.com", "email", by=By("me", "asked"), now=1)
 
     assert not Softbounce(store).may_send("r_smith@example.com", channel="email")
 

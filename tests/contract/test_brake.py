@@ -5,6 +5,7 @@ import re
 import pytest
 
 from softbounce.core.filters import parse_filter
+from softbounce.store.audit import By
 from softbounce.store.cases import FILTER_KEYS
 
 from .book import DAY, HOUR, MINUTE
@@ -54,7 +55,7 @@ def undo(book, case):
     """Do what suppressions undo does: lift, then release."""
     done = sum(book.store.incidents.settle(case, "undo"))
     resolved = book.store.cases.resolve(
-        case.id, how="release", reason="mislabelled", actor="me", policy=book.policy, first=book.now, step=20
+        case.id, how="release", by=By("me", "mislabelled"), policy=book.policy, first=book.now, step=20
     )
     return done, resolved
 
@@ -156,9 +157,7 @@ def test_an_ordinary_block_goes_before_a_provisional_one(braked, provisional):
     scoped, merchant = braked.with_policy(text), 1 if provisional == "all" else None
     scoped.fail("w", "SMS_EXPIRED", to=[number(8)])
     suppress(scoped, 0, 9)
-    braked.store.suppressions.add(
-        number(8), "sms", reason="asked", actor="me", now=braked.now, merchant=merchant
-    )
+    braked.store.suppressions.add(number(8), "sms", by=By("me", "asked"), now=braked.now, merchant=merchant)
 
     assert scoped.fail("other", "SMS_EXPIRED", to=[number(8)]).outcome == "suppressed"
     assert scoped.resend("w") == []
@@ -223,7 +222,7 @@ def test_undo_lifts_all_of_the_window(braked):
 def test_undo_keeps_persons_and_other_evidence(braked):
     """What a person listed, and whom another report convicts as well, stays refused for the full term."""
     suppress(braked, 0, 9)
-    braked.store.suppressions.add(number(1), "sms", reason="asked", actor="me", now=braked.now)
+    braked.store.suppressions.add(number(1), "sms", by=By("me", "asked"), now=braked.now)
     braked.fail("o", "OPT_OUT", to=[number(8)])
 
     done, _ = undo(braked, incidents(braked)[0])
@@ -264,7 +263,7 @@ def test_confirmed_suppressions_last_their_term(braked):
 
     assert sum(braked.store.incidents.settle(case, "confirm")) == 4
     braked.store.cases.resolve(
-        case.id, how="suppress", reason="dead", actor="me", policy=braked.policy, first=braked.now, step=20
+        case.id, how="suppress", by=By("me", "dead"), policy=braked.policy, first=braked.now, step=20
     )
 
     assert braked.store.suppressions.check(number(7), "sms").until > braked.now + 300 * DAY

@@ -2,6 +2,8 @@
 
 import pytest
 
+from softbounce.store.audit import By
+
 from .book import DAY, HOUR, SECOND
 
 MINUTE = 60 * SECOND
@@ -125,7 +127,7 @@ def test_arrivals_keep_the_breaker_closed(book):
 
 def test_an_open_breaker_stops_its_provider_alone(down):
     """Another provider's resends leave meanwhile; a wait costs no attempt."""
-    down.store.control.open_breaker("sms:1", until=down.now + HOUR, reason="x", actor="test", now=down.now)
+    down.store.control.open_breaker("sms:1", until=down.now + HOUR, by=By("test", "x"), now=down.now)
     tries = {w.delivery.reference: w.delivery.attempt for w in down.waiting()}
     fail_all(down, "b", 3, merchant=2)
 
@@ -301,7 +303,7 @@ def test_a_breaker_that_a_person_opens_ends_by_itself(book):
     """Nothing leaves for the time named, then probes; without a breaker in policy, all."""
     book = book.with_policy(text_of())
     for name in ("sms:1", "sms:free"):
-        book.store.control.open_breaker(name, until=book.now + HOUR, reason="x", actor="me", now=book.now)
+        book.store.control.open_breaker(name, until=book.now + HOUR, by=By("me", "x"), now=book.now)
     fail_all(book, "a", 6)
     fail_all(book, "b", 6, merchant="free")
     assert book.hand_over() == []
@@ -312,7 +314,7 @@ def test_a_breaker_that_a_person_opens_ends_by_itself(book):
 
 def test_a_person_closes_a_breaker_into_the_ramp(down):
     """The case goes, and old answers do not open it again."""
-    down.store.control.close_breaker("sms:1", reason="they said so", actor="me", now=down.now)
+    down.store.control.close_breaker("sms:1", by=By("me", "they said so"), now=down.now)
     down.wait(5 * MINUTE)
 
     assert down.cases() == []

@@ -9,6 +9,7 @@ import pytest
 
 from softbounce.core.records import iso
 from softbounce.store import Store
+from softbounce.store.audit import By
 from softbounce.worker.handover import Pump
 from softbounce.worker.policy_in_force import PolicyInForce
 from softbounce.worker.sinks.stream import ToStream
@@ -132,7 +133,7 @@ def test_strikes_that_are_forgotten_stay_so_while_the_retry_waits(book):
     for hours in (10, 63):
         assert len(book.claim()) == 1
         book.wait(hours * HOUR)
-    book.store.control.pause("channel", "email", until=book.now + HOUR, reason="carrier", actor="me")
+    book.store.control.pause("channel", "email", until=book.now + HOUR, by=By("me", "carrier"))
     assert book.claim() == []
     book.wait(HOUR)
 
@@ -197,7 +198,7 @@ def _many_due(book, count):
 def test_a_cancelled_message_does_not_leave(book):
     """Cancel is obeyed by the next claim, and covers a failure that arrives later."""
     book.fail()
-    book.store.control.cancel("claim", 54321, reason="paid", actor="me", now=book.now)
+    book.store.control.cancel("claim", 54321, by=By("me", "paid"), now=book.now)
     book.until_due()
 
     assert book.hand_over() == []
@@ -208,7 +209,7 @@ def test_a_cancelled_message_does_not_leave(book):
 def test_cancelling_a_customer_covers_what_waits_and_not_what_comes(book):
     """Customer, merchant and recipient name people who go on getting messages."""
     book.fail("m1")
-    book.store.control.cancel("customer", "C1", reason="settled", actor="me", now=book.now)
+    book.store.control.cancel("customer", "C1", by=By("me", "settled"), now=book.now)
     book.wait(MINUTE)
     book.fail("m2", to=["+4915199999999"], claim=2)
     book.wait(5 * HOUR)
@@ -219,7 +220,7 @@ def test_cancelling_a_customer_covers_what_waits_and_not_what_comes(book):
 def test_a_suppressed_recipient_gets_no_retry(book):
     """A suppression by a person stops what waits already."""
     book.fail()
-    book.store.suppressions.add(NUMBER, "sms", reason="asked us to", actor="me", now=book.now)
+    book.store.suppressions.add(NUMBER, "sms", by=By("me", "asked us to"), now=book.now)
     book.until_due()
 
     claimed = book.claimed()
@@ -242,11 +243,11 @@ def test_a_suppression_for_one_merchant_stops_that_merchant_only(book):
 
 def test_off_keeps_everything_and_loses_nothing(book):
     """Mode off: intake goes on, nothing leaves, and afterwards everything does."""
-    book.store.control.set_mode("off", reason="wrong template", actor="me", now=book.now)
+    book.store.control.set_mode("off", by=By("me", "wrong template"), now=book.now)
     assert book.fail().outcome == "scheduled"
     book.until_due()
     assert book.claimed().mode == "off"
-    book.store.control.set_mode("on", reason="mended", actor="me", now=book.now)
+    book.store.control.set_mode("on", by=By("me", "mended"), now=book.now)
 
     assert book.hand_over() == [("m1", 1)]
 
@@ -255,7 +256,7 @@ def test_off_for_one_merchant_lets_the_others_go(book):
     """A merchant's switch stops that merchant alone."""
     book.fail("m1", merchant=1, claim=1)
     book.fail("m2", merchant=2, claim=2, to=["+4915199999999"])
-    book.store.control.set_mode("off", reason="complaint", actor="me", now=book.now, merchant="1")
+    book.store.control.set_mode("off", by=By("me", "complaint"), now=book.now, merchant="1")
     book.wait(3 * HOUR)
 
     assert book.hand_over() == [("m2", 1)]
@@ -264,9 +265,9 @@ def test_off_for_one_merchant_lets_the_others_go(book):
 def test_while_all_are_observed_one_merchant_can_be_switched_on(book):
     """Its retries leave, those of others are recorded; a mode of all takes it back, so that it means all."""
     control = book.store.control
-    control.set_mode("observe", reason="cut-over", actor="me", now=book.now)
+    control.set_mode("observe", by=By("me", "cut-over"), now=book.now)
     book.wait(1)
-    control.set_mode("on", merchant="1", reason="first", actor="me", now=book.now)
+    control.set_mode("on", merchant="1", by=By("me", "first"), now=book.now)
     book.fail("m1", merchant=1)
     book.fail("m2", merchant=2, to=["+4915112345679"])
     book.until_due("m1")
@@ -275,19 +276,19 @@ def test_while_all_are_observed_one_merchant_can_be_switched_on(book):
     assert [lease.delivery.reference for lease in book.claim()] == ["m1"]
     assert book.story("m2").history[-1]["k"] == "observed"
 
-    control.set_mode("observe", reason="something is odd", actor="me", now=book.now)
+    control.set_mode("observe", by=By("me", "something is odd"), now=book.now)
     assert [(mode.merchant, mode.mode) for mode in control.modes()] == [("*", "observe")]
     book.fail("m3", merchant=1)
     book.until_due("m3")
     assert book.claim() == []
-    control.set_mode("on", merchant="1", reason="again", actor="me", now=book.now)
-    control.set_mode("on", reason="all", actor="me", now=book.now)
+    control.set_mode("on", merchant="1", by=By("me", "again"), now=book.now)
+    control.set_mode("on", by=By("me", "all"), now=book.now)
     assert [(mode.merchant, mode.mode) for mode in control.modes()] == [("*", "on")]
 
 
 def test_observe_records_what_would_have_left(book):
     """Mode observe: nothing is handed over, and the history says what would have been."""
-    book.store.control.set_mode("observe", reason="cut-over", actor="me", now=book.now)
+    book.store.control.set_mode("observe", by=By("me", "cut-over"), now=book.now)
     book.fail()
     book.until_due()
 
@@ -303,14 +304,14 @@ def test_after_a_long_gap_hand_overs_wait_for_a_person(book):
 
     assert book.claimed().mode == "off"
     assert [case.kind for case in book.cases()] == ["incident"]
-    book.store.control.set_mode("on", reason="looked at it", actor="me", now=book.now)
+    book.store.control.set_mode("on", by=By("me", "looked at it"), now=book.now)
     assert book.hand_over() == [("m1", 1)]
 
 
 def test_what_a_person_switched_off_may_rest_for_days(book):
     """Off is off: whether somebody swept meanwhile is no alarm, and opens no incident."""
     book.fail()
-    book.store.control.set_mode("off", reason="holidays", actor="me", now=book.now)
+    book.store.control.set_mode("off", by=By("me", "holidays"), now=book.now)
     book.claim()
     book.store.set_now(book.now + 7 * HOUR)
 
@@ -349,7 +350,7 @@ def test_a_store_that_lost_its_state_waits_for_a_person(book, fault):
     assert (known.mode, known.leases) == ("off", ())
     assert ("empty" if fault == "empty" else "older") in known.alarm
     assert [case.entry["detail"] for case in book.cases()] == [known.alarm]
-    book.store.control.set_mode("on", reason="looked at it", actor="me", now=book.now)
+    book.store.control.set_mode("on", by=By("me", "looked at it"), now=book.now)
     assert book.hand_over() == [("m1", 1)]
 
 
@@ -452,7 +453,7 @@ def test_run_now_is_due_at_once(book):
     book.fail()
     (waiting,) = book.waiting()
 
-    assert book.store.retries.run_now([waiting.delivery.id], reason="customer waits", actor="me") == 1
+    assert book.store.retries.run_now([waiting.delivery.id], by=By("me", "customer waits")) == 1
     assert book.hand_over() == [("m1", 1)]
     assert next(book.store.control.audit())["action"] == "run-now"
 
@@ -463,7 +464,7 @@ def test_run_now_passes_quiet_hours_and_a_late_retry_does_not(book):
         book.fail(name, to=[f"+491511234561{name[1]}"], claim=name)
     book.wait(12 * HOUR)
     (hurried,) = (waiting for waiting in book.waiting() if waiting.delivery.reference == "m1")
-    book.store.retries.run_now([hurried.delivery.id], reason="customer waits", actor="me")
+    book.store.retries.run_now([hurried.delivery.id], by=By("me", "customer waits"))
     stream = book.store.stream("softbounce:resend")
     pump = Pump(
         book.store,
@@ -497,9 +498,9 @@ def test_run_now_passes_a_pause_and_no_deadline(book, late, left):
     """A person's word goes before another's; only --even-stale sends what is too old."""
     book.fail()
     (waiting,) = book.waiting()
-    book.store.control.pause("channel", "sms", until=book.now + 9 * DAY, reason="carrier", actor="me")
+    book.store.control.pause("channel", "sms", until=book.now + 9 * DAY, by=By("me", "carrier"))
     book.wait(late)
-    book.store.retries.run_now([waiting.delivery.id], reason="customer waits", actor="me")
+    book.store.retries.run_now([waiting.delivery.id], by=By("me", "customer waits"))
 
     assert book.hand_over() == left
 
@@ -507,10 +508,10 @@ def test_run_now_passes_a_pause_and_no_deadline(book, late, left):
 def test_the_try_after_a_hurried_one_is_not_hurried(book):
     """A person's word speaks of one try: the next waits for the end of a pause, also where its failure came first."""
     book.fail()
-    book.store.retries.run_now([book.story().delivery.id], reason="customer waits", actor="me")
+    book.store.retries.run_now([book.story().delivery.id], by=By("me", "customer waits"))
     assert len(book.claim()) == 1
     book.fail(resendId=book.resend_id())
-    book.store.control.pause("channel", "sms", until=book.now + 2 * DAY, reason="carrier", actor="me")
+    book.store.control.pause("channel", "sms", until=book.now + 2 * DAY, by=By("me", "carrier"))
     book.until_due()
 
     assert book.claim() == []
@@ -520,7 +521,7 @@ def test_a_resume_sends_nothing_before_its_time(book):
     """What waits for its own time, and not for the end of the pause, keeps that time."""
     book.fail()
     due = book.story().delivery.due
-    book.store.retries.resume([book.story().delivery.id], reason="over", actor="me")
+    book.store.retries.resume([book.story().delivery.id], by=By("me", "over"))
 
     assert book.claim() == []
     assert book.story().delivery.due == due
@@ -530,7 +531,7 @@ def test_a_released_retry_waits_for_the_end_of_a_pause(book):
     """A release lets a message go its usual way; only --even-stale sends it at once."""
     book.fail(code="PLACEHOLDER_ERROR")
     (case,) = book.cases()
-    book.store.control.pause("channel", "sms", until=book.now + DAY, reason="carrier", actor="me")
+    book.store.control.pause("channel", "sms", until=book.now + DAY, by=By("me", "carrier"))
     book.store.cases.resolve(
         case.id,
         how="release",
@@ -538,8 +539,7 @@ def test_a_released_retry_waits_for_the_end_of_a_pause(book):
         step=0,
         even_stale=False,
         policy=book.policy,
-        reason="mended",
-        actor="me",
+        by=By("me", "mended"),
     )
     book.wait(SECOND)
 
@@ -683,7 +683,7 @@ def test_what_is_left_of_several_recipients_is_as_it_was_reported(book):
         "ü": "\\",
     }
     book.fail(to=[NUMBER, second])
-    book.store.suppressions.add(NUMBER, "sms", reason="asked", actor="me", now=book.now)
+    book.store.suppressions.add(NUMBER, "sms", by=By("me", "asked"), now=book.now)
     book.until_due()
     (lease,) = book.claim()
 
@@ -755,12 +755,12 @@ def test_a_merchant_that_was_off_has_no_turns_to_catch_up(book, on):
                 to=[f"+49151{place}{n:05}"],
                 merchant=merchant,
             )
-    book.store.control.set_mode(on, reason="test", actor="me", now=book.now, merchant="a")
+    book.store.control.set_mode(on, by=By("me", "test"), now=book.now, merchant="a")
     book.wait(10 * MINUTE)
     for _ in range(4):
         left = book.claim(limit=10)
         assert any(lease.delivery.merchant == "a" for lease in left) == (on == "on")
-    book.store.control.set_mode("on", reason="test", actor="me", now=book.now, merchant="a")
+    book.store.control.set_mode("on", by=By("me", "test"), now=book.now, merchant="a")
     first = [lease.delivery.merchant for _ in range(9) for lease in book.claim(limit=1)]
 
     assert {merchant: first.count(merchant) for merchant in "abc"} == {"a": 3, "b": 3, "c": 3}
@@ -770,14 +770,14 @@ def test_what_stands_in_line_twice_leaves_once(book):
     """A retry that was scheduled anew under a nearer deadline while it stood in line is listed and leased once."""
     book.fail()
     book.until_due()
-    book.store.control.set_mode("off", reason="test", actor="me", now=book.now, merchant="1")
+    book.store.control.set_mode("off", by=By("me", "test"), now=book.now, merchant="1")
     assert book.claim() == []
     book.fail(notAfter=iso(book.now + 2 * HOUR))
-    book.store.retries.resume([book.story().delivery.id], reason="test", actor="me")
+    book.store.retries.resume([book.story().delivery.id], by=By("me", "test"))
     assert len(book.waiting()) == 1
     assert book.claim() == []
     assert len(book.waiting()) == 1
-    book.store.control.set_mode("on", reason="test", actor="me", now=book.now, merchant="1")
+    book.store.control.set_mode("on", by=By("me", "test"), now=book.now, merchant="1")
 
     assert [lease.token for lease in book.claim()] == [1]
 
@@ -813,7 +813,7 @@ def test_a_retry_waits_for_the_end_of_its_longest_pause(book):
     book.fail()
     ends = {"merchant": 6 * HOUR, "channel": 9 * HOUR, "claim": 7 * HOUR}
     for kind, value in (("merchant", "1"), ("channel", "sms"), ("claim", "54321")):
-        book.store.control.pause(kind, value, until=START + ends[kind], reason="x", actor="me")
+        book.store.control.pause(kind, value, until=START + ends[kind], by=By("me", "x"))
     book.wait(5 * HOUR)
 
     assert book.hand_over() == []
@@ -824,7 +824,7 @@ def test_a_paused_recipient_waits_without_losing_a_try(book):
     """A pause puts the retry aside; after it the same try leaves."""
     book.fail()
     book.store.control.pause(
-        "recipient", NUMBER, until=book.now + 6 * HOUR, reason="angry", actor="me", channel="sms"
+        "recipient", NUMBER, until=book.now + 6 * HOUR, by=By("me", "angry"), channel="sms"
     )
     book.wait(3 * HOUR)
     assert book.hand_over() == []
@@ -837,10 +837,10 @@ def test_a_paused_recipient_waits_without_losing_a_try(book):
 def test_resume_gives_waiting_retries_their_own_time_back(book):
     """After a resume nothing waits for the end of the pause."""
     book.fail()
-    book.store.control.pause("channel", "sms", until=book.now + 20 * HOUR, reason="carrier", actor="me")
+    book.store.control.pause("channel", "sms", until=book.now + 20 * HOUR, by=By("me", "carrier"))
     book.wait(3 * HOUR)
     book.hand_over()
-    assert book.store.control.resume("channel", "sms", reason="mended", actor="me")
-    book.store.retries.resume([w.delivery.id for w in book.waiting()], reason="mended", actor="me")
+    assert book.store.control.resume("channel", "sms", by=By("me", "mended"))
+    book.store.retries.resume([w.delivery.id for w in book.waiting()], by=By("me", "mended"))
 
     assert book.hand_over() == [("m1", 1)]

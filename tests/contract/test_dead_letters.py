@@ -7,7 +7,8 @@ import fakeredis
 import pytest
 
 from softbounce.core.decide import HEAD_BYTES
-from softbounce.store.dead_letters import BUDGET, LARGEST
+from softbounce.store.audit import By
+from softbounce.store.limits import DEAD_LETTER_BYTES, DEAD_LETTERS_BYTES
 
 from .book import ANYTHING, DAY
 
@@ -48,7 +49,7 @@ def test_a_flood_of_large_letters_stays_within_its_budget(book):
 
     assert (len(kept), book.store.counters()) == (FLOOD, {"dead_lettered": FLOOD, "dead_letters_cut": cut})
     assert cut > 100
-    assert BUDGET - LARGEST < counted(book) < BUDGET + cut * 2 * HEAD_BYTES
+    assert DEAD_LETTERS_BYTES - DEAD_LETTER_BYTES < counted(book) < DEAD_LETTERS_BYTES + cut * 2 * HEAD_BYTES
     assert {len(letter.raw) for letter in kept} == {64 * 1024, HEAD_BYTES}
     for letter in kept:
         whole = large(int(letter.raw.split()[1]))
@@ -65,7 +66,11 @@ def test_the_store_itself_grows_no_further_than_the_budget(book):
         pytest.skip("fakeredis has no memory to ask for")
     flood(book)  # of the key alone: other tests fill the same server meanwhile
 
-    assert BUDGET / 2 < book.client.memory_usage("{sb:default}:dead_letters", samples=0) < 1.5 * BUDGET
+    assert (
+        DEAD_LETTERS_BYTES / 2
+        < book.client.memory_usage("{sb:default}:dead_letters", samples=0)
+        < 1.5 * DEAD_LETTERS_BYTES
+    )
 
 
 def test_ordinary_events_pass_and_ordinary_letters_are_kept_whole_in_a_flood(book):
@@ -95,12 +100,12 @@ def test_what_leaves_gives_its_share_of_the_budget_back(book):
     """By drop, by replay and by age: afterwards the next letter is kept as before the flood."""
     flood(book)
     some = [letter.id for letter in letters(book)[:100]]
-    assert book.store.dead_letters.drop(some, reason="noise", actor="me") == 100
+    assert book.store.dead_letters.drop(some, by=By("me", "noise")) == 100
     assert counted(book)
     small = b"{torn"
     book.accept(small)
     (letter,) = [letter for letter in letters(book) if letter.is_whole]
-    book.store.dead_letters.replay([letter], events=book.store.events, reason="mended", actor="me")
+    book.store.dead_letters.replay([letter], events=book.store.events, by=By("me", "mended"))
     assert len(letters(book)) == FLOOD - 100
     assert counted(book)
     book.wait(31 * DAY)

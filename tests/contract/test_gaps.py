@@ -5,6 +5,7 @@ import pytest
 from softbounce.core.filters import parse_filter
 from softbounce.errors import WrongKey
 from softbounce.store import Store
+from softbounce.store.audit import By
 
 from .book import DAY, HOUR, LEASE, NUMBER, SECOND
 
@@ -22,7 +23,7 @@ def crash(book):
 def test_a_paused_customer_gets_nothing(book):
     """A pause of a customer holds what waits for it."""
     book.fail(customer="C7")
-    book.store.control.pause("customer", "C7", until=book.now + DAY, reason="asked", actor="test")
+    book.store.control.pause("customer", "C7", until=book.now + DAY, by=By("test", "asked"))
     book.until_due()
 
     assert book.claim() == []
@@ -58,7 +59,7 @@ def test_what_is_only_observed_uses_up_the_rate_and_no_more(book):
         "version: 1\nlimits: {handover_rate: 2/s}\ncodes: {SMS_EXPIRED: {do: retry, retry: {delays: [1m]}}}\n"
     )
     book = book.with_policy(text)
-    book.store.control.set_mode("observe", merchant="1", reason="trial", actor="test", now=book.now)
+    book.store.control.set_mode("observe", merchant="1", by=By("test", "trial"), now=book.now)
     for number in range(8):
         book.fail(f"m{number}", to=[f"+49151123456{60 + number}"], claim=number)
     book.wait(HOUR)
@@ -87,12 +88,12 @@ def test_a_worker_refuses_a_lost_store_that_has_another_key_by_now(book, client)
 
 def test_hashes_of_another_key_are_refused_and_not_counted_as_imported(book):
     """They would protect nobody."""
-    book.store.suppressions.add(NUMBER, "sms", reason="asked", actor="test", now=book.now)
+    book.store.suppressions.add(NUMBER, "sms", by=By("test", "asked"), now=book.now)
     (entry,) = book.store.suppressions.select(ANY, now=book.now)
     good = entry.row(reveal=False, key=book.store.suppressions.fingerprint)
 
     def load_row(row):
-        return list(book.store.suppressions.load([row], reason="import", actor="test", now=book.now))
+        return list(book.store.suppressions.load([row], by=By("test", "import"), now=book.now))
 
     assert load_row(good) == [None]
     (refused,) = load_row(good | {"key": "0" * 16})
@@ -115,9 +116,7 @@ def test_a_release_takes_back_its_own_strike_and_no_crash(book):
 def test_a_pause_of_one_of_several_holds_their_delivery(book):
     """A resend goes to all of them or to nobody."""
     book.fail(to=[NUMBER, OTHER])
-    book.store.control.pause(
-        "recipient", NUMBER, until=book.now + DAY, reason="asked", actor="test", channel="sms"
-    )
+    book.store.control.pause("recipient", NUMBER, until=book.now + DAY, by=By("test", "asked"), channel="sms")
     book.until_due()
 
     assert book.claim() == []

@@ -5,6 +5,7 @@ import pytest
 from softbounce.core.durations import DAY, HOUR, MINUTE, SECOND
 from softbounce.core.policy.file import load
 from softbounce.core.policy.model import Grouping
+from softbounce.store.audit import By
 
 LEASE = 30 * SECOND
 GROUPS = Grouping(by=("merchant", "channel", "code"), wait=5 * MINUTE, repeat=DAY)
@@ -158,7 +159,7 @@ def test_cases_that_somebody_closed_meanwhile_are_not_told_as_open(book, people)
     people()
     for case, how in (("k_1", "fixed"), ("k_2", "suppress")):
         book.store.cases.resolve(
-            case, how=how, reason="known", actor="me", policy=book.policy, first=book.now, step=SECOND
+            case, how=how, by=By("me", "known"), policy=book.policy, first=book.now, step=SECOND
         )
     people()
     book.wait(5 * MINUTE)

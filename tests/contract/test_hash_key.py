@@ -6,6 +6,7 @@ import pytest
 
 from softbounce import Softbounce, WrongKey
 from softbounce.store import Store
+from softbounce.store.audit import By
 
 NUMBER = "+4915112345678"
 META = "{sb:default}:meta"
@@ -14,7 +15,7 @@ GIVEN = b"a key that the store does not hold"
 
 def blocked(book, number=NUMBER):
     """Put a recipient on the list."""
-    book.store.suppressions.add(number, "sms", reason="asked", actor="test", now=book.now)
+    book.store.suppressions.add(number, "sms", by=By("test", "asked"), now=book.now)
 
 
 def counted(book):
@@ -54,7 +55,7 @@ def test_a_lost_fingerprint_is_refused_as_a_lost_key_is(book, client):
     """Which key is the right one, nobody could say any more."""
     client.delete(META)
     store = Store(client, pii_key=GIVEN)
-    store.suppressions.add(NUMBER, "sms", reason="asked", actor="test", now=book.now)
+    store.suppressions.add(NUMBER, "sms", by=By("test", "asked"), now=book.now)
     client.hdel(META, "key_fingerprint")
 
     for stranger in (GIVEN, b"another key"):

@@ -8,6 +8,7 @@ from softbounce.core.filters import parse_filter
 from softbounce.core.records import iso
 from softbounce.errors import InvalidSettings, NotFound, WrongKey
 from softbounce.store import Store
+from softbounce.store.audit import By
 from softbounce.store.erasure import Erasure
 from softbounce.store.suppression_files import read_rows, write_rows
 
@@ -19,7 +20,7 @@ OTHER = "+4915187654321"
 
 def test_check_many_answers_in_order_across_blocks(book):
     """Any number of recipients, in order, a block of 5,000 in one round trip."""
-    book.store.suppressions.add("+4915100001234", "sms", reason="asked", actor="me", now=book.now)
+    book.store.suppressions.add("+4915100001234", "sms", by=By("me", "asked"), now=book.now)
     numbers = [f"+491510000{n:04}" for n in range(6000)]
 
     verdicts = list(book.store.suppressions.check_many(numbers, "sms"))
@@ -39,7 +40,7 @@ def test_what_is_no_address_may_not_be_sent_to(book):
 @pytest.mark.parametrize("expires", [None, 200 * DAY])
 def test_a_person_s_entry_is_not_shortened_by_a_report(book, expires):
     """What a person put on the list for ever, or for longer than the report's 90 days, stays so, and gains the evidence."""
-    book.store.suppressions.add(NUMBER, "sms", reason="asked", actor="me", now=book.now, expires=expires)
+    book.store.suppressions.add(NUMBER, "sms", by=By("me", "asked"), now=book.now, expires=expires)
     for name in ("proof", "more"):
         book.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR", event=name)
 
@@ -53,17 +54,17 @@ def test_a_person_s_entry_is_not_shortened_by_a_report(book, expires):
 def test_an_export_imports_again(book, form):
     """The list survives a round trip through a file, with expiry, reason, origin and scope."""
     suppressions = book.store.suppressions
-    suppressions.add(NUMBER, "sms", reason="=cmd()", actor="me", now=book.now, expires=DAY)
-    suppressions.add(MAIL, "email", reason="asked", actor="me", now=book.now, merchant=7)
+    suppressions.add(NUMBER, "sms", by=By("me", "=cmd()"), now=book.now, expires=DAY)
+    suppressions.add(MAIL, "email", by=By("me", "asked"), now=book.now, merchant=7)
     rows = [entry.row(reveal=True) for entry in suppressions.select(ANYTHING, now=book.now)]
     file = io.StringIO()
     assert write_rows(rows, file, form=form) == 2
     suppressions.remove(
-        [entry.field for entry in suppressions.select(ANYTHING, now=book.now)], reason="test", actor="me"
+        [entry.field for entry in suppressions.select(ANYTHING, now=book.now)], by=By("me", "test")
     )
     file.seek(0)
 
-    assert list(suppressions.load(read_rows(file, form=form), reason="import", actor="me", now=book.now)) == [
+    assert list(suppressions.load(read_rows(file, form=form), by=By("me", "import"), now=book.now)) == [
         None,
         None,
     ]
@@ -84,7 +85,7 @@ def test_an_import_keeps_what_its_rows_say(book):
         {"channel": "sms", "address": "+4915112345670", "code": "SMS_REJECTED"},
         {"channel": "sms", "address": "+4915112345670", "code": "INVALID_MOBILE_NUMBER", "meek": "OPT_OUT"},
     ]
-    said = list(suppressions.load(rows, reason="import", actor="me", now=book.now))
+    said = list(suppressions.load(rows, by=By("me", "import"), now=book.now))
     assert said == [None, "listed", "past", None, None]
 
     found, other = sorted(suppressions.select(ANYTHING, now=book.now), key=lambda one: one.entry["at"])
@@ -95,18 +96,18 @@ def test_an_import_keeps_what_its_rows_say(book):
         "at": book.now - DAY,
     }
     fields = [found.field, suppressions.rid("+4915112345679", "sms")]
-    assert suppressions.remove(fields, reason="mended", actor="me") == 1
+    assert suppressions.remove(fields, by=By("me", "mended")) == 1
 
 
 @pytest.mark.parametrize("meek", ["", "MANUAL"])
 def test_an_import_takes_the_row_of_an_entry_that_has_ended(book, meek):
     """A row that gives way leaves what stands; what has ended protects nobody, also before it is swept."""
     suppressions = book.store.suppressions
-    suppressions.add(NUMBER, "sms", reason="asked", actor="me", now=book.now, expires=DAY)
+    suppressions.add(NUMBER, "sms", by=By("me", "asked"), now=book.now, expires=DAY)
     row = {"channel": "sms", "address": NUMBER, "meek": meek}
 
     def load():
-        return list(suppressions.load([row], reason="import", actor="me", now=book.now))
+        return list(suppressions.load([row], by=By("me", "import"), now=book.now))
 
     book.wait(DAY - 1)
     assert load() == ["listed"]
@@ -117,9 +118,9 @@ def test_an_import_takes_the_row_of_an_entry_that_has_ended(book, meek):
 
 def test_a_block_is_named_before_a_pause(book):
     """Who is blocked and paused hears of the block; of the pause once the block has ended."""
-    book.store.suppressions.add(NUMBER, "sms", reason="asked", actor="me", now=book.now, expires=DAY)
+    book.store.suppressions.add(NUMBER, "sms", by=By("me", "asked"), now=book.now, expires=DAY)
     end = book.now + 2 * DAY
-    book.store.control.pause("recipient", NUMBER, until=end, reason="angry", actor="me", channel="sms")
+    book.store.control.pause("recipient", NUMBER, until=end, by=By("me", "angry"), channel="sms")
     verdicts = []
     for _ in range(3):
         verdict = book.store.suppressions.check(NUMBER, "sms")
@@ -131,7 +132,7 @@ def test_a_block_is_named_before_a_pause(book):
 
 def test_no_cell_of_an_export_starts_a_formula(book):
     """A spreadsheet must not run what a reason says."""
-    book.store.suppressions.add(NUMBER, "sms", reason="=1+1", actor="me", now=book.now)
+    book.store.suppressions.add(NUMBER, "sms", by=By("me", "=1+1"), now=book.now)
     file = io.StringIO()
     write_rows(
         [entry.row(reveal=True) for entry in book.store.suppressions.select(ANYTHING, now=book.now)],
@@ -151,7 +152,7 @@ def test_a_row_that_cannot_be_read_does_not_stop_an_import(book):
         {"channel": "sms", "address": NUMBER},
     ]
 
-    results = list(book.store.suppressions.load(rows, reason="import", actor="me", now=book.now))
+    results = list(book.store.suppressions.load(rows, by=By("me", "import"), now=book.now))
 
     assert [result and result.path for result in results] == ["address", "channel", None]
     assert book.is_suppressed()
@@ -160,9 +161,9 @@ def test_a_row_that_cannot_be_read_does_not_stop_an_import(book):
 def test_every_change_has_a_reason_and_an_audit_entry(book):
     """Who, what, why, before and after; without a reason nothing changes."""
     with pytest.raises(InvalidSettings):
-        book.store.control.cancel("claim", 1, reason=" ", actor="me", now=book.now)
-    book.store.suppressions.add(NUMBER, "sms", reason="asked us", actor="ann", now=book.now)
-    book.store.control.set_mode("off", reason="wrong text", actor="bob", now=book.now)
+        book.store.control.cancel("claim", 1, by=By("me", " "), now=book.now)
+    book.store.suppressions.add(NUMBER, "sms", by=By("ann", "asked us"), now=book.now)
+    book.store.control.set_mode("off", by=By("bob", "wrong text"), now=book.now)
 
     entries = list(book.store.control.audit())
 
@@ -214,11 +215,11 @@ def test_releasing_a_case_resends_its_group_at_a_pace(book):
     for n in range(3):
         book.fail(f"m{n}", code="PLACEHOLDER_ERROR", type="RENDER_ERROR", claim=n, to=[f"+4915112345{n}11"])
     (case,) = book.cases()
-    book.store.cases.ack(case.id, reason="on it", actor="me")
+    book.store.cases.ack(case.id, by=By("me", "on it"))
     assert book.cases()[0].state == "acknowledged"
 
     done = book.store.cases.resolve(
-        case.id, how="release", reason="mended", actor="me", policy=book.policy, first=book.now, step=MINUTE
+        case.id, how="release", by=By("me", "mended"), policy=book.policy, first=book.now, step=MINUTE
     )
 
     assert (done.released, done.skipped, done.ended) == (3, 0, 0)
@@ -227,9 +228,7 @@ def test_releasing_a_case_resends_its_group_at_a_pace(book):
     assert len(book.hand_over()) == 2
     assert book.notices().count("case_resolved") == 1
     with pytest.raises(NotFound):
-        book.store.cases.resolve(
-            case.id, how="drop", reason="x", actor="me", policy=book.policy, first=0, step=0
-        )
+        book.store.cases.resolve(case.id, how="drop", by=By("me", "x"), policy=book.policy, first=0, step=0)
 
 
 def test_a_release_in_groups_is_staggered_as_a_whole_and_passes_no_deadline(book):
@@ -242,7 +241,7 @@ def test_a_release_in_groups_is_staggered_as_a_whole_and_passes_no_deadline(book
     book.accept(*raws)
     (case,) = book.cases()
     done = book.store.cases.resolve(
-        case.id, how="release", reason="mended", actor="me", policy=book.policy, first=book.now, step=MINUTE
+        case.id, how="release", by=By("me", "mended"), policy=book.policy, first=book.now, step=MINUTE
     )
 
     assert (case.count, done.released, done.skipped, done.ended) == (520, 301, 219, 0)
@@ -257,7 +256,7 @@ def test_a_stale_delivery_is_released_by_a_person_s_word_only(book):
     (case,) = book.cases()
 
     done = book.store.cases.resolve(
-        case.id, how="release", reason="late", actor="me", policy=book.policy, first=book.now, step=0
+        case.id, how="release", by=By("me", "late"), policy=book.policy, first=book.now, step=0
     )
     assert (done.released, done.skipped) == (0, 1)
     book.fail("m2", code="PLACEHOLDER_ERROR", type="RENDER_ERROR")
@@ -266,14 +265,13 @@ def test_a_stale_delivery_is_released_by_a_person_s_word_only(book):
     book.store.cases.resolve(
         case.id,
         how="release",
-        reason="still",
-        actor="me",
+        by=By("me", "still"),
         policy=book.policy,
         first=book.now,
         step=0,
         even_stale=True,
     )
-    book.store.retries.run_now([book.story("m2").delivery.id], reason="now", actor="me")
+    book.store.retries.run_now([book.story("m2").delivery.id], by=By("me", "now"))
 
     assert book.hand_over() == [("m2", 1)]
 
@@ -287,7 +285,7 @@ def test_a_released_message_is_not_resent_beyond_the_limit(book):
     (case,) = tight.cases()
 
     done = tight.store.cases.resolve(
-        case.id, how="release", reason="mended", actor="me", policy=tight.policy, first=tight.now, step=0
+        case.id, how="release", by=By("me", "mended"), policy=tight.policy, first=tight.now, step=0
     )
     assert (done.released, done.skipped) == (0, 1)
 
@@ -299,7 +297,7 @@ def test_forgetting_erases_the_address_and_keeps_the_block(book):
     rid = book.store.suppressions.rid(NUMBER, "sms")
 
     erased = book.store.erasure.erase(
-        rid, streams={}, reason="GDPR 17", actor="me", history_kept=book.policy.retention.history
+        rid, streams={}, by=By("me", "GDPR 17"), history_kept=book.policy.retention.history
     )
 
     assert sum(erased.counts().values()) >= 2
@@ -335,7 +333,7 @@ def test_what_changed_between_the_look_and_the_erasure_is_looked_at_anew(book):
 
     rid, other = (book.store.suppressions.rid(number, "sms") for number in (NUMBER, OTHER))
     Interrupted(book, happens).erase(
-        rid, streams={}, reason="GDPR 17", actor="me", history_kept=book.policy.retention.history
+        rid, streams={}, by=By("me", "GDPR 17"), history_kept=book.policy.retention.history
     )
 
     assert book.story("m1").delivery.state == "out"
@@ -388,7 +386,7 @@ def test_dead_letters_are_shown_and_dropped(book):
     (letter,) = book.store.dead_letters.select(ANYTHING, now=book.now)
 
     assert book.store.dead_letters.show(letter.id).path == "claim"
-    assert book.store.dead_letters.drop([letter.id], reason="test data", actor="me") == 1
+    assert book.store.dead_letters.drop([letter.id], by=By("me", "test data")) == 1
     with pytest.raises(NotFound):
         book.store.dead_letters.show(letter.id)
 
@@ -442,7 +440,7 @@ def test_one_cancelled_retry_does_not_mark_its_neighbours(book):
     """Each waiting retry is judged by its own marks, in a list of several too."""
     for n in range(3):
         book.fail(f"m{n}", claim=n, to=[f"+4915112345{n}11"])
-    book.store.control.cancel("reference", "m0", reason="paid", actor="me", now=book.now)
+    book.store.control.cancel("reference", "m0", by=By("me", "paid"), now=book.now)
 
     states = {w.delivery.reference: w.state for w in book.waiting()}
 
@@ -467,7 +465,7 @@ def test_the_audit_lasts_as_long_as_the_policy_says_whoever_writes_it(book):
 
     def write(count):
         for n in range(count):
-            longer.store.control.cancel("reference", f"m{n}", reason="paid", actor="me", now=longer.now)
+            longer.store.control.cancel("reference", f"m{n}", by=By("me", "paid"), now=longer.now)
 
     def left():
         return longer.client.xlen(longer.store.keys.fixed("audit"))
@@ -486,7 +484,7 @@ def test_a_persons_cancellation_lasts_as_long_as_the_policy_says(book):
     """retention.cancelled: 30d. A report of the 29th day is refused, one of the 31st is taken."""
     short = book.with_policy(_shipped().replace("cancelled: 400d", "cancelled: 30d"))
     for reference in ("m1", "m2"):
-        short.store.control.cancel("reference", reference, reason="paid", actor="me", now=short.now)
+        short.store.control.cancel("reference", reference, by=By("me", "paid"), now=short.now)
     short.wait(29 * DAY)
     short.store.sweep(policy=short.policy, count=1000)
     assert short.fail("m1").outcome == "cancelled"

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from softbounce.errors import NewerRecord, ScriptFailed
+from softbounce.store.audit import By
 from softbounce.worker.intake import Intake
 
 from .book import ANYTHING, HOUR, LEASE, NUMBER, SECOND
@@ -163,8 +164,7 @@ def resolved(book, how):
     return book.store.cases.resolve(
         damaged_case(book).id,
         how=how,
-        reason="looked",
-        actor="me",
+        by=By("me", "looked"),
         policy=book.policy,
         first=book.now,
         step=1,

@@ -10,7 +10,8 @@ from softbounce import InvalidEvent, TryAgain, embedded, handle_once
 from softbounce.core.records import iso
 from softbounce.receiver import Handled
 from softbounce.store import Store
-from softbounce.store.receipts import KEPT, Taken
+from softbounce.store.limits import RECEIPT_KEPT
+from softbounce.store.receipts import Taken
 
 from .book import HOUR, MINUTE, START
 
@@ -45,7 +46,7 @@ def test_an_id_is_remembered_for_fourteen_days(store, client, acts):
     """As long as softbounce itself knows an event again; the key has an end."""
     handle_once(COMMAND, acts.append, store=store)
 
-    assert KEPT - MINUTE < client.pttl(KEY) <= KEPT
+    assert RECEIPT_KEPT - MINUTE < client.pttl(KEY) <= RECEIPT_KEPT
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError, SystemExit, KeyboardInterrupt])

@@ -5,6 +5,7 @@ import pytest
 from contract.book import DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, START
 from softbounce.core.records import iso
 from softbounce.core.replan import Effect, Move, replanned
+from softbounce.store.audit import By
 from softbounce.store.policies import Revision
 
 SHIPPED = "SMS_EXPIRED: {do: retry, fault: recipient, retry: {delays: [4h, 6h], jitter: 0%}}"
@@ -25,7 +26,7 @@ def replan(old, rule, *, meanwhile=lambda: None):
     found = replanned(delivery, failure, policy=new, now=old.now)
     meanwhile()
     moves = [found] if isinstance(found, Move) else []
-    moved = old.store.policies.replan(moves, revision=new.revision, reason="calmer", actor="me")
+    moved = old.store.policies.replan(moves, revision=new.revision, by=By("me", "calmer"))
     return (found.effect if moves else found), moved
 
 
@@ -117,8 +118,7 @@ def test_a_retry_that_a_person_released_as_it_is_keeps_its_time(old):
         step=0,
         even_stale=True,
         policy=old.policy,
-        reason="mended",
-        actor="me",
+        by=By("me", "mended"),
     )
     due = old.story().delivery.due
     assert due == old.now + HOUR
@@ -174,7 +174,7 @@ def test_of_two_who_apply_at_once_one_is_refused(old):
         Revision(revision=name, text="version: 1", file="policy.yaml", by="me", at=old.now, reason="why")
         for name in ("11111111", "22222222")
     )
-    words = {"action": "policy apply", "reason": "why", "actor": "me"}
+    words = {"action": "policy apply", "by": By("me", "why")}
 
     assert policies.apply(one, seen="", **words)
     assert not policies.apply(two, seen="", **words)

@@ -7,6 +7,7 @@ import pytest
 
 from softbounce.core.records import iso
 from softbounce.errors import NotFound
+from softbounce.store.audit import By
 
 from .book import DAY, HOUR, MINUTE, NUMBER, SECOND
 
@@ -25,7 +26,7 @@ def _bare(book, event, *, recipients=True, **options):
 
 def _resolve(book, case, how, **options):
     return book.store.cases.resolve(
-        case.id, how=how, reason="looked", actor="me", policy=book.policy, first=book.now, step=1, **options
+        case.id, how=how, by=By("me", "looked"), policy=book.policy, first=book.now, step=1, **options
     )
 
 
@@ -128,7 +129,7 @@ def test_a_resolved_case_is_not_reopened_by_an_acknowledgement(book):
     _resolve(book, case, "drop")
 
     with pytest.raises(NotFound, match="no open case"):
-        book.store.cases.ack(case.id, reason="late", actor="me")
+        book.store.cases.ack(case.id, by=By("me", "late"))
     (case,) = book.cases()
     assert case.state == "resolved"
 
@@ -157,9 +158,7 @@ def test_tries_that_are_used_up_suppress_a_named_recipient_and_nobody_in_particu
 
 def test_a_persons_suppression_ends_by_itself(book):
     """An entry that a person made for a week refuses retries for a week, and is swept after it."""
-    book.store.suppressions.add(
-        NUMBER, "sms", reason="asked us to", actor="me", now=book.now, expires=7 * DAY
-    )
+    book.store.suppressions.add(NUMBER, "sms", by=By("me", "asked us to"), now=book.now, expires=7 * DAY)
     assert book.fail().outcome == "suppressed"
     book.wait(7 * DAY + SECOND)
 
@@ -171,7 +170,7 @@ def test_a_persons_suppression_ends_by_itself(book):
 
 def test_a_permanent_verdict_outlasts_a_persons_shorter_word(book):
     """A report may lengthen an entry that a person made, never shorten it."""
-    book.store.suppressions.add(NUMBER, "sms", reason="ill", actor="me", now=book.now, expires=7 * DAY)
+    book.store.suppressions.add(NUMBER, "sms", by=By("me", "ill"), now=book.now, expires=7 * DAY)
     book.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR")
     book.wait(8 * DAY)
 
@@ -190,7 +189,7 @@ def test_a_policys_pause_does_not_shorten_a_persons(book):
     """soft_bounce.then: hold leaves a longer pause of a person as it is; a delivery does not lift that."""
     strict = book.with_policy(SHIPPED.replace("then: notify", "then: hold"))
     strict.store.control.pause(
-        "recipient", NUMBER, channel="sms", until=book.now + 60 * DAY, reason="court", actor="me"
+        "recipient", NUMBER, channel="sms", until=book.now + 60 * DAY, by=By("me", "court")
     )
     for n in range(3):
         strict.fail(f"m{n}")
@@ -295,7 +294,7 @@ def test_a_resend_to_several_ends_where_all_refuse(book):
     """Where each of several recipients is suppressed the retry ends as suppressed."""
     book.fail(to=[NUMBER, OTHER])
     for number in (NUMBER, OTHER):
-        book.store.suppressions.add(number, "sms", reason="asked us to", actor="me", now=book.now)
+        book.store.suppressions.add(number, "sms", by=By("me", "asked us to"), now=book.now)
     book.until_due()
 
     assert [ended.outcome for ended in book.claimed().ended] == ["suppressed"]
@@ -322,7 +321,7 @@ def test_one_of_several_who_had_the_message_before_does_not_get_it_again(book):
 def test_one_of_several_who_is_cancelled_is_left_out(book):
     """A cancelled recipient gets nothing that waited when it was cancelled, also as one of several, and what comes later."""
     book.fail(to=[NUMBER, OTHER])
-    book.store.control.cancel("recipient", OTHER, channel="sms", reason="moved", actor="me", now=book.now)
+    book.store.control.cancel("recipient", OTHER, channel="sms", by=By("me", "moved"), now=book.now)
     book.wait(MINUTE)
     book.fail("m2", to=[NUMBER, OTHER])
     book.wait(5 * HOUR)
@@ -334,11 +333,11 @@ def test_one_of_several_who_is_cancelled_is_left_out(book):
 def test_one_of_several_stays_left_out_while_the_others_wait(book):
     """A pause of the rest keeps who was left out and who was not apart."""
     book.fail(to=[NUMBER, OTHER, THIRD])
-    book.store.suppressions.add(NUMBER, "sms", reason="asked us to", actor="me", now=book.now)
+    book.store.suppressions.add(NUMBER, "sms", by=By("me", "asked us to"), now=book.now)
     book.until_due()
-    book.store.control.pause("merchant", 1, until=book.now + HOUR, reason="wait", actor="me")
+    book.store.control.pause("merchant", 1, until=book.now + HOUR, by=By("me", "wait"))
     assert book.claim() == []
-    book.store.suppressions.add(THIRD, "sms", reason="asked us to", actor="me", now=book.now)
+    book.store.suppressions.add(THIRD, "sms", by=By("me", "asked us to"), now=book.now)
     book.wait(HOUR)
 
     assert [lease.delivery.recipients for lease in book.claim()] == [(OTHER,)]

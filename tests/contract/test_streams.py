@@ -242,7 +242,7 @@ def test_a_reply_never_stops_an_acknowledgement(book, value):
 
 def test_a_list_of_replies_has_an_end_and_a_bound(book, monkeypatch):
     """Nobody may ever take them: it goes by itself, and holds no more than 10,000."""
-    monkeypatch.setattr(streams, "_REPLIES", 3)
+    monkeypatch.setattr(streams, "REPLIES", 3)
     book.store.events.publish([b"one"] * 5, reply="nobody")
     entries, _ = book.store.events.read("w1", count=10, block_ms=0)
     book.store.events.ack(entries, replies={entry.id: {"outcome": "held"} for entry in entries})

@@ -23,6 +23,7 @@ from softbounce.cli.main import app
 from softbounce.core.decide import decide
 from softbounce.core.filters import parse_filter
 from softbounce.store import Store
+from softbounce.store.audit import By
 
 FEW = settings(
     max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -166,8 +167,7 @@ def test_any_list_is_imported_in_whole_in_part_or_not_at_all(store, tmp_path, fi
     assert again.exit_code == 0, again.output
     store.suppressions.remove(
         [entry.field for entry in store.suppressions.select(parse_filter("", keys=()), now=store.now())],
-        reason="x",
-        actor="me",
+        by=By("me", "x"),
     )
 
 
@@ -196,7 +196,7 @@ def test_any_dead_letter_is_shown_replayed_and_dropped(store, raws):
     """Whatever its bytes; a letter that is replayed comes back as the same bytes."""
     now = store.now()
     before = [letter.id for letter in store.dead_letters.select(parse_filter("", keys=()), now=now)]
-    store.dead_letters.drop(before, reason="x", actor="me")
+    store.dead_letters.drop(before, by=By("me", "x"))
     decisions = [decide(b"{torn " + raw, policy=shipped(), now=now) for raw in raws]
     store.ledger.accept(decisions, policy=shipped())
     letters = [

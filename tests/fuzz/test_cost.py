@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from softbounce.store import Caller, Store, scripts
-from softbounce.worker import handover as pump
-from softbounce.worker import intake
+from softbounce.store.limits import HANDOVER_BATCH, INTAKE_BATCH
+from softbounce.worker.intake import Intake
 
 SCRIPT = 6  # full ordinary batches that one script may take; the goal is 1, and instructions are exact
 ITEM = 40  # ordinary events or retries that one may take; the goal is 10
@@ -40,8 +40,8 @@ def client(valkey):
 @pytest.fixture(scope="module")
 def ordinary(client):
     """What a full batch of ordinary reports takes, and a full claim of ordinary retries (us)."""
-    reports = [event(n, FAILURES[n * 7 % len(FAILURES)], DATE) for n in range(3 * intake.BATCH)]
-    retries = [event(n, TRANSIENT[n % len(TRANSIENT)], DATE) for n in range(2 * pump.BATCH - 1)]
+    reports = [event(n, FAILURES[n * 7 % len(FAILURES)], DATE) for n in range(3 * INTAKE_BATCH)]
+    retries = [event(n, TRANSIENT[n % len(TRANSIENT)], DATE) for n in range(2 * HANDOVER_BATCH - 1)]
     accepts = [max(spent(client, reports)[0][1:]) for _ in range(REPEATS)]
     claims = [max(spent(client, retries, soon=1)[1]) for _ in range(REPEATS)]
     return min(accepts), min(claims)
@@ -56,7 +56,7 @@ def spent(client, raws, *, soon=100_000):
     store = Store(client)
     store.set_now(NOW)
     client.meter()
-    intake.Intake(store, SHIPPED, worker="w", lease=30_000, stopping=Event()).take(raws)
+    Intake(store, SHIPPED, worker="w", lease=30_000, stopping=Event()).take(raws)
     accepts = [one.amount for one in client.spent]
     store.set_now(NOW + 10 * HOUR)
     client.meter()
@@ -64,7 +64,7 @@ def spent(client, raws, *, soon=100_000):
     for number in range(1, 60):
         caller = Caller(name="p", claim=number, answered=number - 1)
         claimed = store.ledger.claim(
-            policy=SHIPPED.current, limit=pump.BATCH, lease=30_000, soon=soon, caller=caller
+            policy=SHIPPED.current, limit=HANDOVER_BATCH, lease=30_000, soon=soon, caller=caller
         )
         if claimed.idle:
             break
@@ -104,8 +104,8 @@ def within(client, ordinary, raws):
     """Check the rule; what seems too dear is asked again."""
     accept, claim = ordinary
     for accepts, claims, dealt in least(client, raws):
-        said = dear("accept", accepts, items=len(raws), full=accept, size=intake.BATCH)
-        said += dear("claim", claims, items=dealt, full=claim, size=2 * pump.BATCH - 1)
+        said = dear("accept", accepts, items=len(raws), full=accept, size=INTAKE_BATCH)
+        said += dear("claim", claims, items=dealt, full=claim, size=2 * HANDOVER_BATCH - 1)
         if not said:
             return
     raise AssertionError(said)
@@ -152,7 +152,7 @@ def heavy_events(draw):
 def batches_of(events, *, is_one_message):
     """Return full batches of these events in turn, each under an id of its own."""
     raws = []
-    for number in range(ROUNDS * intake.BATCH):
+    for number in range(ROUNDS * INTAKE_BATCH):
         one = json.loads(as_bytes(events[number % len(events)]))
         if isinstance(one, dict):
             one["eventId"] = f"e{number}"

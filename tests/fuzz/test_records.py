@@ -14,6 +14,7 @@ from softbounce.core.filters import parse_filter
 from softbounce.core.policy.file import load
 from softbounce.core.records import resend_command
 from softbounce.store import Finish, Store
+from softbounce.store.audit import By
 
 ANYTHING = parse_filter("", keys=())
 HOUR = 3_600_000
@@ -165,6 +166,6 @@ def test_a_changed_record_costs_only_itself(client, policy, change):
         if case.kind == "damaged_record":
             assert list(store.cases.damaged()) == [ident]
             store.cases.resolve(
-                case.id, how="release", reason="x", actor="me", policy=shipped(), first=store.now(), step=1
+                case.id, how="release", by=By("me", "x"), policy=shipped(), first=store.now(), step=1
             )
             left(store, policy)

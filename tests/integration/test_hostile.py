@@ -13,8 +13,9 @@ from tests.contract.book import DAY, LEASE, SECOND, START
 from tests.references import broken
 
 from softbounce.store import Store
+from softbounce.store.limits import INTAKE_BATCH
 from softbounce.worker.handover import Pump
-from softbounce.worker.intake import BATCH, Intake
+from softbounce.worker.intake import Intake
 from softbounce.worker.policy_in_force import PolicyInForce
 from softbounce.worker.sinks.stream import ToStream
 
@@ -71,7 +72,7 @@ class Line:
     def problems(self):
         """Take all in and hand over what is due; yield what went wrong, in words."""
         try:
-            for _ in range(2 + self.added // BATCH):
+            for _ in range(2 + self.added // INTAKE_BATCH):
                 if self.store.events.lag().unread:  # else it waits for more
                     self.intake.turn()
             self.intake.settle()
@@ -91,7 +92,7 @@ class Line:
         try:
             for _ in range(4):
                 self.store.set_now(self.store.now() + 5 * SECOND)
-                for _ in range(2 + self.added // BATCH):
+                for _ in range(2 + self.added // INTAKE_BATCH):
                     self.pump.turn()
             self.pump.settle()
         except Exception as error:  # noqa: BLE001 - as above

@@ -18,7 +18,8 @@ from softbounce.core.policy.file import load
 from softbounce.errors import StoreUnreachable
 from softbounce.settings import policy_text
 from softbounce.store import Store
-from softbounce.worker.handover import BATCH, Pump
+from softbounce.store.limits import HANDOVER_BATCH
+from softbounce.worker.handover import Pump
 from softbounce.worker.policy_in_force import PolicyInForce
 from softbounce.worker.sinks.sink import Handed
 from softbounce.worker.sinks.stream import ToStream
@@ -100,8 +101,11 @@ def test_what_the_sink_did_not_take_goes_back_without_a_strike(kind, later):
     assert sum(due > book.now for due in dues) == later
 
 
-def test_a_record_of_which_no_command_can_be_made_is_set_aside_and_the_others_leave():
+def test_a_record_of_which_no_command_can_be_made_is_set_aside_and_the_others_leave(monkeypatch):
     """Its channel is none that we know: the script could read it, and we cannot."""
+    monkeypatch.setattr(
+        softbounce.worker.handover, "AT_ONCE", 60.0
+    )  # the log's traceback alone takes a second
     client = fakeredis.FakeRedis()
     store = Store(client)
     store.set_now(START)
@@ -177,7 +181,7 @@ def _form(call):
     return json.loads(json.dumps(call).replace(ident, "ID")), body
 
 
-@pytest.mark.parametrize(("then", "finished"), [("turn", BATCH + 1), ("settle", BATCH)])
+@pytest.mark.parametrize(("then", "finished"), [("turn", HANDOVER_BATCH + 1), ("settle", HANDOVER_BATCH)])
 def test_a_full_batch_is_finished_with_the_next_claim_and_at_the_word_to_stop(
     tmp_path, monkeypatch, then, finished
 ):
@@ -191,7 +195,7 @@ def test_a_full_batch_is_finished_with_the_next_claim_and_at_the_word_to_stop(
         store = Store.open(server.url)
         store.set_now(START)
         book = Book(store, load(policy.read_text(), file="policy.yaml"), client=client)
-        count = BATCH + 1
+        count = HANDOVER_BATCH + 1
         for first in range(0, count, 200):
             numbers = range(first, min(first + 200, count))
             book.accept(*(book.failed(f"m{n}", to=[f"+49151{n:08}"], claim=n) for n in numbers))
@@ -202,6 +206,6 @@ def test_a_full_batch_is_finished_with_the_next_claim_and_at_the_word_to_stop(
             return sum(book.story(f"m{n}").delivery.state == "out" for n in range(count))
 
         pump.turn()
-        assert (client.xlen("softbounce:resend"), out()) == (BATCH, 0)
+        assert (client.xlen("softbounce:resend"), out()) == (HANDOVER_BATCH, 0)
         getattr(pump, then)()
         assert out() == finished

@@ -17,6 +17,7 @@ from softbounce.core.policy.file import load
 from softbounce.errors import StoreUnreachable, UnsafeStore
 from softbounce.settings import celery_url, policy_text
 from softbounce.store import Store
+from softbounce.store.audit import By
 from softbounce.store.keys import Keys
 
 SHIPPED = load(policy_text()[0], file="policy.yaml")
@@ -64,7 +65,7 @@ def test_what_no_replica_has_is_not_accepted(group):
         with pytest.raises(StoreUnreachable, match="only 0 of 1"):
             Softbounce(store).report(failed_now("reported"))
         with pytest.raises(StoreUnreachable, match="only 0 of 1"):
-            store.control.cancel("reference", "before", reason="paid", actor="test", now=store.now())
+            store.control.cancel("reference", "before", by=By("test", "paid"), now=store.now())
 
         group.mend()
         assert _accept(store, "meanwhile") == "duplicate"

@@ -22,6 +22,7 @@ from softbounce.core.filters import parse_filter
 from softbounce.core.policy import file as policy_file
 from softbounce.embedded import Embedded
 from softbounce.store import Store
+from softbounce.store.audit import By
 
 Start = Callable[..., WorkerProcess]
 Report = Callable[..., list[dict[str, Any]]]
@@ -196,7 +197,7 @@ def test_nothing_leaves_in_quiet_hours_even_if_it_is_late(
     worker = start()
     move(store, START + 12 * HOUR)
     in_the_night = commands()
-    store.control.set_mode("on", reason="the night is no incident", actor="test", now=store.now())
+    store.control.set_mode("on", by=By("test", "the night is no incident"), now=store.now())
     move(store, START + 12 * HOUR + MINUTE)
     in_the_night += commands()
     for hour in range(13, 23):
@@ -212,7 +213,7 @@ def test_a_cancelled_retry_does_not_leave(start: Start, store: Store, report: Re
     """A payment that comes while a retry waits stops it."""
     worker = start()
     report(failed("m1"), failed("m2"))
-    store.control.cancel("claim", "claim-m1", reason="paid", actor="test", now=store.now())
+    store.control.cancel("claim", "claim-m1", by=By("test", "paid"), now=store.now())
     move(store, START + 3 * HOUR)
 
     assert [command["reference"] for command in commands()] == ["m2"]
@@ -422,7 +423,7 @@ def test_a_worker_does_not_start_on_blocks_without_their_hash_key(
     start: Start, store: Store, server: Embedded, binary: redis.Redis
 ):
     """It makes no new key, and says what to do; nor does doctor."""
-    store.suppressions.add("+4915112345678", "sms", reason="asked", actor="test", now=START)
+    store.suppressions.add("+4915112345678", "sms", by=By("test", "asked"), now=START)
     binary.hdel(*KEY)
     worker = start(may_refuse=True)
     checked = CliRunner().invoke(app, ["doctor"], env={"SOFTBOUNCE_REDIS_URL": server.url})

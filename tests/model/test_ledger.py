@@ -28,6 +28,7 @@ from softbounce.core.policy.file import load
 from softbounce.core.records import command_id, decode, iso
 from softbounce.core.replan import Move, replanned
 from softbounce.store import Store
+from softbounce.store.audit import By
 
 from .ledger import ALL, HOUR, MINUTE, RULES, Model, policy_text
 
@@ -285,11 +286,11 @@ class Ledger(RuleBasedStateMachine):
         """A person blocks a recipient, lifts the block, or cancels what waits for the recipient by now."""
         suppressions = self.book.store.suppressions
         if word == "add":
-            suppressions.add(who, "sms", reason="asked", actor="test", now=self.now)
+            suppressions.add(who, "sms", by=By("test", "asked"), now=self.now)
             self.model.suppressed.add(who)
         elif word == "lift":
             found = [one.field for one in suppressions.find(who, "sms")]
-            suppressions.remove(found, reason="mended", actor="test")
+            suppressions.remove(found, by=By("test", "mended"))
             self.model.suppressed.discard(who)
         else:
             self._control("cancel", "recipient", who, now=self.now)
@@ -306,7 +307,7 @@ class Ledger(RuleBasedStateMachine):
     def _control(self, what, kind, value, **options):
         channel = "sms" if kind == "recipient" else None
         word = getattr(self.book.store.control, what)
-        return word(kind, value, channel=channel, reason="asked", actor="test", **options)
+        return word(kind, value, channel=channel, by=By("test", "asked"), **options)
 
     @rule(data=st.data(), kind=st.sampled_from(["merchant", "channel", "code", "reference", "recipient"]),
           minutes=st.sampled_from([5, 120]))  # fmt: skip
@@ -333,7 +334,7 @@ class Ledger(RuleBasedStateMachine):
         assert self._control("resume", kind, value)
         del self.model.paused[kind, value]
         for key in self._keys("waiting"):
-            self.book.store.retries.resume([self._ident(key)], reason="asked", actor="test")
+            self.book.store.retries.resume([self._ident(key)], by=By("test", "asked"))
             self.model.resume(key, self.now)
 
     @rule(data=st.data())
@@ -341,7 +342,7 @@ class Ledger(RuleBasedStateMachine):
     def run_now(self, data):
         """A person hurries one retry: it leaves at once, at night and in a pause, within its deadline."""
         key = self._somebody(data)
-        assert self.book.store.retries.run_now([self._ident(key)], reason="asked", actor="test") == 1
+        assert self.book.store.retries.run_now([self._ident(key)], by=By("test", "asked")) == 1
         self.model.run_now(key, self.now)
 
     @rule(data=st.data(), how=st.sampled_from(["release"] * 4 + ["drop", "fixed"]), even_stale=st.booleans(),
@@ -358,7 +359,7 @@ class Ledger(RuleBasedStateMachine):
         keys = [self.names[ident] for ident in sorted(held)]
         options = {"how": how, "first": self.now, "step": step, "even_stale": even_stale}
         found = self.book.store.cases.resolve(
-            case.id, reason="mended", actor="test", policy=self.book.policy, **options
+            case.id, by=By("test", "mended"), policy=self.book.policy, **options
         )
         expected = self.model.resolve(keys, now=self.now, **options)
         assert (found.released, found.skipped, found.ended) == expected
@@ -370,7 +371,7 @@ class Ledger(RuleBasedStateMachine):
     @rule(mode=st.sampled_from(["on"] * 4 + ["off"]))
     def switch(self, mode):
         """Hand-overs are stopped and go on."""
-        self.book.store.control.set_mode(mode, reason="test", actor="test", now=self.now)
+        self.book.store.control.set_mode(mode, by=By("test", "test"), now=self.now)
         self.model.mode = mode
 
     @rule(seconds=st.sampled_from([60, 3600]), close=st.booleans())
@@ -378,9 +379,9 @@ class Ledger(RuleBasedStateMachine):
         """A person stops the one provider for a time, or lets it go on."""
         control, now = self.book.store.control, self.now
         if close:
-            control.close_breaker("sms:1", reason="test", actor="test", now=now)
+            control.close_breaker("sms:1", by=By("test", "test"), now=now)
         else:
-            control.open_breaker("sms:1", until=now + seconds * 1000, reason="test", actor="test", now=now)
+            control.open_breaker("sms:1", until=now + seconds * 1000, by=By("test", "test"), now=now)
         self.model.closed_until = 0 if close else now + seconds * 1000
 
     @rule(place=st.sampled_from([0, 0, 0, 1, 1, 2]), reschedule=st.booleans())
@@ -395,7 +396,7 @@ class Ledger(RuleBasedStateMachine):
         failures = zip(waiting, store.retries.scheduled_by(waiting), strict=True)
         plans = [replanned(one, why, policy=self.book.policy, now=self.now) for one, why in failures if why]
         moves = [plan for plan in plans if isinstance(plan, Move)]
-        store.policies.replan(moves, revision=self.book.policy.revision, reason="asked", actor="test")
+        store.policies.replan(moves, revision=self.book.policy.revision, by=By("test", "asked"))
         moved = {key for key in self._keys("waiting") if self.model.replan(key, self.now)}
         assert {self.names[move.delivery] for move in moves} == moved
 

@@ -19,6 +19,7 @@ from softbounce.core.policy import file as policy_file
 from softbounce.errors import InvalidEvent
 from softbounce.settings import policy_text
 from softbounce.store import Store
+from softbounce.store.audit import By
 
 from .canaries import failed, spellings, until
 
@@ -194,7 +195,7 @@ def test_what_changes_while_we_look_is_looked_at_again(desk: Desk, monkeypatch: 
 
     monkeypatch.setattr(desk.store.erasure, "find", find_and_report)
     rid = desk.store.suppressions.rid(NUMBER, "sms")
-    desk.store.erasure.erase(rid, streams={}, reason=secrets.token_hex(4), actor="me", history_kept=1000)
+    desk.store.erasure.erase(rid, streams={}, by=By("me", secrets.token_hex(4)), history_kept=1000)
 
     assert find(rid, streams={}).deliveries == {}
 

@@ -20,11 +20,11 @@ from softbounce.core.policy.model import Policy, Rate
 from softbounce.core.records import iso, resend_command
 from softbounce.settings import Settings, packaged_policy
 from softbounce.store import Finish, Store
+from softbounce.store.limits import HANDOVER_BATCH
 
 app = typer.Typer(add_completion=False)
 
 NAMESPACE = "bench-trial"  # nobody else's, so that removing it can hit nobody
-BATCH = 500
 SINGLE = 1_000  # questions and round trips one by one
 WAITS = 3 * HOUR  # by then each retry of the shipped rule is due
 LIMITLESS = Rate(count=1_000_000, per=1_000)
@@ -34,7 +34,7 @@ LIMITLESS = Rate(count=1_000_000, per=1_000)
 def bench(
     *,
     events: Annotated[
-        int, typer.Option(min=BATCH, max=1_000_000, help="How many failures it takes in")
+        int, typer.Option(min=HANDOVER_BATCH, max=1_000_000, help="How many failures it takes in")
     ] = 10_000,
     remove: Annotated[bool, typer.Option("--remove", help="Remove what a killed bench has left")] = False,
     output: options.Output = Output.TABLE,
@@ -93,7 +93,7 @@ def _trial(*, remove: bool) -> Iterator[Store]:
 def _take_in(store: Store, policy: Policy) -> None:
     store.events.make_group()
     while True:
-        entries, now = store.events.read("bench", count=BATCH, block_ms=0)
+        entries, now = store.events.read("bench", count=HANDOVER_BATCH, block_ms=0)
         if not entries:
             return
         decisions = [decide(entry.raw, policy=policy, now=now) for entry in entries]
@@ -104,7 +104,7 @@ def _take_in(store: Store, policy: Policy) -> None:
 def _hand_over(store: Store, policy: Policy) -> None:
     lifted = replace(policy, limits=replace(policy.limits, handover_rate=LIMITLESS))
     stream = store.stream(store.keys.stream("resend"))
-    while not (claimed := store.ledger.claim(policy=lifted, limit=BATCH, lease=30_000)).idle:
+    while not (claimed := store.ledger.claim(policy=lifted, limit=HANDOVER_BATCH, lease=30_000)).idle:
         commands = [resend_command(lease.delivery, file=policy.file) for lease in claimed.leases]
         stream.add("command", [(str(command["id"]), json.dumps(command)) for command in commands])
         done = [

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 import typer
 
 from softbounce.cli.shared import options
-from softbounce.cli.shared.output import Output, Row, show, tell, time_of, zone, zoned
-from softbounce.cli.shared.session import opened, policy_in_force, who
+from softbounce.cli.shared.change import Intent, changing
+from softbounce.cli.shared.output import Output, Row, show, time_of, zone, zoned
+from softbounce.cli.shared.session import opened, policy_in_force
 from softbounce.core.durations import HOUR
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy.model import Policy
@@ -36,40 +37,29 @@ def list_(*, policy: options.Policy = None, output: options.Output = Output.TABL
 
 
 @app.command("open")
-def open_(
-    provider: Name,
-    *,
-    reason: options.Reason,
-    period: options.Period = HOUR,
-    actor: options.Actor = None,
-    output: options.Output = Output.TABLE,
-) -> None:
+@changing("output")
+def open_(provider: Name, *, intent: Intent, period: options.Period = HOUR) -> None:
     """Let no resend go to a provider for an hour, or --for; costs no try, and ends by itself with probes."""
     _check(provider)
     with opened() as store:
         now, hint = store.now(), _hint(provider, store)
-        store.control.open_breaker(provider, until=now + period, reason=reason, actor=who(actor), now=now)
+        store.control.open_breaker(provider, until=now + period, by=intent.by, now=now)
         until = when(now + period, zone(), now)
         facts = {"provider": provider, "action": "open", "until": iso(now + period)}
-        tell(f"Nothing goes to {provider} until {until}, then probes.{hint}", facts, output)
+        intent.tell(f"Nothing goes to {provider} until {until}, then probes.{hint}", facts)
 
 
 @app.command("close")
-def close(
-    provider: Name,
-    *,
-    reason: options.Reason,
-    actor: options.Actor = None,
-    output: options.Output = Output.TABLE,
-) -> None:
+@changing("output")
+def close(provider: Name, *, intent: Intent) -> None:
     """Let resends go to a provider again: little by little, where policy has a ramp_up for it."""
     _check(provider)
     with opened() as store:
-        hint, actor = _hint(provider, store), who(actor)
-        store.control.close_breaker(provider, reason=reason, actor=actor, now=store.now())
-        moved = store.retries.resume(_waiting(store).get(provider, ()), reason=reason, actor=actor)
+        hint = _hint(provider, store)
+        store.control.close_breaker(provider, by=intent.by, now=store.now())
+        moved = store.retries.resume(_waiting(store).get(provider, ()), by=intent.by)
         sentence = f"Resends go to {provider} again: {count(moved, 'retries')} got their own time back.{hint}"
-        tell(sentence, {"provider": provider, "action": "close", "resumed": moved}, output)
+        intent.tell(sentence, {"provider": provider, "action": "close", "resumed": moved})
 
 
 def state_of(name: str, head: dict[str, Any], policy: Policy, now: int) -> tuple[str, int | None]:

@@ -9,6 +9,7 @@ import typer
 from softbounce.cli import story
 from softbounce.cli.dead_letters import PREFIX
 from softbounce.cli.shared import options
+from softbounce.cli.shared.change import Intent, changing
 from softbounce.cli.shared.output import (
     Filtered,
     Json,
@@ -21,7 +22,7 @@ from softbounce.cli.shared.output import (
     time_of,
     zoned,
 )
-from softbounce.cli.shared.session import agreed, note_reveal, opened, policy_in_force, spelled, who
+from softbounce.cli.shared.session import note_reveal, opened, policy_in_force, spelled
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy.model import Policy
 from softbounce.core.reasons import cause
@@ -30,6 +31,7 @@ from softbounce.core.records import Delivery, iso
 from softbounce.core.texts import count, span, word
 from softbounce.errors import InvalidSettings, NotFound
 from softbounce.store import Store
+from softbounce.store.audit import By
 from softbounce.store.cases import FILTER_KEYS, Case
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="What a person must look at.")
@@ -102,24 +104,20 @@ def show_(
 
 
 @app.command()
-def ack(
-    case: CaseId,
-    *,
-    reason: options.Reason,
-    actor: options.Actor = None,
-    output: options.Output = Output.TABLE,
-) -> None:
+@changing("output")
+def ack(case: CaseId, *, intent: Intent) -> None:
     """Say that you look at it."""
     with opened() as store:
-        store.cases.ack(case, reason=reason, actor=who(actor))
-        tell(f"{case} acknowledged.", {"action": "ack", "case": case, "state": "acknowledged"}, output)
+        store.cases.ack(case, by=intent.by)
+        intent.tell(f"{case} acknowledged.", {"action": "ack", "case": case, "state": "acknowledged"})
 
 
 @app.command()
+@changing("yes", "dry_run", "output")
 def resolve(
     case: CaseId,
     *,
-    reason: options.Reason,
+    intent: Intent,
     release: Annotated[bool, typer.Option("--release", help="Send what it holds")] = False,
     suppress: Annotated[bool, typer.Option("--suppress", help="Refuse its recipients from now on")] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Give up what it holds")] = False,
@@ -128,10 +126,6 @@ def resolve(
     even_stale: Annotated[
         bool, typer.Option("--even-stale", help="With --release: also what is past its deadline")
     ] = False,
-    actor: options.Actor = None,
-    yes: options.Yes = False,
-    dry_run: options.DryRun = False,
-    output: options.Output = Output.TABLE,
 ) -> None:
     """Close a case in one of four ways. What is released leaves at the policy's hand-over rate.
 
@@ -153,26 +147,23 @@ def resolve(
             message = f"its recipients are refused; lift them: suppressions undo incident:{case} --reason ..."
             raise InvalidSettings(message)
         _, members = store.cases.show(case, limit=max(found.count, 1))
-        agreed(
+        intent.agreed(
             members,
             describe=_described,
             nouns=("message", "messages"),
-            yes=yes,
-            dry_run=dry_run,
             may_be_none=True,
             always_typed=even_stale,
         )
-        now, actor = store.now(), who(actor)
+        now = store.now()
         canary = release and found.kind == "held" and _needs_canary(found, store, policy, now)
         refused = 0
         if suppress:
-            refused = _suppress(found, members, store, policy=policy, reason=reason, actor=actor)
+            refused = _suppress(found, members, store, policy=policy, by=intent.by)
         rate = policy.limits.handover_rate
         result = store.cases.resolve(
             case,
             how=how,
-            reason=reason,
-            actor=actor,
+            by=intent.by,
             policy=policy,
             first=now,
             step=every or rate.per // rate.count,
@@ -189,9 +180,9 @@ def resolve(
         ]
         if canary and result.released:
             sentence = f"{case}: one message sent first. Unless it fails within 5 min, type this again."
-            tell(sentence, facts | {"action": "canary"}, output)
+            intent.tell(sentence, facts | {"action": "canary"})
             return
-        tell(f"{case} resolved: {', '.join(filter(None, parts)) or how}.", facts, output)
+        intent.tell(f"{case} resolved: {', '.join(filter(None, parts)) or how}.", facts)
 
 
 def _needs_canary(case: Case, store: Store, policy: Policy, now: int) -> bool:
@@ -204,9 +195,7 @@ def _needs_canary(case: Case, store: Store, policy: Policy, now: int) -> bool:
     return state == "failed" or (state == "none" and is_many)
 
 
-def _suppress(
-    case: Case, members: Sequence[Delivery], store: Store, *, policy: Policy, reason: str, actor: str
-) -> int:
+def _suppress(case: Case, members: Sequence[Delivery], store: Store, *, policy: Policy, by: By) -> int:
     """List the recipients that a case is about, or give an incident's their term; return how many."""
     entry = case.entry
     if "brake" in entry:
@@ -225,10 +214,10 @@ def _suppress(
             "address": address,
             "channel": channel,
             "code": "MANUAL",
-            "reason": reason,
+            "reason": by.reason,
             "until": "never" if expires is None else iso(now + expires),
         }
-    results = store.suppressions.load(rows.values(), reason=reason, actor=actor, now=now)
+    results = store.suppressions.load(rows.values(), by=by, now=now)
     return sum(problem is None for problem in results)
 
 

@@ -6,14 +6,16 @@ from typing import Annotated
 import typer
 
 from softbounce.cli.shared import options
+from softbounce.cli.shared.change import Intent, changing
 from softbounce.cli.shared.output import Filtered, Json, Output, Row, plain, say, show, tell, time_of, zoned
-from softbounce.cli.shared.session import agreed, fail_in_part, note_reveal, opened, spelled, who
+from softbounce.cli.shared.session import fail_in_part, note_reveal, opened, spelled
 from softbounce.core.decide import HEAD_BYTES
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.recipients import scrub
 from softbounce.core.records import iso
 from softbounce.store import Store
-from softbounce.store.dead_letters import BUDGET, FILTER_KEYS, LARGEST, KeptInput
+from softbounce.store.dead_letters import FILTER_KEYS, KeptInput
+from softbounce.store.limits import DEAD_LETTER_BYTES, DEAD_LETTERS_BYTES
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Input that could not be read.")
 
@@ -61,22 +63,15 @@ def show_(
 
 
 @app.command(cls=Filtered)
-def replay(
-    words: options.NeededWords,
-    *,
-    reason: options.Reason,
-    actor: options.Actor = None,
-    yes: options.Yes = False,
-    dry_run: options.DryRun = False,
-    output: options.Output = Output.TABLE,
-) -> None:
+@changing("yes", "dry_run", "output")
+def replay(words: options.NeededWords, *, intent: Intent) -> None:
     """Report them again, after a fix. What still cannot be read is kept again."""
     with opened() as store:
-        matching = _agreed(words, store, yes=yes, dry_run=dry_run)
+        matching = _agreed(words, store, intent)
         whole = [letter for letter in matching if letter.is_whole]
-        store.dead_letters.replay(whole, events=store.events, reason=reason, actor=who(actor))
+        store.dead_letters.replay(whole, events=store.events, by=intent.by)
         facts = {"action": "replay", "matched": len(matching), "done": len(whole)}
-        tell(f"Replayed: {len(whole):,}. What they become: softbounce dead-letters list", facts, output)
+        intent.tell(f"Replayed: {len(whole):,}. What they become: softbounce dead-letters list", facts)
         too_long = [
             {"id": PREFIX + letter.id, "reason": f"its {letter.length:,} bytes were not kept whole"}
             for letter in matching
@@ -86,31 +81,24 @@ def replay(
 
 
 @app.command(cls=Filtered)
-def drop(
-    words: options.NeededWords,
-    *,
-    reason: options.Reason,
-    actor: options.Actor = None,
-    yes: options.Yes = False,
-    dry_run: options.DryRun = False,
-    output: options.Output = Output.TABLE,
-) -> None:
+@changing("yes", "dry_run", "output")
+def drop(words: options.NeededWords, *, intent: Intent) -> None:
     """Delete them for good."""
     with opened() as store:
-        matching = _agreed(words, store, yes=yes, dry_run=dry_run)
-        dropped = store.dead_letters.drop([letter.id for letter in matching], reason=reason, actor=who(actor))
-        tell(f"Dropped: {dropped:,}.", {"action": "drop", "matched": len(matching), "done": dropped}, output)
+        matching = _agreed(words, store, intent)
+        dropped = store.dead_letters.drop([letter.id for letter in matching], by=intent.by)
+        intent.tell(f"Dropped: {dropped:,}.", {"action": "drop", "matched": len(matching), "done": dropped})
 
 
 def fullness(store: Store) -> str | None:
     """Return what to say where so much is kept that of new letters only the head is; else None."""
     kept = store.dead_letters.kept_bytes()
-    if kept <= BUDGET - LARGEST:
+    if kept <= DEAD_LETTERS_BYTES - DEAD_LETTER_BYTES:
         return None
     return (
-        f"dead letters take {kept / 2**20:.0f} of {BUDGET // 2**20} MiB: of a larger new one only its first "
-        f"{HEAD_BYTES // 1024} KiB are kept, and it cannot be replayed. Mend the producer, then: "
-        "softbounce dead-letters replay or drop FILTER --reason ..."
+        f"dead letters take {kept / 2**20:.0f} of {DEAD_LETTERS_BYTES // 2**20} MiB: of a larger new one "
+        f"only its first {HEAD_BYTES // 1024} KiB are kept, and it cannot be replayed. Mend the producer, "
+        "then: softbounce dead-letters replay or drop FILTER --reason ..."
     )
 
 
@@ -119,9 +107,9 @@ def _filter(words: Collection[str] | None) -> Filter:
     return parse_filter(spelled(known, bare="id"), keys=FILTER_KEYS)
 
 
-def _agreed(words: Collection[str], store: Store, *, yes: bool, dry_run: bool) -> list[KeptInput]:
+def _agreed(words: Collection[str], store: Store, intent: Intent) -> list[KeptInput]:
     found = store.dead_letters.select(_filter(words), now=store.now())
-    return agreed(found, describe=_described, nouns=NOUNS, yes=yes, dry_run=dry_run)
+    return intent.agreed(found, describe=_described, nouns=NOUNS)
 
 
 def _described(letter: KeptInput) -> str:

@@ -23,12 +23,12 @@ from softbounce.errors import Forbidden, InvalidPolicy, StoreUnreachable, WrongK
 from softbounce.settings import CelerySink, Settings, policy_text
 from softbounce.store import Store
 from softbounce.store.cases import FILTER_KEYS
+from softbounce.store.limits import FULL
 from softbounce.store.policies import Revision
 
 app = typer.Typer(add_completion=False)
 
 LATE = 10 * MINUTE  # an overdue retry is a fault from here on
-FULL = 0.9  # of the store's memory: producers are refused
 MANY = 10_000  # unread events
 MANY_PAUSES = 10
 SILENT = 30 * SECOND  # a worker says every five that it lives

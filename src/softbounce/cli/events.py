@@ -14,11 +14,10 @@ from softbounce.cli.shared.output import Json, Output, Row, duration, moment, sa
 from softbounce.cli.shared.session import fail_in_part, opened, tracked
 from softbounce.core.durations import SECOND, words
 from softbounce.store import Store
+from softbounce.store.limits import REPORT_BATCH
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Report failures and deliveries.")
 app.callback()(lambda: None)  # so that its only command is called by name
-
-BLOCK = 500  # events a round trip
 
 
 @app.command()
@@ -72,11 +71,11 @@ def _publish(events: Iterator[bytes], store: Store, answers: _Answers | None) ->
     """Report blocks of events, and take what is answered meanwhile: the store keeps 10,000 answers."""
     token = answers.token if answers else None
     source = iter(tracked(events, "reporting"))
-    while block := list(islice(source, BLOCK)):
+    while block := list(islice(source, REPORT_BATCH)):
         for raw, entry in zip(block, store.events.publish(block, reply=token), strict=True):
             yield {"eventId": event_id(raw), "entryId": entry}
         if answers:
-            answers.take(count=BLOCK)
+            answers.take(count=REPORT_BATCH)
 
 
 def _outcomes(sent: list[Json], answers: _Answers, wait: int, missing: list[Json]) -> Iterator[Json]:

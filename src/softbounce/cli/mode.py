@@ -7,7 +7,7 @@ import typer
 
 from softbounce.cli.shared import options
 from softbounce.cli.shared.output import Output, Row, show, tell, time_of, zoned
-from softbounce.cli.shared.session import opened, who
+from softbounce.cli.shared.session import by_whom, opened
 from softbounce.core.records import iso
 from softbounce.errors import InvalidSettings
 from softbounce.store.controls import Mode
@@ -50,8 +50,8 @@ def mode(
         message = f"give the reason: softbounce mode {wanted} --reason ..."
         raise InvalidSettings(message)
     with opened() as store:
-        now, actor = store.now(), who(actor)
-        store.control.set_mode(wanted, reason=reason, actor=actor, now=now, merchant=merchant or ALL)
+        by = by_whom(actor, reason)
+        store.control.set_mode(wanted, by=by, now=store.now(), merchant=merchant or ALL)
         whom = f" for merchant {merchant}" if merchant else ""
         tell(f"Mode is {wanted}{whom}: {MEANS[wanted]}", {"mode": wanted, "merchant": merchant}, output)
 

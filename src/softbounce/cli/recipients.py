@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from softbounce.cli.shared import options
-from softbounce.cli.shared.output import IN_PART, Output, say, tell
-from softbounce.cli.shared.session import channel_of, opened, policy_in_force, who
+from softbounce.cli.shared.change import Intent, changing
+from softbounce.cli.shared.output import IN_PART, say
+from softbounce.cli.shared.session import channel_of, opened, policy_in_force
 from softbounce.settings import Settings, StreamSink
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Erase a recipient's address.")
@@ -14,14 +15,12 @@ app.callback()(lambda: None)  # so that its only command is called by name
 
 
 @app.command()
+@changing("dry_run", "output")
 def forget(
     recipient: Annotated[str, typer.Argument(help="An address, or its r_... hash")],
     *,
-    reason: options.Reason,
+    intent: Intent,
     channel: options.Channel = None,
-    actor: options.Actor = None,
-    dry_run: options.DryRun = False,
-    output: options.Output = Output.TABLE,
 ) -> None:
     """Erase the address wherever it is kept; waiting retries to it end. The hash stays, and a block.
 
@@ -34,26 +33,22 @@ def forget(
         streams |= {target.stream: "notice" for target in policy.notify if target.stream}
         streams |= {sink.key: "command"} if isinstance(sink, StreamSink) else {}
         rid = store.suppressions.rid(recipient, channel_of(recipient, channel))
-        if dry_run:
+        if intent.dry_run:
             found = store.erasure.find(rid, streams=streams)
         else:
             found = store.erasure.erase(
-                rid,
-                streams=streams,
-                reason=reason,
-                actor=who(actor),
-                history_kept=policy.retention.history,
+                rid, streams=streams, by=intent.by, history_kept=policy.retention.history
             )
         counts = found.counts()
         places = sum(counts.values())
         held = ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in counts.items() if number)
-        facts = {"action": "forget", "recipient": f"r_{rid}", "dryRun": dry_run, "places": places}
+        facts = {"action": "forget", "recipient": f"r_{rid}", "dryRun": intent.dry_run, "places": places}
         facts |= counts | {"unread": found.unread, "block": found.has_block}
-        verb = "Lies" if dry_run else "Erased"
+        verb = "Lies" if intent.dry_run else "Erased"
         sentence = f"{verb} in {places:,} place{'s' * (places != 1)}{f' ({held})' if held else ''}: r_{rid}."
         sentence += " A block on it stays." if found.has_block else " There is no block on it."
-        tell(sentence, facts, output)
-        if dry_run:
+        intent.tell(sentence, facts)
+        if intent.dry_run:
             say("Dry run: nothing changed.")
         elif places:
             say("The store's files hold it until the next rewrite: redis-cli BGREWRITEAOF; and old backups.")

@@ -9,20 +9,9 @@ import typer
 
 from softbounce.cli import story
 from softbounce.cli.shared import options
-from softbounce.cli.shared.output import (
-    Filtered,
-    Form,
-    Json,
-    Output,
-    Row,
-    say,
-    show,
-    tell,
-    time_of,
-    zone,
-    zoned,
-)
-from softbounce.cli.shared.session import agreed, hashed_words, note_reveal, opened, tracked, who
+from softbounce.cli.shared.change import Intent, changing
+from softbounce.cli.shared.output import Filtered, Form, Json, Output, Row, say, show, time_of, zone, zoned
+from softbounce.cli.shared.session import hashed_words, note_reveal, opened, tracked
 from softbounce.cli.standing import pauses_of
 from softbounce.core.durations import HOUR
 from softbounce.core.filters import Filter, parse_filter
@@ -100,108 +89,79 @@ def export(
 
 
 @app.command("run-now", cls=Filtered)
-def run_now(
-    words: options.NeededWords,
-    *,
-    reason: options.Reason,
-    actor: options.Actor = None,
-    yes: options.Yes = False,
-    dry_run: options.DryRun = False,
-    output: options.Output = Output.TABLE,
-) -> None:
+@changing("yes", "dry_run", "output")
+def run_now(words: options.NeededWords, *, intent: Intent) -> None:
     """Send waiting retries now: quiet hours and pauses do not bind them, their deadline does."""
     with opened() as store:
-        matching = _agreed(_filter(words, store), store, yes=yes, dry_run=dry_run)
+        matching = _agreed(_filter(words, store), store, intent)
         idents = [waiting.delivery.id for waiting in matching]
-        moved = store.retries.run_now(idents, reason=reason, actor=who(actor))
+        moved = store.retries.run_now(idents, by=intent.by)
         sentence = f"Due now: {count(moved, 'retries')}. What is due leaves at the hand-over rate."
-        tell(sentence, {"action": "run-now", "matched": len(idents), "done": moved}, output)
+        intent.tell(sentence, {"action": "run-now", "matched": len(idents), "done": moved})
         mode = store.control.modes()[0]
         if mode.mode != "on":
             say(f"Mode is {mode.mode} ({mode.reason}): nothing leaves until: softbounce mode on --reason ...")
 
 
 @app.command(cls=Filtered)
-def cancel(
-    words: options.NeededWords,
-    *,
-    reason: options.Reason,
-    actor: options.Actor = None,
-    yes: options.Yes = False,
-    dry_run: options.DryRun = False,
-    output: options.Output = Output.TABLE,
-) -> None:
+@changing("yes", "dry_run", "output")
+def cancel(words: options.NeededWords, *, intent: Intent) -> None:
     """Stop what waits. claim:54321 or a reference alone also stops what is reported of it later.
 
     customer:, merchant: or recipient: alone stops what has failed by now. Any other filter stops
     the references of the retries that match, each with all its recipients.
     """
     with opened() as store:
-        matching, marks = _marked(words, store, KINDS, yes=yes, dry_run=dry_run)
-        now, actor = store.now(), who(actor)
+        matching, marks = _marked(words, store, KINDS, intent)
+        now = store.now()
         for kind, value in tracked(marks, "cancelling"):
-            store.control.cancel(kind, value, reason=reason, actor=actor, now=now)
+            store.control.cancel(kind, value, by=intent.by, now=now)
         sentence = f"Cancelled: {count(len(matching), 'retries')}."
         if len(marks) == 1 and marks[0][0] in ("reference", "claim"):
             sentence += f" What is reported later of {':'.join(marks[0])} is cancelled too."
         if leased := sum(waiting.state == "leased" for waiting in matching):
             sentence += f" {leased:,} being handed over at this moment may still leave."
-        tell(sentence, {"action": "cancel", "matched": len(matching), "marks": len(marks)}, output)
+        intent.tell(sentence, {"action": "cancel", "matched": len(matching), "marks": len(marks)})
 
 
 @app.command(cls=Filtered)
-def pause(
-    words: options.NeededWords,
-    *,
-    reason: options.Reason,
-    period: options.Period = HOUR,
-    actor: options.Actor = None,
-    yes: options.Yes = False,
-    dry_run: options.DryRun = False,
-    output: options.Output = Output.TABLE,
-) -> None:
+@changing("yes", "dry_run", "output")
+def pause(words: options.NeededWords, *, intent: Intent, period: options.Period = HOUR) -> None:
     """Let what becomes due wait, at no cost of a try, for an hour or --for; the pause ends by itself.
 
     One of reference, claim, merchant, recipient, channel or code alone also covers what comes later. Any
     other filter pauses the references of the retries that match.
     """
     with opened() as store:
-        matching, marks = _marked(words, store, PAUSABLE, yes=yes, dry_run=dry_run)
-        now, actor = store.now(), who(actor)
+        matching, marks = _marked(words, store, PAUSABLE, intent)
+        now = store.now()
         for kind, value in tracked(marks, "pausing"):
-            store.control.pause(kind, value, until=now + period, reason=reason, actor=actor)
+            store.control.pause(kind, value, until=now + period, by=intent.by)
         sentence = f"Paused until {when(now + period, zone(), now)}: {count(len(matching), 'retries')}."
         facts = {"action": "pause", "matched": len(matching), "marks": len(marks), "until": iso(now + period)}
-        tell(sentence, facts, output)
+        intent.tell(sentence, facts)
 
 
 @app.command(cls=Filtered)
-def resume(
-    words: options.NeededWords,
-    *,
-    reason: options.Reason,
-    actor: options.Actor = None,
-    yes: options.Yes = False,
-    dry_run: options.DryRun = False,
-    output: options.Output = Output.TABLE,
-) -> None:
+@changing("yes", "dry_run", "output")
+def resume(words: options.NeededWords, *, intent: Intent) -> None:
     """End a pause: name what was paused, in the same words."""
     with opened() as store:
-        matching, marks = _marked(words, store, PAUSABLE, yes=yes, dry_run=dry_run)
-        actor, paused = who(actor), store.control.pauses()
+        matching, marks = _marked(words, store, PAUSABLE, intent)
+        paused = store.control.pauses()
         marks = [mark for mark in marks if store.control.field(*mark) in paused]
         if not marks:
             message = f"no pause on {' '.join(words)}; paused: {', '.join(sorted(paused)) or 'nothing'}"
             raise NotFound(message)
         for kind, value in tracked(marks, "resuming"):
-            store.control.resume(kind, value, reason=reason, actor=actor)
+            store.control.resume(kind, value, by=intent.by)
         waited = [waiting.delivery.id for waiting in matching if waiting.state == "paused"]
-        moved = store.retries.resume(waited, reason=reason, actor=actor)
+        moved = store.retries.resume(waited, by=intent.by)
         sentence = f"Resumed: {count(moved, 'retries')} had become due."
         if others := _other_pauses(matching, store):
             sentence += f" Some wait still: paused by {', '.join(others)}."
         facts = {"action": "resume", "matched": len(matching), "done": moved, "paused": others}
-        tell(sentence, facts, output)
+        intent.tell(sentence, facts)
 
 
 def _other_pauses(matching: Iterable[Waiting], store: Store) -> list[str]:
@@ -219,20 +179,18 @@ def _filter(words: Collection[str] | None, store: Store) -> Filter:
     return parse_filter(hashed_words(words, store, bare="reference"), keys=FILTER_KEYS)
 
 
-def _agreed(
-    wanted: Filter, store: Store, *, yes: bool, dry_run: bool, may_be_none: bool = False
-) -> list[Waiting]:
+def _agreed(wanted: Filter, store: Store, intent: Intent, *, may_be_none: bool = False) -> list[Waiting]:
     found = store.retries.select(wanted, now=store.now())
-    return agreed(found, describe=_described, nouns=NOUNS, yes=yes, dry_run=dry_run, may_be_none=may_be_none)
+    return intent.agreed(found, describe=_described, nouns=NOUNS, may_be_none=may_be_none)
 
 
 def _marked(
-    words: Sequence[str], store: Store, kinds: Collection[str], *, yes: bool, dry_run: bool
+    words: Sequence[str], store: Store, kinds: Collection[str], intent: Intent
 ) -> tuple[list[Waiting], list[Mark]]:
     """Return the retries that match, and where to write: the one thing that is named, else each reference."""
     wanted = _filter(words, store)
     named = [(kind, value) for kind in kinds if (value := wanted.only(kind))]
-    matching = _agreed(wanted, store, yes=yes, dry_run=dry_run, may_be_none=bool(named))
+    matching = _agreed(wanted, store, intent, may_be_none=bool(named))
     spelled = {"channel": str.lower, "code": str.upper}  # as the store knows them
     return matching, [(kind, spelled.get(kind, str)(value)) for kind, value in named] or [
         ("reference", reference)

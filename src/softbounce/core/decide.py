@@ -10,12 +10,12 @@ from typing import Any
 from msgspec import Struct
 
 from softbounce.core.events import Event, Ignored, content_hash, parse
-from softbounce.core.policy.model import Confirm, Disposition, Policy, Rule
+from softbounce.core.policy.model import Confirm, Disposition, Policy, Rule, is_retried
 from softbounce.core.reasons import VETO_TYPES, Fault, built_in_fault
-from softbounce.core.recipients import Channel, Recipient, recipient
+from softbounce.core.recipients import Channel, Recipient, readable
 from softbounce.core.records import Delivery
 from softbounce.core.schedule import Due, chances, due_times, out_of_quiet, zones_for
-from softbounce.errors import InvalidEvent, InvalidRecipient
+from softbounce.errors import InvalidEvent
 
 _KEPT_BYTES = 64 * 1024  # of a dead letter
 HEAD_BYTES = 2 * 1024  # of a dead letter, once those that are kept have used up their budget
@@ -126,7 +126,6 @@ def plan(event: Event, *, policy: Policy, now: int) -> Plan:
     confirm = confirmation(rule) if do is Disposition.SUPPRESS else None
     is_vetoed = failure is not None and failure.type in VETO_TYPES
     can_count = rule.fault is Fault.RECIPIENT and event.subject is not None and not is_vetoed
-    retries = do is Disposition.RETRY or (confirm is not None and confirm.meanwhile is Disposition.RETRY)
     give_up = at + rule.give_up_after
     return Plan(
         event=event,
@@ -144,7 +143,7 @@ def plan(event: Event, *, policy: Policy, now: int) -> Plan:
             subject=event.subject,
             timezone=event.timezone,
         )
-        if retries
+        if is_retried(do, confirm)
         else (),
         at=at,
         confirm=confirm,
@@ -176,12 +175,7 @@ def quiet_for(delivery: Delivery, *, policy: Policy, now: int, subject: Recipien
 
 def only_recipient(recipients: Sequence[object], channel: Channel | None) -> Recipient | None:
     """Return the recipient of a delivery if it has one and that can be read: whose clock counts."""
-    if channel is None or len(recipients) != 1:
-        return None
-    try:
-        return recipient(recipients[0], channel)
-    except InvalidRecipient:
-        return None
+    return None if channel is None or len(recipients) != 1 else readable(recipients[0], channel)
 
 
 def confirmation(rule: Rule) -> Confirm | None:

@@ -97,6 +97,14 @@ def recipient(value: object, channel: Channel) -> Recipient:
             return _letter(value)
 
 
+def readable(value: object, channel: Channel) -> Recipient | None:
+    """Return the recipient, None where the value is no address that can be read."""
+    try:
+        return recipient(value, channel)
+    except InvalidRecipient:
+        return None
+
+
 def address_of(value: object, channel: Channel) -> str:
     """Return ``recipient(value, channel).address`` alone: half the price, for lists of millions."""
     if isinstance(value, str):

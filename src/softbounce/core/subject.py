@@ -3,8 +3,7 @@
 from typing import Any
 
 from softbounce.core.reasons import CONTACT_CODES
-from softbounce.core.recipients import FIELDS, Channel, Recipient, as_written, form, plain, recipient
-from softbounce.errors import InvalidRecipient
+from softbounce.core.recipients import FIELDS, Channel, Recipient, as_written, form, plain, readable
 
 _BY_CODE = {
     "SMS_": Channel.SMS,
@@ -16,15 +15,19 @@ _BY_CODE = {
 _BY_NAME = {channel.name: channel for channel in Channel}
 
 
+def channel_of_code(code: str) -> Channel | None:
+    """Return the channel that a reason code speaks of by its name, None where it may be any."""
+    return next((channel for prefix, channel in _BY_CODE.items() if code.startswith(prefix)), None)
+
+
 def channel_of(
     named: object, *, code: str, recipients: tuple[object, ...], details: dict[str, Any]
 ) -> Channel | None:
     """Return the channel as named in any case, else by the code, else by the recipients, else None."""
     if isinstance(named, str) and (known := _BY_NAME.get(named.strip().upper())):
         return known
-    for prefix, channel in _BY_CODE.items():
-        if code.startswith(prefix):
-            return channel
+    if channel := channel_of_code(code):
+        return channel
     forms = {form(one) for one in recipients or (details.get("invalidValues"),)}
     return forms.pop() if len(forms) == 1 else None
 
@@ -46,16 +49,12 @@ def subject_of(
         return None
     if recipients and all(one == recipients[0] for one in recipients):
         is_reported = failure_type == "CONTACT_ERROR" or code in CONTACT_CODES
-        return _known(recipients[0], channel, even_invalid=is_reported)
+        named = readable(recipients[0], channel)
+        return named or (as_written(recipients[0], channel) if is_reported else None)
     culprits = _invalid_values(details.get("invalidValues"), channel)
-    return _known(culprits[0], channel, even_invalid=True) if len(culprits) == 1 else None
-
-
-def _known(value: object, channel: Channel, *, even_invalid: bool) -> Recipient | None:
-    try:
-        return recipient(value, channel)
-    except InvalidRecipient:
-        return as_written(value, channel) if even_invalid else None
+    if len(culprits) != 1:
+        return None
+    return readable(culprits[0], channel) or as_written(culprits[0], channel)
 
 
 def _invalid_values(values: object, channel: Channel) -> list[object]:

@@ -185,49 +185,47 @@ ENGLISH = Language(
     days={-1: "yesterday", 0: "today", 1: "tomorrow"},
 )
 LANGUAGES = {"en": ENGLISH}
+SPOKEN = ENGLISH  # the one in use
 
 
-def label(outcome: str, /, *, language: str = "en", **facts: object) -> str:
+def label(outcome: str, /, **facts: object) -> str:
     """Return the sentences for an outcome, notice or verdict, without those whose facts are not given.
 
     Facts are words already (``time="tomorrow 08:12 Berlin"``) or counts; None counts as not given.
     """
-    spoken = LANGUAGES[language]
     known = {name: fact for name, fact in facts.items() if fact is not None}
-    phrases = (_first_complete(choices, known, spoken) for choices in spoken.labels[outcome])
+    phrases = (_first_complete(choices, known) for choices in SPOKEN.labels[outcome])
     return " ".join(phrase for phrase in phrases if phrase)
 
 
-def word(kind: str, key: str, *, language: str = "en") -> str:
+def word(kind: str, key: str) -> str:
     """Return the plain word of a state, case kind, fix, zone source and the like; an unknown key as it is."""
-    return LANGUAGES[language].words.get(f"{kind}.{key}", key)
+    return SPOKEN.words.get(f"{kind}.{key}", key)
 
 
-def count(number: int, noun: str, *, language: str = "en") -> str:
+def count(number: int, noun: str) -> str:
     """Return ``1 try`` or ``4 tries``."""
-    return f"{number:,} {LANGUAGES[language].plurals[noun][number != 1]}"
+    return f"{number:,} {SPOKEN.plurals[noun][number != 1]}"
 
 
-def when(moment: int, zone: str, now: int | None = None, *, language: str = "en") -> str:
+def when(moment: int, zone: str, now: int | None = None) -> str:
     """Return ``tomorrow 08:12 Berlin``, or without ``now`` or further away ``Sat 21 Nov 08:12 Berlin``."""
     local = _local(moment, zone)
-    near = (
-        None if now is None else LANGUAGES[language].days.get((local.date() - _local(now, zone).date()).days)
-    )
-    day = near or date(moment, zone, now, language=language)
+    near = None if now is None else SPOKEN.days.get((local.date() - _local(now, zone).date()).days)
+    day = near or date(moment, zone, now)
     return f"{day} {local:%H:%M} {place(zone)}"
 
 
-def stamp(moment: int, zone: str, now: int | None = None, *, language: str = "en") -> str:
+def stamp(moment: int, zone: str, now: int | None = None) -> str:
     """Return ``Sat 21 Nov 08:12`` for a column whose head names the zone."""
-    return f"{date(moment, zone, now, language=language)} {_local(moment, zone):%H:%M}"
+    return f"{date(moment, zone, now)} {_local(moment, zone):%H:%M}"
 
 
-def date(moment: int, zone: str, now: int | None = None, *, language: str = "en") -> str:
+def date(moment: int, zone: str, now: int | None = None) -> str:
     """Return ``Tue 12 Jan``, with its year where that is far from ``now``."""
-    local, spoken = _local(moment, zone), LANGUAGES[language]
+    local = _local(moment, zone)
     year = f" {local.year}" if now is not None and abs(moment - now) > FAR else ""
-    return f"{spoken.weekdays[local.weekday()]} {local.day} {spoken.months[local.month - 1]}{year}"
+    return f"{SPOKEN.weekdays[local.weekday()]} {local.day} {SPOKEN.months[local.month - 1]}{year}"
 
 
 def clock(moment: int, zone: str) -> str:
@@ -252,17 +250,17 @@ def _local(moment: int, zone: str) -> datetime:
     return (EPOCH + timedelta(milliseconds=min(max(moment, FIRST), LAST))).astimezone(ZoneInfo(zone))
 
 
-def _first_complete(choices: tuple[str, ...], facts: Mapping[str, object], spoken: Language) -> str:
+def _first_complete(choices: tuple[str, ...], facts: Mapping[str, object]) -> str:
     for choice in choices:
         parts = list(Formatter().parse(choice))
         if all(name in facts for _, name, _, _ in parts if name is not None):
-            return "".join(text + _fact(name, noun, facts, spoken) for text, name, noun, _ in parts)
+            return "".join(text + _fact(name, noun, facts) for text, name, noun, _ in parts)
     return ""
 
 
-def _fact(name: str | None, noun: str | None, facts: Mapping[str, object], spoken: Language) -> str:
+def _fact(name: str | None, noun: str | None, facts: Mapping[str, object]) -> str:
     """Return one fact; with a noun behind the colon, counted in singular or plural."""
     if name is None:
         return ""
     fact = facts[name]
-    return f"{fact} {spoken.plurals[noun][fact != 1]}" if noun else str(fact)
+    return f"{fact} {SPOKEN.plurals[noun][fact != 1]}" if noun else str(fact)

@@ -17,13 +17,12 @@ from threading import Event
 from time import monotonic
 from typing import Any
 
-from softbounce.core.durations import HOUR, SECOND
+from softbounce.core.durations import SECOND
 from softbounce.core.filters import parse_filter
 from softbounce.settings import packaged_policy
 from softbounce.store import Store
 
 STEP = 10 * 60 * SECOND
-LONGEST_STEP = 5 * HOUR  # after six hours without a look the worker would go into quarantine
 LEASE_OVER = 31 * SECOND
 PATIENCE = 60.0  # s of real time that one step may take
 LEASED = parse_filter("state:leased", keys=("state",))

@@ -9,9 +9,10 @@ from typing import IO, Any
 
 from softbounce.core.durations import DAY
 from softbounce.core.records import iso
-from softbounce.demo.lockstep import LONGEST_STEP, STEP, Lockstep
+from softbounce.demo.lockstep import STEP, Lockstep
 from softbounce.demo.rivals import Score, count_arrivals, count_send
 from softbounce.demo.world import UNDONE, Message, Report, World, event
+from softbounce.store.limits import LONGEST_STEP
 
 Json = dict[str, Any]
 PERMANENT = ("INVALID_", "BOUNCE_PERMANENT_")

@@ -17,10 +17,9 @@ from softbounce.core.records import Delivery, command_id
 from softbounce.core.schedule import out_of_quiet, zones_for
 from softbounce.simulate.recording import NEVER, Key, Record, key_of
 from softbounce.store import Accepted, Finish, Store
+from softbounce.store.limits import HANDOVER_BATCH, LONGEST_STEP
 
 STEP = 10 * MINUTE  # of the clock: what is due within one is looked at together, at the moment it was due
-LONGEST = 5 * HOUR  # without a claim; after six hours hand-overs would go into quarantine
-BATCH = 500
 LEASE = HOUR
 AT_ONCE = Rate(count=1_000_000, per=1_000)
 
@@ -114,13 +113,13 @@ class Replay:
         while place < len(reports) or due < NEVER:
             moment = min(due, reports[place][0]) if place < len(reports) else due
             longest = (
-                claimed + LONGEST if due < NEVER else NEVER
+                claimed + LONGEST_STEP if due < NEVER else NEVER
             )  # where nothing waits, years may pass at once
             now = max(now + 1, min(-(-moment // STEP) * STEP, longest))
             self._store.set_now(now)
             sent: list[Plan | Arrived] = []
             is_due = due <= now
-            if is_due or place == 0 or now - claimed >= LONGEST:
+            if is_due or place == 0 or now - claimed >= LONGEST_STEP:
                 sent, claimed = self._leave(claimed, now), now
             end = bisect_right(reports, now, lo=place, key=itemgetter(0))
             due = min(due, self._accept([*sent, *(decision for _, decision in reports[place:end])]))
@@ -139,8 +138,8 @@ class Replay:
     def _accept(self, decisions: Sequence[Plan | Arrived]) -> int:
         """Let the store take the events, and return the earliest due of what they schedule."""
         due = NEVER
-        for start in range(0, len(decisions), BATCH):
-            some = decisions[start : start + BATCH]
+        for start in range(0, len(decisions), HANDOVER_BATCH):
+            some = decisions[start : start + HANDOVER_BATCH]
             answers = self._store.ledger.accept(some, policy=self._policy)
             for decision, answer in zip(some, answers, strict=True):
                 self._count(decision, answer)
@@ -162,7 +161,7 @@ class Replay:
         """Let everything leave that is due, and return what the world answers."""
         answers: list[Plan | Arrived] = []
         results: list[Finish] = []
-        claimed = self._store.ledger.claim(policy=self._policy, limit=BATCH, lease=LEASE)
+        claimed = self._store.ledger.claim(policy=self._policy, limit=HANDOVER_BATCH, lease=LEASE)
         for ended in claimed.ended:
             if ended.outcome == "given_up":
                 key = self._keys[ended.delivery]

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from msgspec import structs
 
-from softbounce.core.durations import MINUTE
 from softbounce.core.policy.model import Policy
 from softbounce.simulate import LABELS, ROWS, Span, is_exact
 from softbounce.simulate.from_history import reports
@@ -14,10 +13,10 @@ from softbounce.simulate.recording import NEVER, Report, recorded
 from softbounce.simulate.replay import Night, Replay, Tally, decided, rule_of
 from softbounce.store import Store
 from softbounce.store.controls import Mode
+from softbounce.store.limits import LATE
 from softbounce.store.retries import Story
 
 REFUSED = "refused"
-APART = 5 * MINUTE  # two failures nearer to each other may speak of one send
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +95,7 @@ def _shown(story: Story, policy: Policy, night: Night, blocked: int) -> Iterator
         event, at = report.event, report.dated
         is_sure = False
         if before:
-            apart = max(APART, rule_of(policy, event).settle)
+            apart = max(LATE, rule_of(policy, event).settle)
             is_sure = not event.delivered and at - before.dated >= apart
             yield "resends", is_sure
             if night.holds(event, at):

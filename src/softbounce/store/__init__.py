@@ -20,6 +20,7 @@ from softbounce.store.inbox import Entry, EventStream
 from softbounce.store.incidents import Incidents
 from softbounce.store.keys import SWEPT, Keys
 from softbounce.store.ledger import Accepted, Caller, Claimed, Ended, Finish, Lease, Ledger
+from softbounce.store.limits import SWEEP_BATCH, SWEEP_ROUNDS, UNANSWERED_AFTER
 from softbounce.store.notices import Notice, Notices
 from softbounce.store.outbox import OutStream
 from softbounce.store.policies import Policies
@@ -41,9 +42,6 @@ __all__ = [
     "StoreFacts",
     "Verdict",
 ]
-
-_SWEEPS = 100  # of one hash in one turn; each costs the store 0.2 ms, or 1.5 where all has ended
-_SILENCE = 24 * 3600 * 1000  # after a hand-over, where nobody reports deliveries
 
 
 class Store:
@@ -233,20 +231,20 @@ class Store:
             found = cast("bytes | None", self._client.hget(self.keys.fixed("meta"), "idle"))
         return int(found or 0)
 
-    def sweep(self, *, policy: Policy, count: int = 100) -> int:
+    def sweep(self, *, policy: Policy, count: int = SWEEP_BATCH) -> int:
         """Delete what has ended in the swept hashes; returns how many.
 
         Looks at some ``count`` fields of each, and again while a tenth of them had ended, at most 100 times:
         however many end a second, about a tenth of what is kept waits for it, and no call takes long.
         """
-        silence = _SILENCE if policy.feedback == "none" else 0
+        silence = UNANSWERED_AFTER if policy.feedback == "none" else 0
         kept = policy.retention
         periods = {"dedupe": kept.dedupe, "cancelled": kept.cancelled, "audit": kept.audit}
         gone = 0
         with reaching():
             for name in SWEPT:
                 options = json.dumps({**periods, "name": name, "count": count, "silence": silence})
-                for _ in range(_SWEEPS):
+                for _ in range(SWEEP_ROUNDS):
                     ended = cast("int", self._sweep(self._client, self.keys, [options], target=name))
                     gone += ended
                     if ended * 10 < count:

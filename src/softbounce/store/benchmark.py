@@ -6,8 +6,7 @@ import redis
 
 from softbounce.store.connection import reaching
 from softbounce.store.keys import FIXED, Keys
-
-_PAGE = 1_000
+from softbounce.store.limits import SCAN_BATCH
 
 
 class Trial:
@@ -41,6 +40,6 @@ class Trial:
                 self._keys.stream("*"),
                 self._keys.fixed("*"),
             ):  # the key's fingerprint is in the last
-                for key in self._client.scan_iter(pattern, count=_PAGE):
+                for key in self._client.scan_iter(pattern, count=SCAN_BATCH):
                     count += self._client.unlink(key)
         return count

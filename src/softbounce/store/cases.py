@@ -13,14 +13,14 @@ from softbounce.core.filters import Filter
 from softbounce.core.policy.model import Policy
 from softbounce.core.records import Delivery, decode, readable
 from softbounce.errors import InvalidSettings, NotFound
-from softbounce.store.audit import audit_entry
+from softbounce.store.audit import By
 from softbounce.store.connection import reaching
 from softbounce.store.controls import compact
 from softbounce.store.keys import Keys
+from softbounce.store.limits import RESOLVE_BATCH
 from softbounce.store.scripts import Script
 
 FILTER_KEYS = ("case", "state", "kind", "merchant", "channel", "code", "age")
-_BATCH = 200  # of deliveries, some with a hundred recipients
 RESOLUTIONS = ("release", "suppress", "drop", "fixed")
 SETTLED = 5 * MINUTE  # without a failure report, after which a canary counts as well
 
@@ -106,34 +106,27 @@ class Cases:
         """Return the first records and notices that nobody can read, as they were found."""
         with reaching():
             _, found = cast(
-                "tuple[int, dict[bytes, bytes]]",
-                self._client.hscan(self._keys.fixed("damaged"), count=limit),
+                "tuple[int, dict[bytes, bytes]]", self._client.hscan(self._keys.fixed("damaged"), count=limit)
             )
         return {name.decode(errors="replace"): raw for name, raw in list(found.items())[:limit]}
 
-    def ack(self, ident: str, *, reason: str, actor: str) -> None:
+    def ack(self, ident: str, *, by: By) -> None:
         """Say that somebody looks at it. Raises ``NotFound``."""
-        audit = audit_entry(actor=actor, action="acknowledge", what=bounded(ident, "case"), reason=reason)
+        audit = by.entry("acknowledge", bounded(ident, "case"))
         case, _ = self.show(ident, limit=0)
         if case.state == "resolved":
             msg = f"no open case {ident}; see: softbounce cases list"
             raise NotFound(msg)
-        entry = {**case.entry, "state": "acknowledged", "by": actor}
+        entry = {**case.entry, "state": "acknowledged", "by": by.actor}
         with reaching():
-            self._mark(
-                self._client,
-                self._keys,
-                [json.dumps(audit), ident, compact(entry)],
-                target="cases",
-            )
+            self._mark(self._client, self._keys, [json.dumps(audit), ident, compact(entry)], target="cases")
 
     def resolve(
         self,
         ident: str,
         *,
         how: str,
-        reason: str,
-        actor: str,
+        by: By,
         policy: Policy,
         first: int,
         step: int,
@@ -150,7 +143,7 @@ class Cases:
             msg = f"is one of {', '.join(RESOLUTIONS)}"
             raise InvalidSettings(msg, "how")
         what = bounded(ident, "case")
-        audit = audit_entry(actor=actor, action=f"resolve {how}", what=what, reason=reason)
+        audit = by.entry(f"resolve {how}", what)
         released = skipped = ended = 0
         answer = b"more"
         while answer == b"more":
@@ -159,7 +152,7 @@ class Cases:
                 "even_stale": even_stale,
                 "first": first + released * step,
                 "step": step,
-                "limit": 1 if canary else _BATCH,
+                "limit": 1 if canary else RESOLVE_BATCH,
                 "canary": canary,
                 "max_attempts": policy.limits.max_attempts,
                 "history": policy.retention.history,

@@ -111,6 +111,11 @@ def clock(client: redis.Redis, meta: str) -> tuple[int, bool]:
         return when(*pipe.execute())
 
 
+def as_text(raw: bytes) -> str:
+    """Return bytes that the store gave as text, with a mark in place of what is none."""
+    return raw.decode(errors="replace")
+
+
 def when(virtual: bytes | None, time: tuple[int, int]) -> tuple[int, bool]:
     """Return the store's time in ms, and whether it is virtual, from meta's ``now`` and the server's TIME."""
     return (int(virtual), True) if virtual else (time[0] * 1000 + time[1] // 1000, False)

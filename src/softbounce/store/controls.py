@@ -11,14 +11,13 @@ from softbounce.core.bounds import bounded
 from softbounce.core.recipients import channel_named, hashed, listed
 from softbounce.core.records import digest
 from softbounce.errors import InvalidSettings
-from softbounce.store.audit import audit_entry
+from softbounce.store.audit import By
 from softbounce.store.connection import reaching
 from softbounce.store.hash_key import HashKey, hash_in
 from softbounce.store.keys import Keys
+from softbounce.store.limits import BREAKER_KEPT, WORKER_KEPT
 from softbounce.store.scripts import Script
 
-DAY = 24 * 3600 * 1000
-_WORKER_KEPT = 60_000
 KINDS = ("reference", "claim", "customer", "merchant", "recipient")
 MODES = ("on", "off", "observe")
 _FIELDS = (*KINDS, "channel", "code")
@@ -45,25 +44,19 @@ class Control:
         self._hash_key = key
         self._mark, self._put = Script("mark"), Script("put")
 
-    def _set(
-        self, target: str, fields: Mapping[str, object], *, action: str, what: str, reason: str, actor: str
-    ) -> list[str]:
+    def _set(self, target: str, fields: Mapping[str, object], *, action: str, what: str, by: By) -> list[str]:
         """Write a hash's fields (None deletes), one audit entry; returns the values before (``""``: none)."""
-        entry = audit_entry(actor=actor, action=action, what=what, reason=reason)
+        entry = by.entry(action, what)
         pairs = [
             part for name, value in fields.items() for part in (name, "" if value is None else compact(value))
         ]
         with reaching():
             answer = self._mark(
-                self._client,
-                self._keys,
-                [compact(entry), *pairs],
-                target=target,
-                replicas=self._replicas,
+                self._client, self._keys, [compact(entry), *pairs], target=target, replicas=self._replicas
             )
         return [cast("bytes", value).decode() for value in answer]
 
-    def set_mode(self, mode: str, *, reason: str, actor: str, now: int, merchant: str = "*") -> None:
+    def set_mode(self, mode: str, *, by: By, now: int, merchant: str = "*") -> None:
         """Switch hand-overs on, off, or to observe; workers obey with their next claim.
 
         While all are observed a merchant can be switched on alone; a later mode of all binds it again.
@@ -71,14 +64,9 @@ class Control:
         if mode not in MODES:
             msg = f"is one of {', '.join(MODES)}"
             raise InvalidSettings(msg, "mode")
-        entry = {"mode": mode, "reason": reason, "by": actor, "at": now}
+        entry = {"mode": mode, "reason": by.reason, "by": by.actor, "at": now}
         self._set(
-            "modes",
-            {bounded(merchant, "merchant"): entry},
-            action=f"mode {mode}",
-            what=merchant,
-            reason=reason,
-            actor=actor,
+            "modes", {bounded(merchant, "merchant"): entry}, action=f"mode {mode}", what=merchant, by=by
         )
         if merchant == "*" and mode == "on":
             self._resolve_incident("quarantine")
@@ -108,22 +96,20 @@ class Control:
             for name, entry in {"*": whole, **others}.items()
         ]
 
-    def open_breaker(self, provider: str, *, until: int, reason: str, actor: str, now: int) -> None:
+    def open_breaker(self, provider: str, *, until: int, by: By, now: int) -> None:
         """Let no resend go to a provider until then (ms); costs no try. Then it is probed."""
-        entry = {"s": "open", "u": until, "c": now, "m": 1, "z": until + DAY}
-        self._set_breaker(provider, entry, action="breaker opened", reason=reason, actor=actor)
+        entry = {"s": "open", "u": until, "c": now, "m": 1, "z": until + BREAKER_KEPT}
+        self._set_breaker(provider, entry, action="breaker opened", by=by)
 
-    def close_breaker(self, provider: str, *, reason: str, actor: str, now: int) -> None:
+    def close_breaker(self, provider: str, *, by: By, now: int) -> None:
         """Let resends go to a provider again, more and more of them where policy has a ramp for it."""
-        entry = {"c": now, "r": now, "z": now + DAY}
-        self._set_breaker(provider, entry, action="breaker closed", reason=reason, actor=actor)
+        entry = {"c": now, "r": now, "z": now + BREAKER_KEPT}
+        self._set_breaker(provider, entry, action="breaker closed", by=by)
         self._resolve_incident("provider_down", provider)
 
-    def _set_breaker(
-        self, provider: str, entry: Mapping[str, Any], *, action: str, reason: str, actor: str
-    ) -> None:
+    def _set_breaker(self, provider: str, entry: Mapping[str, Any], *, action: str, by: By) -> None:
         name = bounded(provider, "provider")
-        self._set("breakers", {name: entry}, action=action, what=name, reason=reason, actor=actor)
+        self._set("breakers", {name: entry}, action=action, what=name, by=by)
 
     def breakers(self) -> dict[str, tuple[dict[str, Any], str]]:
         """Return what is known of each provider: its head and its newest answers, see breakers.lua."""
@@ -132,55 +118,28 @@ class Control:
         parts = {name.decode(): value.decode().partition("\n") for name, value in sorted(found.items())}
         return {name: (json.loads(head), answers) for name, (head, _, answers) in parts.items()}
 
-    def cancel(
-        self, kind: str, value: object, *, reason: str, actor: str, now: int, channel: str | None = None
-    ) -> str:
+    def cancel(self, kind: str, value: object, *, by: By, now: int, channel: str | None = None) -> str:
         """Cancel what waits for a reference, claim, customer, merchant or recipient, from the next claim on.
 
         ``reference`` and ``claim`` cover later reports, too, for ``retention.cancelled``. Returns the
         marker's field.
         """
         field = self.field(kind, value, channel=channel)
-        entry = {"a": now, "by": actor, "reason": reason}
-        self._set(
-            "cancels",
-            {field: entry},
-            action="cancel",
-            what=_named(kind, value, field),
-            reason=reason,
-            actor=actor,
-        )
+        entry = {"a": now, "by": by.actor, "reason": by.reason}
+        self._set("cancels", {field: entry}, action="cancel", what=_named(kind, value, field), by=by)
         return field
 
-    def pause(
-        self, kind: str, value: object, *, until: int, reason: str, actor: str, channel: str | None = None
-    ) -> str:
+    def pause(self, kind: str, value: object, *, until: int, by: By, channel: str | None = None) -> str:
         """Put aside what becomes due for a kind:value (also channel, code) until then (ms); costs no try."""
         field = self.field(kind, value, channel=channel)
-        entry = {"z": until, "by": actor, "reason": reason}
-        self._set(
-            "pauses",
-            {field: entry},
-            action="pause",
-            what=_named(kind, value, field),
-            reason=reason,
-            actor=actor,
-        )
+        entry = {"z": until, "by": by.actor, "reason": by.reason}
+        self._set("pauses", {field: entry}, action="pause", what=_named(kind, value, field), by=by)
         return field
 
-    def resume(
-        self, kind: str, value: object, *, reason: str, actor: str, channel: str | None = None
-    ) -> bool:
+    def resume(self, kind: str, value: object, *, by: By, channel: str | None = None) -> bool:
         """End a pause; returns whether there was one."""
         field = self.field(kind, value, channel=channel)
-        before = self._set(
-            "pauses",
-            {field: None},
-            action="resume",
-            what=_named(kind, value, field),
-            reason=reason,
-            actor=actor,
-        )
+        before = self._set("pauses", {field: None}, action="resume", what=_named(kind, value, field), by=by)
         return before != [""]
 
     def pauses(self) -> dict[str, dict[str, Any]]:
@@ -215,13 +174,13 @@ class Control:
         for _, fields in found:
             yield json.loads(fields[b"entry"])
 
-    def note(self, *, action: str, what: str, reason: str, actor: str) -> None:
+    def note(self, *, action: str, what: str, by: By) -> None:
         """Write an audit entry that goes with no change, such as a look at addresses."""
-        self._set("counters", {}, action=action, what=what, reason=reason, actor=actor)
+        self._set("counters", {}, action=action, what=what, by=by)
 
     def beat(self, worker: str, facts: Mapping[str, Any], *, now: int) -> None:
         """Say that a worker lives, and what it runs; forgotten after a minute of silence."""
-        entry = compact({**facts, "at": now, "z": now + _WORKER_KEPT})
+        entry = compact({**facts, "at": now, "z": now + WORKER_KEPT})
         with reaching():
             self._put(self._client, self._keys, [worker, entry], target="workers")
 

@@ -11,15 +11,13 @@ import redis
 from softbounce.core.bounds import bounded
 from softbounce.core.filters import Filter
 from softbounce.errors import NotFound
-from softbounce.store.audit import audit_entry
+from softbounce.store.audit import By
 from softbounce.store.connection import reaching
 from softbounce.store.inbox import EventStream
 from softbounce.store.keys import Keys
+from softbounce.store.limits import REPLAY_BATCH
 from softbounce.store.scripts import Script
 
-BUDGET = 16 * 1024 * 1024  # bytes of the store for all letters; past it a new one keeps the head of its bytes
-LARGEST = 88 * 1024  # bytes of the store that a letter of 64 KiB takes
-_BLOCK = 100  # letters of at most 64 KiB
 FILTER_KEYS = ("id", "reason", "path", "age")
 
 
@@ -53,7 +51,7 @@ class DeadLetters:
         self._discard = Script("discard")
 
     def kept_bytes(self) -> int:
-        """Return how much of ``BUDGET`` all letters take; past it only the heads of new ones are kept."""
+        """Return how much of ``DEAD_LETTERS_BYTES`` all take; past it only heads of new ones are kept."""
         with reaching():
             found = cast("bytes | None", self._client.hget(self._keys.fixed("meta"), "dead_letter_bytes"))
         return int(found or 0)
@@ -77,21 +75,21 @@ class DeadLetters:
             raise NotFound(msg)
         return letter_of(ident, raw)
 
-    def replay(self, letters: Sequence[KeptInput], *, events: EventStream, reason: str, actor: str) -> None:
+    def replay(self, letters: Sequence[KeptInput], *, events: EventStream, by: By) -> None:
         """Report whole letters again. A crash may repeat some; one that fails again is kept."""
-        for start in range(0, len(letters), _BLOCK):
-            block = letters[start : start + _BLOCK]
+        for start in range(0, len(letters), REPLAY_BATCH):
+            block = letters[start : start + REPLAY_BATCH]
             events.publish([letter.raw for letter in block])
             seen = {letter.id: str(letter.seen) for letter in block}
-            self._let_go(seen, action="replay dead letters", reason=reason, actor=actor)
+            self._let_go(seen, action="replay dead letters", by=by)
 
-    def drop(self, idents: Sequence[str], *, reason: str, actor: str) -> int:
+    def drop(self, idents: Sequence[str], *, by: By) -> int:
         """Delete dead letters; returns how many there were."""
         wanted = dict.fromkeys((bounded(ident, "id") for ident in idents), "")
-        return self._let_go(wanted, action="drop dead letters", reason=reason, actor=actor)
+        return self._let_go(wanted, action="drop dead letters", by=by)
 
-    def _let_go(self, seen: Mapping[str, str], *, action: str, reason: str, actor: str) -> int:
-        entry = audit_entry(actor=actor, action=action, what=" ".join(seen)[:200], reason=reason)
+    def _let_go(self, seen: Mapping[str, str], *, action: str, by: By) -> int:
+        entry = by.entry(action, " ".join(seen)[:200])
         pairs = [part for pair in seen.items() for part in pair]
         with reaching():
             return cast("int", self._discard(self._client, self._keys, [json.dumps(entry), *pairs]))

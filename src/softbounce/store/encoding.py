@@ -18,9 +18,8 @@ from softbounce.core.decide import (
 from softbounce.core.events import Event, Ignored
 from softbounce.core.policy.model import Brake, Disposition
 from softbounce.core.reasons import Fault
-from softbounce.core.recipients import Channel, Recipient, as_written, hashed, mask, recipient
+from softbounce.core.recipients import as_written, hashed, mask, readable
 from softbounce.core.records import command_id, digest, payload
-from softbounce.errors import InvalidRecipient
 
 CONSENT = ("COMPLAINT", "OPT_OUT")  # a person's own will, not an operator's word: no brake
 _OCTAL = bytes(ord("0") + (byte & 7) for byte in range(256))
@@ -207,7 +206,7 @@ class Encoder:
         """Return the hash of each recipient, "" for one that cannot be read."""
         if event.channel is None:
             return [""] * len(event.recipients)
-        known = [_known(one, event.channel) for one in event.recipients]
+        known = [readable(one, event.channel) for one in event.recipients]
         return [hashed(one, self._key) if one else "" for one in known]
 
     def _number(self, plan: Plan) -> int:
@@ -265,17 +264,10 @@ def _addressed(event: Event) -> tuple[object, ...]:
     if subject is None or len(event.recipients) < 2:  # noqa: PLR2004
         return event.recipients
     for one in event.recipients:
-        known = _known(one, subject.channel) or as_written(one, subject.channel)
+        known = readable(one, subject.channel) or as_written(one, subject.channel)
         if known is not None and known.address == subject.address:
             return (one,)
     return event.recipients
-
-
-def _known(value: object, channel: Channel) -> Recipient | None:
-    try:
-        return recipient(value, channel)
-    except InvalidRecipient:
-        return None
 
 
 def _said(plan: Plan, channel: str, masked: str, merchant: str, *, revision: str) -> Said:

@@ -11,13 +11,13 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from softbounce.core.recipients import hashed, named_in
-from softbounce.store.audit import audit_entry
-from softbounce.store.connection import reaching
+from softbounce.store.audit import By
+from softbounce.store.connection import as_text, reaching
 from softbounce.store.dead_letters import letter_of
 from softbounce.store.keys import Keys
+from softbounce.store.limits import LIST_BATCH
 from softbounce.store.scripts import Script
 
-_PAGE = 500
 _ROUNDS = 5  # what changed between our look and our write is looked at again
 
 
@@ -66,9 +66,9 @@ class Erasure:
             unreadable: dict[str, list[bytes]] = {"deliveries": [], "notices": []}
             deliveries = dict(self._shortened("deliveries", rid, unreadable["deliveries"]))
             notices = dict(self._shortened("notice_bodies", rid, unreadable["notices"]))
-            damaged = [_text(name) for name, raw in self._scan("damaged") if self._is_in(raw, rid)]
-            damaged += map(_text, unreadable["deliveries"][::2])
-            damaged += (f"notice:{_text(name)}" for name in unreadable["notices"][::2])
+            damaged = [as_text(name) for name, raw in self._scan("damaged") if self._is_in(raw, rid)]
+            damaged += map(as_text, unreadable["deliveries"][::2])
+            damaged += (f"notice:{as_text(name)}" for name in unreadable["notices"][::2])
             return Places(
                 suppressions=[name for name, entry in blocks.items() if entry.get("address")],
                 deliveries=deliveries,
@@ -88,15 +88,13 @@ class Erasure:
                 has_block=bool(blocks),
             )
 
-    def erase(
-        self, rid: str, *, streams: Mapping[str, str], reason: str, actor: str, history_kept: int
-    ) -> Places:
+    def erase(self, rid: str, *, streams: Mapping[str, str], by: By, history_kept: int) -> Places:
         """Erase it wherever it lies; waiting retries to it alone end. Returns where it was.
 
         Hash and block stay. What cannot be shortened goes as a whole: a dead letter, a damaged record, an
         entry of a stream; an entry for several recipients comes again without this one, under its id.
         """
-        entry = audit_entry(actor=actor, action="forget", what=f"r_{rid}", reason=reason)
+        entry = by.entry("forget", f"r_{rid}")
         options = {"history_period": history_kept}
         first: Places | None = None
         for _ in range(_ROUNDS):
@@ -169,14 +167,10 @@ class Erasure:
         return self._names(text, rid) or ("%" in text and self._names(unquote(text), rid))
 
     def _scan(self, name: str, match: str | None = None) -> Iterator[tuple[bytes, bytes]]:
-        return self._client.hscan_iter(self._keys.fixed(name), match=match, count=_PAGE)
+        return self._client.hscan_iter(self._keys.fixed(name), match=match, count=LIST_BATCH)
 
     def _entries(self, stream: str) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
         after = "-"
-        while page := cast("list[Any]", self._client.xrange(stream, min=after, count=_PAGE)):
+        while page := cast("list[Any]", self._client.xrange(stream, min=after, count=LIST_BATCH)):
             yield from page
             after = f"({page[-1][0].decode()}"
-
-
-def _text(name: bytes) -> str:
-    return name.decode(errors="replace")

@@ -13,22 +13,18 @@ import redis
 from redis import exceptions
 
 from softbounce.core.decide import DeadLetter, dead_letter
+from softbounce.core.durations import SECOND
 from softbounce.core.strict_json import MAX_BYTES
 from softbounce.errors import InvalidEvent, Overloaded
 from softbounce.store.connection import clock, confirm, node, reaching, when
 from softbounce.store.keys import Keys
+from softbounce.store.limits import FULL, READ_BYTES, REPLIES, REPLY_BATCH, REPLY_KEPT, STRIKES_WITHIN
 from softbounce.store.scripts import Script
 
 GROUP = "softbounce"
 BLOCK_MS = 1000  # a blocking read; shorter than the socket's timeout, see connection
-_FULL = 0.9  # of maxmemory: producers are told, intake goes on
-READ_BYTES = 2 * 1024 * 1024  # of one read, and some ten entries more; ordinary events have half a KiB
 _ORDINARY = MAX_BYTES + 4096  # bytes of an entry; a larger one is read by itself
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_REPLY_TTL = 600  # seconds
-_REPLIES = 10_000  # that one list holds; more are dropped until somebody takes some
-_REPLIES_AT_ONCE = 1000
-_STRIKES_WITHIN = 72 * 3600  # seconds
 _PROBE_EVERY = 5000  # events between two looks at the store's memory
 
 
@@ -96,7 +92,7 @@ class EventStream:
         except exceptions.ResponseError:  # fakeredis, or INFO is forbidden
             return
         limit = int(info.get("maxmemory", 0))
-        if limit and int(info["used_memory"]) > _FULL * limit:
+        if limit and int(info["used_memory"]) > FULL * limit:
             msg = "the store is above 90 % of maxmemory: let the workers drain it, or raise maxmemory"
             raise Overloaded(msg)
 
@@ -127,7 +123,7 @@ class EventStream:
             key = self._strikes(message)
             pipe = self._client.pipeline(transaction=True)
             pipe.incr(key)
-            pipe.expire(key, _STRIKES_WITHIN)
+            pipe.expire(key, STRIKES_WITHIN // SECOND)
             return cast("int", pipe.execute()[0])
 
     def pardon(self, message: bytes) -> None:
@@ -212,7 +208,7 @@ class EventStream:
                 keys = tuple(self._keys.reply(token) for token, _ in waiting)
                 texts = [json.dumps(reply, ensure_ascii=False) for _, reply in waiting]
                 with suppress(exceptions.ResponseError):  # the report is safe, its reply is a courtesy
-                    self._answer(self._client, self._keys, [_REPLY_TTL, _REPLIES, *texts], more=keys)
+                    self._answer(self._client, self._keys, [REPLY_KEPT // SECOND, REPLIES, *texts], more=keys)
             Script("acknowledge")(self._client, self._keys, [GROUP, *ids], more=(self.key,))
 
     def defer(self, entries: Sequence[Entry], consumer: str) -> None:
@@ -237,7 +233,7 @@ class EventStream:
         key = self._keys.reply(token)
         while count > 0:
             with reaching():
-                wanted = min(count, _REPLIES_AT_ONCE)
+                wanted = min(count, REPLY_BATCH)
                 found = cast("list[bytes] | None", self._client.lpop(key, wanted))
                 if not found and seconds > 0:
                     one = cast("list[bytes] | None", self._client.blpop([key], timeout=min(seconds, 9.0)))

@@ -11,10 +11,9 @@ from softbounce.errors import NotFound
 from softbounce.store.cases import Case
 from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
+from softbounce.store.limits import RESOLVE_BATCH, SCAN_BATCH
 from softbounce.store.scripts import Script
 from softbounce.store.suppression_files import Suppression, suppression
-
-_BATCH = 200  # recipients a Lua call
 
 
 class Incidents:
@@ -36,13 +35,13 @@ class Incidents:
         group, since = case.entry["brake"], int(case.entry["since"])
         mark = f'"b":{json.dumps(group)}'.encode()
         with reaching():
-            for field, raw in self._client.hscan_iter(self._keys.fixed("suppressions"), count=1000):
+            for field, raw in self._client.hscan_iter(self._keys.fixed("suppressions"), count=SCAN_BATCH):
                 if mark in raw:
                     found = suppression(field, raw)
                     if since <= int(found.entry["at"]) <= case.entry.get("resolved", found.entry["at"]):
                         yield found
 
-    def settle(self, case: Case, how: str, *, batch: int = _BATCH) -> Iterator[int]:
+    def settle(self, case: Case, how: str, *, batch: int = RESOLVE_BATCH) -> Iterator[int]:
         """``undo``: lift them all; ``confirm``: give the provisional their term. Yields how many a call.
 
         Repeating is harmless: what a crash left is done by the next run.

@@ -11,14 +11,13 @@ from msgspec import Struct
 from softbounce.core.decide import Arrived, Decision, Plan
 from softbounce.core.policy.model import Policy
 from softbounce.core.records import UNREADABLE, Delivery, decode
-from softbounce.store.connection import reaching
-from softbounce.store.dead_letters import BUDGET
+from softbounce.store.connection import as_text, reaching
 from softbounce.store.encoding import Encoder, Row, as_json
 from softbounce.store.keys import Keys
+from softbounce.store.limits import DEAD_LETTERS_BYTES, FINISH_BATCH
 from softbounce.store.scripts import Script
 
 _NOTHING: tuple[Any, ...] = (b"", 0, 0, b"", 0, b"", 0)  # what the script leaves out at the end of an answer
-_AT_ONCE = 1000  # deliveries in one command of a script, whose arguments end at 8,000
 
 
 class Accepted(Struct, frozen=True, kw_only=True):
@@ -131,7 +130,7 @@ class Ledger:
             "max_attempts": policy.limits.max_attempts,
             "history": max(retention.history, retention.dedupe),  # a record knows the events it has seen
             "dead_letters": retention.dead_letters,
-            "dead_letter_bytes": BUDGET,
+            "dead_letter_bytes": DEAD_LETTERS_BYTES,
             "providers": _providers(policy),
             "silence_is_good": policy.feedback == "none",
         }
@@ -229,7 +228,7 @@ class Ledger:
         return Claimed(
             leases=tuple(read),
             ended=(
-                *(Ended(delivery=_text(d), outcome=_text(o), reason=_text(r)) for d, o, r in ended),
+                *(Ended(delivery=as_text(d), outcome=as_text(o), reason=as_text(r)) for d, o, r in ended),
                 *self.set_aside(unread),
             ),
             mode=mode.decode(),
@@ -247,7 +246,7 @@ class Ledger:
                 words = ["deliveries", *chain.from_iterable(records.items())]
                 self._set_aside(self._client, self._keys, words)
         reason = "its record cannot be read: softbounce cases list kind:damaged_record"
-        names = (name if isinstance(name, str) else _text(name) for name in records)
+        names = (name if isinstance(name, str) else as_text(name) for name in records)
         return tuple(Ended(delivery=name, outcome="held", reason=reason) for name in names)
 
     def finish(self, results: Sequence[Finish], *, policy: Policy) -> list[str]:
@@ -266,8 +265,8 @@ class Ledger:
                 "t": [results[place].token for place in some],
             }
             for (kind, delay, note), places in alike.items()
-            for start in range(0, len(places), _AT_ONCE)
-            for some in [places[start : start + _AT_ONCE]]
+            for start in range(0, len(places), FINISH_BATCH)
+            for some in [places[start : start + FINISH_BATCH]]
         ]
         with reaching():
             answers = self._finish(self._client, self._keys, [policy.retention.history, as_json(groups)])
@@ -279,10 +278,6 @@ class Ledger:
         """Give leases back that were not begun: due again at once, the strike taken back."""
         back = [Finish(delivery=lease.delivery.id, token=lease.token, result="later") for lease in leases]
         return self.finish(back, policy=policy)
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode(errors="replace")
 
 
 def _providers(policy: Policy) -> dict[str, Any]:

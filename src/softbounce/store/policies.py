@@ -11,15 +11,14 @@ from softbounce.core.bounds import NAME, TEXT, bounded
 from softbounce.core.policy.model import Policy
 from softbounce.core.policy.yaml_tree import LARGEST
 from softbounce.core.replan import Move
-from softbounce.store.audit import audit_entry
+from softbounce.store.audit import By
 from softbounce.store.connection import reaching
-from softbounce.store.controls import DAY, compact
+from softbounce.store.controls import compact
 from softbounce.store.keys import Keys
+from softbounce.store.limits import LIST_BATCH, POLICY_KEPT
 from softbounce.store.scripts import Script
 
-_KEPT = 400 * DAY
 _APPLIED = "applied"  # a field beside the revisions; without an end, so never swept
-_AT_ONCE = 500  # retries in one call of a script
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +45,7 @@ class Policies:
         """Remember a revision; records keep its name and a line only."""
         file, name = bounded(policy.file, "file", most=TEXT), bounded(policy.name, "name")
         text = bounded(text, "text", most=LARGEST)
-        entry = compact({"file": file, "name": name, "text": text, "z": now + _KEPT})
+        entry = compact({"file": file, "name": name, "text": text, "z": now + POLICY_KEPT})
         with reaching():
             self._put(self._client, self._keys, [policy.revision, entry], target="policies")
 
@@ -62,7 +61,7 @@ class Policies:
         found = self._read(_APPLIED)
         return None if found is None else Revision(**json.loads(found))
 
-    def apply(self, wanted: Revision | None, *, seen: str, action: str, reason: str, actor: str) -> bool:
+    def apply(self, wanted: Revision | None, *, seen: str, action: str, by: By) -> bool:
         """Let every worker follow ``wanted`` within some ten seconds, None: each its own file.
 
         False, and nothing changed, where another revision is applied than ``seen`` ("": none).
@@ -70,7 +69,7 @@ class Policies:
         if wanted:
             _require_short(wanted)
         what = wanted.revision if wanted else "file"
-        entry = audit_entry(actor=actor, action=action, what=what, reason=reason)
+        entry = by.entry(action, what)
         names = Revision.__slots__
         raw = compact({name: getattr(wanted, name) for name in names}) if wanted else ""
         with reaching():
@@ -82,13 +81,13 @@ class Policies:
             )
         return bool(answer == b"done")
 
-    def replan(self, moves: Sequence[Move], *, revision: str, reason: str, actor: str) -> int:
+    def replan(self, moves: Sequence[Move], *, revision: str, by: By) -> int:
         """Move waiting retries, 500 in a call; returns how many still stood as they were read."""
         moved = 0
-        for start in range(0, len(moves), _AT_ONCE):
-            chunk = moves[start : start + _AT_ONCE]
+        for start in range(0, len(moves), LIST_BATCH):
+            chunk = moves[start : start + LIST_BATCH]
             what = f"{len(chunk)} retries to {revision}"
-            entry = audit_entry(actor=actor, action="policy reschedule", what=what, reason=reason)
+            entry = by.entry("policy reschedule", what)
             arguments = [
                 part for move in chunk for part in (move.delivery, compact(move.wanted), move.payload)
             ]

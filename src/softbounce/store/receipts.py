@@ -7,9 +7,9 @@ import redis
 
 from softbounce.store.connection import node, reaching, when
 from softbounce.store.keys import Keys
+from softbounce.store.limits import RECEIPT_KEPT
 from softbounce.store.scripts import Script
 
-KEPT = 14 * 24 * 3600 * 1000  # ms that an id is remembered after the act
 _DONE = b"done"
 
 
@@ -47,7 +47,7 @@ class Receipts:
     def keep(self, ident: str) -> None:
         """Remember for 14 days that the act was done."""
         with reaching():
-            self._client.set(self._keys.receipt(ident), _DONE, px=KEPT)
+            self._client.set(self._keys.receipt(ident), _DONE, px=RECEIPT_KEPT)
 
     def give_back(self, ident: str, *, holder: str) -> bool:
         """Let the next delivery of the id act; false where the lease had passed on: nothing was changed."""

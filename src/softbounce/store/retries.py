@@ -11,9 +11,10 @@ import redis
 from softbounce.core.bounds import bounded
 from softbounce.core.filters import Filter
 from softbounce.core.records import Delivery, Json, digest, from_json, readable
-from softbounce.store.audit import audit_entry
+from softbounce.store.audit import By
 from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
+from softbounce.store.limits import LIST_BATCH
 from softbounce.store.scripts import Script
 
 FILTER_KEYS = (
@@ -31,7 +32,6 @@ FILTER_KEYS = (
     "rule",
     "provider",
 )
-_PAGE = 500
 _T = TypeVar("_T")
 
 
@@ -113,12 +113,12 @@ class Retries:
             with reaching():
                 page = cast(
                     "list[tuple[bytes, float]]",
-                    self._client.zrange(schedule, start, start + _PAGE - 1, withscores=True),
+                    self._client.zrange(schedule, start, start + LIST_BATCH - 1, withscores=True),
                 )
             if not page:
                 return
             yield [(ident.decode(errors="replace"), score) for ident, score in page]
-            start += _PAGE
+            start += LIST_BATCH
 
     def end_of(self, delivery: Delivery, *, now: int) -> Json | None:
         """Return what will end a waiting retry once it is due: {"state", "by", "reason", "a"}, or None."""
@@ -169,7 +169,7 @@ class Retries:
             with reaching():
                 cursor, page = cast(
                     "tuple[int, dict[bytes, bytes]]",
-                    self._client.hscan(self._keys.fixed("history"), cursor, count=_PAGE),
+                    self._client.hscan(self._keys.fixed("history"), cursor, count=LIST_BATCH),
                 )
             some = islice(page.items(), None if most is None else most - looked)
             looked += len(page)
@@ -237,20 +237,20 @@ class Retries:
             "escalated": known.get("x"),
         }
 
-    def run_now(self, idents: Sequence[str], *, reason: str, actor: str) -> int:
+    def run_now(self, idents: Sequence[str], *, by: By) -> int:
         """Make waiting retries due now, despite quiet hours and pauses; returns how many still waited."""
-        return self._move(idents, "urgent", action="run-now", reason=reason, actor=actor)
+        return self._move(idents, "urgent", action="run-now", by=by)
 
-    def resume(self, idents: Sequence[str], *, reason: str, actor: str) -> int:
+    def resume(self, idents: Sequence[str], *, by: By) -> int:
         """Give waiting retries their own time back after a pause. Returns how many still waited."""
-        return self._move(idents, "own", action="resume", reason=reason, actor=actor)
+        return self._move(idents, "own", action="resume", by=by)
 
-    def _move(self, idents: Sequence[str], how: str, *, action: str, reason: str, actor: str) -> int:
+    def _move(self, idents: Sequence[str], how: str, *, action: str, by: By) -> int:
         moved = 0
         for chunk in _chunks(idents):
             wanted = [bounded(ident, "delivery") for ident in chunk]
             what = f"{len(chunk)} retries"
-            entry = audit_entry(actor=actor, action=action, what=what, reason=reason)
+            entry = by.entry(action, what)
             with reaching():
                 answers = self._reschedule(self._client, self._keys, [json.dumps(entry), how, *wanted])
             moved += sum(answer == b"done" for answer in answers)
@@ -302,5 +302,5 @@ def _end(
 
 
 def _chunks(items: Sequence[_T]) -> Iterator[list[_T]]:
-    for start in range(0, len(items), _PAGE):
-        yield list(items[start : start + _PAGE])
+    for start in range(0, len(items), LIST_BATCH):
+        yield list(items[start : start + LIST_BATCH])

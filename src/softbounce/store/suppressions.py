@@ -23,17 +23,17 @@ from softbounce.core.recipients import (
     recipient,
 )
 from softbounce.errors import InvalidEvent, InvalidRecipient
-from softbounce.store.audit import audit_entry
+from softbounce.store.audit import By
 from softbounce.store.connection import ask, clock, reaching
 from softbounce.store.controls import compact
 from softbounce.store.hash_key import HashKey, hash_in
 from softbounce.store.keys import Keys
+from softbounce.store.limits import LIST_BATCH, LOOKUP_BATCH, SCAN_BATCH
 from softbounce.store.scripts import Script
 from softbounce.store.suppression_files import Suppression, cell, evidence, moment, suppression
 
-__all__ = ["BLOCK", "FILTER_KEYS", "Suppression", "Suppressions", "Verdict"]
+__all__ = ["FILTER_KEYS", "Suppression", "Suppressions", "Verdict"]
 
-BLOCK = 5_000  # recipients a round trip
 _read = Decoder().decode  # four times as fast as json, and a campaign may have many refused
 FILTER_KEYS = ("recipient", "channel", "code", "origin", "merchant", "expires", "age", "incident")
 
@@ -85,7 +85,7 @@ class Suppressions:
     ) -> Iterator[Verdict]:
         """Yield a verdict for each value, in order, any number; what is no address may not be sent to."""
         source = iter(values)
-        while block := list(islice(source, BLOCK)):
+        while block := list(islice(source, LOOKUP_BATCH)):
             yield from self.check_block(block, channel_named(channel), merchant=merchant)
 
     def check_block(
@@ -143,8 +143,7 @@ class Suppressions:
         value: object,
         channel: Channel | str,
         *,
-        reason: str,
-        actor: str,
+        by: By,
         now: int,
         expires: int | None = None,
         merchant: object = None,
@@ -157,8 +156,8 @@ class Suppressions:
             "at": now,
             "code": bounded(code, "code"),
             "origin": "person",
-            "by": actor,
-            "reason": reason,
+            "by": by.actor,
+            "reason": by.reason,
             "channel": str(channel),
             "mask": mask(target.address),
             "evidence": [],
@@ -167,21 +166,17 @@ class Suppressions:
             entry["z"] = now + expires
         if self._keep_addresses:
             entry["address"] = target.address
-        self._write(
-            {_field(rid, merchant): entry}, action="suppress", what=f"r_{rid}", reason=reason, actor=actor
-        )
+        self._write({_field(rid, merchant): entry}, action="suppress", what=f"r_{rid}", by=by)
         return rid
 
-    def remove(self, fields: Iterable[str], *, reason: str, actor: str) -> int:
+    def remove(self, fields: Iterable[str], *, by: By) -> int:
         """Take entries off the list, by the fields that ``list`` shows; returns how many there were."""
         removed = 0
         source = iter(fields)
-        while block := list(islice(source, 500)):
+        while block := list(islice(source, LIST_BATCH)):
             block = [bounded(field, "recipient", most=2 * NAME) for field in block]
             what = f"r_{block[0]}" if len(block) == 1 else f"{len(block)} recipients"
-            before = self._write(
-                dict.fromkeys(block), action="unsuppress", what=what, reason=reason, actor=actor
-            )
+            before = self._write(dict.fromkeys(block), action="unsuppress", what=what, by=by)
             removed += sum(value != b"" for value in before)
         return removed
 
@@ -189,19 +184,21 @@ class Suppressions:
         """Return the entries of one recipient, of all scopes."""
         rid = self.rid(value, channel)
         with reaching():
-            found = self._client.hscan_iter(self._keys.fixed("suppressions"), match=f"{rid}*", count=1000)
+            found = self._client.hscan_iter(
+                self._keys.fixed("suppressions"), match=f"{rid}*", count=SCAN_BATCH
+            )
             return [suppression(field, raw) for field, raw in found]
 
     def select(self, wanted: Filter, *, now: int) -> Iterator[Suppression]:
         """Yield the entries that match, in no order."""
         with reaching():
-            for field, raw in self._client.hscan_iter(self._keys.fixed("suppressions"), count=1000):
+            for field, raw in self._client.hscan_iter(self._keys.fixed("suppressions"), count=SCAN_BATCH):
                 found = suppression(field, raw)
                 if _is_active(found.entry, now) and wanted.matches(found.facts(now)):
                     yield found
 
     def load(
-        self, rows: Iterable[Mapping[str, Any]], *, reason: str, actor: str, now: int
+        self, rows: Iterable[Mapping[str, Any]], *, by: By, now: int
     ) -> Iterator[InvalidEvent | Literal["listed", "past"] | None]:
         """Take in rows of ``read_rows``, 500 a call; yields None for each taken, else what is wrong.
 
@@ -209,14 +206,14 @@ class Suppressions:
         has the code that ``meek`` names, or any if it is empty, and yields ``listed``.
         """
         source = iter(rows)
-        while block := list(islice(source, 500)):
+        while block := list(islice(source, LIST_BATCH)):
             entries: dict[str, dict[str, Any]] = {}
             meek: dict[str, str] = {}
             places: dict[str, int] = {}  # in the block
             results: list[InvalidEvent | Literal["listed", "past"] | None] = []
             for row in block:
                 try:
-                    field, entry = self._imported(row, reason=reason, actor=actor, now=now)
+                    field, entry = self._imported(row, by=by, now=now)
                 except (InvalidRecipient, InvalidEvent) as error:
                     results.append(
                         error if isinstance(error, InvalidEvent) else InvalidEvent(str(error), "address")
@@ -234,16 +231,12 @@ class Suppressions:
                     results.append(None)
             if entries:
                 what = f"{len(entries)} recipients"
-                before = self._write(
-                    entries, action="import", what=what, reason=reason, actor=actor, meek=meek
-                )
+                before = self._write(entries, action="import", what=what, by=by, meek=meek)
                 for place, value in zip(places.values(), before, strict=True):
                     results[place] = "listed" if value == b"listed" else None
             yield from results
 
-    def _imported(
-        self, row: Mapping[str, Any], *, reason: str, actor: str, now: int
-    ) -> tuple[str, dict[str, Any]]:
+    def _imported(self, row: Mapping[str, Any], *, by: By, now: int) -> tuple[str, dict[str, Any]]:
         channel = str(row.get("channel") or "").lower()
         if channel not in tuple(Channel):
             message = "must be sms, email or letter"
@@ -255,8 +248,8 @@ class Suppressions:
             "at": moment(row.get("since"), "since") or now,
             "code": cell(row, "code") or "IMPORTED",
             "origin": cell(row, "origin") or "person",
-            "by": actor,
-            "reason": cell(row, "reason") or reason,
+            "by": by.actor,
+            "reason": cell(row, "reason") or by.reason,
             "channel": channel,
             "evidence": evidence(row),
         }
@@ -285,11 +278,10 @@ class Suppressions:
         *,
         action: str,
         what: str,
-        reason: str,
-        actor: str,
+        by: By,
         meek: Mapping[str, str] | None = None,
     ) -> list[bytes]:
-        entry = audit_entry(actor=actor, action=action, what=what, reason=reason) | {"meek": meek or {}}
+        entry = by.entry(action, what) | {"meek": meek or {}}
         pairs = [
             part for name, value in fields.items() for part in (name, "" if value is None else compact(value))
         ]

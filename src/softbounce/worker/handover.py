@@ -14,6 +14,7 @@ from softbounce.core.policy.model import Policy
 from softbounce.core.records import Delivery, resend_command
 from softbounce.errors import WrongKey
 from softbounce.store import Caller, Claimed, Ended, Finish, Lease, Store
+from softbounce.store.limits import HANDOVER_BATCH, LOGGED_SINGLY
 from softbounce.telemetry import get_logger
 from softbounce.worker.crash_points import reached
 from softbounce.worker.policy_in_force import PolicyInForce
@@ -23,14 +24,12 @@ from softbounce.worker.sinks.stream import trim
 
 log = get_logger()
 
-BATCH = 500
 ENDED = {  # outcome -> event name, where it differs from "retry.cancelled"
     "given_up": "retry.given_up",
     "held": "delivery.held",
     "delivered": "delivery.recovered",
     "observed": "retry.observed",
 }
-LOGGED_SINGLY = 100  # hand-overs of a batch; a larger one has one line in the log
 PACE = 2_000.0  # hand-overs/s, until we know better; what leaves within a minute stands in no line
 AT_ONCE = 1.0  # s that one batch may leave for; then the store is asked again whether anything may (mode off)
 MEMORY = 10.0  # s of claims that a store may lose in a failover or a power cut without an alarm
@@ -64,7 +63,7 @@ class Pump:
         self._name = secrets.token_hex(8)  # of this pump; a restarted worker has another
         self._asked = self._answered = 0  # the newest claim, and the newest that we have in hand
         self._pace = PACE  # hand-overs/s of the newest full batch
-        self._batch = BATCH  # what the sink is likely to take within a second
+        self._batch = HANDOVER_BATCH  # what the sink is likely to take within a second
         self._epoch = store.epoch()
         self._finishing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="finish")
         self._under_way: Future[None] | None = None
@@ -168,7 +167,7 @@ class Pump:
         handed = self._patiently(self._sink.deliver, messages, may_begin)
         reached("handover.out")
         self.handed_over += handed.count
-        self._batch = min(BATCH, 2 * self._batch) if handed.count == len(going) else handed.count + 1
+        self._batch = min(HANDOVER_BATCH, 2 * self._batch) if handed.count == len(going) else handed.count + 1
         if handed.count:
             self._rest.succeeded()
         if handed.count > LOGGED_SINGLY:

@@ -13,6 +13,7 @@ from softbounce.core.records import iso
 from softbounce.errors import InvalidEvent, NewerRecord, ScriptFailed, TryAgain
 from softbounce.store import Accepted, Entry, Store
 from softbounce.store.ledger import Batch
+from softbounce.store.limits import INTAKE_BATCH, LOGGED_SINGLY, STRIKES
 from softbounce.telemetry import get_logger
 from softbounce.worker.crash_points import reached
 from softbounce.worker.policy_in_force import PolicyInForce
@@ -22,13 +23,10 @@ log = get_logger()
 
 Part = tuple[Sequence[bytes], Batch]  # reports, and what was decided on them
 
-BATCH = 300  # the store takes some 12 ms for so many, and nobody else gets an answer meanwhile
 ORDINARY = 1000  # bytes of a report that costs the store no more than an ordinary one
 EACH = 3  # recipients of a report that cost the store another one, where it knows ten million deliveries
 WAIT = 100  # ms a read waits for the first entry
 TAKE_OVER_VIRTUAL = 1_000  # ms; the server's idle time stays real in virtual time
-LOGGED_SINGLY = 100  # events of a batch; a line each costs as much as all else, so a larger one has one line
-STRIKES = 3  # deliveries of one entry that ended without an acknowledgement, before it is buried
 
 NAMES = {  # outcome -> event name, where it differs from "event.accepted"
     "scheduled": "retry.scheduled",
@@ -76,8 +74,8 @@ class Intake:
 
         Raises ``NewerRecord`` where one of them is for a worker of a later release; the others are taken in.
         """
-        if len(raws) > BATCH:  # one task may hold any number; the store must not stand still for it
-            batches = (raws[first : first + BATCH] for first in range(0, len(raws), BATCH))
+        if len(raws) > INTAKE_BATCH:  # one task may hold any number; the store must not stand still for it
+            batches = (raws[first : first + INTAKE_BATCH] for first in range(0, len(raws), INTAKE_BATCH))
             return [answer for batch in batches for answer in self.take(batch)]
         policy = self._policies.current
         parts = self._encode(raws, policy=policy, now=self._store.now())
@@ -111,7 +109,7 @@ class Intake:
         self._wait()
 
     def _read(self, wait: int) -> tuple[list[Entry], int]:
-        entries, now = self._store.events.read(self._worker, count=BATCH, block_ms=wait)
+        entries, now = self._store.events.read(self._worker, count=INTAKE_BATCH, block_ms=wait)
         if self._made_again != (again := self._store.events.made_again):
             self._made_again = again
             reason = "its stream or group was gone and is made again: what was unread may be lost"
@@ -190,7 +188,7 @@ class Intake:
         starts, work = [0], 0.0
         for place, (raw, decision) in enumerate(zip(raws, decisions, strict=True)):
             work += (more := _work(raw, decision))
-            if work > BATCH and place > starts[-1]:
+            if work > INTAKE_BATCH and place > starts[-1]:
                 starts.append(place)
                 work = more
         ends = [*starts[1:], len(raws)]

@@ -14,6 +14,7 @@ from softbounce.core.policy.model import Target
 from softbounce.errors import TryAgain
 from softbounce.settings import Settings
 from softbounce.store import Notice, Store
+from softbounce.store.limits import HANDOVER_BATCH
 from softbounce.telemetry import get_logger
 from softbounce.worker.crash_points import reached
 from softbounce.worker.policy_in_force import PolicyInForce
@@ -23,8 +24,7 @@ from softbounce.worker.sinks.stream import trim
 
 log = get_logger()
 
-BATCH = 500
-WAITING = 2 * BATCH  # notices that one receiver may hold: a batch on its way, and the next
+WAITING = 2 * HANDOVER_BATCH  # notices that one receiver may hold: a batch on its way, and the next
 FEW = 10  # notices a claim while the pipeline takes none: groups for people are claimed with them, and go on
 QUICK = 0.25  # s that a turn waits for the receivers it has begun to tell
 LEFT_BEHIND = 3  # threads of one receiver that may hang before nothing more begins
@@ -68,7 +68,7 @@ class Receiver:
         now = monotonic()
         self.waiting = {ident: one for ident, one in self.waiting.items() if now < one[1]}
         if self.waiting and self.is_free:
-            batch, last_starts = zip(*islice(self.waiting.values(), BATCH), strict=True)
+            batch, last_starts = zip(*islice(self.waiting.values(), HANDOVER_BATCH), strict=True)
             self._hand_over = HandOver(batch=list(batch), last_start=min(last_starts))
             self._thread = threading.Thread(  # a daemon: what hangs there must not hold the exit
                 target=self._deliver, args=(self._hand_over,), name=self.sink.name, daemon=True
@@ -153,7 +153,7 @@ class Notices:
         """
         told = self._collect()
         pipeline, people = self.pipeline, self._people()
-        limit = BATCH if pipeline.is_free else FEW
+        limit = HANDOVER_BATCH if pipeline.is_free else FEW
         last_start = monotonic() + LAST_START * self._config.lease / 1000
         claimed = self._store.notices.claim(limit=limit, lease=self._config.lease)
         if claimed:
@@ -165,7 +165,7 @@ class Notices:
         for receiver in begun:
             receiver.begin()
         self._finish(claimed + told + self._collect(*begun, until=monotonic() + QUICK))
-        return len(claimed) >= BATCH
+        return len(claimed) >= HANDOVER_BATCH
 
     def settle(self, *, until: float) -> None:
         """Finish what was told; wait for the rest until then (``monotonic()``), at most for one time-out."""

@@ -14,7 +14,8 @@ from celery import Celery
 
 from softbounce.errors import Overloaded, StoreUnreachable, TryAgain, WrongKey
 from softbounce.settings import Settings
-from softbounce.store import Store
+from softbounce.store.limits import CONSUMER_KEPT
+from softbounce.stores import open_store
 from softbounce.telemetry import get_logger
 from softbounce.worker.crash_points import reached
 from softbounce.worker.handover import Pump
@@ -31,7 +32,6 @@ log = get_logger()
 DEAF = 30  # s in which each loop must have an answer, or an error that says why there is none
 DRAIN = 25.0  # s for what has begun, after the word to stop
 IDLE = 0.05  # s between two looks at a store with nothing to do: 99 % leave within 0.1 s of their time
-GONE = 3_600_000  # ms without a read, after which a worker's name leaves the group
 IDLE_VIRTUAL = 0.002  # s; in virtual time somebody waits for us
 
 
@@ -44,14 +44,7 @@ class Runtime:
         self.stopping = threading.Event()
         self.is_drained = False  # stopped, with nothing begun and unfinished
         self.keep: Callable[[], object] | None = None
-        key = settings.pii_key.get_secret_value().encode() if settings.pii_key else None
-        self.store = Store.open(
-            url,
-            namespace=settings.namespace,
-            pii_key=key,
-            keep_addresses=settings.keep_addresses,
-            replicas=settings.wait_replicas,
-        )
+        self.store = open_store(settings, url)
         self.store.require_safe()
         self.store.events.make_group()
         self.policies = PolicyInForce(settings.policy)
@@ -171,7 +164,7 @@ class Runtime:
             before = 0 if self._virtual else now - policy.retention.dedupe  # longer than any retry may take
             self.pump.trim(before=before)
             self.notices.trim(before=before)
-            self.store.events.forget_consumers(idle_ms=GONE)
+            self.store.events.forget_consumers(idle_ms=CONSUMER_KEPT)
         if self._every_sweep.is_due():
             self.store.sweep(policy=self.policies.current)
             reached("chores.swept")

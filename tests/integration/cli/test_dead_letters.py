@@ -5,6 +5,8 @@ import json
 import pytest
 from live import failed
 
+from softbounce.store.audit import By
+
 from .desk import NUMBER
 
 
@@ -38,7 +40,7 @@ def test_a_replayed_letter_that_fails_again_at_once_is_kept(desk):
     (letter,) = desk.data("dead-letters", "list")
     (kept,) = [desk.store.dead_letters.show(letter["id"].removeprefix("d_"))]
     desk.report(b"{torn")
-    desk.store.dead_letters.replay([kept], events=desk.store.events, reason="x", actor="me")
+    desk.store.dead_letters.replay([kept], events=desk.store.events, by=By("me", "x"))
 
     assert [row["id"] for row in desk.data("dead-letters", "list")] == [letter["id"]]
 

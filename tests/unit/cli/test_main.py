@@ -18,7 +18,9 @@ from softbounce.cli.shared import input_files as files
 from softbounce.cli.shared import options
 from softbounce.cli.shared import output as console
 from softbounce.cli.shared import session as desk
+from softbounce.cli.shared.change import Intent
 from softbounce.core.texts import LANGUAGES
+from softbounce.store.audit import By
 
 ROOT = Path(__file__).parents[3]
 EVENT = {
@@ -276,7 +278,9 @@ def test_above_100_matches_the_count_is_typed(typed, agrees):
 
     @probe.command()
     def _probe(*, yes: bool = False) -> None:
-        found = desk.agreed(range(101), describe=str, nouns=("thing", "things"), yes=yes, dry_run=False)
+        found = Intent(by=By("me", "asked"), yes=yes).agreed(
+            range(101), describe=str, nouns=("thing", "things")
+        )
         typer.echo(str(len(found)))
 
     asked, unasked = CliRunner().invoke(probe, [], input=typed), CliRunner().invoke(probe, ["--yes"])
@@ -290,7 +294,9 @@ def test_above_100_matches_the_count_is_typed(typed, agrees):
 def test_a_dry_run_shows_and_stops(capsys):
     """Count and samples, exit code 0, nothing returned to act on."""
     with pytest.raises(typer.Exit) as ended:
-        desk.agreed([1], describe=str, nouns=("thing", "things"), yes=True, dry_run=True)
+        Intent(by=By("me", "asked"), yes=True, dry_run=True).agreed(
+            [1], describe=str, nouns=("thing", "things")
+        )
 
     assert ended.value.exit_code == 0
     assert capsys.readouterr().err == "1 thing matches: 1\nDry run: nothing changed.\n"

@@ -15,6 +15,7 @@ from tests.references import broken
 from softbounce.core.policy.file import load
 from softbounce.errors import NotFound
 from softbounce.store import Store, scripts
+from softbounce.store.audit import By
 
 POLICY = policy_text(RULES[0])
 LUA = Path(__file__).parents[3] / "src" / "softbounce" / "store" / "lua"
@@ -170,7 +171,7 @@ def _holds(book):
     case = book.fail("resolved", "PLACEHOLDER_ERROR", merchant=2).case
     terms = {"policy": book.policy, "first": book.now, "step": 1}
     with suppress(NotFound):  # a bug has lost it
-        book.store.cases.resolve(case, how="drop", reason="x", actor="x", **terms)
+        book.store.cases.resolve(case, how="drop", by=By("x", "x"), **terms)
 
 
 def _waits(book):

@@ -145,8 +145,7 @@ def _rule(policy: Policy, code: str | None, *, channel: Channel | None, merchant
 
 
 def _tries(rule: Rule) -> str:
-    retries = rule.do is Disposition.RETRY or (rule.confirm and rule.confirm.meanwhile is Disposition.RETRY)
-    if not retries:
+    if not rule.retries:
         return ""
     return "off" if rule.off else " ".join(words(delay) for delay in rule.delays)
 

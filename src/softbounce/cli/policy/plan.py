@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from softbounce.cli.policy.examples import throw_away_stores
-from softbounce.cli.shared import options
+from softbounce.cli.shared.change import Intent, changing
 from softbounce.cli.shared.input_files import write_text
 from softbounce.cli.shared.output import REFUSED, Json, columns, duration, plain, say
-from softbounce.cli.shared.session import opened, policy_of, who
+from softbounce.cli.shared.session import opened, policy_of
 from softbounce.core.durations import DAY, words
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import file as policy_file
@@ -23,10 +23,11 @@ from softbounce.core.replan import Effect, Move, replanned
 from softbounce.errors import NotFound
 from softbounce.settings import policy_text
 from softbounce.store import Store
+from softbounce.store.audit import By
+from softbounce.store.limits import LIST_BATCH
 from softbounce.store.policies import Revision
 
 CHANGES = 3  # exit code
-PAGE = 500
 MESSAGES = 1_000  # of the history, that a plan looks at: some seconds
 ENDING = ("cancelled", "suppressed", "delivered", "leased")  # not by its schedule, or at this moment
 NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="The policy that is to be")]
@@ -77,12 +78,12 @@ def plan(
         raise typer.Exit(CHANGES)
 
 
+@changing()
 def apply(
     file: Annotated[Path, typer.Argument(metavar="FILE|PLAN", help="A policy, or what `plan -o` wrote")],
     *,
-    reason: options.Reason,
+    intent: Intent,
     reschedule: Reschedule = False,
-    actor: options.Actor = None,
 ) -> None:
     """Let every worker follow a policy, whatever its own file says; within ten seconds.
 
@@ -95,22 +96,22 @@ def apply(
         applied = store.policies.applied()
         if made:
             _require_fresh(made, new, _running(store))
-        _follow(store, new, text, applied=applied, action="policy apply", reason=reason, actor=who(actor))
+        _follow(store, new, text, applied=applied, action="policy apply", by=intent.by)
         if reschedule:
             effects, moves = _waiting(store, new)
-            moved = store.policies.replan(moves, revision=new.revision, reason=reason, actor=who(actor))
+            moved = store.policies.replan(moves, revision=new.revision, by=intent.by)
             missed = len(moves) - moved
             rest = f"; {missed:,} changed meanwhile and keep theirs" if missed else ""
             typer.echo(f"{moved:,} waiting retries rescheduled: {_counts(effects)}{rest}.")
 
 
+@changing()
 def rollback(
     revision: Annotated[
         str | None, typer.Argument(metavar="[REVISION|file]", help="Else the one applied before")
     ] = None,
     *,
-    reason: options.Reason,
-    actor: options.Actor = None,
+    intent: Intent,
 ) -> None:
     """Let every worker follow an earlier revision; with the word ``file`` each its own file again."""
     action = "policy rollback"
@@ -121,7 +122,7 @@ def rollback(
             raise NotFound(message)
         seen = applied.revision if applied else ""
         if revision == "file":
-            done = store.policies.apply(None, seen=seen, action=action, reason=reason, actor=who(actor))
+            done = store.policies.apply(None, seen=seen, action=action, by=intent.by)
             _require(done=done)
             typer.echo(f"Released {seen}: each worker follows its own file again, within ten seconds.")
             return
@@ -131,12 +132,10 @@ def rollback(
             message = f"no text of revision '{plain(name)}' is kept: the audit names those that were applied"
             raise NotFound(message)
         new = policy_file.load(known.text, file=known.file)
-        _follow(store, new, known.text, applied=applied, action=action, reason=reason, actor=who(actor))
+        _follow(store, new, known.text, applied=applied, action=action, by=intent.by)
 
 
-def _follow(
-    store: Store, new: Policy, text: str, *, applied: Revision | None, action: str, reason: str, actor: str
-) -> None:
+def _follow(store: Store, new: Policy, text: str, *, applied: Revision | None, action: str, by: By) -> None:
     """Write what all follow, once it is known to be a policy; an interrupted apply may be said again."""
     before = _running(store)
     if applied and applied.revision == new.revision:
@@ -149,12 +148,12 @@ def _follow(
         text=text,
         file=new.file,
         previous=before.revision if before else "",
-        by=actor,
+        by=by.actor,
         at=now,
-        reason=reason,
+        reason=by.reason,
     )
     seen = applied.revision if applied else ""
-    _require(done=store.policies.apply(entry, seen=seen, action=action, reason=reason, actor=actor))
+    _require(done=store.policies.apply(entry, seen=seen, action=action, by=by))
     was = f", instead of {before.revision}" if before else ""
     workers = len(store.control.workers(now=now))
     follow = "1 worker follows" if workers == 1 else f"{workers} workers follow"
@@ -196,7 +195,7 @@ def _waiting(store: Store, new: Policy) -> tuple[Counter[Effect], list[Move]]:
     now = store.now()
     select = store.retries.select(parse_filter("", keys=()), now=now)
     rest = (waiting.delivery for waiting in select if waiting.state not in ENDING)
-    while some := list(islice(rest, PAGE)):
+    while some := list(islice(rest, LIST_BATCH)):
         for delivery, failure in zip(some, store.retries.scheduled_by(some), strict=True):
             found = replanned(delivery, failure, policy=new, now=now) if failure else Effect.UNCHANGED
             effects[found.effect if isinstance(found, Move) else found] += 1

@@ -3,14 +3,14 @@
 import getpass
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import typer
 
-from softbounce.cli.shared.output import IN_PART, REFUSED, Json, as_line, plain, say
+from softbounce.cli.shared.output import IN_PART, Json, as_line, plain, say
 from softbounce.core.policy import file as policy_file
 from softbounce.core.policy.model import Policy
 from softbounce.core.recipients import Channel, form
@@ -18,11 +18,11 @@ from softbounce.embedded import find_store
 from softbounce.errors import InvalidSettings, StoreUnreachable
 from softbounce.settings import Settings, apprise_url, policy_text, signing_keys
 from softbounce.store import Store
+from softbounce.store.audit import By
 from softbounce.store.hash_key import hash_in
+from softbounce.stores import open_store
 from softbounce.urls import mask_url
 
-SAMPLES = 5
-TYPED_ABOVE = 100  # matches: from there on a person types the count
 STRIDE = 250  # items between two looks at a counter
 T = TypeVar("T")
 
@@ -32,17 +32,8 @@ def opened() -> Iterator[Store]:
     """Open the store that the settings name."""
     settings = Settings.load()
     url = store_url(settings)
-    key = settings.pii_key.get_secret_value().encode() if settings.pii_key else None
-    with naming(url):
-        store = Store.open(
-            url,
-            namespace=settings.namespace,
-            pii_key=key,
-            keep_addresses=settings.keep_addresses,
-            replicas=settings.wait_replicas,
-        )
-        with closing(store):
-            yield store
+    with naming(url), closing(open_store(settings, url)) as store:
+        yield store
 
 
 def deaf(policy: Policy) -> Iterator[str]:
@@ -89,17 +80,17 @@ def policy_in_force(store: Store, path: Path | None = None, what_if: Sequence[st
     return policy_of(path, what_if)
 
 
-def who(given: str | None) -> str:
-    """Return who acts, for the audit."""
+def by_whom(actor: str | None, reason: str) -> By:
+    """Return who acts, the user by default, and why: what the audit shows."""
     try:
-        return given or getpass.getuser()
+        return By(actor or getpass.getuser(), reason)
     except (KeyError, OSError):  # a container's user may have no name
-        return f"uid {os.getuid()}"
+        return By(f"uid {os.getuid()}", reason)
 
 
 def note_reveal(store: Store, what: str) -> None:
     """Write down that somebody looks at addresses in full."""
-    store.control.note(action="reveal", what=what, reason="--reveal", actor=who(None))
+    store.control.note(action="reveal", what=what, by=by_whom(None, "--reveal"))
 
 
 def channel_of(value: str, given: str | None) -> Channel:
@@ -140,52 +131,6 @@ def hashed_words(
         is_recipient = key.removeprefix("-") == "recipient" and values
         found.append(f"{key}:{','.join(map(known, values.split(',')))}" if is_recipient else word)
     return found
-
-
-def agreed(
-    items: Iterable[T],
-    *,
-    describe: Callable[[T], str],
-    nouns: tuple[str, str],
-    yes: bool,
-    dry_run: bool,
-    may_be_none: bool = False,
-    always_typed: bool = False,
-) -> list[T]:
-    """Show how many match, and five of them; return them all, or exit where the person does not agree.
-
-    Above 100 matches the count must be typed, unless ``yes``. No match is a refusal, unless ``may_be_none``.
-    """
-    found = list(tracked(items, f"looking for {nouns[1]}"))
-    is_asked = not yes and (always_typed or len(found) > TYPED_ABOVE)
-    agree_to(len(found), list(map(describe, found[:SAMPLES])), nouns, is_asked=is_asked, dry_run=dry_run)
-    if not found and not may_be_none:
-        raise typer.Exit(REFUSED)
-    return found
-
-
-def agree_to(
-    total: int, samples: Sequence[str], nouns: tuple[str, str], *, is_asked: bool, dry_run: bool
-) -> None:
-    """Show how many match, and some of them; exit at a dry run, or where the count is asked and not typed."""
-    count = f"{total:,} {nouns[total != 1]} {'matches' if total == 1 else 'match'}"
-    shown = list(map(plain, samples))
-    say("\n  ".join([f"{count}, for example:", *shown]) if total > 1 else ": ".join([count, *shown]))
-    if dry_run:
-        say("Dry run: nothing changed.")
-        raise typer.Exit
-    if is_asked and total:
-        _ask_for(total)
-
-
-def _ask_for(count: int) -> None:
-    try:
-        answer = typer.prompt(f"Type the count, {count}, to go on", err=True)
-    except typer.Abort:  # nobody is there to answer
-        answer = ""
-    if answer.strip().replace(",", "") != str(count):
-        say("\nNot confirmed: nothing changed. In a script: --yes")
-        raise typer.Exit(REFUSED)
 
 
 def fail_in_part(failures: Sequence[Json], *, of: int) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from softbounce.cli import audit, standing
 from softbounce.cli.shared import options
+from softbounce.cli.shared.change import Intent, changing
 from softbounce.cli.shared.input_files import rows_of, text_file, text_lines
 from softbounce.cli.shared.output import (
     REFUSED,
@@ -27,7 +28,6 @@ from softbounce.cli.shared.output import (
     zoned,
 )
 from softbounce.cli.shared.session import (
-    agreed,
     channel_of,
     exit_in_part,
     hashed_words,
@@ -35,7 +35,6 @@ from softbounce.cli.shared.session import (
     opened,
     policy_in_force,
     tracked,
-    who,
 )
 from softbounce.cli.suppressions.provider_exports import ProviderList, provider_rows
 from softbounce.cli.suppressions.undo import NOUNS, described, undo
@@ -119,61 +118,52 @@ def check(
 
 
 @app.command()
+@changing("output")
 def add(
     recipient: RecipientArgument,
     *,
-    reason: options.Reason,
+    intent: Intent,
     channel: options.Channel = None,
     merchant: options.Merchant = None,
     expires: Annotated[
         int, typer.Option(parser=expiry, metavar="TIME", show_default="never", help="90d, or never")
     ] = 0,
-    actor: options.Actor = None,
-    output: options.Output = Output.TABLE,
 ) -> None:
     """Refuse a recipient by your own word."""
     with opened() as store:
         now, on = store.now(), channel_of(recipient, channel)
         rid = store.suppressions.add(
-            recipient,
-            on,
-            reason=reason,
-            actor=who(actor),
-            now=now,
-            expires=expires or None,
-            merchant=merchant,
+            recipient, on, by=intent.by, now=now, expires=expires or None, merchant=merchant
         )
         until = now + expires if expires else None
         sentence = f"Listed: {mask(normalise(recipient, on))} r_{rid}, {standing.until_of(until, now)}."
-        tell(sentence, {"action": "add", "recipient": f"r_{rid}", "until": iso(until)}, output)
+        intent.tell(sentence, {"action": "add", "recipient": f"r_{rid}", "until": iso(until)})
 
 
 @app.command(cls=Filtered)
+@changing("yes", "dry_run", "output")
 def remove(
     words: Annotated[list[str], typer.Argument(metavar="RECIPIENT | FILTER")],
     *,
-    reason: options.Reason,
+    intent: Intent,
     channel: options.Channel = None,
-    actor: options.Actor = None,
-    yes: options.Yes = False,
-    dry_run: options.DryRun = False,
-    output: options.Output = Output.TABLE,
 ) -> None:
     """Take recipients off the list: one by its address, or all that a filter finds."""
     with opened() as store:
         found = store.suppressions.select(_filter(words, store, channel=channel), now=store.now())
-        matching = agreed(found, describe=described, nouns=NOUNS, yes=yes, dry_run=dry_run)
+        matching = intent.agreed(found, describe=described, nouns=NOUNS)
         fields = [entry.field for entry in matching]
-        removed = store.suppressions.remove(fields, reason=reason, actor=who(actor))
+        removed = store.suppressions.remove(fields, by=intent.by)
         facts = {"action": "remove", "matched": len(matching), "done": removed}
-        tell(f"Removed: {removed:,} of {len(matching):,}. Sends are allowed again.", facts, output)
+        intent.tell(f"Removed: {removed:,} of {len(matching):,}. Sends are allowed again.", facts)
 
 
 @app.command("import")
+@changing("output")
 def import_(
     file: Annotated[str, typer.Argument(metavar="FILE | -", help="CSV with a head line, or NDJSON")],
     *,
-    reason: options.Reason,
+    intent: Intent,
     channel: options.Channel = None,
     form: Annotated[
         Form | None, typer.Option("--format", help="csv or ndjson; else by the file's name")
@@ -181,8 +171,6 @@ def import_(
     source: Annotated[
         ProviderList | None, typer.Option("--from", help="The file is this list, as its provider exports it")
     ] = None,
-    actor: options.Actor = None,
-    output: options.Output = Output.TABLE,
 ) -> None:
     """Add recipients from a file: columns channel, address or recipient (r_...), the rest as in an export.
 
@@ -201,7 +189,7 @@ def import_(
             return rows_of(opened_file, form, on)
 
         total = sum(1 for _ in rows())
-        results = store.suppressions.load(rows(), reason=reason, actor=who(actor), now=now)
+        results = store.suppressions.load(rows(), by=intent.by, now=now)
         counts: Counter[str] = Counter()
         for number, result in enumerate(tracked(results, f"importing {total:,}"), 1):
             counts[result if isinstance(result, str) else "failed" if result else "done"] += 1
@@ -213,7 +201,7 @@ def import_(
         if counts["past"]:
             sentence += f" Past their end, and left out: {counts['past']:,}."
         facts = {name: counts[name] for name in ("done", "listed", "past")}
-        tell(sentence, {"action": "import", "matched": total, **facts}, output)
+        intent.tell(sentence, {"action": "import", "matched": total, **facts})
         exit_in_part(counts["failed"], of=total)
 
 

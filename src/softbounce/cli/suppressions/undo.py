@@ -5,20 +5,13 @@ from typing import Annotated
 import typer
 
 from softbounce.cli.shared import options
-from softbounce.cli.shared.output import Output, tell
-from softbounce.cli.shared.session import (
-    SAMPLES,
-    TYPED_ABOVE,
-    agree_to,
-    opened,
-    policy_in_force,
-    tracked,
-    who,
-)
+from softbounce.cli.shared.change import SAMPLES, Intent, changing
+from softbounce.cli.shared.session import opened, policy_in_force, tracked
 from softbounce.core.filters import parse_filter
 from softbounce.core.texts import count
 from softbounce.errors import InvalidSettings
 from softbounce.store import Store
+from softbounce.store.audit import By
 from softbounce.store.cases import Case, Resolved
 from softbounce.store.retries import FILTER_KEYS
 from softbounce.store.suppression_files import Suppression
@@ -26,17 +19,14 @@ from softbounce.store.suppression_files import Suppression
 NOUNS = ("suppression", "suppressions")
 
 
+@changing("yes", "dry_run", "output")
 def undo(
     incident: Annotated[
         str, typer.Argument(metavar="incident:CASE", help="As cases list kind:incident shows it")
     ],
     *,
-    reason: options.Reason,
+    intent: Intent,
     every: options.Every = 0,
-    actor: options.Actor = None,
-    yes: options.Yes = False,
-    dry_run: options.DryRun = False,
-    output: options.Output = Output.TABLE,
 ) -> None:
     """Lift all that an incident suppressed, before the brake as well, and send the messages it holds.
 
@@ -53,17 +43,15 @@ def undo(
         rate = policy.limits.handover_rate
         case, _ = store.cases.show(name, limit=0)
         total, samples = _found(store, case)
-        is_asked = not yes and total > TYPED_ABOVE
-        agree_to(total, samples, NOUNS, is_asked=is_asked, dry_run=dry_run)
+        intent.agree_to(total, samples, NOUNS)
         lifted = sum(tracked(store.incidents.settle(case, "undo"), "lifting"))
-        resumed = _resume(store, reason=reason, actor=who(actor))
+        resumed = _resume(store, by=intent.by)
         sent = Resolved(released=0, skipped=0, ended=0)
         if case.state != "resolved":
             sent = store.cases.resolve(
                 name,
                 how="release",
-                reason=reason,
-                actor=who(actor),
+                by=intent.by,
                 policy=policy,
                 first=store.now(),
                 step=every or rate.per // rate.count,
@@ -73,7 +61,7 @@ def undo(
         parts += [f"{sent.skipped:,} past their deadline or last try, given up"] if sent.skipped else []
         facts = {"action": "undo", "case": name, "lifted": lifted, "released": sent.released}
         facts |= {"resumed": resumed, "skipped": sent.skipped}
-        tell(f"{name} undone: {', '.join(parts)}.", facts, output)
+        intent.tell(f"{name} undone: {', '.join(parts)}.", facts)
 
 
 def _found(store: Store, case: Case) -> tuple[int, list[str]]:
@@ -87,11 +75,11 @@ def _found(store: Store, case: Case) -> tuple[int, list[str]]:
     return total, samples
 
 
-def _resume(store: Store, *, reason: str, actor: str) -> int:
+def _resume(store: Store, *, by: By) -> int:
     """Give the retries that waited for an incident their own time back; those of another one wait again."""
     waiting = parse_filter("state:incident", keys=FILTER_KEYS)
     idents = [found.delivery.id for found in store.retries.select(waiting, now=store.now())]
-    return store.retries.resume(idents, reason=reason, actor=actor) if idents else 0
+    return store.retries.resume(idents, by=by) if idents else 0
 
 
 def described(entry: Suppression) -> str:

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from softbounce.core.durations import HOUR, MINUTE, words
 from softbounce.core.policy.merge import Level, Rulebook, matches
-from softbounce.core.policy.model import Disposition, QuietHours, Rate, Rule
+from softbounce.core.policy.model import QuietHours, Rate, Rule
 from softbounce.core.policy.schema import File
 from softbounce.core.policy.yaml_tree import Mistake, Place, Tree
 from softbounce.core.reasons import Fault
 from softbounce.core.recipients import Channel
-from softbounce.core.subject import channel_of
+from softbounce.core.subject import channel_of_code
 
 LATE = 90 * MINUTE  # receipts of texts arrive until then: of 9,600 texts, 28 tries at 60 min came twice
 LEAST_SENDABLE = 6 * HOUR  # a day
@@ -62,15 +62,12 @@ def _schedules(tree: Tree, rules: Rulebook) -> Iterator[Mistake]:
         for code, level in book.levels.items():
             for channel in _channels(code):
                 rule = rules.resolve(code=code, channel=channel, merchant=merchant, smtp=None)
-                retries = rule.do is Disposition.RETRY or (
-                    rule.confirm is not None and rule.confirm.meanwhile is Disposition.RETRY
-                )
-                if retries and rule.delays and not rule.off:
+                if rule.retries and rule.delays and not rule.off:
                     yield from _schedule(_place(tree, level), rule, channel, rules)
 
 
 def _channels(code: str) -> tuple[Channel, ...]:
-    named = channel_of(None, code=code, recipients=(), details={})
+    named = channel_of_code(code)
     return (named,) if named else tuple(Channel)
 
 

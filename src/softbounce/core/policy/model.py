@@ -126,6 +126,16 @@ class Rule:
     confirm: Confirm | None
     sources: dict[str, Source] = field(default_factory=dict, compare=False)  # "do", "retry.delays", ...
 
+    @property
+    def retries(self) -> bool:
+        """Whether a first report is tried again."""
+        return is_retried(self.do, self.confirm)
+
+
+def is_retried(do: Disposition, confirm: Confirm | None) -> bool:
+    """Return whether a first report is tried again: by what it means, or while a second is waited for."""
+    return do is Disposition.RETRY or (confirm is not None and confirm.meanwhile is Disposition.RETRY)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:

@@ -12,9 +12,9 @@ from celery import Celery, signals
 from celery.exceptions import Reject
 from typing_extensions import override
 
-from softbounce.embedded import find_store
 from softbounce.errors import InvalidSettings, NewerRecord, RefuseToStart
 from softbounce.settings import Settings, celery_url, verified
+from softbounce.stores import require_url
 from softbounce.telemetry import configure
 from softbounce.urls import several
 from softbounce.worker.celery.bootsteps import Loops, ReportConsumer, Worker
@@ -84,10 +84,7 @@ class App(Celery):
 
 def make_app(settings: Settings) -> App:
     """Return the Celery app for ``settings``; it connects to nothing yet."""
-    store_url = find_store(settings)
-    if store_url is None:
-        msg = f"no store: set SOFTBOUNCE_REDIS_URL, or start one on {settings.data} by `softbounce run`"
-        raise InvalidSettings(msg)
+    store_url = require_url(settings)
     broker = settings.broker_url.get_secret_value() if settings.broker_url else celery_url(store_url)
     broker, use_ssl = verified(broker)
     bound()

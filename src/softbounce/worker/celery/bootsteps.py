@@ -21,11 +21,11 @@ from kombu import Message
 from typing_extensions import override
 
 from softbounce.errors import InvalidEvent, SoftbounceError, StoreUnreachable, TryAgain
+from softbounce.store.limits import STRIKES
 from softbounce.telemetry import get_logger
 from softbounce.worker.celery.decompression import LIMIT
 from softbounce.worker.celery.envelope import TASK, body_of, leave_bytes, own, plain, refusal, reports
 from softbounce.worker.crash_points import reached
-from softbounce.worker.intake import STRIKES
 from softbounce.worker.retrying import patience
 from softbounce.worker.runtime import Runtime
 

@@ -15,10 +15,9 @@ from kombu.utils.uuid import uuid
 from msgspec.json import encode as to_json
 
 from softbounce.settings import CelerySink
+from softbounce.store.limits import TASK_BATCH
 from softbounce.worker.crash_points import reached
 from softbounce.worker.sinks.sink import Context, Handed, MayBegin, Message, why
-
-BLOCK = 100  # calls sent to Redis at once; what is lost with an answer may arrive twice, under its id
 
 
 class ToTask:
@@ -50,7 +49,7 @@ class ToTask:
         while count < len(messages):
             if not may_begin():
                 return Handed(count=count)
-            some = messages[count : count + (BLOCK if count and self._takes_blocks else 1)]
+            some = messages[count : count + (TASK_BATCH if count and self._takes_blocks else 1)]
             try:
                 self._patiently(self._send_block if len(some) > 1 else self._send, some)
             except Exception as error:  # noqa: BLE001 - any refusal rests, and costs no strike
