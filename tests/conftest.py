@@ -45,12 +45,11 @@ def needs_redis_server() -> None:
 
 
 QUICK = 2.0  # s for new examples of one property in `make test`
-OUTSIDE = {
-    "acl",
-    "redis",
-    "sentinel",
-    "cluster",
-}  # servers beside the packaged one: their whole suites are for `make test-all`
+PACKAGED = {
+    "fakeredis",
+    "valkey",
+}  # stores that need nothing installed; the other servers are for `make test-all`
+LOOP = ("unit", "contract", "integration/cli", "fuzz/test_core.py", "fuzz/test_records.py")  # of `make test`
 
 
 def _is_quick(config: pytest.Config) -> bool:
@@ -58,10 +57,12 @@ def _is_quick(config: pytest.Config) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what runs the contract suite once more on a server that is not packaged."""
+    """Leave to `make test-all` what starts workers, brokers and servers, and what tries for minutes."""
+    loop = tuple(str(Path(__file__).parent / path) for path in LOOP)
     for item in items:
         params = getattr(item, "callspec", None)
-        if params and params.params.get("client") in OUTSIDE:
+        store = params.params.get("client", "fakeredis") if params else "fakeredis"
+        if store not in PACKAGED or not str(item.path).startswith(loop):
             item.add_marker(pytest.mark.slow)
 
 

@@ -145,13 +145,13 @@ OUTAGE = policy("codes", "PROVIDER_ERROR", "retry")
 LETTER, HEAD, LETTERS = (
     constant("_KEPT_BYTES") // KIB,
     constant("HEAD_BYTES") // KIB,
-    constant("BUDGET") // MIB,
+    constant("DEAD_LETTERS_BYTES") // MIB,
 )
 LONGEST_ACT = signature(handle_once).parameters["longest"].default // timedelta(minutes=1)
 
 FIGURES: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     ("README.md", "may still leave, at most {:g} seconds later", (constant("LAST_START") * LEASE,)),
-    ("docs/design.md", "bytes, in batches of {}", (constant("BATCH", "intake"),)),
+    ("docs/design.md", "bytes, in batches of {}", (constant("INTAKE_BATCH"),)),
     ("docs/design.md", "{} strikes within {} hours", (word(lua("STRIKES")), lua("STRIKES_WITHIN") // 3600)),
     ("docs/design.md", "is claimed in groups of {}", (lua("FEW"),)),
     ("docs/design.md", "takes {} bytes in a bucket; a bucket holds about {}", (lua("ENTRY"), lua("FILL"))),
@@ -221,10 +221,14 @@ FIGURES: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     (
         "docs/introduction/pipeline-contract.md",
         "it was acted on within {} days",
-        (constant("KEPT", "receipts") // DAY,),
+        (constant("RECEIPT_KEPT") // DAY,),
     ),
     ("docs/introduction/pipeline-contract.md", "`longest` (default {} minutes)", (LONGEST_ACT,)),
-    ("docs/introduction/pipeline-contract.md", "{} hours of silence", (constant("_SILENCE") // HOUR,)),
+    (
+        "docs/introduction/pipeline-contract.md",
+        "{} hours of silence",
+        (constant("UNANSWERED_AFTER") // HOUR,),
+    ),
     ("docs/introduction/pipeline-contract.md", "group_wait: {} ", (policy("escalation", "group_wait"),)),
     ("docs/introduction/pipeline-contract.md", "repeat: {} ", (policy("escalation", "repeat"),)),
     ("docs/introduction/pipeline-contract.md", "up to {} `samples`", (word(lua("SAMPLES")),)),
@@ -243,15 +247,15 @@ FIGURES: tuple[tuple[str, str, tuple[object, ...]], ...] = (
         ),
     ),
     ("docs/guides/intake.md", "are cut at {} bytes", (constant("_MAX_LABEL"),)),
-    ("docs/guides/intake.md", "blocks of {}, in order", (constant("EVENTS_BLOCK"),)),
+    ("docs/guides/intake.md", "blocks of {}, in order", (constant("REPORT_BATCH"),)),
     ("docs/guides/intake.md", "within about {} seconds", (word(constant("_PATIENCE")),)),
-    ("docs/guides/intake.md", "above {:.0f} % of its memory", (100 * constant("_FULL"),)),
+    ("docs/guides/intake.md", "above {:.0f} % of its memory", (100 * constant("FULL"),)),
     ("docs/guides/intake.md", "reads at most about {} MiB at once", (constant("READ_BYTES") // MIB,)),
     ("docs/guides/intake.md", "an entry above {} KiB by itself", (constant("MAX_BYTES") // KIB,)),
     (
         "docs/guides/intake.md",
         "ends after {} minutes and holds at most {:,}",
-        (word(constant("_REPLY_TTL") // 60), constant("_REPLIES")),
+        (word(constant("REPLY_KEPT") // MINUTE), constant("REPLIES")),
     ),
     ("docs/guides/intake.md", "a list of at most {:,} of them", (constant("EVENTS"),)),
     ("docs/guides/intake.md", "no event, more than {:,} events", (constant("EVENTS"),)),
@@ -262,7 +266,7 @@ FIGURES: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     ),
     ("docs/guides/intake.md", "no envelope, over {} MiB", (constant("ENVELOPE") // MIB,)),
     ("docs/guides/intake.md", "{} times a second", (word(round(1 / constant("NAP"))),)),
-    ("docs/guides/intake.md", "batches of {} in one call", (constant("BATCH", "intake"),)),
+    ("docs/guides/intake.md", "batches of {} in one call", (constant("INTAKE_BATCH"),)),
     ("docs/guides/intake.md", "another takes over after {} s", (2 * LEASE,)),
     ("docs/guides/policy-tests.md", "leave in the {} days after", (constant("AFTER").days,)),
     ("docs/operations/operations.md", "finishes the rest within {:g} seconds", (constant("DRAIN"),)),
@@ -275,7 +279,7 @@ FIGURES: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     ("docs/operations/operations.md", "larger than {0} KiB only the first {0} KiB are kept", (HEAD,)),
     ("docs/operations/operations.md", "for {} hours while something waits", (word(QUARANTINE),)),
     ("docs/operations/operations.md", "grows from {:.0f} % to all of it", (100 * lua("LEAST_SHARE"),)),
-    ("docs/operations/operations.md", "times, {} in a call", (constant("_AT_ONCE", "policies"),)),
+    ("docs/operations/operations.md", "times, {} in a call", (constant("LIST_BATCH"),)),
     ("docs/operations/operations.md", "on at most {:,} messages", (constant("MESSAGES"),)),
     ("docs/operations/operations.md", "hangs for {} s (or a lease", (constant("DEAF"),)),
     ("docs/operations/operations.md", "last heard of over {} s ago", (constant("SILENT") // SECOND,)),
@@ -283,7 +287,7 @@ FIGURES: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     (
         "docs/operations/operations.md",
         "within {} hours has ended {} workers",
-        (constant("_STRIKES_WITHIN") // 3600, word(constant("STRIKES"))),
+        (constant("STRIKES_WITHIN") // HOUR, word(constant("STRIKES"))),
     ),
     ("docs/operations/operations.md", "inflates to {} MiB at most", (constant("LIMIT") // MIB,)),
     (
@@ -322,7 +326,7 @@ FIGURES: tuple[tuple[str, str, tuple[object, ...]], ...] = (
         "(`history: {}, dedupe: {}`)",
         (policy("retention", "history"), policy("retention", "dedupe")),
     ),
-    ("docs/reference/performance.md", "takes events in batches of up to {}", (constant("BATCH", "intake"),)),
+    ("docs/reference/performance.md", "takes events in batches of up to {}", (constant("INTAKE_BATCH"),)),
 )
 
 
