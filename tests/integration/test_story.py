@@ -16,6 +16,7 @@ import redis
 from celery import Celery
 from live import HOUR, MINUTE, START, WorkerProcess, empty, failed, until
 from proxy import Door
+from tests.servers import PATIENCE
 
 from softbounce import embedded
 from softbounce.core.filters import parse_filter
@@ -143,7 +144,7 @@ def test_a_pipeline_that_fails_before_finish_has_run_gets_its_next_try(  # noqa:
     report(failed("m1"))
     door.keep_call(call("finish"))
     store.set_now(START + 3 * HOUR)
-    assert door.stopped.wait(20)
+    assert door.stopped.wait(PATIENCE)
     (first,) = commands()
     resend = {echo: first["id"]} if echo else {}
     (answer,) = report(failed_again("m1", START + 3 * HOUR, **resend))
@@ -164,7 +165,7 @@ def test_a_worker_that_dies_before_finish_costs_no_try(
     report(failed("m1"))
     door.keep_call(call("finish"))
     store.set_now(START + 3 * HOUR)
-    assert door.stopped.wait(20)
+    assert door.stopped.wait(PATIENCE)
     worker.kill()
     start()
     (answer,) = report(failed_again("m1", START + 3 * HOUR))
@@ -182,7 +183,7 @@ def test_a_worker_that_dies_in_the_hand_over_repeats_the_same_id(
     report(failed("m1"))
     door.keep_call(call("finish"))
     store.set_now(START + 3 * HOUR)
-    assert door.stopped.wait(20)
+    assert door.stopped.wait(PATIENCE)
     worker.kill()
     start()
     move(store, START + 3 * HOUR + MINUTE)
@@ -206,7 +207,7 @@ def test_a_lost_reply_loses_and_doubles_nothing(  # noqa: PLR0917 - fixtures
         report(failed("m1"))
         door.lose_reply(words)
         store.set_now(START + 3 * HOUR)
-    assert door.stopped.wait(20)
+    assert door.stopped.wait(PATIENCE)
     until(lambda: store.events.lag().pending + store.events.lag().unread == 0)
     move(store, START + 3 * HOUR, START + 3 * HOUR + MINUTE)  # a lease that nobody knows of runs out
     (answer,) = report(failed_again("m1", START + 3 * HOUR, resendId=commands()[0]["id"]))
@@ -309,7 +310,7 @@ def test_a_payment_during_a_hand_over_ends_the_tries(
     report(failed("m1"))
     door.keep_call(call("add"))  # the hand-over; other scripts have the word XADD, too
     store.set_now(START + 3 * HOUR)
-    assert door.stopped.wait(20)
+    assert door.stopped.wait(PATIENCE)
     store.control.cancel("claim", "claim-m1", by=By("test", "paid"), now=store.now())
     worker.kill()
     start()
@@ -326,7 +327,7 @@ def test_an_entry_accepted_but_not_acknowledged_is_a_duplicate_for_the_next_work
     worker = start(redis_url=door.url)
     door.keep_call("XACK")
     store.events.publish([json.dumps(failed("m1")).encode()])
-    assert door.stopped.wait(20)
+    assert door.stopped.wait(PATIENCE)
     worker.kill()
     start()
     until(lambda: store.counters() == {"scheduled": 1, "duplicate": 1})
@@ -550,7 +551,7 @@ def test_a_task_accepted_but_not_acknowledged_is_a_duplicate_for_the_next_worker
     door.keep_reply(call("accept"))
     with closing(Celery("producer", broker=broker, set_as_current=False)) as app:
         app.send_task("softbounce.report", args=[failed("m1")], queue="softbounce")
-    assert door.stopped.wait(20)
+    assert door.stopped.wait(PATIENCE)
     worker.kill()
     start(broker_url=broker)
     until(lambda: store.counters() == {"scheduled": 1, "duplicate": 1})
