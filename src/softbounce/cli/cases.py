@@ -9,25 +9,14 @@ import typer
 from softbounce.cli import story
 from softbounce.cli.dead_letters import PREFIX
 from softbounce.cli.shared import options
-from softbounce.cli.shared.output import (
-    Filtered,
-    Json,
-    Output,
-    Row,
-    columns,
-    plain,
-    show,
-    tell,
-    time_of,
-    zoned,
-)
+from softbounce.cli.shared.output import Filtered, Json, Output, Row, show, tell, time_of, zoned
 from softbounce.cli.shared.session import agreed, note_reveal, opened, policy_in_force, spelled, who
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy.model import Policy
 from softbounce.core.reasons import cause
 from softbounce.core.recipients import Channel, scrub
 from softbounce.core.records import Delivery, iso
-from softbounce.core.texts import count, span, word
+from softbounce.core.texts import columns, count, plain, span, word
 from softbounce.errors import InvalidSettings, NotFound
 from softbounce.store import Store
 from softbounce.store.cases import FILTER_KEYS, Case

@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from softbounce.cli.shared import options
-from softbounce.cli.shared.output import Filtered, Json, Output, Row, plain, say, show, tell, time_of, zoned
+from softbounce.cli.shared.output import Filtered, Json, Output, Row, say, show, tell, time_of, zoned
 from softbounce.cli.shared.session import agreed, fail_in_part, note_reveal, opened, spelled, who
 from softbounce.core.decide import HEAD_BYTES
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.recipients import scrub
 from softbounce.core.records import iso
+from softbounce.core.texts import plain
 from softbounce.store import Store
 from softbounce.store.dead_letters import BUDGET, FILTER_KEYS, LARGEST, KeptInput
 

@@ -11,14 +11,14 @@ from softbounce.cli import story
 from softbounce.cli.obstacles import against
 from softbounce.cli.shared import options
 from softbounce.cli.shared.input_files import binary_file, read_lines, read_reports
-from softbounce.cli.shared.output import Json, Output, moment, now, plain, show, tell, zone
+from softbounce.cli.shared.output import Json, Output, moment, now, show, tell, zone
 from softbounce.cli.shared.session import opened, policy_in_force, policy_of
 from softbounce.cli.standing import explain_recipient, soft_bounces
 from softbounce.core.decide import Plan, plan
 from softbounce.core.events import Ignored, parse
 from softbounce.core.policy.model import Policy
 from softbounce.core.records import iso
-from softbounce.core.texts import LAST, label
+from softbounce.core.texts import LAST, label, plain
 from softbounce.errors import InvalidEvent, InvalidSettings
 from softbounce.explain import decision as core
 from softbounce.store import Store

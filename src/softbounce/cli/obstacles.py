@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from softbounce.cli import story
 from softbounce.cli.breakers import state_of
-from softbounce.cli.shared.output import plain, zone
+from softbounce.cli.shared.output import zone
 from softbounce.cli.standing import lifting, pauses_of
 from softbounce.core.decide import Plan
 from softbounce.core.durations import words
 from softbounce.core.policy.model import Policy
 from softbounce.core.records import Delivery
-from softbounce.core.texts import when, word
+from softbounce.core.texts import plain, when, word
 from softbounce.explain.remedies import Obstacle, line_of, quiet_at
 from softbounce.store import Store
 from softbounce.store.retries import Story

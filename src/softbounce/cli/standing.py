@@ -6,13 +6,13 @@ from typing import Any
 import typer
 
 from softbounce.cli import story
-from softbounce.cli.shared.output import Json, Output, columns, plain, tell, time_of, zone
+from softbounce.cli.shared.output import Json, Output, tell, time_of, zone
 from softbounce.cli.shared.session import channel_of
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy.model import SoftBounce
 from softbounce.core.reasons import cause
 from softbounce.core.records import Delivery, iso
-from softbounce.core.texts import count, date, label, when, word
+from softbounce.core.texts import columns, count, date, label, plain, when, word
 from softbounce.store import Store, Verdict
 from softbounce.store.encoding import CONSENT
 from softbounce.store.retries import FILTER_KEYS

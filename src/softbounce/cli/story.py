@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from softbounce.cli.shared.output import Json, columns, plain, time_of, zone
+from softbounce.cli.shared.output import Json, time_of, zone
 from softbounce.core.decide import Plan, plan
 from softbounce.core.durations import HOUR
 from softbounce.core.events import Event, parse
@@ -13,7 +13,7 @@ from softbounce.core.policy.model import Disposition, Policy
 from softbounce.core.reasons import Fault, cause
 from softbounce.core.recipients import Channel, mask, recipient
 from softbounce.core.records import Delivery, command_id, iso
-from softbounce.core.texts import date, label, when
+from softbounce.core.texts import columns, date, label, plain, when
 from softbounce.errors import InvalidEvent, InvalidRecipient, NotFound
 from softbounce.store import Store
 from softbounce.store.retries import Story

@@ -19,7 +19,6 @@ from softbounce.cli.shared.output import (
     Row,
     as_line,
     duration,
-    plain,
     say,
     show,
     tell,
@@ -43,6 +42,7 @@ from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.reasons import cause
 from softbounce.core.recipients import mask, normalise
 from softbounce.core.records import iso
+from softbounce.core.texts import plain
 from softbounce.errors import InvalidEvent, InvalidSettings
 from softbounce.store import Store, Verdict
 from softbounce.store.hash_key import hash_in
