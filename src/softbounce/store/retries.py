@@ -120,10 +120,6 @@ class Retries:
             yield [(ident.decode(errors="replace"), score) for ident, score in page]
             start += _PAGE
 
-    def end_of(self, delivery: Delivery, *, now: int) -> Json | None:
-        """Return what will end a waiting retry once it is due: {"state", "by", "reason", "a"}, or None."""
-        return self._ends([delivery], now=now)[0]
-
     def _ends(self, deliveries: Sequence[Delivery], *, now: int) -> list[Json | None]:
         """Look at all that ``claim`` will look at, in one round trip."""
         marks = [cancel_fields(delivery) for delivery in deliveries]
@@ -219,12 +215,6 @@ class Retries:
             raws = cast("list[bytes | None]", self._client.hmget(self._keys.fixed("deliveries"), idents))
         found = readable(zip(idents, raws, strict=True))
         return [delivery.due for delivery in found if delivery.due is not None]
-
-    def left_to(self, *fields: str) -> list[list[int]]:
-        """Return when resends left (ms), for each ``claim:ID`` or ``recipient:HASH``, as caps count."""
-        with reaching():
-            raws = cast("list[bytes | None]", self._client.hmget(self._keys.fixed("sent"), fields))
-        return [times_in(raw) for raw in raws]
 
     def standing(self, rid: str) -> Json:
         """Return a recipient's soft bounces as (message, time), reports by code, time of escalation."""

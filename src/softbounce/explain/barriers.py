@@ -1,70 +1,67 @@
 """What the store has against a retry, and the command or line of the policy that would change it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from softbounce.cli import story
-from softbounce.cli.breakers import state_of
-from softbounce.cli.shared.output import zone
-from softbounce.cli.standing import lifting, pauses_of
 from softbounce.core.decide import Plan
 from softbounce.core.durations import words
 from softbounce.core.policy.model import Policy
-from softbounce.core.records import Delivery
+from softbounce.core.records import Delivery, Json
 from softbounce.core.texts import plain, when, word
+from softbounce.explain import delivery as deliveries
+from softbounce.explain.recipient import lifting
 from softbounce.explain.remedies import Obstacle, line_of, quiet_at
-from softbounce.store import Store
-from softbounce.store.retries import Story
+from softbounce.store import Situation
+from softbounce.store.controls import Mode
+from softbounce.store.retries import Story, pause_fields
 
 WHY = "--reason ..."
 ALL = "*"
 EVEN_STALE = 2  # its mark in a record
 
 
-def against(found: Story, decision: Plan, *, policy: Policy, store: Store, at: int) -> Iterator[Obstacle]:
-    """Yield each of them as it will stand at a moment (ms); an ended delivery has what ended it."""
-    delivery = found.delivery
-    became = story.becomes(delivery, store, at)
-    if story.is_observed(found):
+def against(situation: Situation, decision: Plan, *, policy: Policy, zone: str) -> Iterator[Obstacle]:
+    """Yield each of them as it will stand at the moment asked about; an ended delivery has what ended it."""
+    story, became = situation.story, deliveries.becomes(situation)
+    if deliveries.is_observed(story):
         yield Obstacle("mode was observe: noted, not sent", f"softbounce mode on {WHY}, for later tries")
     elif became == "held":
-        yield from _held(found, decision, policy)
+        yield from _held(story, decision, policy)
     elif became == "suppressed":
-        verdict = store.suppressions.check(f"r_{delivery.rid}", delivery.channel, merchant=delivery.merchant)
-        if not verdict:
-            later = "" if delivery.state == "waiting" else "; this message has ended, send it anew"
+        if not (verdict := situation.verdict):
+            later = "" if story.delivery.state == "waiting" else "; this message has ended, send it anew"
             change = lifting(verdict.recipient, verdict.reason)
             yield Obstacle("its recipient is suppressed", change and change + later)
     elif became == "given_up":
         names = ("do",) if decision.rule.do == "drop" else ("retry.give_up_after",)
         yield Obstacle("it was given up", f"{line_of(decision, policy, *names)}, for later reports")
     elif became == "waiting":
-        yield from _waiting(delivery, decision, policy=policy, store=store, at=at)
+        yield from _waiting(situation, decision, policy=policy, zone=zone)
 
 
-def _held(found: Story, decision: Plan, policy: Policy) -> Iterator[Obstacle]:
-    case = story.case_of(found)
+def _held(story: Story, decision: Plan, policy: Policy) -> Iterator[Obstacle]:
+    case = deliveries.case_of(story)
     release = [f"softbounce cases resolve {case} --release {WHY}"] if case else []
     rule = decision.rule
     if rule.off:
         later = line_of(decision, policy, "retry")
     elif rule.name.endswith(".unknown_code"):
-        later = f"a rule for {found.delivery.code} under codes: of {policy.file}"
+        later = f"a rule for {story.delivery.code} under codes: of {policy.file}"
     else:
         later = line_of(decision, policy, "do")
     what = f"held by case {case}" if case else "held"
     yield Obstacle(what, "; ".join([*release, f"for later reports: {later}"]))
 
 
-def _waiting(
-    delivery: Delivery, decision: Plan, *, policy: Policy, store: Store, at: int
-) -> Iterator[Obstacle]:
+def _waiting(situation: Situation, decision: Plan, *, policy: Policy, zone: str) -> Iterator[Obstacle]:
+    delivery, at = situation.story.delivery, situation.at
     is_due, is_urgent = (delivery.due or 0) <= at, bool(delivery.head.get("q"))
-    found = [*_mode(delivery, store, at)]
+    found = [*_mode(situation, zone)]
     if not is_urgent:
-        found += _pauses(delivery, store, at)
-    found += _breaker(delivery, policy, store, at)
+        found += _pauses(situation, zone)
+    found += _breaker(situation, policy, zone)
     if is_due or delivery.waits_for == "rate":
-        found += _caps(delivery, policy, store, at)
+        found += _caps(situation, policy, zone)
     if is_due and not is_urgent and (quiet := quiet_at(at, decision, policy)):
         found.append(quiet)
     if delivery.waits_for == "incident":
@@ -75,40 +72,65 @@ def _waiting(
         what = f"waits for {word('state', 'sink')}"
         found.append(Obstacle(what, "softbounce doctor says what is wrong with it"))
     if delivery.deadline < at and delivery.head.get("q") != EVEN_STALE:
-        end = when(delivery.deadline, zone(), at)
+        end = when(delivery.deadline, zone, at)
         what = f"past its deadline, {end}: nothing is sent any more"
         line = line_of(decision, policy, "retry.give_up_after")
         found.append(Obstacle(what, f"{line}, for later reports"))
-    if is_due and not found and not store.control.workers(now=store.now()):
+    if is_due and not found and not situation.workers:
         found.append(Obstacle("no worker was heard of within a minute", "softbounce worker"))
     yield from found
 
 
-def _mode(delivery: Delivery, store: Store, now: int) -> Iterator[Obstacle]:
-    modes = {mode.merchant: mode for mode in store.control.modes()}
-    mode = modes[ALL] if modes[ALL].mode == "off" else modes.get(delivery.merchant, modes[ALL])
+def mode_over(merchant: str, modes: Mapping[str, Mode]) -> Mode:
+    """Return the mode that binds a merchant's retries, of those by merchant that differ and ``*``, of all."""
+    return modes[ALL] if modes[ALL].mode == "off" else modes.get(merchant, modes[ALL])
+
+
+def _mode(situation: Situation, zone: str) -> Iterator[Obstacle]:
+    mode = mode_over(situation.story.delivery.merchant, {mode.merchant: mode for mode in situation.modes})
     if mode.mode != "on":
         whom = "" if mode.merchant == ALL else f" for merchant {mode.merchant}"
         by = plain(f"by {mode.by}: {mode.reason}")
         switch = "softbounce mode on" + (whom and f" --merchant {mode.merchant}")
-        yield Obstacle(f"mode {mode.mode}{whom} since {when(mode.at, zone(), now)}, {by}", f"{switch} {WHY}")
+        since = when(mode.at, zone, situation.at)
+        yield Obstacle(f"mode {mode.mode}{whom} since {since}, {by}", f"{switch} {WHY}")
 
 
-def _pauses(delivery: Delivery, store: Store, now: int) -> Iterator[Obstacle]:
-    for field, entry in pauses_of(delivery, store, now):
+def pauses_of(delivery: Delivery, pauses: Mapping[str, Json], now: int) -> Iterator[tuple[str, Json]]:
+    """Yield those of the pauses that hold a delivery back, by the field that they are kept under."""
+    for field in pause_fields(delivery):
+        if (entry := pauses.get(field)) and int(entry["z"]) > now:
+            yield field, entry
+
+
+def _pauses(situation: Situation, zone: str) -> Iterator[Obstacle]:
+    delivery, at = situation.story.delivery, situation.at
+    for field, entry in pauses_of(delivery, situation.pauses, at):
         kind, _, value = field.partition(":")
         by = plain(f"by {entry.get('by', '')}: {entry.get('reason', '')}")
         named = {"reference": delivery.reference, "recipient": f"r_{value}"}.get(kind, value)
-        what = f"its {kind} is paused until {when(int(entry['z']), zone(), now)}, {by}"
+        what = f"its {kind} is paused until {when(int(entry['z']), zone, at)}, {by}"
         yield Obstacle(what, plain(f"softbounce retries resume {kind}:{named} {WHY}"))
 
 
-def _breaker(delivery: Delivery, policy: Policy, store: Store, now: int) -> Iterator[Obstacle]:
-    name = delivery.provider
-    state, until = state_of(name, store.control.breakers().get(name, ({}, ""))[0], policy, now)
+def breaker_state(name: str, head: Mapping[str, Any], policy: Policy, now: int) -> tuple[str, int | None]:
+    """Return closed, open, half-open or ramping; and until when (ms), as far as that is known."""
+    terms = policy.provider(name)
+    breaker = terms.breaker if terms else None
+    if "s" in head and (breaker or head.get("m")):
+        is_open = head["s"] == "open" and head["u"] > now
+        return ("open", head["u"]) if is_open else ("half-open", None)
+    if breaker and "r" in head and now < head["r"] + breaker.ramp_up:
+        return "ramping", head["r"] + breaker.ramp_up
+    return "closed", None
+
+
+def _breaker(situation: Situation, policy: Policy, zone: str) -> Iterator[Obstacle]:
+    name = situation.story.delivery.provider
+    state, until = breaker_state(name, situation.breaker, policy, situation.at)
     if state == "closed":
         return
-    end = f" until {when(until, zone(), now)}" if until else ""
+    end = f" until {when(until, zone, situation.at)}" if until else ""
     by_itself = {
         "open": "it is probed then",
         "half-open": "it closes once its probes arrive",
@@ -118,19 +140,15 @@ def _breaker(delivery: Delivery, policy: Policy, store: Store, now: int) -> Iter
     yield Obstacle(plain(f"the breaker of its provider {name} is {state}{end}"), plain(change))
 
 
-def _caps(delivery: Delivery, policy: Policy, store: Store, now: int) -> Iterator[Obstacle]:
-    limits = policy.limits
-    fields = {
-        f"recipient:{rid}": "recipient" for rid in delivery.head.get("rs", [delivery.rid]) if rid[:1] != "*"
-    }
-    if delivery.claim.id is not None:
-        fields[f"claim:{delivery.claim.id}"] = "claim"
+def _caps(situation: Situation, policy: Policy, zone: str) -> Iterator[Obstacle]:
+    delivery, limits, at = situation.story.delivery, policy.limits, situation.at
     is_capped = False
-    for kind, left in zip(fields.values(), store.retries.left_to(*fields) if fields else (), strict=True):
+    for field, left in situation.left.items():
+        kind = field.partition(":")[0]
         cap = limits.resends_per_claim if kind == "claim" else limits.resends_per_recipient
-        times = [moment for moment in left if moment > now - cap.per]
+        times = [moment for moment in left if moment > at - cap.per]
         if len(times) >= cap.count:
-            free = when(times[-cap.count] + cap.per, zone(), now)
+            free = when(times[-cap.count] + cap.per, zone, at)
             name = f"limits.resends_per_{kind}"
             what = f"{name}: {cap.count}/{words(cap.per)} have left, the next may {free}"
             yield Obstacle(what, f"{name} in {policy.file}")
