@@ -123,7 +123,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_lists.py::test_an_export_imports_again[fakeredis-csv]",
         ),
         (
-            "(place % len(rids), _read(raw))",
+            "(place % len(paused), _read(raw))",
             "(place, _read(raw))",
             "A merchant's own entry refuses its recipient.",
             "tests/contract/test_lists.py::test_an_export_imports_again[fakeredis-csv]",

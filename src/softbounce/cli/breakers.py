@@ -14,6 +14,7 @@ from softbounce.core.policy.model import Policy
 from softbounce.core.records import iso
 from softbounce.core.texts import count, when
 from softbounce.errors import InvalidSettings
+from softbounce.explain.barriers import breaker_state
 from softbounce.store import Store
 
 app = typer.Typer(
@@ -62,21 +63,9 @@ def close(provider: Name, *, intent: Intent) -> None:
         intent.tell(sentence, {"provider": provider, "action": "close", "resumed": moved})
 
 
-def state_of(name: str, head: dict[str, Any], policy: Policy, now: int) -> tuple[str, int | None]:
-    """Return closed, open, half-open or ramping; and until when (ms), as far as that is known."""
-    terms = policy.provider(name)
-    breaker = terms.breaker if terms else None
-    if "s" in head and (breaker or head.get("m")):
-        is_open = head["s"] == "open" and head["u"] > now
-        return ("open", head["u"]) if is_open else ("half-open", None)
-    if breaker and "r" in head and now < head["r"] + breaker.ramp_up:
-        return "ramping", head["r"] + breaker.ramp_up
-    return "closed", None
-
-
 def _row(name: str, known: tuple[dict[str, Any], str], waiting: int, policy: Policy, now: int) -> Row:
     head, answers = known
-    state, until = state_of(name, head, policy, now)
+    state, until = breaker_state(name, head, policy, now)
     failed, total = answers.count("-"), answers.count("-") + answers.count("+")
     facts = {"provider": name, "state": state, "until": iso(until), "failed": failed, "answers": total}
     facts |= {"waiting": waiting, "byHand": bool(head.get("m"))}

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli import story
 from softbounce.cli.dead_letters import PREFIX
 from softbounce.cli.shared import options
 from softbounce.cli.shared.change import Intent, changing
@@ -15,8 +14,6 @@ from softbounce.cli.shared.output import (
     Json,
     Output,
     Row,
-    columns,
-    plain,
     show,
     tell,
     time_of,
@@ -28,8 +25,9 @@ from softbounce.core.policy.model import Policy
 from softbounce.core.reasons import cause
 from softbounce.core.recipients import Channel, scrub
 from softbounce.core.records import Delivery, iso
-from softbounce.core.texts import count, span, word
+from softbounce.core.texts import columns, count, plain, span, word
 from softbounce.errors import InvalidSettings, NotFound
+from softbounce.explain import delivery as deliveries
 from softbounce.store import Store
 from softbounce.store.audit import By
 from softbounce.store.cases import FILTER_KEYS, Case
@@ -290,8 +288,8 @@ def _as_json(case: Case) -> Json:
 def _member(delivery: Delivery, *, reveal: bool) -> Json:
     return {
         "reference": delivery.reference,
-        "recipient": story.recipient_of(delivery),
-        "address": story.addresses(delivery) if reveal else story.masked(delivery),
+        "recipient": deliveries.recipient_of(delivery),
+        "address": deliveries.addresses(delivery) if reveal else deliveries.masked(delivery),
         "state": delivery.outcome or delivery.state,
         "attempt": delivery.attempt,
         "firstFailedAt": iso(delivery.first_failed),
@@ -307,4 +305,4 @@ def _damage(name: str, raw: bytes, *, reveal: bool) -> Json:
 
 
 def _described(delivery: Delivery) -> str:
-    return f"{delivery.reference} {story.masked(delivery)} {delivery.outcome or delivery.state}"
+    return f"{delivery.reference} {deliveries.masked(delivery)} {delivery.outcome or delivery.state}"

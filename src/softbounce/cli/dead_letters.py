@@ -7,12 +7,13 @@ import typer
 
 from softbounce.cli.shared import options
 from softbounce.cli.shared.change import Intent, changing
-from softbounce.cli.shared.output import Filtered, Json, Output, Row, plain, say, show, tell, time_of, zoned
+from softbounce.cli.shared.output import Filtered, Json, Output, Row, say, show, tell, time_of, zoned
 from softbounce.cli.shared.session import fail_in_part, note_reveal, opened, spelled
 from softbounce.core.decide import HEAD_BYTES
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.recipients import scrub
 from softbounce.core.records import iso
+from softbounce.core.texts import plain
 from softbounce.store import Store
 from softbounce.store.dead_letters import FILTER_KEYS, KeptInput
 from softbounce.store.limits import DEAD_LETTER_BYTES, DEAD_LETTERS_BYTES

@@ -12,13 +12,13 @@ import typer
 
 from softbounce.cli.dead_letters import fullness
 from softbounce.cli.shared import options
-from softbounce.cli.shared.output import REFUSED, Json, Output, plain, say, show, zone
+from softbounce.cli.shared.output import REFUSED, Json, Output, say, show, zone
 from softbounce.cli.shared.session import deaf, opened, policy_of
 from softbounce.core.durations import MINUTE, SECOND
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import file as policy_file
 from softbounce.core.policy.model import Policy
-from softbounce.core.texts import count, span, when
+from softbounce.core.texts import count, plain, span, when
 from softbounce.errors import Forbidden, InvalidPolicy, StoreUnreachable, WrongKey
 from softbounce.settings import CelerySink, Settings, policy_text
 from softbounce.store import Store

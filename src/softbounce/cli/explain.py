@@ -1,28 +1,24 @@
 """``softbounce explain``: why. For events in a file, for a message, or for a recipient."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from softbounce.cli import story
-from softbounce.cli.obstacles import against
 from softbounce.cli.shared import options
 from softbounce.cli.shared.input_files import binary_file, read_lines, read_reports
-from softbounce.cli.shared.output import Json, Output, moment, now, plain, show, tell, zone
-from softbounce.cli.shared.session import opened, policy_in_force, policy_of
-from softbounce.cli.standing import explain_recipient, soft_bounces
-from softbounce.core.decide import Plan, plan
+from softbounce.cli.shared.output import Output, moment, now, show, tell, zone
+from softbounce.cli.shared.session import channel_of, opened, policy_in_force, policy_of
+from softbounce.core.decide import plan
 from softbounce.core.events import Ignored, parse
 from softbounce.core.policy.model import Policy
-from softbounce.core.records import iso
-from softbounce.core.texts import LAST, label
+from softbounce.core.texts import LAST, label, plain
 from softbounce.errors import InvalidEvent, InvalidSettings
 from softbounce.explain import decision as core
+from softbounce.explain import message, recipient
+from softbounce.explain.delivery import find
 from softbounce.store import Store
-from softbounce.store.retries import Story
 
 app = typer.Typer(add_completion=False)
 
@@ -62,15 +58,15 @@ def explain(
             rules = policy_of(policy, what_if or ())
             _explain_events(events, rules, at=at, output=output, all_layers=all_layers)
     elif what.endswith((".json", ".ndjson")):
-        message = f"there is no file {plain(what)}"
-        raise InvalidSettings(message)
+        missing = f"there is no file {plain(what)}"
+        raise InvalidSettings(missing)
     else:
         with opened() as store:
             if channel or what.startswith(("+", "r_")) or "@" in what:
                 if at is not None:
-                    message = "--at is for events and messages; a recipient is told of as of now"
-                    raise InvalidSettings(message)
-                explain_recipient(what, channel, store=store, output=output)
+                    misused = "--at is for events and messages; a recipient is told of as of now"
+                    raise InvalidSettings(misused)
+                _explain_recipient(what, channel, store=store, output=output)
             else:
                 rules = policy_in_force(store, policy, what_if or ())
                 _explain_message(what, rules, store=store, at=at, output=output, all_layers=all_layers)
@@ -121,81 +117,25 @@ def _event_text(raw: bytes, policy: Policy, *, at: int | None, all_layers: bool)
 def _explain_message(
     reference: str, policy: Policy, *, store: Store, at: int | None, output: Output, all_layers: bool
 ) -> None:
-    stories = story.stories_of(reference, store)
+    stories = find(reference, store)
     now = store.now()
     if at is not None and at < now:
-        message = (
+        past = (
             "--at is in the past: the store knows how a message stands now, and its history says what was. "
             "Give a time to come, or none"
         )
-        raise InvalidSettings(message)
-    moment = now if at is None else at
+        raise InvalidSettings(past)
+    situations = (store.situation(story, at=now if at is None else at) for story in stories)
     if output is not Output.TABLE:
-        told = (_message_json(found, policy, store, at=moment, all_layers=all_layers) for found in stories)
+        told = (message.as_json(found, policy, zone=zone(), all_layers=all_layers) for found in situations)
         show((), ((one, ()) for one in told), output)
         return
-    for number, found in enumerate(stories):
-        text = _message_text(found, policy, store, at=moment, all_layers=all_layers)
+    for number, found in enumerate(situations):
+        text = message.as_text(found, policy, zone=zone(), all_layers=all_layers)
         typer.echo("\n".join(["", *text][number == 0 :]))
 
 
-def _message_json(found: Story, policy: Policy, store: Store, *, at: int, all_layers: bool) -> Json:
-    told, delivery = story.as_json(found, reveal=False), found.delivery
-    became = story.becomes(delivery, store, at)
-    if became in ("cancelled", "suppressed", "delivered"):  # its record may say so later
-        told |= {"outcome": became, "nextTry": None}
-    elif story.is_observed(found):
-        told |= {"outcome": "observed"}
-    if (planned := story.last_report(found, policy)) is None:
-        return told
-    decision = core.as_json(planned, policy=policy, all_layers=all_layers)
-    if decision["escalate"]:
-        decision["escalate"]["count"] = soft_bounces(store, delivery.rid, planned.rule.soft_bounce)
-    if became == "suppressed":
-        verdict = store.suppressions.check(f"r_{delivery.rid}", "sms", merchant=delivery.merchant)
-        until, origin = iso(verdict.until), planned.rule.suppression.origin
-        decision["suppress"] = {"recipient": told["recipient"], "until": until, "origin": origin}
-    why_not = core.why_not(_facts(found, planned, policy, store, at=at))
-    return told | decision | {"nextTry": told["nextTry"], "whyNot": why_not}
-
-
-def _message_text(found: Story, policy: Policy, store: Store, *, at: int, all_layers: bool) -> Iterator[str]:
-    if (planned := story.last_report(found, policy)) is None:
-        yield from story.as_text(found, store, at)
-        return
-    facts = _facts(found, planned, policy, store, at=at)
-    yield from core.explain_text(replace(facts, all_layers=all_layers))
-    if found.delivery.revision != policy.revision:
-        yield (
-            f"  decided under policy {found.delivery.revision}; the lines are of {policy.file} as it is now"
-        )
-
-
-def _facts(found: Story, planned: Plan, policy: Policy, store: Store, *, at: int) -> core.Facts:
-    delivery = found.delivery
-    place, due = story.place(planned, delivery), delivery.due
-    became = story.becomes(delivery, store, at)
-    is_waiting = became == "waiting" and place <= len(planned.dues)
-    if is_waiting and planned.dues[place - 1].at // 1000 * 1000 == due:
-        due = planned.dues[place - 1].at  # the store keeps seconds
-    if story.is_observed(found):
-        became = "observed"
-    outcome = {"waiting": "scheduled", "leased": "handed over", "out": "handed over"}.get(str(became), became)
-    return core.Facts(
-        plan=planned,
-        policy=policy,
-        now=at,
-        zone=zone(),
-        outcome=outcome,
-        headline=None if is_waiting or outcome == "held" else story.headline(found, store, at),
-        rid=None if delivery.rid.startswith("*") else delivery.rid,
-        shown=story.shown(found),
-        attempt=delivery.attempt,
-        place=place,
-        due=due,
-        deadline=delivery.deadline,
-        soft_bounces=soft_bounces(store, delivery.rid, planned.rule.soft_bounce),
-        case=story.case_of(found),
-        history=tuple(story.told(found)),
-        obstacles=tuple(against(found, planned, policy=policy, store=store, at=at)),
-    )
+def _explain_recipient(value: str, channel: str | None, *, store: Store, output: Output) -> None:
+    known = recipient.known_of(value, channel_of(value, channel), store)
+    text = recipient.as_text(known, zone=zone()) if output is Output.TABLE else ()
+    tell("\n".join(text), recipient.as_json(known), output)

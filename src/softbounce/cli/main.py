@@ -8,7 +8,8 @@ import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
-from softbounce.cli.shared.output import IN_PART, MISUSED, REFUSED, UNREACHABLE, plain, release
+from softbounce.cli.shared.output import IN_PART, MISUSED, REFUSED, UNREACHABLE, release
+from softbounce.core.texts import plain
 from softbounce.errors import (
     InvalidEvent,
     InvalidPolicy,

@@ -7,18 +7,18 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli import story
 from softbounce.cli.shared import options
 from softbounce.cli.shared.change import Intent, changing
 from softbounce.cli.shared.output import Filtered, Form, Json, Output, Row, say, show, time_of, zone, zoned
 from softbounce.cli.shared.session import hashed_words, note_reveal, opened, tracked
-from softbounce.cli.standing import pauses_of
 from softbounce.core.durations import HOUR
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.reasons import cause
 from softbounce.core.records import iso
 from softbounce.core.texts import count, when, word
 from softbounce.errors import NotFound
+from softbounce.explain import delivery as deliveries
+from softbounce.explain.barriers import pauses_of
 from softbounce.store import Store
 from softbounce.store.controls import KINDS
 from softbounce.store.retries import FILTER_KEYS, Waiting
@@ -63,15 +63,16 @@ def show_(
 ) -> None:
     """Show all that is known of one message: its deliveries, and what happened to each."""
     with opened() as store:
-        stories = story.stories_of(reference, store)
+        stories = deliveries.find(reference, store)
         if reveal:
             _note_reveal(store, [reference])
         now = store.now()
         if output is not Output.TABLE:
-            show((), ((story.as_json(found, reveal=reveal), ()) for found in stories), output)
+            show((), ((deliveries.as_json(found, reveal=reveal), ()) for found in stories), output)
             return
         for found in stories:
-            typer.echo("\n".join(story.as_text(found, store, now, reveal=reveal)))
+            situation = store.situation(found, at=now)
+            typer.echo("\n".join(deliveries.as_text(situation, zone=zone(), reveal=reveal)))
 
 
 @app.command(cls=Filtered)
@@ -166,11 +167,11 @@ def resume(words: options.NeededWords, *, intent: Intent) -> None:
 
 def _other_pauses(matching: Iterable[Waiting], store: Store) -> list[str]:
     """Return, for some of what was to be resumed, the pauses that hold it back still."""
-    now = store.now()
+    now, pauses = store.now(), store.control.pauses()
     held = {
         field.partition(":")[0] if field.startswith(("reference:", "recipient:")) else field
         for waiting in islice(matching, LOOKED_AT)
-        for field, _ in pauses_of(waiting.delivery, store, now)
+        for field, _ in pauses_of(waiting.delivery, pauses, now)
     }
     return sorted(held)
 
@@ -200,7 +201,8 @@ def _marked(
 
 def _described(waiting: Waiting) -> str:
     delivery = waiting.delivery
-    return f"{delivery.reference} {story.masked(delivery)} try {delivery.attempt} of {delivery.max_attempts}"
+    tries = f"try {delivery.attempt} of {delivery.max_attempts}"
+    return f"{delivery.reference} {deliveries.masked(delivery)} {tries}"
 
 
 def _row(waiting: Waiting, now: int, *, reveal: bool) -> Row:
@@ -222,8 +224,8 @@ def _as_json(waiting: Waiting, *, reveal: bool) -> Json:
     delivery = waiting.delivery
     return {
         "reference": delivery.reference,
-        "recipient": story.recipient_of(delivery),
-        "address": story.addresses(delivery) if reveal else story.masked(delivery),
+        "recipient": deliveries.recipient_of(delivery),
+        "address": deliveries.addresses(delivery) if reveal else deliveries.masked(delivery),
         "channel": delivery.channel,
         "claim": delivery.claim.id,
         "customer": delivery.claim.customer_number,

@@ -9,9 +9,10 @@ import typer
 
 from softbounce import telemetry
 from softbounce.cli.policy.examples import throw_away_stores
-from softbounce.cli.shared.output import columns, duration
+from softbounce.cli.shared.output import duration
 from softbounce.cli.shared.session import opened, policy_in_force
 from softbounce.core.durations import DAY, words
+from softbounce.core.texts import columns
 from softbounce.errors import NotFound
 
 app = typer.Typer(add_completion=False)

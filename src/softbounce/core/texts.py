@@ -4,13 +4,13 @@ A label is cause + what happens next + when. CLI, exports and notices all take t
 thing has one name. A second language is a second ``Language`` in ``LANGUAGES``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from string import Formatter
 from zoneinfo import ZoneInfo
 
-from softbounce.core.durations import DAY, HOUR, MINUTE, SECOND
+from softbounce.core.durations import DAY, HOUR, MINUTE, SECOND, printable
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST, LAST = (
@@ -244,6 +244,17 @@ def span(milliseconds: int) -> str:
         if milliseconds >= 2 * unit:
             return f"{milliseconds // unit} {name}"
     return f"{max(milliseconds, 0) // SECOND} s"
+
+
+def plain(text: object) -> str:
+    """Return text on one line, without anything that a terminal would obey."""
+    return printable(str(text))
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines of aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def _local(moment: int, zone: str) -> datetime:

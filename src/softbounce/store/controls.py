@@ -84,17 +84,7 @@ class Control:
         """Return the mode of all, then those of merchants that differ; see ``mode_of`` in gates.lua."""
         with reaching():
             found = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.fixed("modes")))
-        entries = {name.decode(): json.loads(value) for name, value in found.items()}
-        whole = entries.pop("*", {"mode": "on", "at": 0})
-        others = {
-            name: entry
-            for name, entry in sorted(entries.items())
-            if entry["mode"] != "on" or (whole["mode"] != "on" and entry["at"] > whole["at"])
-        }
-        return [
-            Mode(merchant=name, **{k: v for k, v in entry.items() if k in ("mode", "reason", "by", "at")})
-            for name, entry in {"*": whole, **others}.items()
-        ]
+        return modes_in(found)
 
     def open_breaker(self, provider: str, *, until: int, by: By, now: int) -> None:
         """Let no resend go to a provider until then (ms); costs no try. Then it is probed."""
@@ -115,8 +105,7 @@ class Control:
         """Return what is known of each provider: its head and its newest answers, see breakers.lua."""
         with reaching():
             found = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.fixed("breakers")))
-        parts = {name.decode(): value.decode().partition("\n") for name, value in sorted(found.items())}
-        return {name: (json.loads(head), answers) for name, (head, _, answers) in parts.items()}
+        return {name.decode(): breaker_in(value) for name, value in sorted(found.items())}
 
     def cancel(self, kind: str, value: object, *, by: By, now: int, channel: str | None = None) -> str:
         """Cancel what waits for a reference, claim, customer, merchant or recipient, from the next claim on.
@@ -188,8 +177,34 @@ class Control:
         """Return the workers that were heard of within the last minute."""
         with reaching():
             found = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.fixed("workers")))
-        entries = {name.decode(): json.loads(value) for name, value in found.items()}
-        return {name: entry for name, entry in sorted(entries.items()) if entry["z"] > now}
+        return workers_in(found, now=now)
+
+
+def modes_in(found: Mapping[bytes, bytes]) -> list[Mode]:
+    """Return the mode of all, then those of merchants that differ, from the whole of ``modes``."""
+    entries = {name.decode(): json.loads(value) for name, value in found.items()}
+    whole = entries.pop("*", {"mode": "on", "at": 0})
+    others = {
+        name: entry
+        for name, entry in sorted(entries.items())
+        if entry["mode"] != "on" or (whole["mode"] != "on" and entry["at"] > whole["at"])
+    }
+    return [
+        Mode(merchant=name, **{k: v for k, v in entry.items() if k in ("mode", "reason", "by", "at")})
+        for name, entry in {"*": whole, **others}.items()
+    ]
+
+
+def breaker_in(raw: bytes) -> tuple[dict[str, Any], str]:
+    """Return the head of a provider's breaker and its newest answers, see breakers.lua."""
+    head, _, answers = raw.decode().partition("\n")
+    return json.loads(head), answers
+
+
+def workers_in(found: Mapping[bytes, bytes], *, now: int) -> dict[str, dict[str, Any]]:
+    """Return the workers that were heard of within a minute before ``now``, from the whole of ``workers``."""
+    entries = {name.decode(): json.loads(value) for name, value in found.items()}
+    return {name: entry for name, entry in sorted(entries.items()) if entry["z"] > now}
 
 
 def _named(kind: str, value: object, field: str) -> str:

@@ -120,14 +120,10 @@ class Retries:
             yield [(ident.decode(errors="replace"), score) for ident, score in page]
             start += LIST_BATCH
 
-    def end_of(self, delivery: Delivery, *, now: int) -> Json | None:
-        """Return what will end a waiting retry once it is due: {"state", "by", "reason", "a"}, or None."""
-        return self._ends([delivery], now=now)[0]
-
     def _ends(self, deliveries: Sequence[Delivery], *, now: int) -> list[Json | None]:
         """Look at all that ``claim`` will look at, in one round trip."""
-        marks = [_marks(delivery) for delivery in deliveries]
-        fields = [(f"{d.rid}", f"{d.rid}@{d.merchant}") for d in deliveries]
+        marks = [cancel_fields(delivery) for delivery in deliveries]
+        fields = [suppression_fields(delivery) for delivery in deliveries]
         if not marks:
             return []
         with reaching():
@@ -136,7 +132,7 @@ class Retries:
             pipe.hmget(self._keys.fixed("suppressions"), [field for each in fields for field in each])
             cancels, suppressions = map(iter, pipe.execute())
         return [
-            _end(
+            end_of(
                 delivery,
                 list(
                     zip(each, islice(cancels, len(each)), strict=True)
@@ -220,22 +216,11 @@ class Retries:
         found = readable(zip(idents, raws, strict=True))
         return [delivery.due for delivery in found if delivery.due is not None]
 
-    def left_to(self, *fields: str) -> list[list[int]]:
-        """Return when resends left (ms), for each ``claim:ID`` or ``recipient:HASH``, as caps count."""
-        with reaching():
-            raws = cast("list[bytes | None]", self._client.hmget(self._keys.fixed("sent"), fields))
-        return [[at * 1000 for at in json.loads(raw)["at"]] if raw else [] for raw in raws]
-
     def standing(self, rid: str) -> Json:
         """Return a recipient's soft bounces as (message, time), reports by code, time of escalation."""
         with reaching():
             raw = cast("bytes | None", self._client.hget(self._keys.fixed("standing"), rid))
-        known = json.loads(raw) if raw else {}
-        return {
-            "soft_bounces": list(known.get("m") or ()),
-            "reports": {code: list(reports) for code, reports in (known.get("c") or {}).items()},
-            "escalated": known.get("x"),
-        }
+        return counts_in(raw)
 
     def run_now(self, idents: Sequence[str], *, by: By) -> int:
         """Make waiting retries due now, despite quiet hours and pauses; returns how many still waited."""
@@ -264,7 +249,8 @@ def _waiting(delivery: Delivery, score: int, *, end: Json | None) -> Waiting:
     return Waiting(delivery=delivery, due=delivery.due or score, state=state)
 
 
-def _marks(delivery: Delivery) -> tuple[str, ...]:
+def cancel_fields(delivery: Delivery) -> tuple[str, ...]:
+    """Return the fields of ``cancels`` that may end a delivery."""
     reference, claim = delivery.id[:12], delivery.claim
     return (
         f"delivered:{reference}:{delivery.channel}",
@@ -277,14 +263,62 @@ def _marks(delivery: Delivery) -> tuple[str, ...]:
     )
 
 
-def _end(
+def suppression_fields(delivery: Delivery) -> tuple[str, str]:
+    """Return the fields of ``suppressions`` that may end a delivery: of all, and of its merchant."""
+    return delivery.rid, f"{delivery.rid}@{delivery.merchant}"
+
+
+def pause_fields(delivery: Delivery) -> tuple[str, ...]:
+    """Return the fields of ``pauses`` that cover a delivery."""
+    return (
+        f"reference:{delivery.id[:12]}",
+        f"claim:{delivery.claim.id}",
+        f"customer:{delivery.claim.customer_number}",
+        f"merchant:{delivery.merchant}",
+        *(f"recipient:{rid}" for rid in _recipients(delivery)),
+        f"channel:{delivery.channel}",
+        f"code:{delivery.code}",
+    )
+
+
+def cap_fields(delivery: Delivery) -> tuple[str, ...]:
+    """Return the fields of ``sent`` by which caps count a delivery: each recipient, and the claim."""
+    recipients = dict.fromkeys(f"recipient:{rid}" for rid in _recipients(delivery) if rid[:1] != "*")
+    claim = () if delivery.claim.id is None else (f"claim:{delivery.claim.id}",)
+    return (*recipients, *claim)
+
+
+def _recipients(delivery: Delivery) -> list[str]:
+    """Return the hashes of all recipients of a delivery."""
+    return list(delivery.head.get("rs", [delivery.rid]))
+
+
+def times_in(raw: bytes | None) -> list[int]:
+    """Return when resends left (ms), from an entry of ``sent``."""
+    return [at * 1000 for at in json.loads(raw)["at"]] if raw else []
+
+
+def counts_in(raw: bytes | None) -> Json:
+    """Return soft bounces as (message, time), reports by code, time of escalation; from ``standing``."""
+    known = json.loads(raw) if raw else {}
+    return {
+        "soft_bounces": list(known.get("m") or ()),
+        "reports": {code: list(reports) for code, reports in (known.get("c") or {}).items()},
+        "escalated": known.get("x"),
+    }
+
+
+def end_of(
     delivery: Delivery,
     cancels: Iterable[tuple[str, bytes | None]],
     suppressions: Iterable[bytes | None],
     *,
     now: int,
 ) -> Json | None:
-    """Return the first mark that ends the delivery, as ``claim.lua`` decides it."""
+    """Return what will end a waiting retry once it is due: {"state", "by", "reason", "a"}, or None.
+
+    It is the first mark that counts, as ``claim.lua`` decides it; ``cancels`` are fields and entries.
+    """
     for field, raw in cancels:
         if raw is None:
             continue

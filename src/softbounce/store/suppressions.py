@@ -126,12 +126,7 @@ class Suppressions:
         )
         if not self._hash_key.is_kept(known):  # under another key than the store's everybody would be allowed
             self._hash_key.keep()
-        found = [
-            (place, {**_read(raw), "code": "paused"}) for place, raw in enumerate(paused) if raw is not None
-        ]
-        blocks = [(place % len(rids), _read(raw)) for place, raw in enumerate(listed) if raw is not None]
-        blocks.sort(key=lambda block: "incident" not in block[1])  # the last counts: no provisional one
-        found += blocks
+        found = _refusing(listed, paused)
         if any("z" in entry for _, entry in found):  # few end: the time is worth a round trip only then
             with reaching():
                 now, _ = clock(self._client, self._keys.fixed("meta"))
@@ -296,6 +291,25 @@ class Suppressions:
                     replicas=self._replicas,
                 ),
             )
+
+
+def _refusing(
+    listed: Sequence[bytes | None], paused: Sequence[bytes | None]
+) -> list[tuple[int, dict[str, Any]]]:
+    """Return what may forbid to send, each with its place among those ``paused``: the last one counts."""
+    found = [(place, {**_read(raw), "code": "paused"}) for place, raw in enumerate(paused) if raw is not None]
+    blocks = [(place % len(paused), _read(raw)) for place, raw in enumerate(listed) if raw is not None]
+    blocks.sort(key=lambda block: "incident" not in block[1])  # the last counts: no provisional one
+    found += blocks
+    return found
+
+
+def verdict_on(rid: str, listed: Sequence[bytes | None], paused: bytes | None, *, now: int) -> Verdict:
+    """Return whether one recipient may be sent to, from its entries as the store has them."""
+    if rid.startswith("*"):
+        return Verdict(allowed=False, recipient="", because="nobody in particular")
+    found = [entry for _, entry in _refusing(listed, [paused]) if _is_active(entry, now)]
+    return _refused(rid, found[-1]) if found else Verdict(allowed=True, recipient=f"r_{rid}")
 
 
 def _field(rid: str, merchant: object) -> str:

@@ -17,13 +17,14 @@ import typer
 from softbounce import telemetry
 from softbounce.cli.shared import options
 from softbounce.cli.shared.input_files import write_text
-from softbounce.cli.shared.output import MISUSED, REFUSED, Json, plain
+from softbounce.cli.shared.output import MISUSED, REFUSED, Json
 from softbounce.cli.shared.session import policy_of
 from softbounce.core.decide import Decision, Plan, decide
 from softbounce.core.policy import examples as policy_tests
 from softbounce.core.policy.examples import Test, TestEvent, TestFile
 from softbounce.core.policy.model import Policy
 from softbounce.core.records import iso
+from softbounce.core.texts import plain
 from softbounce.errors import InvalidSettings, RefuseToStart
 from softbounce.explain import decision as explain
 from softbounce.store import Store

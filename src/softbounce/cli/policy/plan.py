@@ -12,7 +12,7 @@ import typer
 from softbounce.cli.policy.examples import throw_away_stores
 from softbounce.cli.shared.change import Intent, changing
 from softbounce.cli.shared.input_files import write_text
-from softbounce.cli.shared.output import REFUSED, Json, columns, duration, plain, say
+from softbounce.cli.shared.output import REFUSED, Json, duration, say
 from softbounce.cli.shared.session import opened, policy_of
 from softbounce.core.durations import DAY, words
 from softbounce.core.filters import parse_filter
@@ -20,6 +20,7 @@ from softbounce.core.policy import file as policy_file
 from softbounce.core.policy.diff import Change, changes
 from softbounce.core.policy.model import Policy
 from softbounce.core.replan import Effect, Move, replanned
+from softbounce.core.texts import columns, plain
 from softbounce.errors import NotFound
 from softbounce.settings import policy_text
 from softbounce.store import Store

@@ -14,12 +14,13 @@ from pydantic import ValidationError
 from softbounce import telemetry
 from softbounce.cli.policy.examples import throw_away_stores
 from softbounce.cli.shared.input_files import binary_file, read_reports, write_text
-from softbounce.cli.shared.output import columns, duration, plain, say
+from softbounce.cli.shared.output import duration, say
 from softbounce.cli.shared.session import fail_in_part, opened, policy_in_force, policy_of, tracked
 from softbounce.core.durations import words
 from softbounce.core.policy.model import QuietHours
 from softbounce.core.policy.schema import Quiet
 from softbounce.core.recipients import Channel
+from softbounce.core.texts import columns, plain
 from softbounce.errors import InvalidSettings
 
 

@@ -10,8 +10,9 @@ from typing import Any, Literal, TypeVar
 import typer
 
 from softbounce.cli.shared import options
-from softbounce.cli.shared.output import REFUSED, Json, Output, plain, say, tell
+from softbounce.cli.shared.output import REFUSED, Json, Output, say, tell
 from softbounce.cli.shared.session import by_whom, tracked
+from softbounce.core.texts import plain
 from softbounce.store.audit import By
 
 SAMPLES = 5

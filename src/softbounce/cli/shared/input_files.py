@@ -11,9 +11,10 @@ from itertools import chain
 from pathlib import Path
 from typing import IO
 
-from softbounce.cli.shared.output import Form, Json, plain
+from softbounce.cli.shared.output import Form, Json
 from softbounce.core.policy.yaml_tree import SURROGATE
 from softbounce.core.recipients import Channel
+from softbounce.core.texts import plain
 from softbounce.errors import InvalidEvent, InvalidSettings
 from softbounce.store.suppression_files import read_rows
 

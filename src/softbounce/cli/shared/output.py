@@ -16,8 +16,8 @@ import typer
 from typer.core import TyperCommand
 from typing_extensions import override
 
-from softbounce.core.durations import parse_duration, printable
-from softbounce.core.texts import place, stamp
+from softbounce.core.durations import parse_duration
+from softbounce.core.texts import columns, place, plain, stamp
 
 REFUSED, MISUSED, UNREACHABLE, IN_PART = 1, 2, 4, 5  # exit codes
 
@@ -107,11 +107,6 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def plain(text: object) -> str:
-    """Return text on one line, without anything that a terminal would obey."""
-    return printable(str(text))
-
-
 def as_line(value: Json) -> str:
     """Return one line of NDJSON."""
     return json.dumps(value, ensure_ascii=False)
@@ -145,12 +140,6 @@ def show(head: Sequence[str], rows: Iterable[Row], output: Output) -> None:
             else:
                 for line in columns([head, *cells]):
                     typer.echo(line)
-
-
-def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows as lines of aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def _table(head: Sequence[str], cells: Sequence[Sequence[str]]) -> None:

@@ -10,10 +10,11 @@ from typing import TypeVar
 
 import typer
 
-from softbounce.cli.shared.output import IN_PART, Json, as_line, plain, say
+from softbounce.cli.shared.output import IN_PART, Json, as_line, say
 from softbounce.core.policy import file as policy_file
 from softbounce.core.policy.model import Policy
 from softbounce.core.recipients import Channel, form
+from softbounce.core.texts import plain
 from softbounce.embedded import find_store
 from softbounce.errors import InvalidSettings, StoreUnreachable
 from softbounce.settings import Settings, apprise_url, policy_text, signing_keys

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from softbounce.cli import audit, standing
+from softbounce.cli import audit
 from softbounce.cli.shared import options
 from softbounce.cli.shared.change import Intent, changing
 from softbounce.cli.shared.input_files import rows_of, text_file, text_lines
@@ -20,11 +20,11 @@ from softbounce.cli.shared.output import (
     Row,
     as_line,
     duration,
-    plain,
     say,
     show,
     tell,
     time_of,
+    zone,
     zoned,
 )
 from softbounce.cli.shared.session import (
@@ -42,7 +42,9 @@ from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.reasons import cause
 from softbounce.core.recipients import mask, normalise
 from softbounce.core.records import iso
+from softbounce.core.texts import plain
 from softbounce.errors import InvalidEvent, InvalidSettings
+from softbounce.explain.recipient import PROVISIONAL, until_of, verdict_json, verdict_text
 from softbounce.store import Store, Verdict
 from softbounce.store.hash_key import hash_in
 from softbounce.store.suppression_files import Suppression, write_rows
@@ -136,7 +138,9 @@ def add(
             recipient, on, by=intent.by, now=now, expires=expires or None, merchant=merchant
         )
         until = now + expires if expires else None
-        sentence = f"Listed: {mask(normalise(recipient, on))} r_{rid}, {standing.until_of(until, now)}."
+        sentence = (
+            f"Listed: {mask(normalise(recipient, on))} r_{rid}, {until_of(until, zone=zone(), now=now)}."
+        )
         intent.tell(sentence, {"action": "add", "recipient": f"r_{rid}", "until": iso(until)})
 
 
@@ -244,7 +248,7 @@ def _filter(words: Collection[str] | None, store: Store, *, channel: str | None 
 
 def _row(entry: Suppression, now: int, *, reveal: bool) -> Row:
     row, until = entry.row(reveal=reveal), entry.entry.get("z")
-    incident = f" {standing.PROVISIONAL}, {row['incident']}" if "incident" in row else ""
+    incident = f" {PROVISIONAL}, {row['incident']}" if "incident" in row else ""
     code = cause(row["code"]) if row["origin"] != "person" else row["reason"]
     return row, (
         row["address"],
@@ -262,10 +266,10 @@ def _verdict(value: str, verdict: Verdict, now: int, *, is_alone: bool) -> Row:
     address = value if hash_in(value) else mask(value)
     name = "allowed" if verdict else "paused" if verdict.reason == "paused" else "suppressed"
     why = [verdict.reason, f"event{'s' * (len(verdict.evidence) > 1)} {' '.join(verdict.evidence)}"]
-    return standing.as_json(verdict) | {"address": address}, (
+    return verdict_json(verdict) | {"address": address}, (
         "" if is_alone else address,
         name if verdict.recipient else "invalid",
-        standing.sentence(verdict, now),
+        verdict_text(verdict, zone=zone(), now=now),
         ", ".join(why[: 1 + bool(verdict.evidence)]) if verdict.recipient else "",
         verdict.because if verdict.recipient else "",
     )

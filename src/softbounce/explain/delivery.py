@@ -5,24 +5,23 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from softbounce.cli.shared.output import Json, columns, plain, time_of, zone
 from softbounce.core.decide import Plan, plan
 from softbounce.core.durations import HOUR
 from softbounce.core.events import Event, parse
 from softbounce.core.policy.model import Disposition, Policy
 from softbounce.core.reasons import Fault, cause
 from softbounce.core.recipients import Channel, mask, recipient
-from softbounce.core.records import Delivery, command_id, iso
-from softbounce.core.texts import date, label, when
+from softbounce.core.records import Delivery, Json, command_id, iso
+from softbounce.core.texts import columns, date, label, plain, stamp, when
 from softbounce.errors import InvalidEvent, InvalidRecipient, NotFound
-from softbounce.store import Store
+from softbounce.store import Situation, Store
 from softbounce.store.retries import Story
 
 UNDECIDED = {"coalesced", "superseded", "ended"}  # outcomes of reports that changed nothing
-NAMES = {"hurried": "run now", "given_up": "given up"}  # of steps, where they differ from the history's
+STEPS = {"hurried": "run now", "given_up": "given up"}  # of steps, where they differ from the history's
 
 
-def stories_of(reference: str, store: Store) -> list[Story]:
+def find(reference: str, store: Store) -> list[Story]:
     """Return all deliveries of a message. Raises ``NotFound``."""
     if stories := store.retries.find(reference):
         return stories
@@ -59,7 +58,7 @@ def shown(story: Story) -> str:
     return masked(story.delivery) or next((entry["to"] for entry in story.history if entry.get("to")), "")
 
 
-def steps(story: Story) -> list[Json]:
+def history_json(story: Story) -> list[Json]:
     """Return the history, oldest first, under stable names."""
     delivery, rows = story.delivery, []
     for entry in story.history:
@@ -81,12 +80,12 @@ def steps(story: Story) -> list[Json]:
     return rows
 
 
-def told(story: Story) -> list[Json]:
+def history_text(story: Story) -> list[Json]:
     """Return the history as ``{"at": ms, "what": ..., "text": ...}``, for people."""
     return [
         {
             "at": entry["at"] * 1000 if "at" in entry else entry["t"],
-            "what": NAMES.get(entry["k"], entry["k"]),
+            "what": STEPS.get(entry["k"], entry["k"]),
             "text": plain(_step(story.delivery, entry)),
         }
         for entry in story.history
@@ -117,48 +116,49 @@ def case_of(story: Story) -> str | None:
     return next((entry["c"] for entry in reversed(story.history) if entry.get("c")), None)
 
 
-def becomes(delivery: Delivery, store: Store, now: int) -> str | None:
+def becomes(situation: Situation) -> str | None:
     """Return the delivery's outcome, else its state; what waits and has been stopped counts as ended."""
-    if delivery.state == "waiting" and (end := store.retries.end_of(delivery, now=now)):
-        return str(end["state"])
+    delivery = situation.story.delivery
+    if delivery.state == "waiting" and situation.end:
+        return str(situation.end["state"])
     return delivery.outcome if delivery.state == "ended" else delivery.state
 
 
 def is_observed(story: Story) -> bool:
     """Whether the try that is out was only noted, because the mode was observe."""
-    steps = [entry["k"] for entry in story.history if entry["k"] in ("resent", "observed")]
-    return story.delivery.state == "out" and steps[-1:] == ["observed"]
+    left = [entry["k"] for entry in story.history if entry["k"] in ("resent", "observed")]
+    return story.delivery.state == "out" and left[-1:] == ["observed"]
 
 
-def headline(story: Story, store: Store, now: int) -> str:
-    """Return in a sentence or two how a delivery stands."""
+def headline(situation: Situation, *, zone: str) -> str:
+    """Return in a sentence or two how a delivery stands; times are in the reader's ``zone``."""
+    story, now = situation.story, situation.at
     delivery = story.delivery
     ended = int(story.history[-1]["t"])
     facts: Json = {
         "cause": cause(delivery.code),
         "case": case_of(story),
-        "time": when(ended, zone(), now),
+        "time": when(ended, zone, now),
         "n": delivery.attempt,
         "hours": round((ended - delivery.first_failed) / HOUR),
     }
-    match becomes(delivery, store, now):
+    match becomes(situation):
         case "waiting" if delivery.due is not None:
-            due = {"time": when(delivery.due, zone(), now), "m": delivery.max_attempts}
+            due = {"time": when(delivery.due, zone, now), "m": delivery.max_attempts}
             told = label("scheduled", **facts | due)
         case "leased":
             told = f"{facts['cause']}. Try {delivery.attempt} is being handed over."
         case "out":
             told = _out(story, facts)
         case "held":
-            told = label("held", **facts, deadline=when(delivery.deadline, zone(), now))
+            told = label("held", **facts, deadline=when(delivery.deadline, zone, now))
         case "suppressed":
-            merchant = delivery.merchant or None
-            verdict = store.suppressions.check(f"r_{delivery.rid}", Channel.SMS, merchant=merchant)
+            verdict = situation.verdict
             again = "again" if verdict else None  # somebody took the block away, or it has ended
-            until = verdict.until and date(verdict.until, zone(), now)
+            until = verdict.until and date(verdict.until, zone, now)
             told = label("suppressed", **facts, again=again, date=until)
         case "cancelled":
-            told = _stopped(store.retries.end_of(delivery, now=now), now)
+            told = _stopped(situation, zone)
         case "delivered" if not delivery.attempt:
             told = label("delivered", time=facts["time"])
         case "given_up" if not delivery.attempt:
@@ -178,12 +178,13 @@ def _out(story: Story, facts: Json) -> str:
     return f"{known} is out since {facts['time']}; no answer yet."
 
 
-def _stopped(end: Json | None, now: int) -> str:
+def _stopped(situation: Situation, zone: str) -> str:
     """Return who stopped it, when and why, where somebody did."""
+    end = situation.end
     if end is None or not end.get("by"):
         return label("cancelled")
-    when_ = when(int(end["a"]), zone(), now)
-    return label("cancelled", who=plain(end["by"]), time=when_, reason=plain(end["reason"]))
+    time = when(int(end["a"]), zone, situation.at)
+    return label("cancelled", who=plain(end["by"]), time=time, reason=plain(end["reason"]))
 
 
 def as_json(story: Story, *, reveal: bool) -> Json:
@@ -214,7 +215,7 @@ def as_json(story: Story, *, reveal: bool) -> Json:
         "case": case_of(story),
         "rule": delivery.rule,
         "policy": delivery.revision,
-        "history": steps(story),
+        "history": history_json(story),
     }
 
 
@@ -276,8 +277,9 @@ def place(planned: Plan, delivery: Delivery) -> int:
     return int(delivery.head.get("p" if planned.fault is Fault.PROVIDER else "o", 0)) + 1
 
 
-def as_text(story: Story, store: Store, now: int, *, reveal: bool = False) -> list[str]:
-    """Return a delivery as lines: how it stands, whose it is, its history."""
+def as_text(situation: Situation, *, zone: str, reveal: bool = False) -> list[str]:
+    """Return a delivery as lines: how it stands, whose it is, its history; times are in ``zone``."""
+    story, now = situation.story, situation.at
     delivery, claim = story.delivery, story.delivery.claim
     whose = [
         delivery.code or "no reason code",
@@ -288,11 +290,11 @@ def as_text(story: Story, store: Store, now: int, *, reveal: bool = False) -> li
         recipient_of(delivery) or "",
         f"{delivery.rule}, policy {delivery.revision}" if delivery.revision else "",
     ]
-    rows = [(time_of(step["at"], now), step["what"], step["text"]) for step in told(story)]
+    rows = [(stamp(step["at"], zone, now), step["what"], step["text"]) for step in history_text(story)]
     if delivery.state in ("waiting", "leased", "held"):
-        rows.append((time_of(delivery.deadline, now), "gives up", ""))
+        rows.append((stamp(delivery.deadline, zone, now), "gives up", ""))
     return [
-        f"{headline(story, store, now)}   {plain(delivery.reference)}",
+        f"{headline(situation, zone=zone)}   {plain(delivery.reference)}",
         f"  {'   '.join(plain(part) for part in whose if part)}",
         *(f"  {line}" for line in columns(rows)),
     ]

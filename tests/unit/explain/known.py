@@ -1,0 +1,62 @@
+"""Deliveries and what a store knows of them, made up: what explains them asks no store."""
+
+from dataclasses import replace
+
+from softbounce.core.durations import HOUR
+from softbounce.core.events import Claim
+from softbounce.core.records import Delivery
+from softbounce.store import Situation, Verdict
+from softbounce.store.controls import Mode
+from softbounce.store.retries import Story
+
+ZONE = "Europe/Berlin"
+FAILED = 1_795_192_343_000  # 2026-11-20T16:32:23Z
+NOW = FAILED + 2 * HOUR
+DUE = FAILED + HOUR
+
+
+def delivery(**fields):
+    """Return a delivery of an SMS that waits for its first try, which is due."""
+    known = {
+        "id": "abcdefghijkl" + "ABCDEFGHIJKL",
+        "state": "waiting",
+        "outcome": None,
+        "attempt": 1,
+        "max_attempts": 4,
+        "token": 0,
+        "due": DUE,
+        "deadline": FAILED + 72 * HOUR,
+        "first_failed": FAILED,
+        "waits_for": None,
+        "reference": "m1",
+        "channel": "sms",
+        "recipients": ("+491701234567",),
+        "claim": Claim(id=54321, merchant_id=42, reference_number=None, customer_number="C1"),
+        "error_type": "SEND_ERROR",
+        "code": "SMS_EXPIRED",
+        "revision": "r1",
+        "rule": "codes.SMS_EXPIRED",
+        "line": 1,
+    }
+    return Delivery(**(known | fields))
+
+
+FIRST = {"t": FAILED, "at": FAILED // 1000, "k": "failed", "o": "scheduled", "code": "SMS_EXPIRED"}
+
+
+def situation(*history, at=NOW, **fields):
+    """Return a situation in which nothing is against the delivery and a worker lives."""
+    known = {name: fields.pop(name) for name in list(fields) if name in Situation.__slots__}
+    found = Situation(
+        story=Story(delivery=delivery(**fields), history=(FIRST, *history)),
+        at=at,
+        end=None,
+        verdict=Verdict(allowed=True, recipient="r_ABCDEFGHIJKL"),
+        modes=(Mode(mode="on", merchant="*"),),
+        pauses={},
+        breaker={},
+        left={},
+        soft_bounces=(),
+        workers=("w1",),
+    )
+    return replace(found, **known)
