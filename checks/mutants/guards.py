@@ -330,8 +330,8 @@ MUTANTS = (
     ),
     Mutant(
         file="store/lua/accept/arrived.lua",
-        old="clear_count(math.min(event.at or now, now))",
-        new="clear_count(now)",
+        old="clear_count(event, math.min(event.at or now, now))",
+        new="clear_count(event, now)",
         rule="An arrival dated yesterday clears nothing of today.",
         tests=(f"{ACCEPT}::test_an_arrival_clears_what_came_before_it_and_no_more",),
     ),

@@ -17,8 +17,8 @@ RECIPIENTS = (
     ),
     Mutant(
         file=FAILURE,
-        old='keeps_address and old_recipients or ""',
-        new='keeps_address and to or ""',
+        old='keeps_address and event.old_recipients or ""',
+        new='keeps_address and event.recipients or ""',
         rule="A report that changes nothing does not bring back who was left out of a retry.",
         tests=MODEL,
     ),
@@ -33,15 +33,15 @@ RECIPIENTS = (
     ),
     Mutant(
         file=FAILURE,
-        old="      record.t = record.t + 1\n",
+        old="    record.t = record.t + 1\n",
         new="",
         rule="A failure that outruns the confirmation of its hand-over makes that stale.",
         tests=MODEL,
     ),
     Mutant(
         file="store/lua/accept/arrived.lua",
-        old='    if bare and bare.s ~= "ended" and bare.rs then\n      note_reached(event.rid)',
-        new='    if bare and bare.s ~= "ended" and bare.rs then\n      note_reached(event.ch)',
+        old='  if bare and bare.s ~= "ended" and bare.rs then\n    note_reached(event, event.rid)',
+        new='  if bare and bare.s ~= "ended" and bare.rs then\n    note_reached(event, event.ch)',
         rule="A delivery to one of several ends nobody else's.",
         tests=MODEL,
     ),
@@ -88,14 +88,14 @@ DEADLINES = (
     ),
     Mutant(
         file=FAILURE,
-        old="math.min(record.f + math.floor(rule.give_up / 1000)",
-        new="math.min(newest + math.floor(rule.give_up / 1000)",
+        old="math.min(record.f + math.floor(event.rule.give_up / 1000)",
+        new="math.min(math.floor(event.at / 1000) + math.floor(event.rule.give_up / 1000)",
         rule="give_up_after counts from the first failure.",
         tests=MODEL,
     ),
     Mutant(
         file=OUTCOMES,
-        old="if next_due > record.x * 1000 then",
+        old="if due > record.x * 1000 then",
         new="if event.dues[done + 1] > (record.y or math.huge) * 1000 then",
         rule="No try is scheduled past the rule's deadline.",
         tests=MODEL,
@@ -354,16 +354,19 @@ INCIDENTS = tuple(
         ),
     )
     for old, new in [
-        ('end_suppressed(state == "waiting")', "end_suppressed(false)"),
-        ('hold_for_incident(refusal(), state == "waiting")', "hold_for_incident(refusal(), false)"),
+        ('end_suppressed(event, state == "waiting")', "end_suppressed(event, false)"),
+        (
+            'hold_for_incident(event, refusal(event), state == "waiting")',
+            "hold_for_incident(event, refusal(event), false)",
+        ),
     ]
 )
 
 NOTICES = (
     Mutant(
         file="store/lua/accept/arrived.lua",
-        old="local tries = is_to_come and record.a - 1 or record.a",
-        new="local tries = record.a",
+        old="tries = is_to_come and record.a - 1 or record.a",
+        new="tries = record.a",
         rule="recovered counts no try that is still to come.",
         tests=MODEL,
     ),
@@ -390,8 +393,8 @@ NOTICES = (
     ),
     Mutant(
         file=OUTCOMES,
-        old="why = why, case = case, tries = record.a }",
-        new="why = why, case = case, tries = record[rule.kind] or 0 }",
+        old="why = why, case = event.case, tries = record.a }",
+        new="why = why, case = event.case, tries = record[event.rule.kind] or 0 }",
         rule="given_up says how many tries left, whatever the faults.",
         tests=("tests/contract/test_accept.py::test_given_up_says_how_many_tries_left_whatever_the_faults",),
     ),

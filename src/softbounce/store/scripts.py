@@ -3,6 +3,7 @@
 import hashlib
 import re
 import sys
+import textwrap
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -17,15 +18,17 @@ from softbounce.store.keys import FIXED, Keys
 _LUA = files("softbounce.store") / "lua"
 _LIST = r"^-- {}: (.*(?:\n--  .*)*)$"
 _INCLUDE = re.compile(r"^-- include: ([\w/]+)$", re.MULTILINE)
+_LOCAL = re.compile(r"^local (function )?(\w+(?:, \w+)*)", re.MULTILINE)
 
 
 def assemble(name: str) -> str:
     """Return one script as the server gets it: its keys are bound, each ``-- include: x`` line is ``x.lua``.
 
-    The line ``-- keys: schedule deliveries`` gives these names to ``KEYS[1]`` and ``KEYS[2]``.
+    The line ``-- keys: schedule deliveries`` gives these names to ``KEYS[1]`` and ``KEYS[2]``. Of the names
+    of an include the script sees those behind ``-- gives:`` alone, because Lua allows only 200 at once.
     """
     bound = re.sub(_LIST.format("keys"), _bound, _read(name), flags=re.MULTILINE)
-    return _INCLUDE.sub(lambda found: _read(found[1]).rstrip(), bound)
+    return _INCLUDE.sub(lambda found: _block(_read(found[1]).rstrip()), bound)
 
 
 def listed(kind: str, text: str) -> tuple[str, ...]:
@@ -42,6 +45,19 @@ def _bound(found: re.Match[str]) -> str:
     """Return the bindings, in as many lines as they were listed."""
     names = ",\n".join(", ".join(line.removeprefix("--").split()) for line in found[1].splitlines())
     return f"local {names} = unpack(KEYS, 1, {len(names.split())})"
+
+
+def _block(text: str) -> str:
+    """Return an include as a block of its own, of which only what it gives is seen; all, if it says none."""
+    given = listed("gives", text)
+    if not given:
+        return text
+
+    def opened(found: re.Match[str]) -> str:
+        return found[0].removeprefix("local ") if set(found[2].split(", ")) <= set(given) else found[0]
+
+    names = textwrap.fill(", ".join(given), 120)
+    return f"local {names}\ndo\n{_LOCAL.sub(opened, text)}\nend"
 
 
 @cache

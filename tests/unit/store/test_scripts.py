@@ -50,6 +50,34 @@ def test_an_include_is_pasted_in(written):
     assert scripts.Script("x").text == "local y = 1\nreturn y\n"
 
 
+def test_of_an_include_only_what_it_gives_is_seen(written):
+    """Two includes may use the same names for what is their own; what both give and take is one variable."""
+    (written / "y.lua").write_text(
+        "-- gives: next_one seen\n"
+        "local step = 2\n"
+        "local seen = 0\n"
+        "local function next_one()\n"
+        "  local seen_now = seen + step\n"
+        "  seen = seen_now\n"
+        "end\n"
+    )
+    (written / "x.lua").write_text("-- include: y\nreturn seen\n")
+
+    assert scripts.Script("x").text.splitlines() == [
+        "local next_one, seen",
+        "do",
+        "-- gives: next_one seen",
+        "local step = 2",
+        "seen = 0",
+        "function next_one()",
+        "  local seen_now = seen + step",
+        "  seen = seen_now",
+        "end",
+        "end",
+        "return seen",
+    ]
+
+
 @pytest.mark.parametrize("name", ENTRIES)
 def test_each_script_says_in_its_header_what_it_does_and_what_it_returns(name):
     """The first sentence begins with its name; the first code comes after both."""

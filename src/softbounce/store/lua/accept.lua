@@ -18,6 +18,7 @@ local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history;
 -- include: shared/notice
 -- include: shared/case
 -- include: shared/set_aside
+-- include: accept/case_facts
 -- include: accept/brake
 -- include: accept/suppress
 -- include: shared/active
@@ -33,18 +34,24 @@ local LATE = 5 * 60 * 1000 -- a report dated this much before the newest claim s
 
 local count = (#ARGV - 3) / PER_EVENT
 
--- One event on its way through; every step below reads and writes these.
-local place, event, rule, payload, to, said, id, record, old_payload, old_recipients, outcome, case, escalated, due
-local is_newer -- whether a later release wrote a record that the event is about
+-- The event in hand is one table: its facts, named as in store/encoding.py, and what the steps below read and find out.
+--   place, delivery     its number in the batch, and the id of its delivery
+--   rule                what policy says of it, one of `rules`
+--   payload, recipients, said    texts that are kept as they are; of a dead letter: the whole, and the head of its bytes
+--   record, old_payload, old_recipients    what is known of the delivery; nil: nothing
+--   is_newer            a later release wrote a record that it is about
+--   first_outcome       of a duplicate: what became of it the first time;  replaces_bare: it is no duplicate of its bare report
+--   state               in which a failure finds its delivery: new, or one of a record
+--   is_cancelled, has_arrived, is_answer (it uses up a try), verdict    what a failure means
+--   outcome, attempt, due (ms), case ("": none), escalated (by which terms), is_cut    what is answered
 
--- Returns a record with its payload and recipients, or nothing; one that is damaged is set aside, and there is none from then on.
-local function look_up(name)
-  local raw = hget(deliveries, name)
+-- Returns the record that was read as `raw`, with its payload and recipients, or nothing; one that is damaged is set aside.
+local function look_up(event, name, raw)
   local found, its_payload, its_recipients = parse_record(raw)
   if found then
     return found, its_payload, its_recipients
   elseif its_payload == "newer" then
-    is_newer = true
+    event.is_newer = true
   elseif its_payload == "damaged" then
     set_aside(name, raw)
   end
@@ -56,94 +63,84 @@ end
 -- include: accept/failure
 -- include: accept/arrived
 
--- A letter as a whole, `payload`, or once their budget is used up only with the head of its bytes, `to`. Returns whether it was cut.
-local function keep_dead_letter()
+-- A letter as a whole, or once their budget is used up only with the head of its bytes.
+local function keep_dead_letter(event)
+  local whole, head = event.payload, event.recipients
   local known = hget(dead_letters, event.i) or ""
   local seen = tonumber(string.match(known, '^{"n":(%d+)')) or 0 -- a replay that fails again must be told from the first time
   local kept = tonumber(hget(meta, "dead_letter_bytes")) or 0
-  local is_cut = #payload > #known and #payload > #to and kept + #payload > limits.dead_letter_bytes
-  local body = is_cut and to or payload
+  event.is_cut = #whole > #known and #whole > #head and kept + #whole > limits.dead_letter_bytes
+  local body = event.is_cut and head or whole
   local entry = string.format('{"n":%d,"at":%d,"z":%d,', seen + 1, now, now + limits.dead_letters) .. string.sub(body, 2)
   hset(dead_letters, event.i, entry)
   add_letter_bytes(#entry - #known)
-  outcome = "dead_lettered"
+  event.outcome = "dead_lettered"
   if event.poison then
     local facts = { kind = "crash_loop", merchant = "", channel = "", code = "", detail = "", letter = event.i }
-    case = open_case("crash_loop\n\n\n\nreport", "", facts)
+    event.case = open_case("crash_loop\n\n\n\nreport", "", facts)
   end
-  return is_cut
 end
 
--- Reads the record. Returns the outcome that the event had before, if any; else whether it comes in place of its own bare report,
--- which named nobody and gives way.
-local function seen_before()
-  local bare_id = string.sub(id, 1, 12) .. "*" .. event.ch
-  record, old_payload, old_recipients = look_up(id)
-  local first, is_bare = seen_by(record)
-  if not first and event.bare then
-    first = seen_enriched()
-  end
-  if first and (event.bare or not is_bare) then
-    return first
-  end
-  local replaces = is_bare
-  local twin, twin_payload
-  if bare_id ~= id then
-    twin, twin_payload = look_up(bare_id)
-  end
-  if not is_newer and seen_by(twin) then
-    replaces = true
-    if twin.s == "held" then
-      zrem(members, twin.g .. "\n\n" .. bare_id)
-      twin.s, twin.e, twin.z, twin.g = "ended", "superseded", now + limits.history, nil
-      write_record(bare_id, twin, twin_payload, "")
-    end
-  end
-  return nil, replaces
+local function take_event(place)
+  local first = 3 + (place - 1) * PER_EVENT
+  local event = cjson.decode(ARGV[first + 1])
+  event.payload, event.recipients, event.said = ARGV[first + 2], ARGV[first + 3], ARGV[first + 4]
+  event.place, event.delivery, event.rule = place, event.d, rules[event.rule]
+  event.case = ""
+  return event
 end
 
-local results = {}
-local totals = {}
-look_for_deliveries()
-for n = 1, count do
-  local first_arg = 3 + (n - 1) * PER_EVENT
-  place = n
-  event = cjson.decode(ARGV[first_arg + 1])
-  payload, to, said = ARGV[first_arg + 2], ARGV[first_arg + 3], ARGV[first_arg + 4]
-  rule = rules[event.rule]
-  id = event.d
-  outcome, case, escalated, due, is_newer = nil, "", nil, nil, false
-  local attempt, first, is_cut = 0, "", false
+local function accept_event(event)
   if event.y == "failure" then
-    local before, replaces = seen_before()
-    if before then
-      outcome, first = "duplicate", before
-    elseif not is_newer then
-      accept_failure(replaces)
-      attempt = record and record.a or 0
+    look_for_duplicate(event)
+    if event.first_outcome then
+      event.outcome = "duplicate"
+    elseif not event.is_newer then
+      accept_failure(event)
+      event.attempt = event.record and event.record.a
     end
   elseif event.y == "delivered" then
-    accept_delivery()
-    attempt = record and record.a or 0
-    first = outcome == "duplicate" and "delivered" or ""
+    accept_delivery(event)
+    event.attempt = event.record and event.record.a
   elseif event.y == "dead_letter" then
-    is_cut = keep_dead_letter()
-    if is_cut then
-      totals.dead_letters_cut = (totals.dead_letters_cut or 0) + 1
-    end
+    keep_dead_letter(event)
   else
-    outcome = "ignored"
+    event.outcome = "ignored"
   end
-  outcome = outcome or "deferred" -- a later release's
-  totals[outcome] = (totals[outcome] or 0) + 1
-  if escalated then
-    totals.escalated = (totals.escalated or 0) + 1
+  event.outcome = event.outcome or "deferred" -- a later release's
+end
+
+local totals = {} -- counter -> how much it grows
+
+local function count_in(name)
+  totals[name] = (totals[name] or 0) + 1
+end
+
+local function count_event(event)
+  count_in(event.outcome)
+  if event.escalated then
+    count_in("escalated")
   end
-  if case ~= "" or first ~= "" or is_cut then -- who is escalated has a case
-    results[n] = { outcome, attempt, due or 0, case, escalated and 1 or 0, first, is_cut and 1 or 0 }
-  else
-    results[n] = { outcome, attempt, due }
+  if event.is_cut then
+    count_in("dead_letters_cut")
   end
+end
+
+local function answer_to(event)
+  local first = event.first_outcome or ""
+  if event.case ~= "" or first ~= "" or event.is_cut then -- who is escalated has a case
+    return { event.outcome, event.attempt or 0, event.due or 0, event.case, event.escalated and 1 or 0, first, event.is_cut and 1 or 0 }
+  end
+  return { event.outcome, event.attempt or 0, event.due }
+end
+
+local answers = {}
+look_for_deliveries()
+for place = 1, count do
+  local event = take_event(place)
+  accept_event(event)
+  count_event(event)
+  answers[place] = answer_to(event)
 end
 write_deliveries()
 write_brakes()
@@ -153,4 +150,4 @@ for name, total in pairs(totals) do
   hset(counters, name, string.format("%d", (tonumber(hget(counters, name)) or 0) + total))
 end
 write_changes()
-return results
+return answers

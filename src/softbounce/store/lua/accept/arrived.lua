@@ -1,7 +1,6 @@
 -- arrived: one MESSAGE_DELIVERED. Ends what waits, lifts the pause, clears the count of what came before.
--- needs: schedule pauses members now hget hdel zrem write_record remember notify standing_of was_delivered note_delivery
---        count_answer seen_by mark_seen finish_record note_reached limits place event to id record old_payload old_recipients
---        outcome is_newer look_up
+-- needs: schedule deliveries pauses members now hget hmget hdel zrem write_record remember notify standing_of
+--        was_delivered note_delivery count_answer look_up seen_by mark_seen finish_record note_reached limits
 -- gives: accept_delivery
 
 -- An address that was reached is not dead, whatever was reported before. What is dated after the delivery still counts: a report of
@@ -16,7 +15,7 @@ local function after(list, at)
   return #newer > 0 and newer or nil
 end
 
-local function clear_count(at)
+local function clear_count(event, at)
   local known = standing_of(event.rid)
   if known.z then
     known.m = after(known.m, at)
@@ -31,58 +30,91 @@ local function clear_count(at)
   end
 end
 
-local function accept_delivery()
-  record, old_payload, old_recipients = look_up(id)
-  local bare_id, bare, bare_payload, bare_recipients = string.sub(id, 1, 12) .. "*" .. event.ch, nil, nil, nil
-  if not event.rids and not event.whole then -- a bare report names nobody: its delivery is this one
-    bare, bare_payload, bare_recipients = look_up(bare_id)
+-- Reads the record, and that of the bare report, which names nobody: its delivery is this one.
+local function open_records(event)
+  local id, bare_id = event.delivery, nil
+  if not event.rids and not event.whole then
+    bare_id = string.sub(id, 1, 12) .. "*" .. event.ch
   end
-  if is_newer then
-    return
-  elseif was_delivered(place) or (record and record.e == "delivered" and seen_by(record)) then
-    outcome = "duplicate"
-    return
+  local raws = hmget(deliveries, { id, bare_id })
+  local record, payload, recipients = look_up(event, id, raws[1])
+  if record then
+    event.record, event.old_payload, event.old_recipients = record, payload, recipients
   end
+  if bare_id then
+    event.bare_id = bare_id
+    event.bare_record, event.bare_payload, event.bare_recipients = look_up(event, bare_id, raws[2])
+  end
+end
+
+local function is_repeat(event)
+  local record = event.record
+  return was_delivered(event.place) or (record and record.e == "delivered" and seen_by(event, record))
+end
+
+-- What a bare report began ends with it; where that named several, for this recipient only.
+local function end_bare(event)
+  local bare_id, bare = event.bare_id, event.bare_record
+  if bare and bare.s ~= "ended" and bare.rs then
+    note_reached(event, event.rid)
+  elseif bare and bare.s ~= "ended" and event.bare_recipients == "[]" then
+    bare.s, bare.e, bare.z = "ended", "delivered", now + limits.history
+    zrem(schedule, bare_id)
+    if bare.g then
+      zrem(members, bare.g .. "\n\n" .. bare_id)
+      bare.g = nil
+    end
+    write_record(bare_id, bare, event.bare_payload, "")
+  end
+end
+
+local function end_for_recipients(event)
   if event.rids then -- several are named: each has it, whoever else waits has not
     for _, rid in ipairs(event.rids) do
-      note_reached(rid)
+      note_reached(event, rid)
     end
   elseif event.whole then -- no recipient is named: every delivery of this message on this channel has ended
-    note_reached(event.ch)
+    note_reached(event, event.ch)
   else
     if event.reset then
-      clear_count(math.min(event.at or now, now))
+      clear_count(event, math.min(event.at or now, now))
     end
-    if bare and bare.s ~= "ended" and bare.rs then
-      note_reached(event.rid)
-    elseif bare and bare.s ~= "ended" and bare_recipients == "[]" then
-      bare.s, bare.e, bare.z = "ended", "delivered", now + limits.history
-      zrem(schedule, bare_id)
-      if bare.g then
-        zrem(members, bare.g .. "\n\n" .. bare_id)
-        bare.g = nil
-      end
-      write_record(bare_id, bare, bare_payload, "")
-    end
+    end_bare(event)
   end
-  if record and record.e == "delivered" then
-    outcome = "ended"
-    return
-  end
-  outcome = "delivered"
-  if not record then
-    note_delivery(place)
-    return
-  end
-  local old_state = record.s
+end
+
+-- Ends what had failed before, and says that it recovered.
+local function end_record(event)
+  local id, record, old_state = event.delivery, event.record, event.record.s
   if old_state == "out" or old_state == "leased" then
-    count_answer(record, old_payload, "+")
+    count_answer(record, event.old_payload, "+")
   end
-  finish_record("ended", "delivered")
+  finish_record(event, "ended", "delivered")
   local is_to_come = old_state == "waiting" or old_state == "held" and record.j == 1
-  local tries = is_to_come and record.a - 1 or record.a
-  notify("recovered", id, "0", { tries = tries, after = now - record.f * 1000 }, old_payload, old_recipients ~= "" and old_recipients or to)
+  local facts = { tries = is_to_come and record.a - 1 or record.a, after = now - record.f * 1000 }
+  notify("recovered", id, "0", facts, event.old_payload, event.old_recipients ~= "" and event.old_recipients or event.recipients)
   remember(id, string.format('"k":"delivered","a":%d,"was":"%s","id":', record.a, old_state) .. cjson.encode(event.id) .. "}")
-  mark_seen()
-  write_record(id, record, old_payload, "")
+  mark_seen(event)
+  write_record(id, record, event.old_payload, "")
+end
+
+local function accept_delivery(event)
+  open_records(event)
+  if event.is_newer then
+    return
+  elseif is_repeat(event) then
+    event.outcome, event.first_outcome = "duplicate", "delivered"
+    return
+  end
+  end_for_recipients(event)
+  if event.record and event.record.e == "delivered" then
+    event.outcome = "ended"
+    return
+  end
+  event.outcome = "delivered"
+  if event.record then
+    end_record(event)
+  else
+    note_delivery(event.place)
+  end
 end

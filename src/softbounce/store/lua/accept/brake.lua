@@ -1,7 +1,7 @@
 -- brake: count new suppressions of a group; above the usual an incident opens, and they are provisional.
 -- brakes  {w: begin of the window (ms), n: in it, u: usual for a window, k: the open incident, t: its suppressions,
 --         z: forget at; absent while an incident is open, which is a person's to end}
--- needs: brakes cases now hget hset notify open_case limits
+-- needs: brakes cases now hget hset notify open_case limits case_facts
 -- gives: count_suppression write_brakes
 local REMEMBERED = 30 -- windows without a suppression, after which nothing is usual any more
 local braking = {} -- group -> the above, written once a batch
@@ -24,12 +24,12 @@ local function brake_of(group)
 end
 
 -- Counts one more. Returns the incident's case while the brake is on.
-local function count_suppression(entry, describe)
+local function count_suppression(event, entry)
   local group = entry.b
   local brake = brake_of(group)
   brake.n = brake.n + 1
   if not brake.k and brake.n > math.max(limits.brake.more_than, limits.brake.times_usual * (brake.u or 0)) then
-    local facts = describe("incident")
+    local facts = case_facts(event, "incident")
     facts.merchant, facts.detail = "", ""
     facts.brake, facts.since, facts.usual = group, brake.w, math.floor(brake.u or 0)
     brake.k, brake.t = open_case("incident\n\n\n\n" .. group, entry.d, facts), brake.n - 1

@@ -1,7 +1,7 @@
 -- dedupe: which events a delivery has had, newest first, in `h` of its record: half of the identity and a letter for the outcome, a
 -- capital for a bare report. Written with the record, after all other effects.
--- needs: story_of event id record outcome look_up
--- gives: seen_by seen_enriched mark_seen
+-- needs: deliveries members now hget hmget zrem story_of write_record look_up limits
+-- gives: seen_by look_for_duplicate mark_seen
 local LETTERS = {
   scheduled = "s", suppressed = "u", held = "h", given_up = "g", cancelled = "c", coalesced = "w", superseded = "p", ended = "e",
   delivered = "d",
@@ -14,11 +14,12 @@ local MARK, MARKS = 9, 200 -- characters of one, and how many are kept
 local MOST_ALIKE = 10 -- lines of one eventId that are looked at
 
 -- Returns the outcome that the event had, and whether it was a bare report's.
-local function seen_by(one)
-  local marks, mark, at = one and one.h, string.sub(event.i, 1, MARK - 1), 0
+local function seen_by(event, record)
+  local marks = record and record.h
   if not marks then
     return nil
   end
+  local mark, at = string.sub(event.i, 1, MARK - 1), 0
   repeat
     at = string.find(marks, mark, at + 1, true)
   until not at or (at - 1) % MARK == 0
@@ -31,8 +32,8 @@ end
 local indexed = {} -- reference -> how much of its history was looked at, and the recipients of each eventId
 
 -- A bare report names nobody; its enriched form, which does, may have come before it: a line of the history then has its eventId.
-local function seen_enriched()
-  local reference = string.sub(id, 1, 12)
+local function seen_enriched(event)
+  local reference = string.sub(event.delivery, 1, 12)
   local story, index = story_of(reference), indexed[reference] or { looked = 0, rids = {} }
   indexed[reference] = index
   for part = index.looked + 1, #story do
@@ -44,15 +45,52 @@ local function seen_enriched()
   index.looked = #story
   local rids = index.rids[event.name or ""] or {}
   for n = 1, math.min(#rids, MOST_ALIKE) do
-    local first = rids[n] ~= rids[n - 1] and seen_by((look_up(reference .. rids[n])))
+    local name = reference .. rids[n]
+    local first = rids[n] ~= rids[n - 1] and seen_by(event, (look_up(event, name, hget(deliveries, name))))
     if first then
       return first
     end
   end
 end
 
-local function mark_seen()
-  local letter = LETTERS[outcome]
+-- Reads the record, and notes the outcome that the event had before, if any; else whether it comes in place of its own bare report,
+-- which named nobody and gives way.
+local function look_for_duplicate(event)
+  local id = event.delivery
+  local bare_id = string.sub(id, 1, 12) .. "*" .. event.ch
+  local has_twin = bare_id ~= id
+  local raws = hmget(deliveries, { id, has_twin and bare_id or nil })
+  local record, payload, recipients = look_up(event, id, raws[1])
+  if record then
+    event.record, event.old_payload, event.old_recipients = record, payload, recipients
+  end
+  local first, is_bare = seen_by(event, record)
+  if not first and event.bare then
+    first = seen_enriched(event)
+  end
+  if first and (event.bare or not is_bare) then
+    event.first_outcome = first
+    return
+  end
+  if is_bare then
+    event.replaces_bare = true
+  end
+  local twin, twin_payload
+  if has_twin then
+    twin, twin_payload = look_up(event, bare_id, raws[2])
+  end
+  if not event.is_newer and seen_by(event, twin) then
+    event.replaces_bare = true
+    if twin.s == "held" then
+      zrem(members, twin.g .. "\n\n" .. bare_id)
+      twin.s, twin.e, twin.z, twin.g = "ended", "superseded", now + limits.history, nil
+      write_record(bare_id, twin, twin_payload, "")
+    end
+  end
+end
+
+local function mark_seen(event)
+  local record, letter = event.record, LETTERS[event.outcome]
   record.h = string.sub(event.i, 1, MARK - 1) .. (event.bare and string.upper(letter) or letter)
     .. string.sub(record.h or "", 1, MARK * (MARKS - 1))
 end

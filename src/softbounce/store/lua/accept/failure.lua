@@ -1,140 +1,208 @@
 -- failure: one MESSAGE_NOT_DELIVERED. Which send it answers, what its verdict is, and what becomes of the delivery.
 -- needs: suppressions cancels open_cases now hget hmget hset write_record remember is_standing is_active was_delivered
 --        count_answer mark_seen finish_record suppress_recipient hold_for_incident end_suppressed refusal hold give_up
---        schedule_next judge_recipient escalate look_for_other_retrier limits LATE count place event rule payload to said id
---        record old_payload old_recipients outcome case escalated due
+--        schedule_next judge_recipient escalate look_for_other_retrier limits LATE count
 -- gives: note_reached accept_failure
 
--- The bare report held the delivery; its enriched form finds the delivery as that had found it. Returns the state.
-local function give_way()
-  finish_record("out", nil)
-  old_payload, old_recipients = payload, to
+-- The bare report held the delivery; its enriched form finds the delivery as that had found it.
+local function give_way(event)
+  local record = event.record
+  finish_record(event, "out", nil)
+  event.old_payload, event.old_recipients = event.payload, event.recipients
   if record.a > 0 and record.j ~= 1 then
-    return "out"
+    event.state = "out"
+  else
+    record.a = math.max(0, record.a - 1) -- the try that waited is scheduled anew, under its number
+    event.state = "new"
   end
-  record.a = math.max(0, record.a - 1) -- the try that waited is scheduled anew, under its number
-  return "new"
 end
 
 -- What is said of the whole channel, or of one of several, is looked at before each resend.
-local function note_reached(whom)
-  local field = "delivered:" .. string.sub(id, 1, 12) .. ":" .. whom
+local function note_reached(event, whom)
+  local field = "delivered:" .. string.sub(event.delivery, 1, 12) .. ":" .. whom
   hset(cancels, field, string.format('{"a":%d,"z":%d}', now, now + limits.history))
 end
 
-local function accept_failure(may_replace)
-  local state = record and record.s or "new"
-  if event["do"] == "ignore" then
-    outcome = "ignored"
-    return
-  end
-  if may_replace and state == "held" and string.find(record.g, "^unclassified\n") then
-    state = give_way()
+-- The record, new with a first failure, and the state in which this report finds the delivery.
+local function open_record(event)
+  local record = event.record
+  event.state = record and record.s or "new"
+  if event.replaces_bare and event.state == "held" and string.find(record.g, "^unclassified\n") then
+    give_way(event)
   end
   if not record then
-    local seconds = math.floor(event.at / 1000)
-    record = { s = "new", a = 0, t = 0, f = seconds }
+    event.record = { s = "new", a = 0, t = 0, f = math.floor(event.at / 1000) }
   end
-  if event.not_after then
-    record.y = math.min(record.y or math.huge, math.floor(event.not_after / 1000))
-  end
-  local ended_well = state == "ended" and record.e == "delivered"
+end
+
+-- Of the deadlines that the message itself was given the nearest binds.
+local function keep_own_deadline(event)
+  local record = event.record
+  record.y = math.min(record.y or math.huge, math.floor(event.not_after / 1000))
+end
+
+-- Whether the message was cancelled, or has arrived after all.
+local function look_for_end(event)
+  local id, record = event.delivery, event.record
   local reference = string.sub(id, 1, 12)
   local marks = hmget(cancels, {
     "reference:" .. reference, "claim:" .. event.cl, "delivered:" .. reference .. ":" .. event.ch,
     "delivered:" .. reference .. ":" .. string.sub(id, 13),
   })
-  local cancelled = is_standing(marks[1]) or is_standing(marks[2])
-  local arrived = is_standing(marks[3]) or is_standing(marks[4]) or was_delivered(place)
-  if ended_well or arrived then -- a bounce after the delivery is recorded, not counted; a permanent verdict still speaks of the recipient
-    event.counts = false
+  if is_standing(marks[1]) or is_standing(marks[2]) then
+    event.is_cancelled = true
   end
-  local confirmed = judge_recipient()
-  local verdict = event["do"]
-  if verdict == "suppress" and rule.confirm and not confirmed then
-    verdict = rule.confirm.meanwhile
+  local ended_well = event.state == "ended" and record.e == "delivered"
+  if ended_well or is_standing(marks[3]) or is_standing(marks[4]) or was_delivered(event.place) then
+    event.has_arrived = true
+    event.counts = false -- a bounce after the delivery is recorded, not counted; a permanent verdict still speaks of the recipient
   end
-  local newest = math.floor(event.at / 1000)
-  local is_answer = false
-  if state == "waiting" and event.answers == record.a then
-    state = "leased" -- it went out: its hand-over seemed to fail, or a failover took back its claim
+end
+
+local function reach_verdict(event)
+  local confirmed, confirm = judge_recipient(event), event.rule.confirm
+  event.verdict = event["do"]
+  if event.verdict == "suppress" and confirm and not confirmed then
+    event.verdict = confirm.meanwhile
   end
-  if state == "leased" or state == "out" then
-    is_answer = event.answers == record.a or (not event.answers and event.at >= record.c - LATE)
+end
+
+-- Whether it answers the newest send, and so uses up a try.
+local function find_answered_send(event)
+  local record = event.record
+  if event.state == "waiting" and event.answers == record.a then
+    event.state = "leased" -- it went out: its hand-over seemed to fail, or a failover took back its claim
   end
-  if state == "new" or is_answer then -- the newest rule sets the deadline; what waits keeps the one it got
-    record.x = math.min(record.f + math.floor(rule.give_up / 1000), record.y or math.huge)
+  if event.state == "leased" or event.state == "out" then
+    event.is_answer = event.answers == record.a or (not event.answers and event.at >= record.c - LATE)
+  end
+end
+
+local function set_deadline(event)
+  local record = event.record
+  if event.state == "new" or event.is_answer then -- the newest rule sets the deadline; what waits keeps the one it got
+    record.x = math.min(record.f + math.floor(event.rule.give_up / 1000), record.y or math.huge)
   elseif record.x and record.y then -- the message's own deadline binds what waits, too
     record.x = math.min(record.x, record.y)
   end
-  if is_answer then
-    if state == "leased" then -- the failure outran finish: the hand-over did happen, and its late finish is stale
-      remember(id, string.format('"k":"resent","a":%d,"n":"its failure came before the confirmation"}', record.a))
-      record.t = record.t + 1
-    end
-    if not event.bare then -- its enriched form says whose fault it was
-      record[rule.kind] = (record[rule.kind] or 0) + 1
-      if rule.kind == "p" then
-        count_answer(record, old_payload, "-")
-      end
+end
+
+local function count_try(event)
+  local record, kind = event.record, event.rule.kind
+  if event.state == "leased" then -- the failure outran finish: the hand-over did happen, and its late finish is stale
+    remember(event.delivery, string.format('"k":"resent","a":%d,"n":"its failure came before the confirmation"}', record.a))
+    record.t = record.t + 1
+  end
+  if not event.bare then -- its enriched form says whose fault it was
+    record[kind] = (record[kind] or 0) + 1
+    if kind == "p" then
+      count_answer(record, event.old_payload, "-")
     end
   end
+end
 
+-- Suppresses, ends, holds or schedules: sets the outcome, and the record's new state.
+local function follow_verdict(event)
+  local record, state, verdict = event.record, event.state, event.verdict
   if verdict == "suppress" then
-    if ended_well or arrived then
-      suppress_recipient()
+    if event.has_arrived then
+      suppress_recipient(event)
       record.s, record.e, record.z = "ended", "delivered", now + limits.history
-      outcome = "suppressed"
+      event.outcome = "suppressed"
     else
-      end_suppressed(state == "waiting")
+      end_suppressed(event, state == "waiting")
     end
   elseif state == "ended" then
-    outcome = "ended"
-  elseif cancelled or arrived then
-    finish_record("ended", arrived and "delivered" or "cancelled")
-    outcome = arrived and "ended" or "cancelled"
+    event.outcome = "ended"
+  elseif event.is_cancelled or event.has_arrived then
+    finish_record(event, "ended", event.has_arrived and "delivered" or "cancelled")
+    event.outcome = event.has_arrived and "ended" or "cancelled"
   elseif state == "held" then
-    outcome = "held"
-    case = record.g and hget(open_cases, record.g) or ""
+    event.outcome = "held"
+    event.case = record.g and hget(open_cases, record.g) or ""
   elseif event.rid ~= "" and is_active(suppressions, event.rid, event.rid .. "@" .. event.m) then
-    if not hold_for_incident(refusal(), state == "waiting") then
-      finish_record("ended", "suppressed")
-      outcome = "suppressed"
+    if not hold_for_incident(event, refusal(event), state == "waiting") then
+      finish_record(event, "ended", "suppressed")
+      event.outcome = "suppressed"
     end
   elseif verdict == "hold" then
     record.j = state == "waiting" and 1 or nil
-    hold(event.hold or "held")
+    hold(event, event.hold or "held")
   elseif state == "waiting" then
-    look_for_other_retrier()
-    outcome = "coalesced"
-    due = record.d * 1000
-  elseif state ~= "new" and not is_answer then
-    outcome = "superseded"
+    look_for_other_retrier(event)
+    event.outcome = "coalesced"
+    event.due = record.d * 1000
+  elseif state ~= "new" and not event.is_answer then
+    event.outcome = "superseded"
   elseif verdict == "drop" then
-    give_up("dropped", false)
+    give_up(event, "dropped", false)
   else
-    schedule_next()
+    schedule_next(event)
   end
+end
+
+local function note_date(event)
+  local record, newest = event.record, math.floor(event.at / 1000)
   if newest > (record.l or record.f) then
     record.l = newest
   end
-  if escalated then
-    escalate()
-  end
-  for n, rid in ipairs(event.rids or {}) do
-    if was_delivered(count + event.first + n - 1) then -- it has the message already
-      note_reached(rid)
+end
+
+-- Who of several has the message already gets no resend.
+local function note_who_has_it(event)
+  for n, rid in ipairs(event.rids) do
+    if was_delivered(count + event.first + n - 1) then
+      note_reached(event, rid)
     end
   end
+end
+
+local function tell_history(event)
+  local due, case = event.due, event.case
   local waits = due and string.format('"d":%d,', math.floor(due / 1000)) or ""
   local joins = case ~= "" and '"c":"' .. case .. '",' or ""
-  remember(id, '"k":"failed","o":"' .. outcome .. '","a":' .. record.a .. "," .. waits .. joins .. (escalated and '"x":1,' or ""), said)
-  mark_seen()
+  local facts = '"k":"failed","o":"' .. event.outcome .. '","a":' .. event.record.a .. "," .. waits .. joins
+  remember(event.delivery, facts .. (event.escalated and '"x":1,' or ""), event.said)
+end
+
+-- A report that changes nothing leaves what a resend would say, and to whom.
+local function keep_record(event)
+  local record, outcome = event.record, event.outcome
   local keeps_address = record.s == "waiting" or record.s == "held" or record.s == "leased"
-  if outcome == "coalesced" or outcome == "superseded" or outcome == "ended" and old_payload or outcome == "held" and state == "held" then
-    write_record(id, record, old_payload, keeps_address and old_recipients or "")
+  if outcome == "coalesced" or outcome == "superseded" or outcome == "ended" and event.old_payload
+    or outcome == "held" and event.state == "held" then
+    write_record(event.delivery, record, event.old_payload, keeps_address and event.old_recipients or "")
   else
     record.rs = keeps_address and event.rids or nil
-    write_record(id, record, payload, keeps_address and to or "")
+    write_record(event.delivery, record, event.payload, keeps_address and event.recipients or "")
   end
+end
+
+local function accept_failure(event)
+  if event["do"] == "ignore" then
+    event.outcome = "ignored"
+    return
+  end
+  open_record(event)
+  if event.not_after then
+    keep_own_deadline(event)
+  end
+  look_for_end(event)
+  reach_verdict(event)
+  find_answered_send(event)
+  set_deadline(event)
+  if event.is_answer then
+    count_try(event)
+  end
+  follow_verdict(event)
+  note_date(event)
+  if event.escalated then
+    escalate(event)
+  end
+  if event.rids then
+    note_who_has_it(event)
+  end
+  tell_history(event)
+  mark_seen(event)
+  keep_record(event)
 end

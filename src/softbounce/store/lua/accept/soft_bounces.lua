@@ -1,10 +1,11 @@
 -- soft_bounces: what a failure says about its recipient, and about others that resend too.
--- needs: pauses now hget hset notify open_case standing_of add_evidence count_apart group_of case_facts end_suppressed LATE
---        event rule payload to id record case escalated
+-- needs: pauses now hget hset notify open_case standing_of add_evidence count_apart group_of case_facts
+--        end_suppressed LATE
 -- gives: judge_recipient escalate look_for_other_retrier
 
 -- Soft bounces and reports of one recipient. Returns whether this report confirms the suppression.
-local function judge_recipient()
+local function judge_recipient(event)
+  local rule = event.rule
   local confirm = event["do"] == "suppress" and rule.confirm
   local soft = event.counts and rule.soft
   if not (soft or confirm) then
@@ -22,11 +23,11 @@ local function judge_recipient()
   end
   if soft and not confirmed then
     known.m = known.m or {}
-    add_evidence(known.m, soft.count == "messages" and string.sub(id, 1, 12) or event.i, event.at, soft.within)
+    add_evidence(known.m, soft.count == "messages" and string.sub(event.delivery, 1, 12) or event.i, event.at, soft.within)
     local newest = known.m[#known.m][2]
     if count_apart(known.m, soft.apart) >= soft.escalate_at and (not known.x or newest - known.x > soft.within) then
       known.x = newest
-      escalated = soft
+      event.escalated = soft
     end
     keep = math.max(keep, soft.within)
   end
@@ -34,33 +35,33 @@ local function judge_recipient()
   return confirmed
 end
 
-local function escalate()
-  local facts = case_facts("soft_bounces")
+local function escalate(event)
+  local terms, facts = event.escalated, case_facts(event, "soft_bounces")
   facts.recipient = event.rid
   facts.mask = event.mask
   local group = "soft_bounces\n" .. event.m .. "\n" .. event.ch .. "\n\n" .. event.rid
-  case = open_case(group, id, facts)
-  if escalated["then"] == "hold" then
-    local field, ends = "recipient:" .. event.rid, now + escalated.hold_for
+  event.case = open_case(group, event.delivery, facts)
+  if terms["then"] == "hold" then
+    local field, ends = "recipient:" .. event.rid, now + terms.hold_for
     local old = hget(pauses, field)
     if not old or cjson.decode(old).z < ends then -- a person's longer pause stays
-      hset(pauses, field, cjson.encode({ z = ends, at = now, by = "policy", reason = "soft_bounces", case = case }))
+      hset(pauses, field, cjson.encode({ z = ends, at = now, by = "policy", reason = "soft_bounces", case = event.case }))
     end
-  elseif escalated["then"] == "suppress" then
-    end_suppressed(record.s == "waiting")
+  elseif terms["then"] == "suppress" then
+    end_suppressed(event, event.record.s == "waiting")
   end
   notify("escalated", event.rid, event.at, {
-    code = event.code, case = case, count = escalated.escalate_at, within = escalated.within, ["then"] = escalated["then"],
+    code = event.code, case = event.case, count = terms.escalate_at, within = terms.within, ["then"] = terms["then"],
     recipient = event.mask,
-  }, payload, to)
+  }, event.payload, event.recipients)
 end
 
 -- Two failures with no hand-over between them, well apart: somebody else resends this message as well.
 -- A line of the history names one case, so one that escalates says it another time.
-local function look_for_other_retrier()
-  local apart = math.max(rule.settle, LATE)
-  if not record.r and not escalated and event.at - (record.l or record.f) * 1000 > apart then
+local function look_for_other_retrier(event)
+  local record, apart = event.record, math.max(event.rule.settle, LATE)
+  if not record.r and not event.escalated and event.at - (record.l or record.f) * 1000 > apart then
     record.r = 1
-    case = open_case(group_of("also_retried"), id, case_facts("also_retried"))
+    event.case = open_case(group_of(event, "also_retried"), event.delivery, case_facts(event, "also_retried"))
   end
 end

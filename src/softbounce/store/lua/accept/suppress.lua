@@ -1,17 +1,17 @@
 -- suppress: refuse sends to one recipient until a time, or for ever.
 -- An entry made by a person, or one that lasts longer, is not weakened by a later report; it gains the evidence. While the brake of
 -- its group (entry.b) is on, a new entry is provisional: incident names the case, full is what z becomes if a person confirms it.
--- describe(kind): the facts of the case that opens then. Returns the entry that is in force.
+-- Returns the entry that is in force.
 -- needs: suppressions audit now hget hset xadd count_suppression limits
 -- gives: suppress
-local function suppress(field, entry, describe)
+local function suppress(event, field, entry)
   local old = hget(suppressions, field)
   if old then
     old = cjson.decode(old)
     if not old.z or old.z > now then
-      for _, event in ipairs(entry.evidence) do
+      for _, report in ipairs(entry.evidence) do
         if #old.evidence < 5 then
-          table.insert(old.evidence, event)
+          table.insert(old.evidence, report)
         end
       end
       if old.b and old.b ~= entry.b then -- other evidence: no incident's undo lifts it any more
@@ -29,7 +29,7 @@ local function suppress(field, entry, describe)
       return old
     end
   end
-  entry.incident = entry.b and count_suppression(entry, describe)
+  entry.incident = entry.b and count_suppression(event, entry)
   if entry.incident then
     entry.full, entry.z = entry.z, now + limits.brake["for"]
   end

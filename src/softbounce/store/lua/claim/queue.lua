@@ -64,7 +64,8 @@ local function line_up()
 end
 
 -- Merchants whose turn is next, at most count, and how many were looked at. Those that are off let their turn pass.
-local looked, passed = 0, {}
+local looked = 0
+local passed = {}
 local function next_lines(count)
   local page = redis.call("ZRANGE", turns, looked, looked + count - 1, "WITHSCORES")
   local lines = {}
