@@ -22,6 +22,16 @@ settings.register_profile("softbounce", deadline=None, suppress_health_check=[He
 settings.load_profile("softbounce")
 
 
+def plain_logs() -> None:
+    """Log as structlog does by itself, without its pictures of every local: they take a second each for a batch."""
+    structlog.reset_defaults()
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.processors.add_log_level, renderer])
+
+
+plain_logs()
+
+
 def missing(what: str) -> NoReturn:
     """Skip the test, which cannot run here; under ``CI=true`` it fails, for nobody reads what was skipped there."""
     if os.environ.get("CI") == "true":
@@ -108,7 +118,7 @@ def logging_as_before():
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    plain_logs()
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from softbounce.store.scripts import assemble
 
 def number_in(script: str, name: str) -> int:
     """Return what ``local NAME = ...`` says in a script, or ``local FIRST, NAME = ...``."""
-    lines = re.findall(r"^local ([A-Z_, ]+) = ([\d *,]+)(?: --.*)?$", assemble(script), re.MULTILINE)
+    lines = re.findall(r"^(?:local )?([A-Z_, ]+) = ([\d *,]+)(?: --.*)?$", assemble(script), re.MULTILINE)
     (found,) = (
         values.split(",")[names.split(", ").index(name)]
         for names, values in lines

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-import structlog
+from tests.conftest import plain_logs
 
 from softbounce import telemetry
 
@@ -20,7 +20,7 @@ def _logging_as_before() -> Iterator[None]:
     before = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = before
-    structlog.reset_defaults()
+    plain_logs()
 
 
 def lines(stream: io.StringIO) -> list[dict[str, object]]:
