@@ -3,6 +3,8 @@
 import pytest
 import redis
 
+from softbounce.store.audit import By
+
 from .book import DAY, HOUR, MINUTE, NUMBER
 
 
@@ -23,7 +25,7 @@ def test_a_delivery_that_nothing_holds_back(book):
 def test_what_holds_a_delivery_back_is_what_people_said(book):
     """Pauses that cover it and no others, modes, its provider's breaker, the workers, each as their own lists say."""
     book.fail(code="PROVIDER_ERROR")
-    delivery, control, word = book.story().delivery, book.store.control, {"reason": "why", "actor": "eva"}
+    delivery, control, word = book.story().delivery, book.store.control, {"by": By("eva", "why")}
     for kind, value in (("reference", "m1"), ("code", "PROVIDER_ERROR"), ("channel", "email")):
         control.pause(kind, value, until=book.now + HOUR, **word)
     control.set_mode("observe", now=book.now, **word)
@@ -59,7 +61,7 @@ def test_a_cap_counts_what_left(book):
 def test_what_was_cancelled_ends_as_the_list_says(book, kind, value):
     """With who and why."""
     book.fail()
-    book.store.control.cancel(kind, value, reason="paid", actor="eva", now=book.now)
+    book.store.control.cancel(kind, value, by=By("eva", "paid"), now=book.now)
     end = book.store.situation(book.story(), at=book.now).end
 
     assert (end["state"], end["by"], end["reason"]) == ("cancelled", "eva", "paid")
@@ -70,7 +72,7 @@ def test_what_was_cancelled_ends_as_the_list_says(book, kind, value):
 def test_a_block_ends_what_waits_while_it_lasts(book, merchant):
     """A block of another merchant does not; the verdict is as of now, the end as of the moment asked about."""
     book.fail()
-    word = {"reason": "asked", "actor": "eva", "now": book.now}
+    word = {"by": By("eva", "asked"), "now": book.now}
     book.store.suppressions.add(NUMBER, "sms", expires=DAY, merchant=merchant, **word)
     found = book.store.situation(book.story(), at=book.now)
     later = book.store.situation(book.story(), at=book.now + DAY)
@@ -84,9 +86,7 @@ def test_a_block_ends_what_waits_while_it_lasts(book, merchant):
 def test_a_pause_of_the_recipient_refuses_until_it_ends(book):
     """As the verdict on its address says."""
     book.fail()
-    book.store.control.pause(
-        "recipient", NUMBER, channel="sms", until=book.now + HOUR, reason="x", actor="eva"
-    )
+    book.store.control.pause("recipient", NUMBER, channel="sms", until=book.now + HOUR, by=By("eva", "x"))
     found = book.store.situation(book.story(), at=book.now)
 
     assert found.verdict.reason == "paused"

@@ -4,6 +4,7 @@ import pytest
 
 from softbounce.explain.barriers import against
 from softbounce.explain.delivery import last_report
+from softbounce.store.audit import By
 
 from .book import HOUR, MINUTE, NUMBER, SECOND
 
@@ -15,7 +16,7 @@ def paused(kind, value, **options):
 
     def say(book):
         until = book.now + HOUR
-        book.store.control.pause(kind, value, until=until, reason="x", actor="eva", **options)
+        book.store.control.pause(kind, value, until=until, by=By("eva", "x"), **options)
 
     return say
 
@@ -24,7 +25,7 @@ def cancelled(kind, value, **options):
     """Return a person's word: a cancel of what has failed by now."""
 
     def say(book):
-        book.store.control.cancel(kind, value, reason="x", actor="eva", now=book.now, **options)
+        book.store.control.cancel(kind, value, by=By("eva", "x"), now=book.now, **options)
 
     return say
 
@@ -33,9 +34,9 @@ def mode(of_all, own=None):
     """Return a person's word: the mode of all, and a second later the merchant's own."""
 
     def say(book):
-        book.store.control.set_mode(of_all, reason="x", actor="eva", now=book.now)
+        book.store.control.set_mode(of_all, by=By("eva", "x"), now=book.now)
         if own:
-            book.store.control.set_mode(own, reason="x", actor="eva", now=book.now + SECOND, merchant="1")
+            book.store.control.set_mode(own, by=By("eva", "x"), now=book.now + SECOND, merchant="1")
 
     return say
 
@@ -44,7 +45,7 @@ def listed(number=NUMBER, **options):
     """Return a person's word: an entry on the list."""
 
     def say(book):
-        book.store.suppressions.add(number, "sms", reason="x", actor="eva", now=book.now, **options)
+        book.store.suppressions.add(number, "sms", by=By("eva", "x"), now=book.now, **options)
 
     return say
 
@@ -54,7 +55,7 @@ def opened(provider, *, period=HOUR):
 
     def say(book):
         until = book.now + period
-        book.store.control.open_breaker(provider, until=until, reason="x", actor="eva", now=book.now)
+        book.store.control.open_breaker(provider, until=until, by=By("eva", "x"), now=book.now)
 
     return say
 
