@@ -1,7 +1,7 @@
 """The one catalogue of what softbounce says to people: labels of outcomes, small words, and times.
 
 A label is cause + what happens next + when. CLI, exports and notices all take theirs from here, so that one
-thing has one name. A second language is a second ``Language`` in ``LANGUAGES``.
+thing has one name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -185,7 +185,7 @@ ENGLISH = Language(
     days={-1: "yesterday", 0: "today", 1: "tomorrow"},
 )
 LANGUAGES = {"en": ENGLISH}
-SPOKEN = ENGLISH  # the one in use
+SPOKEN = LANGUAGES["en"]  # the one in use; a second needs a setting that chooses
 
 
 def label(outcome: str, /, **facts: object) -> str:

@@ -17,7 +17,7 @@ from redis.sentinel import Sentinel
 from softbounce.errors import Forbidden, Overloaded, ScriptFailed, StoreUnreachable
 from softbounce.urls import several
 
-_TIMEOUT = 10.0  # seconds; longer than the longest blocking read, see streams.BLOCK_MS
+_TIMEOUT = 10.0  # seconds; longer than the longest blocking read, see inbox.BLOCK_MS
 _CONFIRM_MS = 500  # that replicas have to confirm a write; on a healthy link they take one
 _REMEDIES = {  # the server's word -> what to do
     "LOADING": "it reads its data; this passes by itself",

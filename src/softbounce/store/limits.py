@@ -1,6 +1,7 @@
 """Every batch size, strike, window and fill level, once. Times are in ms.
 
-A script has its own copy of a number that it uses too; ``tests/unit/test_limits.py`` compares the two.
+A script obeys its own copy of a number: change both. ``tests/unit/test_limits.py`` compares
+them. Scripts alone use STRUCK_BATCH, HISTORY_BYTES and QUARANTINE_AFTER.
 """
 
 from softbounce.core.durations import DAY, HOUR, MINUTE

@@ -54,7 +54,11 @@ def _block(text: str) -> str:
         return text
 
     def opened(found: re.Match[str]) -> str:
-        return found[0].removeprefix("local ") if set(found[2].split(", ")) <= set(given) else found[0]
+        own = set(found[2].split(", "))
+        if own & set(given) and not own <= set(given):
+            msg = f"one `local` has names that are given and names that are not: {found[2]}"
+            raise TypeError(msg)
+        return found[0].removeprefix("local ") if own <= set(given) else found[0]
 
     names = textwrap.fill(", ".join(given), 120)
     return f"local {names}\ndo\n{_LOCAL.sub(opened, text)}\nend"

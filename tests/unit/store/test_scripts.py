@@ -78,6 +78,15 @@ def test_of_an_include_only_what_it_gives_is_seen(written):
     ]
 
 
+def test_names_that_are_given_and_names_that_are_not_stand_in_lines_of_their_own(written):
+    """Else the given one would stay unset outside, and nobody would say so."""
+    (written / "y.lua").write_text("-- gives: seen\nlocal seen, own = 0, 1\n")
+    (written / "x.lua").write_text("-- include: y\nreturn seen\n")
+
+    with pytest.raises(TypeError, match="given and names that are not: seen, own"):
+        scripts.Script("x")
+
+
 @pytest.mark.parametrize("name", ENTRIES)
 def test_each_script_says_in_its_header_what_it_does_and_what_it_returns(name):
     """The first sentence begins with its name; the first code comes after both."""

@@ -1,1 +1,1 @@
-"""What several commands share: the open store, output, input files, options."""
+"""What several commands share: the open store, changes, output, input files, options."""

@@ -1,4 +1,4 @@
-"""What commands share towards the store: opening it, who acts and on whom, the question before a change."""
+"""What commands share towards the store: opening it, and who acts on whom."""
 
 import getpass
 import os

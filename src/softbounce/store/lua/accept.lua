@@ -39,6 +39,7 @@ local count = (#ARGV - 3) / PER_EVENT
 --   rule                what policy says of it, one of `rules`
 --   payload, recipients, said    texts that are kept as they are; of a dead letter: the whole, and the head of its bytes
 --   record, old_payload, old_recipients    what is known of the delivery; nil: nothing
+--   bare_id, bare_record, bare_payload, bare_recipients    the same of its bare report, where it is an arrival
 --   is_newer            a later release wrote a record that it is about
 --   first_outcome       of a duplicate: what became of it the first time;  replaces_bare: it is no duplicate of its bare report
 --   state               in which a failure finds its delivery: new, or one of a record

@@ -184,5 +184,5 @@ def _say_once(call: tenacity.RetryCallState) -> None:
         log.error("store.unreachable", reason=str(call.outcome.exception()))
 
 
-def _runtime(app: Any) -> Runtime:  # noqa: ANN401 - the App of worker.app, which imports this module
+def _runtime(app: Any) -> Runtime:  # noqa: ANN401 - the App of worker.celery.app, which imports this module
     return cast("Runtime", app.runtime)
