@@ -66,6 +66,7 @@ def _is_quick(config: pytest.Config) -> bool:
     return config.getoption("markexpr") == "not slow"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave to `make test-all` what starts workers, brokers and servers, and what tries for minutes.
 
