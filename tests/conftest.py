@@ -66,20 +66,14 @@ def _is_quick(config: pytest.Config) -> bool:
     return config.getoption("markexpr") == "not slow"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave to `make test-all` what starts workers, brokers and servers, and what tries for minutes.
-
-    Where tests run side by side (``-n 2``), those that start workers run in one process: there is one RabbitMQ.
-    """
+    """Leave to `make test-all` what starts workers, brokers and servers, and what tries for minutes."""
     loop = tuple(str(Path(__file__).parent / path) for path in LOOP)
     for item in items:
         params = getattr(item, "callspec", None)
         store = params.params.get("client", "fakeredis") if params else "fakeredis"
         if store not in PACKAGED or not str(item.path).startswith(loop):
             item.add_marker(pytest.mark.slow)
-        if "integration/test_" in item.path.as_posix():
-            item.add_marker(pytest.mark.xdist_group("workers"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
