@@ -306,7 +306,7 @@ RELEASES = (
         old='record.j = state == "waiting" and 1 or nil',
         new="record.j = nil",
         rule="A try that waited when its message was held keeps its number.",
-        tests=MODEL,
+        tests=("tests/contract/test_claim.py::test_a_try_that_was_held_before_it_left_keeps_its_number",),
     ),
     Mutant(
         file=RESOLVING,

@@ -547,6 +547,25 @@ def test_a_released_retry_waits_for_the_end_of_a_pause(book):
     assert book.story().delivery.state == "waiting"
 
 
+def test_a_try_that_was_held_before_it_left_keeps_its_number(book):
+    """A report that asks for a person stops the first retry while it waits; released, it is the first still."""
+    book.fail()
+    assert book.fail(code="PLACEHOLDER_ERROR").outcome == "held"
+    (case,) = book.cases()
+    book.store.cases.resolve(
+        case.id,
+        how="release",
+        first=book.now,
+        step=0,
+        even_stale=False,
+        policy=book.policy,
+        by=By("me", "mended"),
+    )
+    book.wait(SECOND)
+
+    assert [lease.delivery.attempt for lease in book.claim()] == [1]
+
+
 def test_recovered_of_what_was_due_says_the_tries_before_it(book):
     """Each of two has the message before its first retry leaves: it arrived after no try at all."""
     other = "+4915112345679"
