@@ -21,7 +21,13 @@ local function hget(key, field)
 end
 
 local function hmget(key, fields)
-  local values, known = {}, new_fields[key]
+  local values, known, place = {}, new_fields[key], 1
+  while known and known[fields[place]] ~= nil do -- what this script has written is not read again: a record may have 50 KB
+    values[place], place = known[fields[place]], place + 1
+  end
+  if place > 1 and place > #fields then
+    return values
+  end
   if #fields <= ARGUMENTS then
     values = #fields > 0 and redis.call("HMGET", key, unpack(fields)) or values
   else
