@@ -15,8 +15,8 @@ demo: $(STAMP)  ## four simulated days on the real worker: ARGS="--seed 7 --chao
 test: $(STAMP)  ## a contributor's loop, two minutes: ARGS="-k quiet"
 	@$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 -q $(ARGS)
 
-test-all: $(STAMP)  ## the whole test suite, some twenty minutes, not side by side where there is a RabbitMQ
-	@$(BIN)/python -m pytest $(ARGS)
+test-all: $(STAMP)  ## the whole test suite, some twenty minutes
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy, the rooms, the Lua scripts
 	$(BIN)/ruff check

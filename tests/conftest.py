@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import NoReturn
 
 import pytest
 import structlog
+from amqp.exceptions import ResourceLocked
 from hypothesis import HealthCheck, is_hypothesis_test, settings
+from kombu import Connection
 from tests import properties
 
 from softbounce import embedded
@@ -136,10 +139,18 @@ def redis_url(worker_id: str) -> str:
     return url if worker_id == "master" else f"{server}/{int(database) + int(worker_id.removeprefix('gw'))}"
 
 
-@pytest.fixture(scope="session")
-def amqp_url() -> str:
-    """The URL of an external RabbitMQ."""
-    return named("SOFTBOUNCE_TEST_AMQP_URL", "amqp://USER:PASSWORD@HOST:PORT// of a RabbitMQ")
+@pytest.fixture
+def amqp_url() -> Iterator[str]:
+    """The URL of an external RabbitMQ, which has one queue of our name: this test alone has it, in all processes."""
+    url = named("SOFTBOUNCE_TEST_AMQP_URL", "amqp://USER:PASSWORD@HOST:PORT// of a RabbitMQ")
+    with Connection(url) as connection:
+        while True:  # the timeout of the test ends it
+            try:
+                connection.channel().queue_declare("softbounce-tests", exclusive=True)
+                break
+            except ResourceLocked:
+                time.sleep(0.1)
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 import redis
-from amqp.exceptions import ResourceLocked
-from kombu import Connection
 from live import START, Desk, WorkerProcess, until
 from tests.servers import PATIENCE, end
 
@@ -106,25 +104,6 @@ def start(
         worker.process.terminate()  # in order: a report unacknowledged would reach the next test
     for worker in started:
         end(worker.process)
-
-
-@pytest.fixture
-def one_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Keep RabbitMQ's one queue of our name to one test, whatever else runs on this machine."""
-    if "amqp" not in request.node.name:
-        yield
-        return
-    with Connection(request.getfixturevalue("amqp_url")) as connection:
-
-        def locked() -> bool:
-            try:
-                connection.channel().queue_declare("softbounce-tests", exclusive=True)
-            except ResourceLocked:
-                return False
-            return True
-
-        until(locked)
-        yield
 
 
 @pytest.fixture

@@ -29,8 +29,6 @@ from softbounce.store import Store
 Start = Callable[..., WorkerProcess]
 Send = Callable[[Worst, int], None]
 
-pytestmark = [pytest.mark.xdist_group("amqp"), pytest.mark.usefixtures("one_at_a_time")]
-
 
 @pytest.fixture(params=["store", "amqp"])
 def broker(request: pytest.FixtureRequest, server: Embedded) -> str:

@@ -24,8 +24,6 @@ Start = Callable[..., WorkerProcess]
 Report = Callable[..., list[dict[str, Any]]]
 QUEUES = ("softbounce", "pipeline")
 
-pytestmark = [pytest.mark.xdist_group("amqp"), pytest.mark.usefixtures("one_at_a_time")]
-
 
 @pytest.fixture(params=["store", "amqp"])
 def broker(request: pytest.FixtureRequest, server: Embedded) -> str:

@@ -34,8 +34,6 @@ with socket.create_connection(("127.0.0.1", {port})) as server:
     sys.stdout.write(server.recv(4096).decode())
 """
 
-pytestmark = pytest.mark.xdist_group("amqp")  # one RabbitMQ has one queue of our name
-
 
 @dataclass
 class Compose:

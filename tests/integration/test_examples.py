@@ -25,8 +25,6 @@ OFF_AT_FIRST, OFF, NO_NUMBER, REACHED = (f"+491511234567{digit}" for digit in "1
 
 Start = Callable[..., WorkerProcess]
 
-pytestmark = pytest.mark.xdist_group("amqp")  # one RabbitMQ has one queue of our name
-
 
 def run(script: str, *words: str, **variables: str) -> str:
     """Run an example to its end and return what it says."""

@@ -33,8 +33,6 @@ Report = Callable[..., list[dict[str, Any]]]
 Commands = Callable[[], list[dict[str, Any]]]
 SINK = "celery:pipeline.resend@pipeline"
 
-pytestmark = pytest.mark.xdist_group("amqp")  # one RabbitMQ has one queue of our name
-
 IMPATIENT = """
 import os, sys, threading
 from softbounce.worker import runtime

@@ -26,8 +26,6 @@ from softbounce.store import Store
 from softbounce.store.audit import By
 from softbounce.store.scripts import assemble
 
-pytestmark = pytest.mark.xdist_group("amqp")  # one RabbitMQ has one queue of our name
-
 Start = Callable[..., WorkerProcess]
 Report = Callable[..., list[dict[str, Any]]]
 Commands = Callable[[], list[dict[str, Any]]]
