@@ -96,7 +96,7 @@ BUGS = (
         "a newer release's record discarded",
         (
             (
-                LUA + "claim/gates.lua",
+                LUA + "claim/read.lua",
                 'redis.call("ZADD", schedule, now + 60000, id)',
                 'redis.call("ZREM", schedule, id)',
             ),
@@ -124,9 +124,9 @@ BUGS = (
         "claim without a look at suppressions",
         (
             (
-                LUA + "claim.lua",
-                "elseif is_suppressed(retry) and not is_provisional then",
-                "elseif false then",
+                LUA + "shared/gates.lua",
+                "if is_standing(suppressed[n]) and not is_provisional(suppressed[n]) then",
+                "if false then",
             ),
         ),
         ("--only", "a_persons_word", "--scale", "0.3"),

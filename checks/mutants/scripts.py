@@ -436,36 +436,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *in_file(
         "store/lua/claim.lua",
         (
-            "record.b ~= record.a --",
-            "true --",
-            "A second claim of the same try counts for no cap.",
-            "tests/contract/test_claim.py::test_a_second_claim_of_one_try_counts_once[fakeredis]",
-        ),
-        (
-            "and retry.record.q ~= 2 then",
-            "then",
-            "What a person releases although it is late leaves.",
-            "tests/contract/test_lists.py::test_a_stale_delivery_is_released_by_a_person_s_word_only",
-        ),
-        (
-            "retry.record.x * 1000 < now",
-            "retry.record.x * 1000 < now - 3600000",
-            "Nothing leaves past its deadline.",
-            "tests/contract/test_claim.py::test_nothing_leaves_past_its_deadline",
-        ),
-        (
-            "local STRIKES, STRIKES_WITHIN = 3, 72 * 3600",
-            "local STRIKES, STRIKES_WITHIN = 3, 2",
-            "Strikes of one evening add up.",
-            "tests/contract/test_claim.py::test_three_strikes_hold_the_delivery[fakeredis]",
-        ),
-        (
-            "is_suppressed(retry) and not is_provisional",
-            "is_suppressed(retry)",
-            "A provisional block ends no retry.",
-            "tests/contract/test_brake.py::test_a_waiting_retry_outlives_a_provisional_suppression",
-        ),
-        (
             "record.t = record.t + 1\n",
             "",
             "Each lease has a token of its own.",
@@ -551,10 +521,49 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/claim/gates.lua",
+        "store/lua/claim/read.lua",
         (
-            "ends > now and (not latest or ends > latest)",
-            "ends > now and not latest",
+            'redis.call("ZADD", schedule, now + 60000, id)',
+            "zrem(schedule, id)",
+            "A newer release's record is left alone.",
+            "tests/contract/test_claim.py::test_a_newer_release_s_record_is_left_alone[fakeredis]",
+        ),
+    ),
+    *in_file(
+        "store/lua/shared/gates.lua",
+        (
+            "is_standing(suppressed[n]) and not is_provisional(suppressed[n])",
+            "is_standing(suppressed[n])",
+            "A provisional block ends no retry.",
+            "tests/contract/test_brake.py::test_a_waiting_retry_outlives_a_provisional_suppression",
+        ),
+        (
+            "and retry.record.q ~= 2 then",
+            "then",
+            "What a person releases although it is late leaves.",
+            "tests/contract/test_lists.py::test_a_stale_delivery_is_released_by_a_person_s_word_only",
+        ),
+        (
+            "retry.record.x * 1000 < now",
+            "retry.record.x * 1000 < now - 3600000",
+            "Nothing leaves past its deadline.",
+            "tests/contract/test_claim.py::test_nothing_leaves_past_its_deadline",
+        ),
+        (
+            "local STRIKES, STRIKES_WITHIN = 3, 72 * 3600",
+            "local STRIKES, STRIKES_WITHIN = 3, 2",
+            "Strikes of one evening add up.",
+            "tests/contract/test_claim.py::test_three_strikes_hold_the_delivery[fakeredis]",
+        ),
+        (
+            "if retry.record.b == retry.record.a then",
+            "if false then",
+            "A second claim of the same try counts for no cap.",
+            "tests/contract/test_claim.py::test_a_second_claim_of_one_try_counts_once[fakeredis]",
+        ),
+        (
+            "math.max(retry.paused_until or 0, ends)",
+            "retry.paused_until or ends",
             "A retry waits for the end of its longest pause.",
             "tests/contract/test_claim.py::test_a_retry_waits_for_the_end_of_its_longest_pause",
         ),
@@ -577,7 +586,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_review.py::test_a_delivery_to_several_ends_theirs_alone[fakeredis]",
         ),
         (
-            '(own.mode ~= "on" or own.at > star.at)',
+            '(own.mode ~= "on" or own.at > all.entry.at)',
             'own.mode ~= "on"',
             "While all are observed one merchant can be switched on.",
             "tests/contract/test_claim.py::test_while_all_are_observed_one_merchant_can_be_switched_on[fakeredis]",
@@ -595,20 +604,14 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_claim.py::test_a_claim_gets_at_most_twelve_resends_a_week[fakeredis]",
         ),
         (
-            'redis.call("ZADD", schedule, now + 60000, id)',
-            "zrem(schedule, id)",
-            "A newer release's record is left alone.",
-            "tests/contract/test_claim.py::test_a_newer_release_s_record_is_left_alone[fakeredis]",
-        ),
-        (
-            "string.find(suppressed[n], '\"incident\":', 1, true)",
-            "true",
+            "return string.find(entry, '\"incident\":', 1, true)",
+            "return true",
             "An ordinary block ends a retry though another is provisional.",
             "tests/contract/test_claim.py::test_a_suppressed_recipient_gets_no_retry[fakeredis]",
         ),
     ),
     *in_file(
-        "store/lua/claim/multi_recipient.lua",
+        "store/lua/shared/multi_recipient.lua",
         (
             "made and made >= record.f * 1000 then",
             "made then",
@@ -857,6 +860,9 @@ MUTANTS: tuple[Mutant, ...] = (
             "After a close the next opening lasts the base.",
             "tests/contract/test_breakers.py::test_probes_go_first_and_their_arrival_closes_the_breaker_into_a_ramp[fakeredis]",
         ),
+    ),
+    *in_file(
+        "store/lua/shared/breaker_changes.lua",
         (
             "    hdel(open_cases, group)\n",
             "",
@@ -865,7 +871,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
-        "store/lua/claim/provider_gate.lua",
+        "store/lua/shared/provider_gate.lua",
         (
             "math.max(LEAST_SHARE, (now - head.r) / ramp) or 1",
             "1 or 1",
@@ -873,15 +879,18 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_breakers.py::test_probes_go_first_and_their_arrival_closes_the_breaker_into_a_ramp[fakeredis]",
         ),
         (
-            "head.p, touched[one.name] = head.p - 1, one",
-            "touched[one.name] = one",
-            "A half-open breaker lets its probes through and no more.",
-            "tests/contract/test_breakers.py::test_probes_go_first_and_their_arrival_closes_the_breaker_into_a_ramp[fakeredis]",
-        ),
-        (
             "left and left < 1 then",
             "false then",
             "A provider gets no more than its rate.",
+            "tests/contract/test_breakers.py::test_probes_go_first_and_their_arrival_closes_the_breaker_into_a_ramp[fakeredis]",
+        ),
+    ),
+    *in_file(
+        "store/lua/claim/provider.lua",
+        (
+            "head.p, touched[one.name] = head.p - 1, one",
+            "touched[one.name] = one",
+            "A half-open breaker lets its probes through and no more.",
             "tests/contract/test_breakers.py::test_probes_go_first_and_their_arrival_closes_the_breaker_into_a_ramp[fakeredis]",
         ),
         (

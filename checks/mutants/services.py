@@ -198,12 +198,6 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_claim.py::test_state_stays_for_its_retention",
         ),
         (
-            '"count": limits.resends_per_claim.count, "per": limits.resends_per_claim.per',
-            '"count": limits.resends_per_recipient.count, "per": limits.resends_per_claim.per',
-            "A claim has a cap of its own.",
-            "tests/contract/test_claim.py::test_a_claim_gets_at_most_twelve_resends_a_week[fakeredis]",
-        ),
-        (
             'b"".join([*(row.probe for row in rows), *encoder.probes])',
             'b"".join([*encoder.probes, *(row.probe for row in rows)])',
             "Each event is looked for by its own hash.",
@@ -224,6 +218,12 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     *in_file(
         "store/encoding.py",
+        (
+            '"per_claim": asdict(limits.resends_per_claim)',
+            '"per_claim": asdict(limits.resends_per_recipient)',
+            "A claim has a cap of its own.",
+            "tests/contract/test_claim.py::test_a_claim_gets_at_most_twelve_resends_a_week[fakeredis]",
+        ),
         (
             '"1" if due.quiet else "0"',
             '"0" if due.quiet else "1"',

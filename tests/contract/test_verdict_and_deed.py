@@ -1,12 +1,17 @@
 """What ``explain`` has against a retry is what ``claim`` has against it: it leaves if and only if nothing is."""
 
+import fakeredis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from softbounce.core.policy.file import load
 from softbounce.explain.barriers import against
 from softbounce.explain.delivery import last_report
+from softbounce.store import Store
 from softbounce.store.audit import By
 
-from .book import HOUR, MINUTE, NUMBER, SECOND
+from .book import HOUR, MINUTE, NUMBER, SECOND, START, Book
 
 OTHER = "+4915187654321"
 
@@ -102,10 +107,97 @@ def test_a_due_retry_leaves_if_and_only_if_nothing_is_against_it(book, say, leav
     say(book)
     book.wait(max(0, book.waiting()[0].due - book.now) + MINUTE)
     book.store.control.beat("w1", {}, now=book.now)
-    found = book.store.situation(book.story(), at=book.now)
+    (found,) = book.store.situations.of("m1", policy=book.policy)
     decision = last_report(found.story, book.policy)
     holds = [one.what for one in against(found, decision, policy=book.policy, zone="Europe/Berlin")]
-    is_over = found.end is not None
 
-    assert (not holds and not is_over) == leaves, holds
+    assert (not holds and found.end is None) == leaves, holds
+    assert (found.gates == ()) == leaves
     assert bool(book.claim()) == leaves
+
+
+BREAKS = (
+    "version: 1\ndefaults: {quiet_hours: off}\n"
+    "limits: {resends_per_recipient: 2/6h, resends_per_claim: 3/6h}\n"
+    "codes: {PROVIDER_ERROR: {do: retry, retry: {delays: [5m, 5m, 5m, 5m], give_up_after: 3d}}}\n"
+    "providers: {'*': {rate: 1/10m, breaker: {open_when: {failures: 50%, of_last: 10, least: 2, within: 1h},"
+    " open_for: {base: 10m, factor: 2, cap: 1h}, probe: 1, ramp_up: 30m}}}\n"
+)
+PERIODS = (MINUTE, 10 * MINUTE, HOUR, 5 * HOUR)
+SAID = (
+    *(
+        ("pause", kind, value)
+        for kind, value in (("claim", 54321), ("code", "PROVIDER_ERROR"), ("reference", "m1"))
+    ),
+    ("breaker", "sms:1", None),
+    ("listed", NUMBER, None),
+    ("listed", OTHER, None),
+    ("cancel", "customer", "C1"),
+    ("mode", "off", None),
+    ("mode", "observe", None),
+    ("mode", "on", None),
+    ("urgent", "m1", None),
+)
+
+
+def said(book, what, kind, value, period):
+    """Say one of these words; most of them hold for a period."""
+    control, by, now = book.store.control, By("eva", "x"), book.now
+    match what:
+        case "pause":
+            control.pause(kind, value, until=now + period, by=by)
+        case "breaker":
+            control.open_breaker(kind, until=now + period, by=by, now=now)
+        case "listed":
+            book.store.suppressions.add(kind, "sms", expires=period, by=by, now=now)
+        case "cancel":
+            control.cancel(kind, value, by=by, now=now)
+        case "mode":
+            control.set_mode(kind, by=by, now=now)
+        case "urgent":
+            book.store.retries.run_now([book.story().delivery.id], by=by)
+
+
+@given(
+    people=st.sampled_from([[NUMBER], [NUMBER, OTHER], []]),
+    left=st.integers(0, 2),
+    words=st.lists(st.tuples(st.sampled_from(SAID), st.sampled_from(PERIODS)), max_size=4),
+)
+def test_claim_does_what_the_situation_says_at_every_gate_on_the_way(people, left, words):
+    """Time travels from gate to gate until it leaves or ends, and at each of them the first gate decides."""
+    book = Book(Store(fakeredis.FakeRedis()), load(BREAKS, file="policy.yaml"), client=None)
+    book.client = book.store.situations._client  # noqa: SLF001 - Book moves the clock through it
+    book.store.set_now(START)
+    for number in range(left):  # so that caps, tokens and a ramp have something to count
+        book.fail(f"old{number}", code="PROVIDER_ERROR")
+        while not book.hand_over():
+            book.wait(max(SECOND, book.store.next_due() - book.now))
+    book.fail("m1", code="PROVIDER_ERROR", to=people)
+    for (what, kind, value), period in words:
+        said(book, what, kind, value, period)
+    for _ in range(20):
+        book.wait(
+            max(SECOND, (book.store.next_due() or 0) - book.now)
+        )  # off leaves it in line, not in the schedule
+        (found,) = book.store.situations.of("m1", policy=book.policy)
+        first = found.gates[0] if found.gates else None
+        claimed = book.claimed()
+        (after,) = book.store.situations.of("m1", policy=book.policy)
+        delivery = after.story.delivery
+        if first is None:
+            assert [lease.delivery.reference for lease in claimed.leases] == ["m1"]
+            return
+        assert not claimed.leases
+        if first.why == "off":
+            assert (delivery.state, delivery.due) == ("waiting", found.story.delivery.due)
+            book.store.control.set_mode("on", by=By("eva", "x"), now=book.now)
+            continue
+        if first.becomes == "waiting":
+            assert delivery.waits_for == {"capped": "rate"}.get(first.why, first.why)
+            ends = [gate.until or book.now for gate in found.gates if gate.why == first.why]
+            assert (book.store.next_due() or 0) >= max(ends)
+            continue
+        is_noted = first.becomes == "observed"
+        assert (delivery.state, delivery.outcome) == (("out", None) if is_noted else ("ended", first.becomes))
+        return
+    pytest.fail("it neither left nor ended after 20 gates")

@@ -10,11 +10,9 @@ from softbounce.cli.shared.output import Output, Row, show, time_of, zone, zoned
 from softbounce.cli.shared.session import opened, policy_in_force
 from softbounce.core.durations import HOUR
 from softbounce.core.filters import parse_filter
-from softbounce.core.policy.model import Policy
 from softbounce.core.records import iso
 from softbounce.core.texts import count, when
 from softbounce.errors import InvalidSettings
-from softbounce.explain.barriers import breaker_state
 from softbounce.store import Store
 
 app = typer.Typer(
@@ -31,8 +29,10 @@ def list_(*, policy: options.Policy = None, output: options.Output = Output.TABL
         heads = ("PROVIDER", "BREAKER", zoned("UNTIL"), "FAILED", "WAITING")
         known = store.control.breakers()
         names = sorted({*known, *waiting})
+        states = store.situations.breakers(names, policy=loaded)
         rows = [
-            _row(name, known.get(name, ({}, "")), len(waiting.get(name, ())), loaded, now) for name in names
+            _row(name, known.get(name, ({}, "")), states[name], len(waiting.get(name, ())), now)
+            for name in names
         ]
         show(heads, rows, output)
 
@@ -63,9 +63,10 @@ def close(provider: Name, *, intent: Intent) -> None:
         intent.tell(sentence, {"provider": provider, "action": "close", "resumed": moved})
 
 
-def _row(name: str, known: tuple[dict[str, Any], str], waiting: int, policy: Policy, now: int) -> Row:
-    head, answers = known
-    state, until = breaker_state(name, head, policy, now)
+def _row(
+    name: str, known: tuple[dict[str, Any], str], breaker: tuple[str, int | None], waiting: int, now: int
+) -> Row:
+    (head, answers), (state, until) = known, breaker
     failed, total = answers.count("-"), answers.count("-") + answers.count("+")
     facts = {"provider": name, "state": state, "until": iso(until), "failed": failed, "answers": total}
     facts |= {"waiting": waiting, "byHand": bool(head.get("m"))}

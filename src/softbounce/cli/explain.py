@@ -117,15 +117,13 @@ def _event_text(raw: bytes, policy: Policy, *, at: int | None, all_layers: bool)
 def _explain_message(
     reference: str, policy: Policy, *, store: Store, at: int | None, output: Output, all_layers: bool
 ) -> None:
-    stories = find(reference, store)
-    now = store.now()
-    if at is not None and at < now:
+    situations = find(reference, store, policy=policy, at=at)
+    if at is not None and at < situations[0].now:
         past = (
             "--at is in the past: the store knows how a message stands now, and its history says what was. "
             "Give a time to come, or none"
         )
         raise InvalidSettings(past)
-    situations = (store.situation(story, at=now if at is None else at) for story in stories)
     if output is not Output.TABLE:
         told = (message.as_json(found, policy, zone=zone(), all_layers=all_layers) for found in situations)
         show((), ((one, ()) for one in told), output)

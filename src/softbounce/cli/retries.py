@@ -18,7 +18,6 @@ from softbounce.core.records import iso
 from softbounce.core.texts import count, when, word
 from softbounce.errors import NotFound
 from softbounce.explain import delivery as deliveries
-from softbounce.explain.barriers import pauses_of
 from softbounce.store import Store
 from softbounce.store.controls import KINDS
 from softbounce.store.retries import FILTER_KEYS, Waiting
@@ -63,15 +62,14 @@ def show_(
 ) -> None:
     """Show all that is known of one message: its deliveries, and what happened to each."""
     with opened() as store:
-        stories = deliveries.find(reference, store)
+        situations = deliveries.find(reference, store)
         if reveal:
             _note_reveal(store, [reference])
-        now = store.now()
         if output is not Output.TABLE:
-            show((), ((deliveries.as_json(found, reveal=reveal), ()) for found in stories), output)
+            told = (deliveries.as_json(found.story, reveal=reveal) for found in situations)
+            show((), ((one, ()) for one in told), output)
             return
-        for found in stories:
-            situation = store.situation(found, at=now)
+        for situation in situations:
             typer.echo("\n".join(deliveries.as_text(situation, zone=zone(), reveal=reveal)))
 
 
@@ -167,11 +165,12 @@ def resume(words: options.NeededWords, *, intent: Intent) -> None:
 
 def _other_pauses(matching: Iterable[Waiting], store: Store) -> list[str]:
     """Return, for some of what was to be resumed, the pauses that hold it back still."""
-    now, pauses = store.now(), store.control.pauses()
+    idents = [waiting.delivery.id for waiting in islice(matching, LOOKED_AT)]
     held = {
-        field.partition(":")[0] if field.startswith(("reference:", "recipient:")) else field
-        for waiting in islice(matching, LOOKED_AT)
-        for field, _ in pauses_of(waiting.delivery, pauses, now)
+        gate.field.partition(":")[0] if gate.field.startswith(("reference:", "recipient:")) else gate.field
+        for _, gates in store.situations.gates(idents)
+        for gate in gates
+        if gate.why == "paused"
     }
     return sorted(held)
 

@@ -122,6 +122,11 @@ class Delivery(Struct, frozen=True, kw_only=True):
         named = f"{self.channel}:{self.merchant}" if self.merchant else self.channel
         return str(self.extra.get("provider") or named)
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether a person said ``run-now``: quiet hours and pauses do not bind it."""
+        return bool(self.head.get("q"))
+
 
 class _Payload(Struct, array_like=True):
     """What ``payload`` writes; a notice that is about no delivery has nothing of it."""

@@ -1,23 +1,21 @@
 """What the store has against a retry, and the command or line of the policy that would change it."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from softbounce.core.decide import Plan
 from softbounce.core.durations import words
 from softbounce.core.policy.model import Policy
-from softbounce.core.records import Delivery, Json
+from softbounce.core.records import Delivery
 from softbounce.core.texts import plain, when, word
 from softbounce.explain import delivery as deliveries
 from softbounce.explain.recipient import lifting
 from softbounce.explain.remedies import Obstacle, line_of, quiet_at
 from softbounce.store import Situation
-from softbounce.store.controls import Mode
-from softbounce.store.retries import Story, pause_fields
+from softbounce.store.situations import Gate, Story
 
 WHY = "--reason ..."
 ALL = "*"
-EVEN_STALE = 2  # its mark in a record
 
 
 def against(situation: Situation, decision: Plan, *, policy: Policy, zone: str) -> Iterator[Obstacle]:
@@ -28,7 +26,10 @@ def against(situation: Situation, decision: Plan, *, policy: Policy, zone: str) 
     elif became == "held":
         yield from _held(story, decision, policy)
     elif became == "suppressed":
-        if not (verdict := situation.verdict):
+        verdict = situation.verdict
+        if situation.end and not situation.end.field:
+            yield Obstacle("none of its recipients is left: each is suppressed, cancelled or reached")
+        elif not verdict and verdict.recipient:
             later = "" if story.delivery.state == "waiting" else "; this message has ended, send it anew"
             change = lifting(verdict.recipient, verdict.reason)
             yield Obstacle("its recipient is suppressed", change and change + later)
@@ -53,107 +54,113 @@ def _held(story: Story, decision: Plan, policy: Policy) -> Iterator[Obstacle]:
     yield Obstacle(what, "; ".join([*release, f"for later reports: {later}"]))
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a gate is put into words with."""
+
+    delivery: Delivery
+    at: int
+    decision: Plan
+    policy: Policy
+    zone: str
+
+    def when(self, moment: int) -> str:
+        return when(moment, self.zone, self.at)
+
+
 def _waiting(situation: Situation, decision: Plan, *, policy: Policy, zone: str) -> Iterator[Obstacle]:
     delivery, at = situation.story.delivery, situation.at
-    is_due, is_urgent = (delivery.due or 0) <= at, bool(delivery.head.get("q"))
-    found = [*_mode(situation, zone)]
-    if not is_urgent:
-        found += _pauses(situation, zone)
-    found += _breaker(situation, policy, zone)
-    if is_due or delivery.waits_for == "rate":
-        found += _caps(situation, policy, zone)
-    if is_due and not is_urgent and (quiet := quiet_at(at, decision, policy)):
+    asked = _Asked(delivery, at, decision, policy, zone)
+    is_due, waits_for = (delivery.due or 0) <= at, delivery.waits_for
+    gates = [gate for gate in situation.gates if is_due or waits_for == "rate" or gate.why != "capped"]
+    met = {gate.why for gate in gates}
+    found = [_TOLD[gate.why](gate, asked) for gate in gates if gate.why in _TOLD]
+    if is_due and not delivery.is_urgent and (quiet := quiet_at(at, decision, policy)):
         found.append(quiet)
-    if delivery.waits_for == "incident":
-        undo = f"softbounce suppressions undo incident:CASE {WHY}"
-        of = f"CASE: softbounce explain r_{delivery.rid} --channel {delivery.channel}"
-        found.append(Obstacle(f"waits for {word('state', 'incident')}", f"{undo} ({of})"))
-    elif delivery.waits_for == "sink":
+    if waits_for == "rate" and not met & {"rate", "capped"}:
+        found.append(_rate(None, asked))
+    elif waits_for == "incident" and "incident" not in met:
+        found.append(_incident(None, asked))
+    elif waits_for == "sink":
         what = f"waits for {word('state', 'sink')}"
         found.append(Obstacle(what, "softbounce doctor says what is wrong with it"))
-    if delivery.deadline < at and delivery.head.get("q") != EVEN_STALE:
-        end = when(delivery.deadline, zone, at)
-        what = f"past its deadline, {end}: nothing is sent any more"
-        line = line_of(decision, policy, "retry.give_up_after")
-        found.append(Obstacle(what, f"{line}, for later reports"))
     if is_due and not found and not situation.workers:
         found.append(Obstacle("no worker was heard of within a minute", "softbounce worker"))
     yield from found
 
 
-def mode_over(merchant: str, modes: Mapping[str, Mode]) -> Mode:
-    """Return the mode that binds a merchant's retries, of those by merchant that differ and ``*``, of all."""
-    return modes[ALL] if modes[ALL].mode == "off" else modes.get(merchant, modes[ALL])
+def _mode(gate: Gate, asked: _Asked) -> Obstacle:
+    entry, is_own = gate.entry or {}, gate.field != ALL
+    whom = f" for merchant {gate.field}" if is_own else ""
+    switch = f"softbounce mode on --merchant {gate.field}" if is_own else "softbounce mode on"
+    since = asked.when(int(entry.get("at", 0)))
+    what = (
+        f"mode {entry.get('mode')}{whom} since {since}, by {entry.get('by', '')}: {entry.get('reason', '')}"
+    )
+    return Obstacle(plain(what), plain(f"{switch} {WHY}"))
 
 
-def _mode(situation: Situation, zone: str) -> Iterator[Obstacle]:
-    mode = mode_over(situation.story.delivery.merchant, {mode.merchant: mode for mode in situation.modes})
-    if mode.mode != "on":
-        whom = "" if mode.merchant == ALL else f" for merchant {mode.merchant}"
-        by = plain(f"by {mode.by}: {mode.reason}")
-        switch = "softbounce mode on" + (whom and f" --merchant {mode.merchant}")
-        since = when(mode.at, zone, situation.at)
-        yield Obstacle(f"mode {mode.mode}{whom} since {since}, {by}", f"{switch} {WHY}")
+def _pause(gate: Gate, asked: _Asked) -> Obstacle:
+    entry, (kind, _, value) = gate.entry or {}, gate.field.partition(":")
+    named = {"reference": asked.delivery.reference, "recipient": f"r_{value}"}.get(kind, value)
+    until = asked.when(int(gate.until or 0))
+    what = f"its {kind} is paused until {until}, by {entry.get('by', '')}: {entry.get('reason', '')}"
+    return Obstacle(plain(what), plain(f"softbounce retries resume {kind}:{named} {WHY}"))
 
 
-def pauses_of(delivery: Delivery, pauses: Mapping[str, Json], now: int) -> Iterator[tuple[str, Json]]:
-    """Yield those of the pauses that hold a delivery back, by the field that they are kept under."""
-    for field in pause_fields(delivery):
-        if (entry := pauses.get(field)) and int(entry["z"]) > now:
-            yield field, entry
+def _cap(gate: Gate, asked: _Asked) -> Obstacle:
+    kind, limits = gate.field.partition(":")[0], asked.policy.limits
+    cap = limits.resends_per_claim if kind == "claim" else limits.resends_per_recipient
+    name, free = f"limits.resends_per_{kind}", asked.when(int(gate.until or 0))
+    what = f"{name}: {cap.count}/{words(cap.per)} have left, the next may {free}"
+    return Obstacle(what, f"{name} in {asked.policy.file}")
 
 
-def _pauses(situation: Situation, zone: str) -> Iterator[Obstacle]:
-    delivery, at = situation.story.delivery, situation.at
-    for field, entry in pauses_of(delivery, situation.pauses, at):
-        kind, _, value = field.partition(":")
-        by = plain(f"by {entry.get('by', '')}: {entry.get('reason', '')}")
-        named = {"reference": delivery.reference, "recipient": f"r_{value}"}.get(kind, value)
-        what = f"its {kind} is paused until {when(int(entry['z']), zone, at)}, {by}"
-        yield Obstacle(what, plain(f"softbounce retries resume {kind}:{named} {WHY}"))
-
-
-def breaker_state(name: str, head: Mapping[str, Any], policy: Policy, now: int) -> tuple[str, int | None]:
-    """Return closed, open, half-open or ramping; and until when (ms), as far as that is known."""
-    terms = policy.provider(name)
-    breaker = terms.breaker if terms else None
-    if "s" in head and (breaker or head.get("m")):
-        is_open = head["s"] == "open" and head["u"] > now
-        return ("open", head["u"]) if is_open else ("half-open", None)
-    if breaker and "r" in head and now < head["r"] + breaker.ramp_up:
-        return "ramping", head["r"] + breaker.ramp_up
-    return "closed", None
-
-
-def _breaker(situation: Situation, policy: Policy, zone: str) -> Iterator[Obstacle]:
-    name = situation.story.delivery.provider
-    state, until = breaker_state(name, situation.breaker, policy, situation.at)
-    if state == "closed":
-        return
-    end = f" until {when(until, zone, situation.at)}" if until else ""
+def _breaker(gate: Gate, asked: _Asked) -> Obstacle:
+    name, state = asked.delivery.provider, gate.field
+    end = f" until {asked.when(gate.until)}" if gate.until else ""
     by_itself = {
         "open": "it is probed then",
         "half-open": "it closes once its probes arrive",
         "ramping": "it lets through more and more until then",
     }[state]
     change = by_itself if state == "ramping" else f"softbounce breakers close {name} {WHY}; else {by_itself}"
-    yield Obstacle(plain(f"the breaker of its provider {name} is {state}{end}"), plain(change))
+    return Obstacle(plain(f"the breaker of its provider {name} is {state}{end}"), plain(change))
 
 
-def _caps(situation: Situation, policy: Policy, zone: str) -> Iterator[Obstacle]:
-    delivery, limits, at = situation.story.delivery, policy.limits, situation.at
-    is_capped = False
-    for field, left in situation.left.items():
-        kind = field.partition(":")[0]
-        cap = limits.resends_per_claim if kind == "claim" else limits.resends_per_recipient
-        times = [moment for moment in left if moment > at - cap.per]
-        if len(times) >= cap.count:
-            free = when(times[-cap.count] + cap.per, zone, at)
-            name = f"limits.resends_per_{kind}"
-            what = f"{name}: {cap.count}/{words(cap.per)} have left, the next may {free}"
-            yield Obstacle(what, f"{name} in {policy.file}")
-            is_capped = True
-    if delivery.waits_for == "rate" and not is_capped:
-        known = delivery.provider if delivery.provider in policy.providers else '"*"'
-        what = f"waits for {word('state', 'rate')}"
-        yield Obstacle(what, plain(f"providers.{known}.rate in {policy.file}"))
+def _rate(gate: Gate | None, asked: _Asked) -> Obstacle:
+    if gate and gate.field == "ramping":
+        return _breaker(gate, asked)
+    name = asked.delivery.provider
+    known = name if name in asked.policy.providers else '"*"'
+    change = plain(f"providers.{known}.rate in {asked.policy.file}")
+    return Obstacle(f"waits for {word('state', 'rate')}", change)
+
+
+def _incident(_: Gate | None, asked: _Asked) -> Obstacle:
+    undo = f"softbounce suppressions undo incident:CASE {WHY}"
+    of = f"CASE: softbounce explain r_{asked.delivery.rid} --channel {asked.delivery.channel}"
+    return Obstacle(f"waits for {word('state', 'incident')}", f"{undo} ({of})")
+
+
+def _too_late(_: Gate, asked: _Asked) -> Obstacle:
+    what = f"past its deadline, {asked.when(asked.delivery.deadline)}: nothing is sent any more"
+    line = line_of(asked.decision, asked.policy, "retry.give_up_after")
+    return Obstacle(what, f"{line}, for later reports")
+
+
+def _crash_loop(*_: object) -> Obstacle:
+    return Obstacle("three hand-overs of it began and none ended: the next claim holds it")
+
+
+_TOLD: Mapping[str, Callable[[Gate, _Asked], Obstacle]] = {  # of a gate that ends the try becomes() tells
+    "off": _mode,
+    "observe": _mode,
+    "paused": _pause,
+    "capped": _cap,
+    "breaker": _breaker,
+    "rate": _rate,
+    "incident": _incident,
+    "too_late": _too_late,
+    "crash loop": _crash_loop,
+}

@@ -15,16 +15,18 @@ from softbounce.core.records import Delivery, Json, command_id, iso
 from softbounce.core.texts import columns, date, label, plain, stamp, when
 from softbounce.errors import InvalidEvent, InvalidRecipient, NotFound
 from softbounce.store import Situation, Store
-from softbounce.store.retries import Story
+from softbounce.store.situations import Story
 
 UNDECIDED = {"coalesced", "superseded", "ended"}  # outcomes of reports that changed nothing
 STEPS = {"hurried": "run now", "given_up": "given up"}  # of steps, where they differ from the history's
 
 
-def find(reference: str, store: Store) -> list[Story]:
-    """Return all deliveries of a message. Raises ``NotFound``."""
-    if stories := store.retries.find(reference):
-        return stories
+def find(
+    reference: str, store: Store, *, policy: Policy | None = None, at: int | None = None
+) -> tuple[Situation, ...]:
+    """Return all deliveries of a message, see ``Situations.of``. Raises ``NotFound``."""
+    if found := store.situations.of(reference, policy=policy, at=at):
+        return found
     message = (
         f"nothing is known of {plain(reference)}: no report of it was taken in, or it is past its retention"
     )
@@ -120,7 +122,7 @@ def becomes(situation: Situation) -> str | None:
     """Return the delivery's outcome, else its state; what waits and has been stopped counts as ended."""
     delivery = situation.story.delivery
     if delivery.state == "waiting" and situation.end:
-        return str(situation.end["state"])
+        return situation.end.becomes
     return delivery.outcome if delivery.state == "ended" else delivery.state
 
 
@@ -180,11 +182,11 @@ def _out(story: Story, facts: Json) -> str:
 
 def _stopped(situation: Situation, zone: str) -> str:
     """Return who stopped it, when and why, where somebody did."""
-    end = situation.end
-    if end is None or not end.get("by"):
+    entry = situation.end and situation.end.entry
+    if not entry or not entry.get("by"):
         return label("cancelled")
-    time = when(int(end["a"]), zone, situation.at)
-    return label("cancelled", who=plain(end["by"]), time=time, reason=plain(end["reason"]))
+    time = when(int(entry["a"]), zone, situation.at)
+    return label("cancelled", who=plain(entry["by"]), time=time, reason=plain(entry["reason"]))
 
 
 def as_json(story: Story, *, reveal: bool) -> Json:

@@ -11,7 +11,7 @@ from softbounce.core.recipients import Channel, Recipient
 from softbounce.core.records import Json
 from softbounce.simulate.recording import Record, Report, recorded
 from softbounce.store import Store
-from softbounce.store.retries import Story
+from softbounce.store.situations import Story
 
 
 def remembered(store: Store, *, since: int, most: int | None = None) -> Record:

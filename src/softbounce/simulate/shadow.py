@@ -14,7 +14,7 @@ from softbounce.simulate.replay import Night, Replay, Tally, decided, rule_of
 from softbounce.store import Store
 from softbounce.store.controls import Mode
 from softbounce.store.limits import LATE
-from softbounce.store.retries import Story
+from softbounce.store.situations import Story
 
 REFUSED = "refused"
 

@@ -25,9 +25,9 @@ from softbounce.store.notices import Notice, Notices
 from softbounce.store.outbox import OutStream
 from softbounce.store.policies import Policies
 from softbounce.store.receipts import Receipts
-from softbounce.store.retries import Retries, Story
+from softbounce.store.retries import Retries
 from softbounce.store.scripts import Script
-from softbounce.store.situations import Situation, situation_of
+from softbounce.store.situations import Situation, Situations
 from softbounce.store.suppressions import Suppressions, Verdict
 
 __all__ = [
@@ -114,6 +114,11 @@ class Store:
         return Retries(self._client, self.keys)
 
     @cached_property
+    def situations(self) -> Situations:
+        """How deliveries stand, and what keeps them from leaving."""
+        return Situations(self._client, self.keys)
+
+    @cached_property
     def suppressions(self) -> Suppressions:
         """Who may be sent to."""
         return Suppressions(
@@ -177,10 +182,6 @@ class Store:
     def stream(self, key: str) -> OutStream:
         """Return a stream for the pipeline by its key."""
         return OutStream(self._client, self.keys, key)
-
-    def situation(self, story: Story, *, at: int) -> Situation:
-        """Return what the store holds for and against a delivery's next try at a moment (ms)."""
-        return situation_of(self._client, self.keys, story, at=at)
 
     def facts(self) -> StoreFacts:
         """Return what the server says of itself."""

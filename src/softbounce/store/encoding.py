@@ -1,6 +1,7 @@
 """How a batch of decisions is written down for ``accept.lua``: flat, and each rule once."""
 
 import hashlib
+from dataclasses import asdict
 from typing import Any
 
 from msgspec import Struct
@@ -16,7 +17,7 @@ from softbounce.core.decide import (
     dead_letter_entry,
 )
 from softbounce.core.events import Event, Ignored
-from softbounce.core.policy.model import Brake, Disposition
+from softbounce.core.policy.model import Brake, Disposition, Policy
 from softbounce.core.reasons import Fault
 from softbounce.core.recipients import as_written, hashed, mask, readable
 from softbounce.core.records import command_id, digest, payload
@@ -307,3 +308,23 @@ def _text(value: object) -> str:
 
 as_json = JsonEncoder().encode
 """Return compact JSON."""
+
+
+def gate_options(policy: Policy) -> dict[str, Any]:
+    """Return what the gates of a retry need of the policy, see ``gates.lua``."""
+    limits = policy.limits
+    return {
+        "rate": asdict(limits.handover_rate),
+        "per_recipient": asdict(limits.resends_per_recipient),
+        "per_claim": asdict(limits.resends_per_claim),
+        "providers": provider_terms(policy),
+        "silence_is_good": policy.feedback == "none",
+    }
+
+
+def provider_terms(policy: Policy) -> dict[str, Any]:
+    """Return what policy says of each provider, without None: in Lua that would be true."""
+    return {
+        name: {key: value for key, value in asdict(provider).items() if value is not None}
+        for name, provider in policy.providers.items()
+    }

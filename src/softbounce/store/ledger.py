@@ -12,7 +12,7 @@ from softbounce.core.decide import Arrived, Decision, Plan
 from softbounce.core.policy.model import Policy
 from softbounce.core.records import UNREADABLE, Delivery, decode
 from softbounce.store.connection import as_text, reaching
-from softbounce.store.encoding import Encoder, Row, as_json
+from softbounce.store.encoding import Encoder, Row, as_json, gate_options, provider_terms
 from softbounce.store.keys import Keys
 from softbounce.store.limits import DEAD_LETTERS_BYTES, FINISH_BATCH
 from softbounce.store.scripts import Script
@@ -131,7 +131,7 @@ class Ledger:
             "history": max(retention.history, retention.dedupe),  # a record knows the events it has seen
             "dead_letters": retention.dead_letters,
             "dead_letter_bytes": DEAD_LETTERS_BYTES,
-            "providers": _providers(policy),
+            "providers": provider_terms(policy),
             "silence_is_good": policy.feedback == "none",
         }
         if brake := policy.brake:
@@ -192,19 +192,11 @@ class Ledger:
         ``epoch`` and ``seen``, a ``Claimed.number``, are what the caller knows of the store: one that came
         back empty or older hands nothing over until a person says ``mode on``.
         """
-        limits = policy.limits
         options = {
+            **gate_options(policy),
             "limit": limit,
             "lease": lease,
-            "rate": {"count": limits.handover_rate.count, "per": limits.handover_rate.per},
-            "per_recipient": {
-                "count": limits.resends_per_recipient.count,
-                "per": limits.resends_per_recipient.per,
-            },
-            "per_claim": {"count": limits.resends_per_claim.count, "per": limits.resends_per_claim.per},
             "history": policy.retention.history,
-            "providers": _providers(policy),
-            "silence_is_good": policy.feedback == "none",
             "epoch": epoch,
             "seen": seen,
             "caller": asdict(caller) if caller else None,
@@ -278,14 +270,6 @@ class Ledger:
         """Give leases back that were not begun: due again at once, the strike taken back."""
         back = [Finish(delivery=lease.delivery.id, token=lease.token, result="later") for lease in leases]
         return self.finish(back, policy=policy)
-
-
-def _providers(policy: Policy) -> dict[str, Any]:
-    """Return what policy says of each provider, without None: in Lua that would be true."""
-    return {
-        name: {key: value for key, value in asdict(provider).items() if value is not None}
-        for name, provider in policy.providers.items()
-    }
 
 
 def _accepted(row: Row, decision: Decision, answer: list[Any]) -> Accepted:

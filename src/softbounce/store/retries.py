@@ -1,7 +1,7 @@
 """What waits, what became of a message, and a person's word on a single retry."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar, cast
@@ -16,6 +16,7 @@ from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
 from softbounce.store.limits import LIST_BATCH
 from softbounce.store.scripts import Script
+from softbounce.store.situations import Gate, Situations, Story, counts_in, end_among
 
 FILTER_KEYS = (
     "reference",
@@ -67,36 +68,25 @@ class Waiting:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
-    """One delivery with everything that happened to it, oldest first."""
-
-    delivery: Delivery
-    history: tuple[Json, ...]
-
-
 class Retries:
     """Reads page by page; every write is one Lua call with its audit entry."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._client = client
         self._keys = keys
+        self._situations = Situations(client, keys)
         self._reschedule = Script("reschedule")
 
     def select(self, wanted: Filter, *, now: int) -> Iterator[Waiting]:
         """Yield waiting retries that match, in the order of their time."""
         for page in filter(None, self._pages()):
-            with reaching():
-                raws = cast(
-                    "list[bytes | None]",
-                    self._client.hmget(self._keys.fixed("deliveries"), [ident for ident, _ in page]),
-                )
             scores = {ident: int(score) for ident, score in page}
-            found = readable(zip(scores, raws, strict=True))
-            for delivery, end in zip(found, self._ends(found, now=now), strict=True):
-                waiting = _waiting(delivery, scores[delivery.id], end=end)
-                if wanted.matches(waiting.facts(now)):
-                    yield waiting
+            asked = self._situations.gates(list(scores))
+            for (ident, score), (raw, gates) in zip(scores.items(), asked, strict=True):
+                for delivery in readable([(ident, raw)]):
+                    waiting = _waiting(delivery, score, gates)
+                    if wanted.matches(waiting.facts(now)):
+                        yield waiting
 
     def _pages(self) -> Iterator[list[tuple[str, float]]]:
         """Yield what stands in line, then what is scheduled: also what was scheduled anew while in line."""
@@ -119,29 +109,6 @@ class Retries:
                 return
             yield [(ident.decode(errors="replace"), score) for ident, score in page]
             start += LIST_BATCH
-
-    def _ends(self, deliveries: Sequence[Delivery], *, now: int) -> list[Json | None]:
-        """Look at all that ``claim`` will look at, in one round trip."""
-        marks = [cancel_fields(delivery) for delivery in deliveries]
-        fields = [suppression_fields(delivery) for delivery in deliveries]
-        if not marks:
-            return []
-        with reaching():
-            pipe = self._client.pipeline(transaction=False)
-            pipe.hmget(self._keys.fixed("cancels"), [field for each in marks for field in each])
-            pipe.hmget(self._keys.fixed("suppressions"), [field for each in fields for field in each])
-            cancels, suppressions = map(iter, pipe.execute())
-        return [
-            end_of(
-                delivery,
-                list(
-                    zip(each, islice(cancels, len(each)), strict=True)
-                ),  # all of them, or the next reads ours
-                list(islice(suppressions, 2)),
-                now=now,
-            )
-            for delivery, each in zip(deliveries, marks, strict=True)
-        ]
 
     def find(self, reference: str) -> list[Story]:
         """Return every delivery of a message with its history; empty where the store knows none."""
@@ -242,97 +209,11 @@ class Retries:
         return moved
 
 
-def _waiting(delivery: Delivery, score: int, *, end: Json | None) -> Waiting:
+def _waiting(delivery: Delivery, score: int, gates: Sequence[Gate]) -> Waiting:
     state = "leased" if delivery.state == "leased" else delivery.waits_for or "waiting"
-    if end is not None and state != "leased":
-        state = end["state"]
+    if (end := end_among(gates)) and state != "leased":
+        state = end.becomes
     return Waiting(delivery=delivery, due=delivery.due or score, state=state)
-
-
-def cancel_fields(delivery: Delivery) -> tuple[str, ...]:
-    """Return the fields of ``cancels`` that may end a delivery."""
-    reference, claim = delivery.id[:12], delivery.claim
-    return (
-        f"delivered:{reference}:{delivery.channel}",
-        f"delivered:{reference}:{delivery.rid}",
-        f"reference:{reference}",
-        f"claim:{claim.id}",
-        f"customer:{claim.customer_number}",
-        f"merchant:{delivery.merchant}",
-        f"recipient:{delivery.rid}",
-    )
-
-
-def suppression_fields(delivery: Delivery) -> tuple[str, str]:
-    """Return the fields of ``suppressions`` that may end a delivery: of all, and of its merchant."""
-    return delivery.rid, f"{delivery.rid}@{delivery.merchant}"
-
-
-def pause_fields(delivery: Delivery) -> tuple[str, ...]:
-    """Return the fields of ``pauses`` that cover a delivery."""
-    return (
-        f"reference:{delivery.id[:12]}",
-        f"claim:{delivery.claim.id}",
-        f"customer:{delivery.claim.customer_number}",
-        f"merchant:{delivery.merchant}",
-        *(f"recipient:{rid}" for rid in _recipients(delivery)),
-        f"channel:{delivery.channel}",
-        f"code:{delivery.code}",
-    )
-
-
-def cap_fields(delivery: Delivery) -> tuple[str, ...]:
-    """Return the fields of ``sent`` by which caps count a delivery: each recipient, and the claim."""
-    recipients = dict.fromkeys(f"recipient:{rid}" for rid in _recipients(delivery) if rid[:1] != "*")
-    claim = () if delivery.claim.id is None else (f"claim:{delivery.claim.id}",)
-    return (*recipients, *claim)
-
-
-def _recipients(delivery: Delivery) -> list[str]:
-    """Return the hashes of all recipients of a delivery."""
-    return list(delivery.head.get("rs", [delivery.rid]))
-
-
-def times_in(raw: bytes | None) -> list[int]:
-    """Return when resends left (ms), from an entry of ``sent``."""
-    return [at * 1000 for at in json.loads(raw)["at"]] if raw else []
-
-
-def counts_in(raw: bytes | None) -> Json:
-    """Return soft bounces as (message, time), reports by code, time of escalation; from ``standing``."""
-    known = json.loads(raw) if raw else {}
-    return {
-        "soft_bounces": list(known.get("m") or ()),
-        "reports": {code: list(reports) for code, reports in (known.get("c") or {}).items()},
-        "escalated": known.get("x"),
-    }
-
-
-def end_of(
-    delivery: Delivery,
-    cancels: Iterable[tuple[str, bytes | None]],
-    suppressions: Iterable[bytes | None],
-    *,
-    now: int,
-) -> Json | None:
-    """Return what will end a waiting retry once it is due: {"state", "by", "reason", "a"}, or None.
-
-    It is the first mark that counts, as ``claim.lua`` decides it; ``cancels`` are fields and entries.
-    """
-    for field, raw in cancels:
-        if raw is None:
-            continue
-        entry, kind = json.loads(raw), field.partition(":")[0]
-        if kind == "delivered" and entry["z"] > now:
-            return {**entry, "state": "delivered"}
-        if kind in ("reference", "claim") or (kind != "delivered" and entry["a"] >= delivery.first_failed):
-            return {**entry, "state": "cancelled"}
-    for raw in suppressions:
-        if raw is None or "incident" in (entry := json.loads(raw)):  # a provisional one makes it wait
-            continue
-        if entry.get("z") is None or entry["z"] > now:
-            return {**entry, "state": "suppressed"}
-    return None
 
 
 def _chunks(items: Sequence[_T]) -> Iterator[list[_T]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from softbounce.store.connection import confirm, node
 from softbounce.store.keys import FIXED, Keys
@@ -100,6 +100,20 @@ class Script:
         except NoScriptError:  # a new or restarted server
             client.script_load(self.text)
             return self._run(client, words, replicas)
+
+    def ask(self, client: redis.Redis, keys: Keys, args: list[Any]) -> Any:  # noqa: ANN401
+        """Run a script that only reads, on whom may only read; its text goes along where it is not known."""
+        names = [keys.fixed(name) for name in self._names]
+        with node(client, names[0]) as server:
+            try:
+                try:
+                    return server.evalsha_ro(self._sha, len(names), *names, *args)
+                except NoScriptError:
+                    return server.eval_ro(self.text, len(names), *names, *args)
+            except ResponseError as error:
+                if not str(error).lower().startswith("unknown command"):
+                    raise
+        return self(client, keys, args)  # a server before Redis 7.0, who has no such commands
 
     def _run(self, client: redis.Redis, words: tuple[Any, ...], replicas: int) -> Any:  # noqa: ANN401
         if not replicas:

@@ -6,8 +6,7 @@ from softbounce.core.durations import HOUR
 from softbounce.core.events import Claim
 from softbounce.core.records import Delivery
 from softbounce.store import Situation, Verdict
-from softbounce.store.controls import Mode
-from softbounce.store.retries import Story
+from softbounce.store.situations import Gate, Story
 
 ZONE = "Europe/Berlin"
 FAILED = 1_795_192_343_000  # 2026-11-20T16:32:23Z
@@ -44,18 +43,20 @@ def delivery(**fields):
 FIRST = {"t": FAILED, "at": FAILED // 1000, "k": "failed", "o": "scheduled", "code": "SMS_EXPIRED"}
 
 
+def gate(why, becomes="waiting", *, until=None, field="", **entry):
+    """Return what does not let a try pass."""
+    return Gate(becomes=becomes, until=until, why=why, field=field, entry=entry or None)
+
+
 def situation(*history, at=NOW, **fields):
     """Return a situation in which nothing is against the delivery and a worker lives."""
     known = {name: fields.pop(name) for name in list(fields) if name in Situation.__slots__}
     found = Situation(
         story=Story(delivery=delivery(**fields), history=(FIRST, *history)),
+        now=at,
         at=at,
-        end=None,
+        gates=(),
         verdict=Verdict(allowed=True, recipient="r_ABCDEFGHIJKL"),
-        modes=(Mode(mode="on", merchant="*"),),
-        pauses={},
-        breaker={},
-        left={},
         soft_bounces=(),
         workers=("w1",),
     )

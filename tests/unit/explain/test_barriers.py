@@ -2,17 +2,16 @@
 
 import pytest
 
-from softbounce.core.durations import HOUR, MINUTE
+from softbounce.core.durations import HOUR
 from softbounce.core.policy.file import load
-from softbounce.explain.barriers import against, breaker_state, mode_over, pauses_of
+from softbounce.explain.barriers import against
 from softbounce.explain.delivery import last_report
 from softbounce.store import Verdict
-from softbounce.store.controls import Mode
 
-from .known import FAILED, NOW, ZONE, delivery, situation
+from .known import FAILED, NOW, ZONE, gate, situation
 from .test_decision import POLICY, TEXT
 
-BREAKING = load(
+CAPPED = load(
     TEXT.replace(
         "handover_rate: 50/s}",
         "handover_rate: 50/s, resends_per_recipient: 2/1d, resends_per_claim: 3/1d}\n"
@@ -20,6 +19,8 @@ BREAKING = load(
     ),
     file="config/policy.yaml",
 )
+CLOSE = "softbounce breakers close gate --reason ..."
+LISTED = gate("recipient is suppressed", "suppressed", field="ABCDEFGHIJKL", code="INVALID_MOBILE_NUMBER")
 ASKED = {"by": "eva", "reason": "asked"}
 
 
@@ -36,141 +37,116 @@ def test_nothing_is_against_what_leaves_with_the_next_claim():
 
 def test_nobody_was_heard_of():
     """Only where nothing else explains that it has not left."""
+    off = gate("off", field="*", mode="off", at=FAILED)
+
     assert said(situation(workers=())) == [("no worker was heard of within a minute", "softbounce worker")]
-    assert "no worker" not in str(said(situation(workers=(), modes=(Mode(mode="off", merchant="*"),))))
-
-
-@pytest.mark.parametrize(
-    ("modes", "binds"),
-    [
-        ([("*", "on")], "on"),
-        ([("*", "on"), ("42", "observe")], "observe"),
-        ([("*", "observe"), ("42", "on")], "on"),
-        ([("*", "off"), ("42", "observe")], "off"),
-        ([("*", "off"), ("42", "on")], "off"),
-        ([("*", "on"), ("7", "off")], "on"),
-    ],
-)
-def test_a_merchant_s_own_mode_binds_it_unless_all_are_off(modes, binds):
-    """As claim.lua takes it."""
-    assert mode_over("42", {name: Mode(mode=mode, merchant=name) for name, mode in modes}).mode == binds
+    assert "no worker" not in str(said(situation(workers=(), gates=(off,))))
 
 
 def test_a_mode_names_who_set_it_and_the_command_that_ends_it():
     """Of the merchant, where it is the merchant's own."""
-    modes = (
-        Mode(mode="on", merchant="*"),
-        Mode(mode="off", merchant="42", by="eva", reason="why", at=FAILED),
-    )
-    ((what, change),) = said(situation(modes=modes))
+    entry = {"mode": "off", "by": "eva", "reason": "why", "at": FAILED}
+    own, all_of_them = (situation(gates=(gate("off", field=field, **entry),)) for field in ("42", "*"))
 
-    assert what == "mode off for merchant 42 since today 17:32 Berlin, by eva: why"
-    assert change == "softbounce mode on --merchant 42 --reason ..."
-
-
-def test_the_pauses_of_a_delivery_are_those_that_cover_it_and_have_not_ended():
-    """By reference, claim, customer, merchant, recipient, channel, code."""
-    one = delivery(head={"rs": ["aaaaaaaaaaaa", "bbbbbbbbbbbb"]})
-    ends = {"z": NOW + 1}
-    pauses = {
-        "reference:abcdefghijkl": ends,
-        "claim:54321": ends,
-        "claim:1": ends,
-        "merchant:42": {"z": NOW},
-        "recipient:bbbbbbbbbbbb": ends,
-        "channel:sms": ends,
-    }
-
-    assert [field for field, _ in pauses_of(one, pauses, NOW)] == [
-        "reference:abcdefghijkl",
-        "claim:54321",
-        "recipient:bbbbbbbbbbbb",
-        "channel:sms",
-    ]
-
-
-def test_a_pause_does_not_bind_what_a_person_hurries():
-    """Until then it names its end, who set it, and the command that ends it."""
-    pauses = {"reference:abcdefghijkl": {"z": NOW + HOUR, **ASKED}}
-
-    assert said(situation(pauses=pauses)) == [
+    assert said(own) == [
         (
-            "its reference is paused until today 20:32 Berlin, by eva: asked",
-            "softbounce retries resume reference:m1 --reason ...",
+            "mode off for merchant 42 since today 17:32 Berlin, by eva: why",
+            "softbounce mode on --merchant 42 --reason ...",
         )
     ]
-    assert said(situation(pauses=pauses, head={"q": 1})) == []
+    assert said(all_of_them)[0][1] == "softbounce mode on --reason ..."
 
 
 @pytest.mark.parametrize(
-    ("head", "state", "until"),
+    ("field", "of", "named"),
     [
-        ({}, "closed", None),
-        ({"s": "open", "u": NOW + 1}, "open", NOW + 1),
-        ({"s": "open", "u": NOW}, "half-open", None),
-        ({"s": "half-open", "u": NOW + 1}, "half-open", None),
-        ({"r": NOW - 4 * MINUTE}, "ramping", NOW + 6 * MINUTE),
-        ({"r": NOW - 10 * MINUTE}, "closed", None),
+        ("reference:abcdefghijkl", "reference", "reference:m1"),
+        ("recipient:bbbbbbbbbbbb", "recipient", "recipient:r_bbbbbbbbbbbb"),
+        ("code:SMS_EXPIRED", "code", "code:SMS_EXPIRED"),
     ],
 )
-def test_the_state_of_a_breaker(head, state, until):
-    """Open until its end, then probed, then little by little."""
-    assert breaker_state("gate", head, BREAKING, NOW) == (state, until)
+def test_a_pause_names_its_end_who_set_it_and_the_command_that_ends_it(field, of, named):
+    """In the words that a person can type."""
+    paused = gate("paused", until=NOW + HOUR, field=field, **ASKED)
 
-
-def test_a_breaker_binds_without_a_policy_only_where_a_person_opened_it():
-    """A provider that the policy does not name has none of its own."""
-    head = {"s": "open", "u": NOW + 1}
-
-    assert breaker_state("other", head, BREAKING, NOW)[0] == "closed"
-    assert breaker_state("other", {**head, "m": 1}, BREAKING, NOW)[0] == "open"
-
-
-def test_a_breaker_is_named_with_the_command_that_closes_it():
-    """And with what it does by itself."""
-    found = situation(breaker={"s": "open", "u": NOW + HOUR}, extra={"provider": "gate"})
-
-    assert said(found, BREAKING) == [
+    assert said(situation(gates=(paused,))) == [
         (
-            "the breaker of its provider gate is open until today 20:32 Berlin",
-            "softbounce breakers close gate --reason ...; else it is probed then",
+            f"its {of} is paused until today 20:32 Berlin, by eva: asked",
+            f"softbounce retries resume {named} --reason ...",
         )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "until", "what", "change"),
+    [
+        ("open", NOW + HOUR, "open until today 20:32 Berlin", f"{CLOSE}; else it is probed then"),
+        ("half-open", None, "half-open", f"{CLOSE}; else it closes once its probes arrive"),
+        (
+            "ramping",
+            NOW + HOUR,
+            "ramping until today 20:32 Berlin",
+            "it lets through more and more until then",
+        ),
+    ],
+)
+def test_a_breaker_is_named_with_the_command_that_closes_it(state, until, what, change):
+    """And with what it does by itself."""
+    barred = gate("rate" if state == "ramping" else "breaker", until=until, field=state)
+
+    assert said(situation(gates=(barred,), extra={"provider": "gate"})) == [
+        (f"the breaker of its provider gate is {what}", change)
     ]
 
 
 def test_a_cap_says_when_the_next_may_leave():
-    """What left longer ago than its time does not count."""
-    old, times = NOW - 25 * HOUR, [NOW - 3 * HOUR, NOW - HOUR]
-    found = situation(left={"recipient:ABCDEFGHIJKL": [old, *times], "claim:54321": [old, *times]})
+    """And where the policy sets it; a cap says nothing of a try that is not due."""
+    capped = gate("capped", until=NOW + HOUR, field="recipient:ABCDEFGHIJKL")
 
-    assert said(found, BREAKING) == [
+    assert said(situation(gates=(capped,)), CAPPED) == [
         (
-            "limits.resends_per_recipient: 2/24h have left, the next may tomorrow 16:32 Berlin",
+            "limits.resends_per_recipient: 2/24h have left, the next may today 20:32 Berlin",
             "limits.resends_per_recipient in config/policy.yaml",
         )
     ]
+    assert not said(situation(gates=(capped,), due=NOW + HOUR), CAPPED)
 
 
 def test_what_a_rate_holds_back_names_it_where_no_cap_does():
-    """The provider's own rate, else that of all others."""
-    ((what, change),) = said(situation(waits_for="rate", extra={"provider": "gate"}), BREAKING)
+    """The provider's own rate, else that of all others; also where the gate is open by now."""
+    ((what, change),) = said(situation(gates=(gate("rate"),), extra={"provider": "gate"}), CAPPED)
+    line = 'providers."*".rate in config/policy.yaml'
 
     assert (what, change) == ("waits for the rate limit", "providers.gate.rate in config/policy.yaml")
-    assert 'providers."*".rate' in said(situation(waits_for="rate"), BREAKING)[0][1]
+    assert said(situation(waits_for="rate"), CAPPED) == [(what, line)]
+    assert [change for _, change in said(situation(gates=(gate("rate"),), waits_for="rate"))] == [line]
 
 
-def test_past_its_deadline_nothing_leaves_unless_a_person_said_even_so():
-    """The mark of run-now on what is stale."""
-    late = NOW + 100 * HOUR
+def test_hand_overs_that_never_ended_are_said_before_it_is_held():
+    """The next claim holds it."""
+    assert "the next claim holds it" in said(situation(gates=(gate("crash loop", "held"),)))[0][0]
 
-    assert said(situation(at=late))[-1][0].startswith("past its deadline, ")
-    assert "past its deadline" not in str(said(situation(at=late, head={"q": 2})))
+
+def test_an_incident_names_the_command_that_undoes_it():
+    """Once, whether the gate or the record says it."""
+    for found in (situation(gates=(gate("incident"),)), situation(waits_for="incident")):
+        ((what, change),) = said(found)
+
+        assert what == "waits for a person's word on the incident that refuses its recipient"
+        assert change.startswith("softbounce suppressions undo incident:CASE")
+
+
+def test_past_its_deadline_nothing_leaves():
+    """It says when that was."""
+    late = situation(at=NOW + 100 * HOUR, gates=(gate("too_late", "given_up"),))
+
+    assert said(late)[0][0].startswith("past its deadline, ")
 
 
 def test_a_recipient_on_the_list_is_named_with_the_command_that_takes_it_off():
     """What has ended must be sent anew."""
     refused = Verdict(allowed=False, recipient="r_ABCDEFGHIJKL", reason="INVALID_MOBILE_NUMBER")
-    waiting = situation(verdict=refused, end={"state": "suppressed"})
+    waiting = situation(verdict=refused, gates=(LISTED,))
     ended = situation(verdict=refused, state="ended", outcome="suppressed")
     command = "softbounce suppressions remove r_ABCDEFGHIJKL --reason ..."
 
@@ -179,3 +155,11 @@ def test_a_recipient_on_the_list_is_named_with_the_command_that_takes_it_off():
         ("its recipient is suppressed", f"{command}; this message has ended, send it anew")
     ]
     assert said(situation(state="ended", outcome="suppressed")) == []
+
+
+def test_a_try_of_which_nobody_is_left_says_so():
+    """There is not one recipient whose block could be lifted."""
+    nobody = Verdict(allowed=False, recipient="", because="nobody in particular")
+    found = situation(verdict=nobody, gates=(gate("no recipient is left", "suppressed"),))
+
+    assert said(found) == [("none of its recipients is left: each is suppressed, cancelled or reached", "")]

@@ -15,13 +15,14 @@ from softbounce.explain.delivery import (
 )
 from softbounce.store import Verdict
 
-from .known import FAILED, NOW, ZONE, delivery, situation
+from .known import FAILED, NOW, ZONE, delivery, gate, situation
 
 LEFT = {"t": FAILED + HOUR, "k": "resent", "a": 1, "n": "stream:x"}
 NOTED = {"t": FAILED + HOUR, "k": "observed", "a": 1}
 HELD = {"t": FAILED, "at": FAILED // 1000, "k": "failed", "o": "held", "code": "X", "c": "C7"}
 REFUSED = Verdict(allowed=False, recipient="r_ABCDEFGHIJKL", until=NOW + 20 * DAY)
-STOPPED = {"state": "cancelled", "by": "eva", "reason": "paid", "a": NOW}
+STOPPED = gate("cancelled", "cancelled", field="reference:abcdefghijkl", by="eva", reason="paid", a=NOW)
+LISTED = gate("recipient is suppressed", "suppressed", field="ABCDEFGHIJKL")
 
 
 @pytest.mark.parametrize(
@@ -40,13 +41,13 @@ STOPPED = {"state": "cancelled", "by": "eva", "reason": "paid", "a": NOW}
             "Phone unreachable. Try 1 of 4 was observed today 18:32 Berlin, not sent: the mode was observe.",
         ),
         (
-            situation(end=STOPPED),
+            situation(gates=(STOPPED,)),
             "cancelled",
             "Stopped by eva today 19:32 Berlin: paid. Nothing more is sent.",
         ),
         (situation(state="ended", outcome="cancelled"), "cancelled", "Stopped. Nothing more is sent."),
         (
-            situation(end={"state": "suppressed"}, verdict=REFUSED),
+            situation(gates=(LISTED,), verdict=REFUSED),
             "suppressed",
             "Phone unreachable. Not tried again; sends to this recipient are refused until Thu 10 Dec.",
         ),

@@ -10,19 +10,19 @@ from softbounce.explain.delivery import as_text as lines
 from softbounce.explain.delivery import last_report
 from softbounce.explain.message import as_json, as_text, facts
 from softbounce.store import Verdict
-from softbounce.store.controls import Mode
 
-from .known import FAILED, NOW, ZONE, situation
+from .known import FAILED, NOW, ZONE, gate, situation
 from .test_decision import POLICY
 
-OFF = (Mode(mode="off", merchant="*", by="eva", reason="fire", at=FAILED),)
+OFF = gate("off", field="*", mode="off", by="eva", reason="fire", at=FAILED)
+LISTED = gate("recipient is suppressed", "suppressed", field="ABCDEFGHIJKL")
 REFUSED = Verdict(allowed=False, recipient="r_ABCDEFGHIJKL", reason="MANUAL", until=NOW + HOUR)
 ARRIVED = {"t": FAILED, "k": "delivered", "id": "e9"}
 
 
 def test_the_decision_and_what_is_against_it_stand_beside_what_the_store_knows():
     """What is against it has the change that would help."""
-    found = situation(modes=OFF)
+    found = situation(gates=(OFF,))
     shown = as_json(found, POLICY, zone=ZONE)
 
     assert (shown["reference"], shown["disposition"], shown["state"]) == ("m1", "retry", "waiting")
@@ -43,7 +43,7 @@ def test_soft_bounces_are_counted_of_somebody_in_particular(rid, count):
 
 def test_what_was_stopped_while_it_waited_has_no_next_try():
     """Its record says so only once it is due."""
-    found = situation(end={"state": "suppressed"}, verdict=REFUSED)
+    found = situation(gates=(LISTED,), verdict=REFUSED)
     shown = as_json(found, POLICY, zone=ZONE)
 
     assert (shown["state"], shown["outcome"], shown["nextTry"]) == ("waiting", "suppressed", None)

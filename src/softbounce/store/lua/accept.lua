@@ -11,6 +11,7 @@ local rules = cjson.decode(ARGV[2]) -- each rule of the batch once: what policy 
 local probes = ARGV[3] -- 13 bytes, the hash of its delivery, of each event, then of each recipient where there are several
 local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history; the last three are kept as they are
 
+-- include: shared/full_store
 -- include: shared/clock
 -- include: shared/changes
 -- include: shared/record
@@ -28,6 +29,7 @@ local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history;
 
 local providers = limits.providers
 -- include: shared/breakers
+-- include: shared/breaker_changes
 -- include: accept/breaker_answers
 
 local LATE = 5 * 60 * 1000 -- a report dated this much before the newest claim still answers it

@@ -6,6 +6,7 @@
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason
 local seen, wanted = ARGV[2], ARGV[3] -- "" for each worker's own file
 
+-- include: shared/full_store
 -- include: shared/clock
 
 local known = redis.call("HGET", policies, "applied")

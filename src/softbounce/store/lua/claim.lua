@@ -12,6 +12,7 @@ local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_
 -- providers (name or "*" -> {rate, breaker}), silence_is_good (nobody reports deliveries)
 -- soon (how many leave within a minute), caller ({name, claim: its number, answered: the newest whose answer came})
 
+-- include: shared/full_store
 -- include: shared/clock
 -- include: shared/changes
 -- include: shared/record
@@ -20,17 +21,21 @@ local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_
 -- include: shared/case
 -- include: shared/set_aside
 -- include: shared/active
--- include: claim/multi_recipient
 -- include: shared/take_back
--- include: claim/gates
+-- include: shared/multi_recipient
+-- include: shared/gates
+-- include: claim/leaving
+-- include: claim/read
 -- include: claim/queue
 
 local providers = options.providers
 -- include: shared/breakers
--- include: claim/provider_gate
+-- include: shared/breaker_changes
+-- include: shared/provider_gate
+-- include: claim/provider
+-- include: shared/verdict
 
 local GAP = 6 * 3600 * 1000 -- nobody swept for so long: an old backup, or a weekend off
-local STRIKES, STRIKES_WITHIN = 3, 72 * 3600
 local FEW = 20 -- retries with one strike that are claimed together
 local REMEMBERED = 3600 * 1000 -- a claim; by then its leases are over
 local ROOM = 100 -- retries read in one go: one of several recipients may have 40 KB
@@ -39,7 +44,7 @@ local ROOM = 100 -- retries read in one go: one of several recipients may have 4
 local known = redis.call("HMGET", meta, "swept", "epoch", "rate_left", "rate_at")
 local swept, number = tonumber(known[1]), redis.call("HINCRBY", meta, "claims", 1)
 redis.call("HSET", meta, "swept", now)
-local mode = star.mode
+local mode = mode_of("*")
 local alarm = ""
 if options.epoch and options.epoch ~= known[2] then
   alarm = "the store lost its state: it came back empty, or is another one"
@@ -161,55 +166,38 @@ end
 
 local examined, leaving, company, is_full = 0, 0, 0, false -- company: how many strikes each of those that leave has
 
--- Returns how it ends instead of leaving, and why.
-local function verdict(retry, is_provisional)
-  local outcome, why = is_over(retry)
-  if outcome then
-    return outcome, why
-  elseif is_suppressed(retry) and not is_provisional then
-    return "suppressed", "recipient is suppressed"
-  elseif retry.ends then
-    return retry.ends, "no recipient is left"
-  elseif retry.record.x * 1000 < now and retry.record.q ~= 2 then
-    return "given_up", "too_late"
+-- Returns an outcome, held or waiting, until when it waits, why, and the gate; nil where the retry leaves.
+local function verdict(retry)
+  for n = 1, #GATES do
+    local what, until_ms, why = GATES[n](retry)
+    if what then
+      return what, until_ms, why, GATES[n]
+    end
   end
 end
 
 -- Returns whether it was dealt with; false: it stays in line, for a claim in which nothing else leaves.
 local function examine(retry)
-  local record = retry.record
-  local strikes = record.k or 0
-  if record.kt and math.floor(now / 1000) - record.kt > STRIKES_WITHIN then
-    strikes, record.k, record.kt = 0, nil, nil
+  local record, strikes = retry.record, strikes_of(retry.record)
+  if strikes == 0 then
+    record.k, record.kt = nil, nil -- strikes that are too old are forgotten
   end
   if leaving > 0 and strikes ~= company then
     return false -- after one strike among few, after two alone: so that it cannot convict its neighbours
   end
-  local is_new_try = record.b ~= record.a -- a second claim of the same try counts for no cap
-  local incident_ends, pause_ends = provisional_until(retry), not record.q and paused_until(retry)
-  local outcome, why = verdict(retry, incident_ends)
-  if is_new_try then
-    each_cap(retry, look_at_cap)
-  end
-  if outcome then
-    finish_it(retry, outcome, why)
-  elseif strikes >= STRIKES then
+  local what, until_ms, why, gate = verdict(retry)
+  if what == "held" then
     hold(retry)
-  elseif incident_ends then
-    wait(retry, incident_ends, "incident")
-  elseif pause_ends then
-    wait(retry, pause_ends, "paused")
-  elseif retry.free_at then
-    wait(retry, retry.free_at, "rate")
+  elseif what == "waiting" then
+    if gate == provider_gate then
+      wait_for_provider(retry, until_ms)
+    end
+    wait(retry, math.ceil(until_ms), why)
+  elseif what then
+    finish_it(retry, what, why)
   else
-    local barred_until, by = barred(retry)
-    if barred_until then
-      wait(retry, barred_until, by)
-      return true
-    end
-    if is_new_try then
-      each_cap(retry, note_sent)
-    end
+    pass_provider(retry)
+    each_cap(retry, note_sent)
     lease(retry, strikes)
     leaving, company = leaving + 1, strikes
     is_full = strikes > 1 or strikes == 1 and leaving == FEW

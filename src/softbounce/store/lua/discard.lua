@@ -5,6 +5,7 @@
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then id, times seen
 
+-- include: shared/full_store
 -- include: shared/clock
 -- include: shared/changes
 -- include: shared/letter_bytes

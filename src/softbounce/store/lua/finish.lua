@@ -6,6 +6,7 @@
 local keep = tonumber(ARGV[1]) -- ms that an ended delivery is remembered
 local groups = cjson.decode(ARGV[2]) -- {r: result, delay, n: note, d: deliveries, t: their tokens} for each way to end
 
+-- include: shared/full_store
 -- include: shared/clock
 -- include: shared/changes
 -- include: shared/record

@@ -8,6 +8,7 @@ local entry = cjson.decode(ARGV[1]) -- actor, action, what (the recipient's hash
 -- suppressions (fields), dead_letters and damaged (ids), deliveries and notices ({id, {recipients before, after, places kept}}), periods
 local options = cjson.decode(ARGV[2])
 
+-- include: shared/full_store
 -- include: shared/clock
 -- include: shared/changes
 -- include: shared/record

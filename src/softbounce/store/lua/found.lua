@@ -4,7 +4,7 @@
 -- keys: meta suppressions deliveries standing
 local field, value, origin = ARGV[1], ARGV[2], ARGV[3] -- field: key, key_fingerprint or epoch; origin of a key: new or known
 
-redis.call("HDEL", meta, "") -- frees nothing, but lets the script run to its end when memory is full
+-- include: shared/full_store
 local is_key = field ~= "epoch"
 local has_key = redis.call("HEXISTS", meta, "key") + redis.call("HEXISTS", meta, "key_fingerprint") > 0
 local is_too_late = origin == "new" and redis.call("EXISTS", suppressions, deliveries, standing) > 0

@@ -6,6 +6,7 @@
 
 local incident, how = ARGV[1], ARGV[2] -- the case; undo or confirm; then fields of suppressions
 
+-- include: shared/full_store
 -- include: shared/clock
 -- include: shared/changes
 -- include: shared/record

@@ -8,6 +8,7 @@ local entry = cjson.decode(ARGV[1])
 local meek = entry.meek or {}
 entry.meek = nil
 
+-- include: shared/full_store
 -- include: shared/clock
 
 local function without_address(text) -- the audit outlives a "recipients forget"

@@ -6,6 +6,7 @@
 
 local limit, lease = tonumber(ARGV[1]), tonumber(ARGV[2]) -- Lua's stack has room for 4,000 at once
 
+-- include: shared/full_store
 -- include: shared/clock
 
 local function is_closed(sample)

@@ -6,6 +6,7 @@
 local options = cjson.decode(ARGV[1]) -- done (notices), joined ({notice, group, sample}), told ({group, at}), wait, repeat (ms)
 local SAMPLES = 5
 
+-- include: shared/full_store
 -- include: shared/clock
 
 local grown = {} -- written once each: 500 notices in one group took 15 ms

@@ -7,6 +7,7 @@ local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason
 local revision = ARGV[2]
 local FIRST, EACH = 3, 3 -- then for each: delivery, {a, d: as read; due, x, n: wanted, times in s; w}, payload
 
+-- include: shared/full_store
 -- include: shared/clock
 -- include: shared/changes
 -- include: shared/record

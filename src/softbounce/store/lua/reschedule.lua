@@ -6,6 +6,7 @@
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason; then deliveries
 local is_urgent = ARGV[2] == "urgent"
 
+-- include: shared/full_store
 -- include: shared/clock
 -- include: shared/changes
 -- include: shared/record

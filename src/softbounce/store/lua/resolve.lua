@@ -8,6 +8,7 @@
 local entry = cjson.decode(ARGV[1]) -- actor, action, what (the case), reason
 local options = cjson.decode(ARGV[2]) -- how, canary, even_stale, first (ms), step (ms), limit, max_attempts, and retention periods
 
+-- include: shared/full_store
 -- include: shared/clock
 -- include: shared/changes
 -- include: shared/record

@@ -4,6 +4,7 @@
 
 local are_notices = ARGV[1] == "notices" -- else deliveries; then name, bytes of each
 
+-- include: shared/full_store
 -- include: shared/clock
 -- include: shared/changes
 -- include: shared/case

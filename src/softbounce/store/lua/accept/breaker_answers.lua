@@ -1,7 +1,12 @@
 -- breaker_answers: what a provider made of the resends handed over to it.
--- needs: breakers now hget parse_payload open_case in_hand touched provider_of keep_entry incident_of note_change close_breaker
+-- needs: breakers now hget parse_payload open_case in_hand touched provider_of keep_entry incident_of note_change tell_closed set_closed
 --        limits providers
 -- gives: count_answer
+local function close_breaker(one, reason)
+  set_closed(one.head)
+  tell_closed(one, reason)
+end
+
 local function open_breaker(one, reason)
   local head, breaker = one.head, one.breaker
   head.n = (head.n or 0) + 1

@@ -5,10 +5,9 @@
 --   l, t  tokens left, and when (ms)   q  the newest place given to a retry that waits (ms)     m  1: opened by a person
 --   y  1: opened or closed, and no worker has said it yet    z  forget at (ms)
 -- answers   a sign and the second for each: + it arrived, - the provider failed
--- needs: breakers cases open_cases members audit now hget hset hdel zrem xadd providers
--- gives: in_hand touched provider_of keep_entry incident_of note_change close_breaker write_breakers
-local in_hand, touched = {}, {} -- by provider
-local A_DAY = 24 * 3600 * 1000
+-- needs: now providers
+-- gives: in_hand provider_of keep_entry set_closed
+local in_hand = {} -- by provider
 
 local function provider_of(fields) -- of a payload
   local extra, merchant = fields[11], fields[4]
@@ -26,30 +25,6 @@ local function keep_entry(name, raw)
   return in_hand[name]
 end
 
-local function incident_of(one)
-  return "incident\n\n\nprovider_down\n" .. one.name
-end
-
-local function note_change(one, action, reason)
-  touched[one.name], one.head.y = one, 1
-  xadd(audit, { at = now, actor = "policy", action = action, what = one.name, reason = reason })
-end
-
-local function close_breaker(one, reason)
-  local head, group = one.head, incident_of(one)
+local function set_closed(head)
   head.s, head.u, head.n, head.p, head.g, head.b, head.m, head.q, head.r = nil, nil, nil, nil, nil, nil, nil, nil, now
-  local case = hget(open_cases, group)
-  if case then
-    hdel(open_cases, group)
-    hdel(cases, case)
-    zrem(members, group .. "\n\n")
-  end
-  note_change(one, "breaker closed", reason)
-end
-
-local function write_breakers()
-  for name, one in pairs(touched) do
-    one.head.z = math.max(now, one.head.u or 0) + A_DAY + (one.breaker and one.breaker.ramp_up + one.breaker.within or 0)
-    hset(breakers, name, cjson.encode(one.head) .. "\n" .. one.answers)
-  end
 end

@@ -1,0 +1,6 @@
+-- verdict: the gates in the order in which they count; what becomes of a retry is said by the first that does not let it pass.
+-- needs: over_gate suppression_gate recipients_gate deadline_gate crash_loop_gate incident_gate pause_gate cap_gate provider_gate
+-- gives: GATES
+local GATES = { -- those that end it, then those that let it wait
+  over_gate, suppression_gate, recipients_gate, deadline_gate, crash_loop_gate, incident_gate, pause_gate, cap_gate, provider_gate,
+}
