@@ -125,7 +125,7 @@ BUGS = (
         (
             (
                 LUA + "shared/gates.lua",
-                "if is_standing(suppressed[n]) and not is_provisional(suppressed[n]) then",
+                "if suppressed[n] and is_standing(suppressed[n]) and not is_provisional(suppressed[n]) then",
                 "if false then",
             ),
         ),

@@ -177,8 +177,8 @@ MUTANTS = (
     ),
     Mutant(
         file="store/lua/shared/gates.lua",
-        old="if is_standing(suppressed[n]) and not is_provisional(suppressed[n]) then",
-        new="if n % 2 == 1 and is_standing(suppressed[n]) and not is_provisional(suppressed[n]) then",
+        old="if suppressed[n] and is_standing(suppressed[n]) and not is_provisional(suppressed[n]) then",
+        new="if suppressed[n] and n % 2 == 1 and is_standing(suppressed[n]) and not is_provisional(suppressed[n]) then",
         rule="A retry to somebody who is refused for good does not wait for an incident.",
         tests=(f"{BRAKE}::test_an_ordinary_block_goes_before_a_provisional_one",),
     ),

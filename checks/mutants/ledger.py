@@ -212,8 +212,8 @@ STRIKES = (
     ),
     Mutant(
         file="store/lua/shared/gates.lua",
-        old="if strikes_of(retry.record) >= STRIKES then",
-        new="if strikes_of(retry.record) > STRIKES then",
+        old="if retry.record.k and strikes_of(retry.record) >= STRIKES then",
+        new="if retry.record.k and strikes_of(retry.record) > STRIKES then",
         rule="Three strikes hold a retry.",
         tests=MODEL,
     ),

@@ -89,6 +89,9 @@ end
 -- It was delivered, or cancelled. A cancel that names people covers what waited when it was made; one that names a reference or a
 -- claim covers what comes later, too.
 local function over_gate(retry)
+  if not is_any_cancelled then
+    return nil
+  end
   local at = CANCELS * retry.place
   for n = at + 6, at + 7 do
     if is_standing(cancelled[n]) then
@@ -110,7 +113,7 @@ end
 
 local function suppression_gate(retry)
   for n = 2 * retry.place + 1, 2 * retry.place + 2 do
-    if is_standing(suppressed[n]) and not is_provisional(suppressed[n]) then
+    if suppressed[n] and is_standing(suppressed[n]) and not is_provisional(suppressed[n]) then
       return "suppressed", nil, "recipient is suppressed", suppression_fields[n], suppressed[n]
     end
   end
@@ -135,7 +138,7 @@ local function strikes_of(record)
 end
 
 local function crash_loop_gate(retry)
-  if strikes_of(retry.record) >= STRIKES then
+  if retry.record.k and strikes_of(retry.record) >= STRIKES then
     return "held", nil, "crash loop"
   end
 end
@@ -144,7 +147,7 @@ end
 local function incident_gate(retry)
   local latest
   for n = 2 * retry.place + 1, 2 * retry.place + 2 do
-    if is_standing(suppressed[n]) and is_provisional(suppressed[n]) then
+    if suppressed[n] and is_standing(suppressed[n]) and is_provisional(suppressed[n]) then
       latest = math.max(latest or 0, end_of(suppressed[n]))
     end
   end
