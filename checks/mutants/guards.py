@@ -51,7 +51,7 @@ MUTANTS = (
     # a person's word at night
     Mutant(
         file="core/decide.py",
-        old='if rule.quiet_hours is None or delivery.head.get("q"):',
+        old="if rule.quiet_hours is None or delivery.is_urgent:",
         new="if rule.quiet_hours is None:",
         rule="Run-now passes quiet hours.",
         tests=(f"{CLAIM}::test_run_now_passes_quiet_hours_and_a_late_retry_does_not",),

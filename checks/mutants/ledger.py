@@ -126,23 +126,23 @@ DEADLINES = (
 RESCHEDULE = (
     Mutant(
         file="core/replan.py",
-        old='min(head["f"] + rule.give_up_after // 1000, head.get("y", 2**53))',
-        new='head["f"] + rule.give_up_after // 1000',
+        old="min(delivery.first_failed + rule.give_up_after, delivery.own_deadline)",
+        new="(delivery.first_failed + rule.give_up_after)",
         rule="A reschedule never plans past the message's notAfter.",
         tests=(
             "tests/contract/test_replan.py::test_a_retry_is_never_planned_past_the_deadline_of_its_message",
         ),
     ),
     Mutant(
-        file="core/replan.py",
-        old='"p" if rule.fault is Fault.PROVIDER else "o"',
-        new='"o" if rule.fault is Fault.PROVIDER else "p"',
+        file="core/records.py",
+        old='"p" if fault is Fault.PROVIDER else "o"',
+        new='"o" if fault is Fault.PROVIDER else "p"',
         rule="A reschedule reads the tries of the right kind of fault.",
         tests=MODEL,
     ),
     Mutant(
         file="core/replan.py",
-        old='head.get("q") or ',
+        old="delivery.is_urgent or ",
         new="",
         rule="A reschedule leaves a hurried retry as it is.",
         tests=("tests/contract/test_replan.py::test_a_retry_that_a_person_released_as_it_is_keeps_its_time",),
@@ -172,8 +172,8 @@ RESCHEDULE = (
     ),
     Mutant(
         file="store/lua/replan.lua",
-        old="record.d, record.x, record.n, record.w = due, move.x, move.n, move.w",
-        new="record.d, record.n, record.w = due, move.n, move.w",
+        old="record.d, record.x, record.n, record.w = due, move.deadline, move.last, move.waits_for",
+        new="record.d, record.n, record.w = due, move.last, move.waits_for",
         rule="A reschedule gives a retry the new rule's deadline.",
         tests=MODEL,
     ),
@@ -236,7 +236,7 @@ STRIKES = (
 HURRY = (
     Mutant(
         file="core/decide.py",
-        old=' or delivery.head.get("q")',
+        old=" or delivery.is_urgent",
         new="",
         rule="run-now passes quiet hours.",
         tests=MODEL,

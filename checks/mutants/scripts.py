@@ -801,8 +801,8 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_replan.py::test_a_retry_that_changed_after_it_was_read_keeps_what_it_has",
         ),
         (
-            "record.a == move.a and record.d == move.d",
-            "record.a == move.a",
+            "record.a == move.attempt and record.d == move.was_due",
+            "record.a == move.attempt",
             "What has changed since it was read keeps what it has.",
             "tests/contract/test_replan.py::test_a_retry_that_changed_after_it_was_read_keeps_what_it_has",
         ),

@@ -107,7 +107,7 @@ def test_the_answer_to_a_try_that_waits_proves_that_it_went_out(book):
 
     assert (first.outcome, first.attempt) == ("scheduled", 1)
     assert (answer.outcome, answer.attempt) == ("scheduled", 2)
-    assert [line["k"] for line in book.story().history] == ["failed", "resent", "failed"]
+    assert [line.kind for line in book.story().history] == ["failed", "resent", "failed"]
 
 
 def test_a_failure_that_outruns_finish_still_gets_its_next_try(book):
@@ -122,7 +122,7 @@ def test_a_failure_that_outruns_finish_still_gets_its_next_try(book):
     assert book.finish(lease) == ["stale"]
     assert book.finish(lease, result="later") == ["stale"]
     assert [w.delivery.attempt for w in book.waiting()] == [2]
-    assert [entry["k"] for entry in book.story().history] == ["failed", "resent", "failed"]
+    assert [entry.kind for entry in book.story().history] == ["failed", "resent", "failed"]
 
 
 def test_the_strike_of_a_lease_that_was_answered_counts_against_no_later_try(book):
@@ -467,7 +467,7 @@ def test_what_has_ended_keeps_what_it_was(book):
     book.fail(code="PROVIDER_ERROR")
 
     assert book.story().delivery.code == "SMS_EXPIRED"
-    assert [line["k"] for line in book.story().history] == ["failed", "delivered", "failed"]
+    assert [line.kind for line in book.story().history] == ["failed", "delivered", "failed"]
 
 
 def test_a_later_report_of_a_message_does_not_make_its_soft_bounce_older(book):
@@ -608,8 +608,8 @@ def test_a_long_history_keeps_its_beginning_and_its_end(book):
         book.fail(event=f"e{n}")
 
     history = book.story().history
-    assert [line["id"] for line in history[1:]] == [f"e{n}" for n in range(211 - len(history), 210)]
-    assert (history[0]["id"], len(history) > 50) == ("first", True)
+    assert [line.event_id for line in history[1:]] == [f"e{n}" for n in range(211 - len(history), 210)]
+    assert (history[0].event_id, len(history) > 50) == ("first", True)
     (lines,) = book.client.hvals(book.store.keys.fixed("history"))
     assert 15_000 < len(lines) <= 16_384
 
@@ -619,8 +619,8 @@ def test_one_line_that_is_longer_than_the_rest_of_a_history_is_kept(book):
     for n in range(30):
         book.fail(event=f"{n}" + "é" * 250, code="X" * 500, type="Y" * 500)
 
-    assert [line["id"][:2].strip("é") for line in book.story().history][::1000] == ["0"]
-    assert book.story().history[-1]["id"].startswith("29")
+    assert [line.event_id[:2].strip("é") for line in book.story().history][::1000] == ["0"]
+    assert book.story().history[-1].event_id.startswith("29")
 
 
 def test_one_bad_evening_is_not_a_pattern(book):

@@ -63,7 +63,7 @@ def test_finish_answers_the_same_when_its_reply_was_lost(book):
 
     assert book.finish(lease) == ["done"]
     assert book.finish(lease) == ["done"]
-    assert [entry["k"] for entry in book.story().history] == ["failed", "resent"]
+    assert [entry.kind for entry in book.story().history] == ["failed", "resent"]
 
 
 def test_each_of_several_hand_overs_has_its_own_answer(book):
@@ -274,7 +274,7 @@ def test_while_all_are_observed_one_merchant_can_be_switched_on(book):
     book.until_due("m2")
 
     assert [lease.delivery.reference for lease in book.claim()] == ["m1"]
-    assert book.story("m2").history[-1]["k"] == "observed"
+    assert book.story("m2").history[-1].kind == "observed"
 
     control.set_mode("observe", by=By("me", "something is odd"), now=book.now)
     assert [(mode.merchant, mode.mode) for mode in control.modes()] == [("*", "observe")]
@@ -293,7 +293,7 @@ def test_observe_records_what_would_have_left(book):
     book.until_due()
 
     assert book.claim() == []
-    assert [entry["k"] for entry in book.story().history] == ["failed", "observed"]
+    assert [entry.kind for entry in book.story().history] == ["failed", "observed"]
 
 
 def test_after_a_long_gap_hand_overs_wait_for_a_person(book):
@@ -600,7 +600,7 @@ def test_state_stays_for_its_retention(book):
         book.wait(DAY)
         book.store.sweep(policy=book.policy, count=1000)
 
-    assert [line["k"] for line in book.story().history] == ["failed", "delivered"]
+    assert [line.kind for line in book.story().history] == ["failed", "delivered"]
 
 
 def test_state_is_gone_after_retention(book):
@@ -629,7 +629,7 @@ def test_a_sweep_of_one_of_two_deliveries_keeps_the_history_of_the_other(book):
     book.wait(2 * HOUR)
     book.store.sweep(policy=book.policy)
 
-    assert [(line["k"], line["o"]) for line in book.story().history] == [("failed", "scheduled")]
+    assert [(line.kind, line.outcome) for line in book.story().history] == [("failed", "scheduled")]
 
 
 def test_a_sweep_goes_on_while_it_finds_what_has_ended(book):
@@ -653,7 +653,7 @@ def test_silence_after_a_resend_counts_as_delivered_where_nobody_reports_it(book
     for hours, last in ((23, "resent"), (2, "presumed")):
         quiet.wait(hours * HOUR)
         quiet.store.sweep(policy=quiet.policy, count=1000)
-        assert quiet.story().history[-1]["k"] == last
+        assert quiet.story().history[-1].kind == last
 
     assert quiet.store.retries.standing(quiet.store.suppressions.rid(NUMBER, "sms"))["soft_bounces"] == []
     assert quiet.fail().attempt == 2

@@ -131,7 +131,7 @@ def test_a_second_report_with_an_unset_deadline_binds_nothing(book, unset):
 
     story = book.story()
     assert story.delivery.deadline == before
-    assert story.history[-1]["endless"]
+    assert story.history[-1].endless
     assert book.resend() == [("m1", 1)]
 
 

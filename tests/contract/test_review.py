@@ -356,4 +356,4 @@ def test_an_answer_to_a_hand_over_that_seemed_to_fail_gets_its_next_try(book):
 
     assert (answer.outcome, answer.attempt) == ("scheduled", 2)
     assert [w.delivery.attempt for w in book.waiting()] == [2]
-    assert [entry["k"] for entry in book.story().history] == ["failed", "resent", "failed"]
+    assert [entry.kind for entry in book.story().history] == ["failed", "resent", "failed"]

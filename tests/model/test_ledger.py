@@ -431,7 +431,7 @@ class Ledger(RuleBasedStateMachine):
             (story,) = [
                 one for one in self.book.store.retries.find(key[0]) if self.names[one.delivery.id] == key
             ]
-            failures = [entry["id"] for entry in story.history if entry["k"] == "failed"]
+            failures = [line.event_id for line in story.history if line.kind == "failed"]
             assert len(failures) == len(set(failures))
             who = PEOPLE[key[0]][0]
             is_paused = self.model.paused.get(("recipient", who), 0) > self.now

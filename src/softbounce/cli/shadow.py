@@ -48,7 +48,7 @@ def shadow(
         raise NotFound(message)
     with throw_away_stores() as stores:
         lines = room.beside(stories, policy, stores=stores)
-    tries = sum(line["k"] == "observed" for story in stories for line in story.history)
+    tries = sum(line.kind == "observed" for story in stories for line in story.history)
     if as_json:
         facts = {"version": 1, "since": words(since), "messages": len(stories), "observed": tries}
         shown = [{**asdict(line), "label": line.label} for line in lines]

@@ -163,7 +163,7 @@ def quiet_for(delivery: Delivery, *, policy: Policy, now: int, subject: Recipien
     rule = policy.rule_for(
         code=delivery.code or None, channel=channel, merchant=delivery.merchant or None, smtp=None
     )
-    if rule.quiet_hours is None or delivery.head.get("q"):
+    if rule.quiet_hours is None or delivery.is_urgent:
         return 0
     whose = subject or only_recipient(delivery.recipients, channel)
     zones, _ = zones_for(rule, whose, delivery.extra.get("timezone"))

@@ -13,7 +13,7 @@ from msgspec.json import Decoder, Encoder
 
 from softbounce.core.events import Claim, Event
 from softbounce.core.policy.model import Rule
-from softbounce.core.reasons import cause
+from softbounce.core.reasons import Fault, cause
 from softbounce.core.texts import FIRST, LAST
 
 # the namespace of command ids; changing it breaks every dedupe
@@ -126,6 +126,15 @@ class Delivery(Struct, frozen=True, kw_only=True):
     def is_urgent(self) -> bool:
         """Whether a person said ``run-now``: quiet hours and pauses do not bind it."""
         return bool(self.head.get("q"))
+
+    @property
+    def own_deadline(self) -> int:
+        """The deadline (ms) that its reports named; without one, later than any date."""
+        return int(self.head.get("y", 2**53)) * 1000
+
+    def answered(self, fault: Fault) -> int:
+        """Return how many of its tries were answered with the provider's fault, or with any other."""
+        return int(self.head.get("p" if fault is Fault.PROVIDER else "o", 0))
 
 
 class _Payload(Struct, array_like=True):

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 from softbounce.core.decide import confirmation, only_recipient
+from softbounce.core.history import HistoryLine
 from softbounce.core.policy.model import Disposition, Policy, Rule
-from softbounce.core.reasons import Fault
 from softbounce.core.recipients import Channel
 from softbounce.core.records import Delivery, row_of
 from softbounce.core.schedule import due_times
@@ -35,26 +35,25 @@ class Move:
     payload: bytes
 
 
-def replanned(delivery: Delivery, failure: Mapping[str, Any], *, policy: Policy, now: int) -> Effect | Move:
+def replanned(delivery: Delivery, failure: HistoryLine, *, policy: Policy, now: int) -> Effect | Move:
     """Return the move of a waiting retry under ``policy``, or why there is none.
 
     ``failure``: the line of history that scheduled it. What is due already, or was hurried by a person, is
     unchanged. Seconds are compared, as records keep them.
     """
-    head = delivery.head
-    if head.get("q") or delivery.due is None or delivery.due <= now:
+    if delivery.is_urgent or delivery.due is None or delivery.due <= now:
         return Effect.UNCHANGED
     channel = Channel(delivery.channel) if delivery.channel else None
     rule = policy.rule_for(
         code=delivery.code or None,
         channel=channel,
         merchant=delivery.merchant or None,
-        smtp=failure.get("smtp"),
+        smtp=failure.smtp,
     )
     do = _verdict(rule)
     if do not in (Disposition.RETRY, Disposition.DROP):
         return Effect.KEPT
-    at, received, limits = failure["at"] * 1000, failure["t"], policy.limits
+    at, received, limits = failure.dated, failure.at, policy.limits
     dues = due_times(
         rule,
         at=at,
@@ -64,21 +63,23 @@ def replanned(delivery: Delivery, failure: Mapping[str, Any], *, policy: Policy,
         subject=only_recipient(delivery.recipients, channel),
         timezone=delivery.extra.get("timezone"),
     )
-    done = head.get("p" if rule.fault is Fault.PROVIDER else "o", 0)
-    deadline = min(head["f"] + rule.give_up_after // 1000, head.get("y", 2**53))
+    done = delivery.answered(rule.fault)
+    deadline = min(delivery.first_failed + rule.give_up_after, delivery.own_deadline) // 1000
     is_over = do is Disposition.DROP or done >= len(dues) or delivery.attempt > limits.max_attempts
     due, is_quiet = (0, False) if is_over else (dues[done].at // 1000, dues[done].quiet)
-    old = head["d"]
-    wanted: dict[str, Any] = {"a": delivery.attempt, "d": old}
+    old = delivery.due // 1000
+    wanted: dict[str, Any] = {"attempt": delivery.attempt, "was_due": old}
     if is_over or due > deadline:
         effect = Effect.DROPPED
-        wanted |= {"due": now // 1000, "x": now // 1000 - 1, "n": delivery.attempt}
+        wanted |= {"due": now // 1000, "deadline": now // 1000 - 1, "last": delivery.attempt}
     elif abs(due - old) <= 1:
         return Effect.UNCHANGED
     else:
         effect = Effect.EARLIER if due < old else Effect.LATER
         last = min(delivery.attempt + len(dues) - done - 1, limits.max_attempts)
-        wanted |= {"due": due, "x": deadline, "n": last} | ({"w": "quiet"} if is_quiet else {})
+        wanted |= {"due": due, "deadline": deadline, "last": last}
+        if is_quiet:
+            wanted["waits_for"] = "quiet"
     payload = row_of(delivery, rule, revision=policy.revision)
     return Move(delivery=delivery.id, effect=effect, wanted=wanted, payload=payload)
 

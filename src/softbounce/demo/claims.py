@@ -4,10 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from softbounce.core.history import HistoryLine
 from softbounce.demo.pipeline import CONFIRMED, PERMANENT, Json, Seen
 from softbounce.demo.rivals import Score
 
-History = Callable[[str], list[Json]]  # reference -> what happened to it, oldest first
+History = Callable[[str], list[HistoryLine]]  # reference -> what happened to it, oldest first
 SAMPLE = 200  # messages whose history is read
 
 
@@ -104,10 +105,10 @@ def _history_agrees(seen: Seen, history: History) -> Claim:
     wrong = []
     for reference in sample:
         lines = history(reference)
-        resent = [line for line in lines if line["k"] == "resent"]
-        end = next((line["t"] for line in lines if line["k"] == "delivered"), None)
-        is_late = end is not None and any(line["t"] > end for line in resent)
-        if is_late or {line["a"] for line in resent} != {c["attempt"] for _, c in messages[reference]}:
+        resent = [line for line in lines if line.kind == "resent"]
+        end = next((line.at for line in lines if line.kind == "delivered"), None)
+        is_late = end is not None and any(line.at > end for line in resent)
+        if is_late or {line.attempt for line in resent} != {c["attempt"] for _, c in messages[reference]}:
             wrong.append(reference)
     text = f"Of {len(sample)} histories, those that tell another story"
     return Claim(text=text, found=len(wrong), beside=", ".join(wrong[:3]))

@@ -1,13 +1,11 @@
 """One delivery of the store, told: how it stands, its history, and the report that was decided on."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from msgspec.structs import replace
 
 from softbounce.core.decide import Plan, plan
 from softbounce.core.durations import HOUR
 from softbounce.core.events import Event, parse
+from softbounce.core.history import HistoryLine
 from softbounce.core.policy.model import Disposition, Policy
 from softbounce.core.reasons import Fault, cause
 from softbounce.core.recipients import Channel, mask, recipient
@@ -57,26 +55,26 @@ def masked(delivery: Delivery) -> str:
 
 def shown(story: Story) -> str:
     """Return the masked recipient, also after the address was let go."""
-    return masked(story.delivery) or next((entry["to"] for entry in story.history if entry.get("to")), "")
+    return masked(story.delivery) or next((line.shown for line in story.history if line.shown), "")
 
 
 def history_json(story: Story) -> list[Json]:
     """Return the history, oldest first, under stable names."""
     delivery, rows = story.delivery, []
-    for entry in story.history:
+    for line in story.history:
         row = {
-            "at": iso(entry["at"] * 1000 if "at" in entry else entry["t"]),
-            "what": entry["k"],
-            "outcome": entry.get("o"),
-            "eventId": entry.get("id"),
-            "reasonCode": entry.get("code"),
-            "smtpCode": entry.get("smtp"),
-            "attempt": entry.get("a") or None,
-            "commandId": command_id(delivery.id, entry["a"]) if entry["k"] == "resent" else None,
-            "nextTry": iso(entry["d"] * 1000) if "d" in entry else None,
-            "case": entry.get("c"),
-            "escalated": True if entry.get("x") else None,
-            "note": entry.get("n"),
+            "at": iso(line.dated),
+            "what": line.kind,
+            "outcome": line.outcome,
+            "eventId": line.event_id,
+            "reasonCode": line.code,
+            "smtpCode": line.smtp,
+            "attempt": line.attempt or None,
+            "commandId": command_id(delivery.id, line.attempt) if line.kind == "resent" else None,
+            "nextTry": iso(line.due_s * 1000) if line.due_s is not None else None,
+            "case": line.case,
+            "escalated": True if line.escalated else None,
+            "note": line.note,
         }
         rows.append({name: value for name, value in row.items() if value is not None})
     return rows
@@ -86,36 +84,36 @@ def history_text(story: Story) -> list[Json]:
     """Return the history as ``{"at": ms, "what": ..., "text": ...}``, for people."""
     return [
         {
-            "at": entry["at"] * 1000 if "at" in entry else entry["t"],
-            "what": STEPS.get(entry["k"], entry["k"]),
-            "text": plain(_step(story.delivery, entry)),
+            "at": line.dated,
+            "what": STEPS.get(line.kind, line.kind),
+            "text": plain(_step(story.delivery, line)),
         }
-        for entry in story.history
+        for line in story.history
     ]
 
 
-def _step(delivery: Delivery, entry: Mapping[str, Any]) -> str:
-    match entry["k"]:
+def _step(delivery: Delivery, line: HistoryLine) -> str:
+    match line.kind:
         case "failed":
-            code = entry.get("code") or "cause not reported"
-            event = f", event {entry['id']}" if entry.get("id") else ""
-            became = "" if entry["o"] == "scheduled" else f": {entry['o'].replace('_', ' ')}"
-            became += "; its notAfter is no date and was left out" if entry.get("endless") else ""
-            return code + (f" {entry['smtp']}" if entry.get("smtp") else "") + event + became
+            code = line.code or "cause not reported"
+            event = f", event {line.event_id}" if line.event_id else ""
+            became = "" if line.outcome == "scheduled" else f": {str(line.outcome).replace('_', ' ')}"
+            became += "; its notAfter is no date and was left out" if line.endless else ""
+            return code + (f" {line.smtp}" if line.smtp else "") + event + became
         case "resent":
-            command = command_id(delivery.id, entry["a"])[:8]
-            return f"try {entry['a']}, command {command}, accepted by {entry['n']}"
+            command = command_id(delivery.id, line.attempt)[:8]
+            return f"try {line.attempt}, command {command}, accepted by {line.note}"
         case "delivered":
-            return f"event {entry['id']}" if entry.get("id") else str(entry.get("n", ""))
+            return f"event {line.event_id}" if line.event_id else line.note or ""
         case "released":
-            return f"try {entry['a']}, case {entry['c']}"
+            return f"try {line.attempt}, case {line.case}"
         case _:
-            return f"try {entry['a']}" + (f", {entry['n']}" if entry.get("n") else "")
+            return f"try {line.attempt}" + (f", {line.note}" if line.note else "")
 
 
 def case_of(story: Story) -> str | None:
     """Return the case that the delivery last came into."""
-    return next((entry["c"] for entry in reversed(story.history) if entry.get("c")), None)
+    return next((line.case for line in reversed(story.history) if line.case), None)
 
 
 def becomes(situation: Situation) -> str | None:
@@ -128,7 +126,7 @@ def becomes(situation: Situation) -> str | None:
 
 def is_observed(story: Story) -> bool:
     """Whether the try that is out was only noted, because the mode was observe."""
-    left = [entry["k"] for entry in story.history if entry["k"] in ("resent", "observed")]
+    left = [line.kind for line in story.history if line.kind in ("resent", "observed")]
     return story.delivery.state == "out" and left[-1:] == ["observed"]
 
 
@@ -136,7 +134,7 @@ def headline(situation: Situation, *, zone: str) -> str:
     """Return in a sentence or two how a delivery stands; times are in the reader's ``zone``."""
     story, now = situation.story, situation.at
     delivery = story.delivery
-    ended = int(story.history[-1]["t"])
+    ended = story.history[-1].at
     facts: Json = {
         "cause": cause(delivery.code),
         "case": case_of(story),
@@ -226,20 +224,20 @@ def last_report(story: Story, policy: Policy) -> Plan | None:
 
     Where the address was let go, the plan is of nobody in particular, but as it was decided.
     """
-    reports = [entry for entry in story.history if entry["k"] == "failed"]
-    decided = [entry for entry in reports if entry["o"] not in UNDECIDED]
+    reports = [line for line in story.history if line.kind == "failed"]
+    decided = [line for line in reports if line.outcome not in UNDECIDED]
     if not reports:
         return None
-    entry = (decided or reports)[-1]
+    line = (decided or reports)[-1]
     try:
-        event = parse(_report(story.delivery, entry))
+        event = parse(_report(story.delivery, line))
     except InvalidEvent:  # taken in by an earlier release
         return None
     if not isinstance(event, Event):
         return None
-    planned = plan(event, policy=policy, now=int(entry["t"]))
+    planned = plan(event, policy=policy, now=line.at)
     if event.subject is None and recipient_of(story.delivery):
-        do = Disposition(entry.get("do") or planned.rule.do)
+        do = Disposition(line.do or planned.rule.do)
         counts = planned.fault is Fault.RECIPIENT and (
             do in (Disposition.RETRY, Disposition.DROP) or planned.rule.confirm is not None
         )
@@ -247,18 +245,18 @@ def last_report(story: Story, policy: Policy) -> Plan | None:
     return planned
 
 
-def _report(delivery: Delivery, entry: Mapping[str, Any]) -> Json:
+def _report(delivery: Delivery, line: HistoryLine) -> Json:
     """Return the report again, as far as it is kept."""
     claim = delivery.claim
     error = {
-        "type": entry.get("type"),
-        "reasonCode": entry.get("code"),
-        "details": {"smtpCode": entry.get("smtp")},
+        "type": line.type,
+        "reasonCode": line.code,
+        "details": {"smtpCode": line.smtp},
     }
     return {
         "type": "MESSAGE_NOT_DELIVERED",
-        "date": iso(entry["at"] * 1000),
-        "eventId": entry.get("id"),
+        "date": iso(line.dated),
+        "eventId": line.event_id,
         "claim": {
             "id": claim.id,
             "merchantId": claim.merchant_id,
@@ -266,9 +264,9 @@ def _report(delivery: Delivery, entry: Mapping[str, Any]) -> Json:
                 "reference": delivery.reference,
                 "channel": delivery.channel,
                 "recipients": list(delivery.recipients),
-                "error": error if entry.get("type") or entry.get("code") else None,
-                "notAfter": iso(entry.get("until")),
-                "timezone": entry.get("zone"),
+                "error": error if line.type or line.code else None,
+                "notAfter": iso(line.until),
+                "timezone": line.zone,
             },
         },
     }
@@ -276,7 +274,7 @@ def _report(delivery: Delivery, entry: Mapping[str, Any]) -> Json:
 
 def place(planned: Plan, delivery: Delivery) -> int:
     """Return the place of the waiting try among the rule's delays: after those answered by such a fault."""
-    return int(delivery.head.get("p" if planned.fault is Fault.PROVIDER else "o", 0)) + 1
+    return delivery.answered(planned.fault) + 1
 
 
 def as_text(situation: Situation, *, zone: str, reveal: bool = False) -> list[str]:

@@ -6,9 +6,9 @@ from msgspec import structs
 
 from softbounce.core.decide import only_recipient
 from softbounce.core.events import Event, Failure, content_hash
+from softbounce.core.history import HistoryLine
 from softbounce.core.phone_numbers import zones_of_country
 from softbounce.core.recipients import Channel, Recipient
-from softbounce.core.records import Json
 from softbounce.simulate.recording import Record, Report, recorded
 from softbounce.store import Store
 from softbounce.store.situations import Story
@@ -29,35 +29,34 @@ def reports(stories: Iterable[Story]) -> Iterator[Report]:
     for story in stories:
         was_sent = False
         for number, line in enumerate(story.history):
-            was_sent |= line["k"] == "resent"
-            if line["k"] in ("failed", "delivered"):
+            was_sent |= line.kind == "resent"
+            if line.kind in ("failed", "delivered"):
                 event = _event(story, line, identity=f"{story.delivery.id}/{number}")
                 answers = "ours" if was_sent and event.delivered else None
-                yield Report(event=structs.replace(event, resend_id=answers), received=line["t"])
+                yield Report(event=structs.replace(event, resend_id=answers), received=line.at)
 
 
-def _event(story: Story, line: Json, *, identity: str) -> Event:
+def _event(story: Story, line: HistoryLine, *, identity: str) -> Event:
     delivery, failure = story.delivery, None
     channel = Channel(delivery.channel) if delivery.channel else None
-    if line.get("type") or line.get("code"):
-        failure = Failure(type=line.get("type", ""), code=line.get("code", ""), smtp=line.get("smtp"))
-    several = line.get("several", 1)
+    if line.type or line.code:
+        failure = Failure(type=line.type or "", code=line.code or "", smtp=line.smtp)
     return Event(
-        delivered=line["k"] == "delivered",
+        delivered=line.kind == "delivered",
         event_id=None,
         identity=content_hash(identity.encode()),
-        at=line["at"] * 1000 if "at" in line else None,
+        at=None if line.dated_s is None else line.dated,
         claim=delivery.claim,
         reference=delivery.reference,
         channel=channel,
         subject=_subject(story, channel),
-        recipients=("•••",) * several,
+        recipients=("•••",) * line.several,
         failure=failure,
-        not_after=line.get("until"),
-        timezone=line.get("zone"),
-        provider=line.get("provider"),
-        campaign=line.get("campaign"),
-        operator=line.get("operator"),
+        not_after=line.until,
+        timezone=line.zone,
+        provider=line.provider,
+        campaign=line.campaign,
+        operator=line.operator,
     )
 
 
@@ -68,9 +67,7 @@ def _subject(story: Story, channel: Channel | None) -> Recipient | None:
         return None
     if known := only_recipient(delivery.recipients, channel):
         return structs.replace(known, address=delivery.rid)
-    told = next((line for line in story.history if "country" in line or "domain" in line), {})
-    country = told.get("country")
+    told = next((line for line in story.history if line.country or line.domain), None)
+    country, domain = (told.country, told.domain) if told else (None, None)
     zones = zones_of_country(country) if country and channel is Channel.SMS else ()
-    return Recipient(
-        channel=channel, address=delivery.rid, country=country, domain=told.get("domain"), zones=zones
-    )
+    return Recipient(channel=channel, address=delivery.rid, country=country, domain=domain, zones=zones)

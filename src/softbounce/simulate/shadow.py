@@ -39,7 +39,7 @@ def observed(stories: Iterable[Story], modes: Sequence[Mode]) -> Iterator[Story]
     """Yield the deliveries of which nothing left for being observed, or would not leave as things stand."""
     mode = {entry.merchant: entry.mode for entry in modes}
     for story in stories:
-        kinds = {line["k"] for line in story.history}
+        kinds = {line.kind for line in story.history}
         is_watched = mode.get(story.delivery.merchant, mode["*"]) == "observe"
         if "resent" not in kinds and (is_watched or "observed" in kinds):
             yield story
@@ -78,8 +78,8 @@ def _theirs(stories: Collection[Story], policy: Policy, night: Night) -> Mapping
     blocked: dict[str, int] = {}  # recipient -> when it was first suppressed
     for story in stories:
         for line in story.history:
-            if line.get("o") == "suppressed":
-                blocked[story.delivery.rid] = min(line["t"], blocked.get(story.delivery.rid, NEVER))
+            if line.outcome == "suppressed":
+                blocked[story.delivery.rid] = min(line.at, blocked.get(story.delivery.rid, NEVER))
     low, high = Counter[str](), Counter[str]()
     for story in stories:
         for row, is_sure in _shown(story, policy, night, blocked.get(story.delivery.rid, NEVER)):

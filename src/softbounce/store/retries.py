@@ -10,7 +10,8 @@ import redis
 
 from softbounce.core.bounds import bounded
 from softbounce.core.filters import Filter
-from softbounce.core.records import Delivery, Json, digest, from_json, readable
+from softbounce.core.history import HistoryLine, read_lines
+from softbounce.core.records import Delivery, Json, digest, readable
 from softbounce.store.audit import By
 from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
@@ -148,10 +149,10 @@ class Retries:
 
     def _stories(self, found: Mapping[str, bytes]) -> list[Story]:
         """Return the deliveries of messages, by their digest, with the lines of each."""
-        told: dict[str, list[Json]] = {}
+        told: dict[str, list[HistoryLine]] = {}
         for name, lines in found.items():
-            for line in map(from_json, lines.split(b"\n")):
-                told.setdefault(name + line["y"], []).append(line)
+            for line in read_lines(lines):
+                told.setdefault(name + line.recipient, []).append(line)
         if not told:
             return []
         with reaching():
@@ -161,7 +162,7 @@ class Retries:
             for delivery in readable(zip(told, raws, strict=True))
         ]
 
-    def scheduled_by(self, deliveries: Sequence[Delivery]) -> list[Json | None]:
+    def scheduled_by(self, deliveries: Sequence[Delivery]) -> list[HistoryLine | None]:
         """Return for each delivery the line of history that scheduled its try, None where none is left."""
         found = []
         for chunk in _chunks(deliveries):
@@ -169,9 +170,12 @@ class Retries:
                 names = [delivery.id[:12] for delivery in chunk]
                 raws = cast("list[bytes | None]", self._client.hmget(self._keys.fixed("history"), names))
             for delivery, raw in zip(chunk, raws, strict=True):
-                lines = [from_json(line) for line in (raw or b"").split(b"\n") if b'"scheduled"' in line]
-                own = [line for line in lines if line["y"] == delivery.rid and line.get("o") == "scheduled"]
-                found.append(own[-1] if own else None)
+                scheduled = [
+                    line
+                    for line in read_lines(raw or b"")
+                    if line.recipient == delivery.rid and line.outcome == "scheduled"
+                ]
+                found.append(scheduled[-1] if scheduled else None)
         return found
 
     def dues(self, idents: Sequence[str]) -> list[int]:

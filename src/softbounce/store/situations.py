@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import redis
 
+from softbounce.core.history import HistoryLine, read_lines
 from softbounce.core.policy.model import Policy
-from softbounce.core.records import Delivery, Json, digest, from_json, readable
+from softbounce.core.records import Delivery, Json, digest, readable
 from softbounce.store.connection import as_text, reaching
 from softbounce.store.controls import workers_in
 from softbounce.store.encoding import gate_options
@@ -39,7 +40,7 @@ class Story:
     """One delivery with everything that happened to it, oldest first."""
 
     delivery: Delivery
-    history: tuple[Json, ...]
+    history: tuple[HistoryLine, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +93,9 @@ class Situations:
         """
         name = digest(reference)
         now, gates, raws, lines, about, workers, _ = self._ask(policy, at=at, reference=name)
-        told: dict[str, list[Json]] = {}
-        for line in map(from_json, lines.split(b"\n") if lines else ()):
-            told.setdefault(name + line["y"], []).append(line)
+        told: dict[str, list[HistoryLine]] = {}
+        for line in read_lines(lines or b""):
+            told.setdefault(name + line.recipient, []).append(line)
         pairs = iter(workers)
         heard = tuple(workers_in(dict(zip(pairs, pairs, strict=True)), now=now))
         found = []

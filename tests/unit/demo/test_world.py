@@ -3,8 +3,10 @@
 from collections import Counter
 
 import pytest
+from msgspec import convert
 
 from softbounce.core.durations import HOUR, MINUTE
+from softbounce.core.history import HistoryLine
 from softbounce.demo.claims import other_claims, zero_claims
 from softbounce.demo.pipeline import Seen
 from softbounce.demo.rivals import Score, no_retry, plain_retry
@@ -152,7 +154,7 @@ def _others(seen, counters=None, *, score=None, lines=(), has_kills=False):
         seen,
         score or Score(),
         counters=counters or {},
-        history=lambda _: list(lines),
+        history=lambda _: convert(list(lines), list[HistoryLine]),
         has_kills=has_kills,
     )
     return {claim.text: claim.found for claim in claims}

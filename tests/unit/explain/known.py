@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+from msgspec import convert
+
 from softbounce.core.durations import HOUR
 from softbounce.core.events import Claim
+from softbounce.core.history import HistoryLine
 from softbounce.core.records import Delivery
 from softbounce.store import Situation, Verdict
 from softbounce.store.situations import Gate, Story
@@ -52,7 +55,7 @@ def situation(*history, at=NOW, **fields):
     """Return a situation in which nothing is against the delivery and a worker lives."""
     known = {name: fields.pop(name) for name in list(fields) if name in Situation.__slots__}
     found = Situation(
-        story=Story(delivery=delivery(**fields), history=(FIRST, *history)),
+        story=Story(delivery=delivery(**fields), history=convert([FIRST, *history], tuple[HistoryLine, ...])),
         now=at,
         at=at,
         gates=(),

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import convert
 
 from softbounce.core.durations import HOUR
+from softbounce.core.history import HistoryLine
 from softbounce.explain.delivery import as_json as told
 from softbounce.explain.delivery import as_text as lines
 from softbounce.explain.delivery import last_report
@@ -17,7 +19,7 @@ from .test_decision import POLICY
 OFF = gate("off", field="*", mode="off", by="eva", reason="fire", at=FAILED)
 LISTED = gate("recipient is suppressed", "suppressed", field="ABCDEFGHIJKL")
 REFUSED = Verdict(allowed=False, recipient="r_ABCDEFGHIJKL", reason="MANUAL", until=NOW + HOUR)
-ARRIVED = {"t": FAILED, "k": "delivered", "id": "e9"}
+ARRIVED = convert({"t": FAILED, "k": "delivered", "id": "e9"}, HistoryLine)
 
 
 def test_the_decision_and_what_is_against_it_stand_beside_what_the_store_knows():

@@ -5,7 +5,7 @@
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason
 local revision = ARGV[2]
-local FIRST, EACH = 3, 3 -- then for each: delivery, {a, d: as read; due, x, n: wanted, times in s; w}, payload
+local FIRST, EACH = 3, 3 -- then for each: delivery, {attempt, was_due: as read; due, deadline, last: wanted, times in s; waits_for}, payload
 
 -- include: shared/full_store
 -- include: shared/clock
@@ -17,9 +17,9 @@ local answers = {}
 for arg = FIRST, #ARGV, EACH do
   local id, move = ARGV[arg], cjson.decode(ARGV[arg + 1])
   local record, _, recipients = read_record(id)
-  if record and record.s == "waiting" and record.a == move.a and record.d == move.d and record.d * 1000 > now then
+  if record and record.s == "waiting" and record.a == move.attempt and record.d == move.was_due and record.d * 1000 > now then
     local due = math.max(move.due, math.floor(now / 1000))
-    record.d, record.x, record.n, record.w = due, move.x, move.n, move.w
+    record.d, record.x, record.n, record.w = due, move.deadline, move.last, move.waits_for
     remember(id, string.format('"k":"replanned","a":%d,"d":%d,"n":%s}', record.a, due, cjson.encode("policy " .. revision)))
     write_record(id, record, ARGV[arg + 2], recipients)
     zadd(schedule, due * 1000, id)
