@@ -213,7 +213,7 @@ MUTANTS = (
     ),
     Mutant(
         file="store/lua/accept/brake.lua",
-        old="    if not brake.k then -- what an incident did is not usual",
+        old="    if not brake.k then -- suppressions of an incident do not count as usual",
         new="    if true then",
         rule="What an incident did is not usual.",
         tests=(f"{BRAKE}::test_what_an_incident_did_is_not_usual",),

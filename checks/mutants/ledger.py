@@ -341,7 +341,7 @@ INCIDENTS = tuple(
         ('unsent = unsent or (record.s == "held" and record.j == 1)\n', "\n"),
         ("record.g, record.j = group, unsent and 1 or nil", "record.g, record.j = group, nil"),
         ("record.g, record.j = group, unsent and 1 or nil", "record.g, record.j = group, 1"),
-        ("    record.j = unsent and 1 or record.j -- an incident's undo may hold it again\n", ""),
+        ("    record.j = unsent and 1 or record.j -- so an incident's undo may hold it again\n", ""),
     ]
 ) + tuple(
     Mutant(

@@ -153,7 +153,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_review.py::test_the_earliest_not_after_of_any_report_binds",
         ),
         (
-            "  elseif record.x and record.y then -- the message's own deadline binds what waits, too\n    record.x = math.min(record.x, record.y)\n",
+            "  elseif record.x and record.y then -- the message's own deadline binds a waiting one as well\n    record.x = math.min(record.x, record.y)\n",
             "",
             "The message's own deadline binds what waits already.",
             "tests/contract/test_review.py::test_the_earliest_not_after_of_any_report_binds",
@@ -312,8 +312,8 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_brake.py::test_at_the_limit_nothing_happens[fakeredis]",
         ),
         (
-            "if not brake.k then -- what",
-            "if true then -- what",
+            "if not brake.k then -- supp",
+            "if true then -- supp",
             "What an incident did is not usual.",
             "tests/contract/test_brake.py::test_what_an_incident_did_is_not_usual[fakeredis]",
         ),

@@ -1,14 +1,14 @@
--- accept: give each event of a batch its outcome, once.
--- effects  attempt count, schedule, soft-bounce count, suppression, hold, case, notice, history; last the record with what it has seen
+-- accept: gives each event of a batch its outcome, once.
+-- effects  writes schedule, soft bounces, suppression, case, notice and history, and last the record, which names the events it has seen
 -- returns  for each event {outcome, attempt, due (ms or 0), case or "", escalated (0 or 1), first outcome of a duplicate or "",
---          cut (1: of this dead letter only the head was kept)}; nothing after the last that says something. The outcome "deferred":
---          a later release wrote the record, and this event is that release's to take; nothing is changed
+--          cut (1: only the head of this dead letter was kept)}; values at the end that say nothing are left out. The outcome
+--          "deferred" means: a newer release wrote the record and must take this event; nothing was changed
 -- keys: schedule deliveries standing suppressions pauses cancels history cases open_cases members notices
 --       notice_bodies dead_letters counters audit meta delivered delivered_before brakes breakers damaged
 
 local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, brake (absent: off), and the retention periods (ms)
-local rules = cjson.decode(ARGV[2]) -- each rule of the batch once: what policy says, whatever the event
-local probes = ARGV[3] -- 13 bytes, the hash of its delivery, of each event, then of each recipient where there are several
+local rules = cjson.decode(ARGV[2]) -- each rule of the batch, once
+local probes = ARGV[3] -- 13 bytes of hash for each event's delivery, then for each recipient where there are several
 local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history; the last three are kept as they are
 
 -- include: shared/full_store
@@ -32,21 +32,21 @@ local providers = limits.providers
 -- include: shared/breaker_changes
 -- include: accept/breaker_answers
 
-local LATE = 5 * 60 * 1000 -- a report dated this much before the newest claim still answers it
+local LATE = 5 * 60 * 1000 -- a report may be dated this long (ms) before the newest claim and still answers it
 
 local count = (#ARGV - 3) / PER_EVENT
 
 -- The event in hand is one table: its facts, named as in store/encoding.py, and what the steps below read and find out.
 --   place, delivery     its number in the batch, and the id of its delivery
 --   rule                what policy says of it, one of `rules`
---   payload, recipients, said    texts that are kept as they are; of a dead letter: the whole, and the head of its bytes
---   record, old_payload, old_recipients    what is known of the delivery; nil: nothing
+--   payload, recipients, said    texts that are stored unchanged; of a dead letter: all its bytes, and the first of them
+--   record, old_payload, old_recipients    the stored delivery; nil where there is none
 --   bare_id, bare_record, bare_payload, bare_recipients    the same of its bare report, where it is an arrival
 --   is_newer            a later release wrote a record that it is about
---   first_outcome       of a duplicate: what became of it the first time;  replaces_bare: it is no duplicate of its bare report
---   state               in which a failure finds its delivery: new, or one of a record
+--   first_outcome       of a duplicate: its first outcome;  replaces_bare: it replaces its bare report, and is no duplicate
+--   state               the state of the delivery before this failure: new, or the record's
 --   is_cancelled, has_arrived, is_answer (it uses up a try), verdict    what a failure means
---   outcome, attempt, due (ms), case ("": none), escalated (by which terms), is_cut    what is answered
+--   outcome, attempt, due (ms), case ("": none), escalated (by which terms), is_cut    the answer to the caller
 
 -- Returns the record that was read as `raw`, with its payload and recipients, or nothing; one that is damaged is set aside.
 local function look_up(event, name, raw)
@@ -66,11 +66,11 @@ end
 -- include: accept/failure
 -- include: accept/arrived
 
--- A letter as a whole, or once their budget is used up only with the head of its bytes.
+-- Stores a dead letter with all its bytes; once the budget of all letters is used up, with the first bytes only.
 local function keep_dead_letter(event)
   local whole, head = event.payload, event.recipients
   local known = hget(dead_letters, event.i) or ""
-  local seen = tonumber(string.match(known, '^{"n":(%d+)')) or 0 -- a replay that fails again must be told from the first time
+  local seen = tonumber(string.match(known, '^{"n":(%d+)')) or 0 -- counts how often it came
   local kept = tonumber(hget(meta, "dead_letter_bytes")) or 0
   event.is_cut = #whole > #known and #whole > #head and kept + #whole > limits.dead_letter_bytes
   local body = event.is_cut and head or whole
@@ -110,10 +110,10 @@ local function accept_event(event)
   else
     event.outcome = "ignored"
   end
-  event.outcome = event.outcome or "deferred" -- a later release's
+  event.outcome = event.outcome or "deferred" -- only a newer release can take it
 end
 
-local totals = {} -- counter -> how much it grows
+local totals = {} -- counter -> by how much it grows
 
 local function count_in(name)
   totals[name] = (totals[name] or 0) + 1
@@ -131,7 +131,7 @@ end
 
 local function answer_to(event)
   local first = event.first_outcome or ""
-  if event.case ~= "" or first ~= "" or event.is_cut then -- who is escalated has a case
+  if event.case ~= "" or first ~= "" or event.is_cut then -- an escalated event always has a case
     return { event.outcome, event.attempt or 0, event.due or 0, event.case, event.escalated and 1 or 0, first, event.is_cut and 1 or 0 }
   end
   return { event.outcome, event.attempt or 0, event.due }
@@ -148,7 +148,7 @@ end
 write_deliveries()
 write_brakes()
 write_breakers()
-totals.deferred = nil -- it comes again
+totals.deferred = nil -- a deferred event comes again
 for name, total in pairs(totals) do
   hset(counters, name, string.format("%d", (tonumber(hget(counters, name)) or 0) + total))
 end

@@ -1,5 +1,5 @@
--- acknowledge: take accepted reports off their stream and out of the group's hands, in one step: a crash between two would
--- leave an entry for ever. A script, because a full server takes no command into a MULTI, not even one that frees.
+-- acknowledge: acknowledges accepted reports and deletes them from their stream, in one step: a crash between two steps would leave
+-- an entry for ever. It is a script because a full server takes no command into a MULTI, not even one that frees.
 -- KEYS[1]  stream  event, reply
 -- returns  how many were there
 local group = ARGV[1] -- then the entries' ids

@@ -1,4 +1,4 @@
--- add: append messages to a stream that the pipeline reads, all of them or none.
+-- add: appends messages to a stream that the pipeline reads, all of them or none.
 -- KEYS[1]  stream  id, and command or notice
 -- returns  how many
 local field = ARGV[1] -- then id, body for each

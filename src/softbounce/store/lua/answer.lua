@@ -1,5 +1,5 @@
--- answer: tell producers that wait what became of their reports. A courtesy: what the server refuses of it is left out.
--- effects  each list gets its reply and its end in one step, and never holds more than so many
+-- answer: tells waiting producers what became of their reports. Where the server refuses a reply, it is left out.
+-- effects  each list gets its reply and its expiry in one step, and holds `most` replies at the most
 -- returns  how many were told
 -- KEYS  lists  of replies, JSON; one of them for each reply
 local kept, most = ARGV[1], tonumber(ARGV[2]) -- s, replies; then the replies

@@ -1,5 +1,5 @@
--- apply: let every worker follow one policy, or its own file again, unless somebody else was faster.
--- effects  the revision that is wanted, the audit entry
+-- apply: lets every worker follow one policy, or its own file again, unless somebody else was faster.
+-- effects  writes the wanted revision and the audit entry
 -- returns  "done", or "stale": another revision is applied than the caller has seen; nothing was changed
 -- keys: policies audit meta
 

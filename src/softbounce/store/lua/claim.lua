@@ -1,7 +1,7 @@
--- claim: lease due retries, merchants in turn, the nearest deadline first, within the hand-over rate.
--- effects  due items move from the schedule to the ready list; leased ones go back with the end of their lease as score;
---          suppressed, cancelled, delivered, expired ones end; paused and capped ones wait on; three strikes hold
---          what the caller claimed before and got no answer to is due again, without a strike
+-- claim: leases due retries, merchants in turn, the nearest deadline first, within the hand-over rate.
+-- effects  due retries move from the schedule to the ready list; leased ones go back, scored by the end of their lease;
+--          suppressed, cancelled, delivered and late ones end; paused and capped ones wait on; three strikes hold one;
+--          retries of an earlier claim whose answer the caller did not get are due again, without a strike
 -- returns  {mode, idle (0 or 1), now, delivery, token, record of each lease (flat), {delivery, outcome, reason} of each that ended,
 --          number of claims so far, why hand-overs must wait for a person (or ""),
 --          {provider, state} of each breaker that opened or closed}
@@ -35,12 +35,12 @@ local providers = options.providers
 -- include: claim/provider
 -- include: shared/verdict
 
-local GAP = 6 * 3600 * 1000 -- nobody swept for so long: an old backup, or a weekend off
+local GAP = 6 * 3600 * 1000 -- ms without a claim after which a person must look: an old backup, or a weekend off
 local FEW = 20 -- retries with one strike that are claimed together
-local REMEMBERED = 3600 * 1000 -- a claim; by then its leases are over
+local REMEMBERED = 3600 * 1000 -- ms that a claim is remembered; its leases are over by then
 local ROOM = 100 -- retries read in one go: one of several recipients may have 40 KB
 
--- What this worker knows of the store (its epoch, a number of claims seen) tells an older state from a clock that was set.
+-- The epoch and the number of claims that this worker has seen tell a restored older state from a clock that was moved.
 local known = redis.call("HMGET", meta, "swept", "epoch", "rate_left", "rate_at")
 local swept, number = tonumber(known[1]), redis.call("HINCRBY", meta, "claims", 1)
 redis.call("HSET", meta, "swept", now)
@@ -64,7 +64,7 @@ write_changes()
 local caller = options.caller
 local last = caller and hget(claims, caller.name)
 last = last and cjson.decode(last) or { n = 0, d = {} }
-if caller and caller.claim <= last.n then -- it was long on its way, and nobody waits for its answer any more
+if caller and caller.claim <= last.n then -- this call was delayed, and nobody waits for its answer any more
   return { mode, 1, now, {}, {}, number, alarm, {} }
 end
 if caller and caller.answered < last.n then
@@ -85,14 +85,14 @@ if mode == "off" then
   return { mode, 1, now, {}, {}, number, alarm, {} }
 end
 
--- 1. how many may leave now: a token bucket that holds one second
+-- 1. how many may leave now: a token bucket that holds the rate of one second
 local rate = options.rate
 local capacity = math.max(1, rate.count * 1000 / rate.per)
 local left = tonumber(known[3]) or capacity
 local at = tonumber(known[4]) or now
 left = math.min(capacity, left + math.max(0, now - at) * rate.count / rate.per)
 
--- 2. pick
+-- 2. which of them leave
 local leases, ended, tokens, leased = {}, {}, {}, 0
 
 local function keep(retry, moment)
@@ -164,7 +164,7 @@ local function lease(retry, strikes)
   leased = leased + 1
 end
 
-local examined, leaving, company, is_full = 0, 0, 0, false -- company: how many strikes each of those that leave has
+local examined, leaving, company, is_full = 0, 0, 0, false -- company: the number of strikes that each of the leaving retries has
 
 -- Returns an outcome, held or waiting, until when it waits, why, and the gate; nil where the retry leaves.
 local function verdict(retry)
@@ -176,14 +176,14 @@ local function verdict(retry)
   end
 end
 
--- Returns whether it was dealt with; false: it stays in line, for a claim in which nothing else leaves.
+-- Returns whether the retry was decided. false: it stays in its queue, for a claim in which nothing else leaves.
 local function examine(retry)
   local record, strikes = retry.record, strikes_of(retry.record)
   if strikes == 0 then
     record.k, record.kt = nil, nil -- strikes that are too old are forgotten
   end
   if leaving > 0 and strikes ~= company then
-    return false -- after one strike among few, after two alone: so that it cannot convict its neighbours
+    return false -- with one strike it leaves among few, with two alone, so that it cannot give strikes to others
   end
   local what, until_ms, why, gate = verdict(retry)
   if what == "held" then
@@ -205,7 +205,7 @@ local function examine(retry)
   return true
 end
 
--- Returns how many of the retries were dealt with.
+-- Returns how many of the retries were decided.
 local function deal(retries, budget)
   read_providers(retries)
   for n, retry in ipairs(retries) do
@@ -220,7 +220,7 @@ local function deal(retries, budget)
   return #retries
 end
 
--- Returns how many were due. All of them leave soon, so nobody stands in line; nil where one must, for its merchant's sake.
+-- Decides without queues, where all that is due leaves soon. Returns how many were due; nil where a merchant is off, which needs queues.
 local function take_due(budget)
   local due = redis.call("ZRANGEBYSCORE", schedule, "-inf", now, "LIMIT", 0, budget)
   for first = 1, #due, ROOM do
@@ -239,7 +239,7 @@ local function take_due(budget)
   return #due
 end
 
--- The first of each merchant in turn, then the second of each, and so on; where some have no more, the others go on.
+-- Decides the first of each merchant, then the second of each, and so on; where some have no more, the others go on.
 local function take_in_turns(budget)
   local served, is_end = {}, false
   while leaving < budget and not is_full and work < WORK and looked < 2000 and examined < 2 * options.limit + 200 do
@@ -288,7 +288,7 @@ if redis.call("ZCARD", ready) == 0 and redis.call("ZCOUNT", schedule, "-inf", no
 end
 if not due then
   due = line_up()
-  if due < SORTED then -- else more is due, and what is next is not known yet
+  if due < SORTED then -- else more is due, and the next in order is not known yet
     take_in_turns(budget)
   end
 end

@@ -1,4 +1,4 @@
--- discard: let go of dead letters that were reported again, unless they have come back meanwhile, or that a person drops.
+-- discard: deletes dead letters that a person drops, or that were reported again and have not come back meanwhile.
 -- effects  a letter that was seen as often as the caller knows ("": however often) is deleted; one audit entry
 -- returns  how many were deleted
 -- keys: dead_letters audit meta

@@ -1,6 +1,6 @@
--- finish: record how hand-overs ended, where the caller still holds the lease.
--- effects  handed_over: out of the schedule; later: waits again, same try, same id; gone: cancelled by the receiver
--- returns  for each "done", also when this token has finished before (the reply was lost, not the call), or "stale": nothing was changed
+-- finish: records how hand-overs ended, where the caller still holds the lease.
+-- effects  handed_over: it leaves the schedule; later: it waits again, same try, same id; gone: the receiver cancelled it
+-- returns  for each "done", also for a token that has finished before (its reply was lost), or "stale": nothing was changed
 -- keys: schedule deliveries history counters meta
 
 local keep = tonumber(ARGV[1]) -- ms that an ended delivery is remembered

@@ -1,6 +1,6 @@
--- forget: erase one recipient's address wherever the caller has found it; the hash and the block stay.
--- effects  suppressions lose the address, dead letters go; records and notices lose the recipient: a retry to nobody else
---          ends, one to several goes on to the others. What has changed since the caller looked is left alone
+-- forget: erases one recipient's address wherever the caller has found it; the hash and the suppression stay.
+-- effects  suppressions lose the address, dead letters are deleted, records and notices lose the recipient. A retry to nobody else
+--          ends; one to several goes on to the others. What has changed since the caller looked is left alone
 -- returns  how many places lost an address
 -- keys: schedule deliveries suppressions history notice_bodies dead_letters audit meta damaged members
 
@@ -42,7 +42,7 @@ for _, item in ipairs(options.deliveries) do
     end
     write_record(id, record, payload, after)
     erased = erased + 1
-  elseif payload == "damaged" then -- it cannot be shortened
+  elseif payload == "damaged" then -- a damaged record cannot be shortened
     hdel(deliveries, id)
     zrem(schedule, id)
     forget_history(id)

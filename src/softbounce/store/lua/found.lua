@@ -1,5 +1,5 @@
--- found: give a field of the store's own facts its value once, also when memory is full. There is one hash key, and a new one is
--- made only where nothing was hashed: under another key nobody would find what the store holds.
+-- found: sets a field of a new store's own facts once, also when memory is full. There is one hash key; a new one is taken only where
+-- nothing was hashed yet, because under another key nobody would find what the store holds.
 -- returns  {key, key_fingerprint, epoch} as they are from now on
 -- keys: meta suppressions deliveries standing
 local field, value, origin = ARGV[1], ARGV[2], ARGV[3] -- field: key, key_fingerprint or epoch; origin of a key: new or known

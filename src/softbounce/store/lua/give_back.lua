@@ -1,5 +1,5 @@
--- give_back: forget that a receiver acts on an id, if it still holds the id.
--- returns  1, or 0 where the key is another's by now, or gone
+-- give_back: deletes a receiver's lease of an id, if it still holds it.
+-- returns  1, or 0 where another holds the id by now, or nobody
 -- KEYS[1]  string  who acts, or "done"
 local holder = ARGV[1]
 

@@ -1,4 +1,4 @@
--- group: make a consumer group that starts at 0, and its stream, unless it exists; also when memory is full.
+-- group: makes a consumer group that starts at 0, and its stream, unless it exists; also when memory is full.
 -- KEYS[1]  stream  event, reply
 -- returns  1, or 0 where it existed
 local name = ARGV[1]

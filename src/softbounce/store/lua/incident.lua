@@ -1,6 +1,6 @@
--- incident: undo or confirm some of the suppressions that an incident is about; repeating is harmless.
--- effects  undo: the entry goes, and what its reports left in the recipient's standing; the message that it ended before the brake
---          is held by the incident, if its address is known. confirm: a provisional entry gets its full term
+-- incident: undoes or confirms some suppressions of an incident; repeating it is harmless.
+-- effects  undo: deletes the entry and what its reports left in the recipient's counts; the message that it had ended is held by the
+--          incident, if its address is known. confirm: a provisional entry gets its full term
 -- returns  how many entries it changed, or -1 where the incident is unknown
 -- keys: suppressions deliveries standing cases members history meta
 

@@ -1,5 +1,5 @@
--- mark: write or delete fields of one hash by a person's word, with the audit entry, or change nothing.
--- effects  a field given "" is deleted; cancels, pauses, modes, suppressions and acknowledged cases are such fields
+-- mark: writes or deletes fields of one hash for a person, with the audit entry; all of it or nothing.
+-- effects  a field given "" is deleted. Cancels, pauses, modes, suppressions and acknowledged cases are such fields
 -- returns  the values before, "" for none, "listed" where a meek one left what stands
 -- keys: hash audit meta
 
@@ -11,7 +11,7 @@ entry.meek = nil
 -- include: shared/full_store
 -- include: shared/clock
 
-local function without_address(text) -- the audit outlives a "recipients forget"
+local function without_address(text) -- the audit is kept after `recipients forget`
   local value = string.find(text, '"address"', 1, true) and cjson.decode(text)
   if type(value) ~= "table" then
     return text

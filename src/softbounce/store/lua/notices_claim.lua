@@ -1,6 +1,6 @@
--- notices_claim: lease notices and groups that are due; what is not finished comes again after its lease, under the same id.
--- effects  what a group has collected is fixed with the first claim, so that it comes again unchanged; cases that were closed
---          meanwhile are left out. A group that has collected nothing since it was told is forgotten
+-- notices_claim: leases due notices and groups; what is not finished comes again after its lease, under the same id.
+-- effects  the first claim fixes what a group has collected, so that it comes again unchanged, without cases that were closed
+--          meanwhile. A group that collected nothing since it was told is deleted
 -- returns  {{id, body} for each notice}, {{name, {at, n, since, samples}} for each group}
 -- keys: notices notice_bodies groups group_turns cases meta
 
@@ -10,7 +10,7 @@ local limit, lease = tonumber(ARGV[1]), tonumber(ARGV[2]) -- Lua's stack has roo
 -- include: shared/clock
 
 local function is_closed(sample)
-  local raw = not sample.how and redis.call("HGET", cases, sample.case) -- how: the notice is that it was closed
+  local raw = not sample.how and redis.call("HGET", cases, sample.case) -- with `how` the notice is about the closing itself
   return raw and cjson.decode(raw).state == "resolved"
 end
 

@@ -1,5 +1,5 @@
--- notices_finish: forget notices and groups that were told; a notice that people hear of too joins its group in the same step.
--- effects  a group waits for others from its first notice on, and once told for the repeat; a repeated call changes nothing
+-- notices_finish: deletes notices and groups that were told; a notice for people as well joins its group in the same step.
+-- effects  a group waits for more after its first notice, and for the repeat once it was told; a repeated call changes nothing
 -- returns  how many notices and groups were told
 -- keys: notices notice_bodies groups group_turns meta
 
@@ -9,10 +9,10 @@ local SAMPLES = 5
 -- include: shared/full_store
 -- include: shared/clock
 
-local grown = {} -- written once each: 500 notices in one group took 15 ms
+local grown = {} -- each group is written once: 500 notices in one group took 15 ms
 for _, joined in ipairs(options.joined) do
   local notice, name, sample = joined[1], joined[2], joined[3]
-  if redis.call("HEXISTS", notice_bodies, notice) == 1 then -- else another call has counted it
+  if redis.call("HEXISTS", notice_bodies, notice) == 1 then -- otherwise another call has counted it
     local raw = not grown[name] and redis.call("HGET", groups, name)
     local group = grown[name] or raw and cjson.decode(raw) or { n = 0, samples = {} }
     group.n, group.since = group.n + 1, group.since or now
@@ -29,7 +29,7 @@ end
 for _, told in ipairs(options.told) do
   local raw = redis.call("HGET", groups, told[1])
   local group = raw and cjson.decode(raw)
-  if group and group.out and group.out.at == told[2] then -- else its lease has passed on, and it was told again
+  if group and group.out and group.out.at == told[2] then -- otherwise its lease has ended, and it was told again
     group.out = nil
     redis.call("HSET", groups, told[1], cjson.encode(group))
     redis.call("ZADD", group_turns, now + options["repeat"], told[1])

@@ -1,5 +1,5 @@
--- read: the next unread entries for one worker, a few at a time until there are enough, or enough bytes.
--- effects  they are pending for that worker
+-- read: reads unread entries for one worker, a few at a time, until there are enough entries or enough bytes.
+-- effects  the entries are pending for that worker
 -- returns  the entries, as shared/entries says
 -- KEYS[1]  stream  event, reply
 local group, consumer = ARGV[1], ARGV[2]
@@ -21,6 +21,6 @@ while seen < count and bytes < budget do
   end
 end
 if bytes > budget then
-  collectgarbage() -- what was oversize
+  collectgarbage() -- frees the oversize entries
 end
 return answer

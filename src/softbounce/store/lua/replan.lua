@@ -1,11 +1,11 @@
--- replan: give waiting retries the times of another policy. Each keeps its number.
--- effects  due, deadline, last try, rule and revision; one that is dropped is due now, past its deadline: claim gives it up
--- returns  for each "done", or "gone" where it has changed since it was read, or is due; that one keeps what it has
+-- replan: gives waiting retries the times of another policy; each keeps the number of its try.
+-- effects  writes due, deadline, last try, rule and revision. A dropped one is due now and past its deadline, so that claim gives it up
+-- returns  for each "done", or "gone" where it is due, or has changed since it was read; that one stays as it is
 -- keys: schedule deliveries history audit meta
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what, reason
 local revision = ARGV[2]
-local FIRST, EACH = 3, 3 -- then for each: delivery, {attempt, was_due: as read; due, deadline, last: wanted, times in s; waits_for}, payload
+local FIRST, EACH = 3, 3 -- then for each: delivery, {attempt, was_due: as read; due, deadline, last: wanted (s); waits_for}, payload
 
 -- include: shared/full_store
 -- include: shared/clock

@@ -1,5 +1,5 @@
--- reschedule: move waiting retries to another time by a person's word.
--- effects  urgent: due now, and quiet hours and pauses do not bind; else: due at its own time again (after a pause)
+-- reschedule: moves waiting retries to another time for a person.
+-- effects  urgent: due now, despite quiet hours and pauses; otherwise due at its own time again, after a pause
 -- returns  for each delivery "done", or "gone" where nothing waits
 -- keys: schedule deliveries history audit meta
 
@@ -18,7 +18,7 @@ for n = 3, #ARGV do
   local record, payload, recipients = read_record(id)
   if record and record.s == "waiting" then
     if is_urgent then
-      record.q, record.d = math.max(record.q or 0, 1), math.floor(now / 1000) -- 2 stays: what was released even stale has no deadline
+      record.q, record.d = math.max(record.q or 0, 1), math.floor(now / 1000) -- 2 stays: a retry released despite its deadline has none
       remember(id, string.format('"k":"hurried","a":%d,"n":%s}', record.a, cjson.encode(entry.actor .. ": " .. entry.reason)))
     end
     record.w = nil

@@ -1,7 +1,7 @@
--- resolve: close a case, and decide what becomes of the deliveries that it holds.
--- effects  release: each waits for its time, one try on; drop: each has ended; fixed: exhausted ones stay ended, held ones end;
---          a damaged record comes back as it was by a release, for a release of softbounce that can read it, and goes otherwise
---          one notice "case_resolved". More members than the limit: answers "more", the case stays open, and the caller calls again
+-- resolve: closes a case, and decides what becomes of the deliveries that it holds.
+-- effects  release: each waits for its time, with its next try; drop: each ends; fixed: exhausted ones stay ended, held ones end.
+--          A release brings a damaged record back unchanged, for a version of softbounce that can read it; otherwise it is deleted.
+--          One notice "case_resolved". With more members than the limit the case stays open, and the caller must call again ("more")
 -- returns  {"done" | "more" | "canary" (one released, still open) | "gone", released, skipped (past the deadline or the last try), ended}
 -- keys: schedule deliveries history cases open_cases members notices notice_bodies audit meta brakes damaged
 
@@ -35,7 +35,7 @@ for _, member in ipairs(batch) do
     if options.how ~= "release" then
       forget_history(id)
       ended = ended + 1
-    elseif hget(deliveries, id) then -- reported again meanwhile: the new record counts
+    elseif hget(deliveries, id) then -- it was reported again meanwhile, and the new record counts
       skipped = skipped + 1
     elseif notice then
       hset(notice_bodies, notice, kept)
@@ -47,7 +47,7 @@ for _, member in ipairs(batch) do
       released = released + 1
     end
   end
-  if record and record.s == "held" and record.g == case.group then -- another case may hold what this one only shows
+  if record and record.s == "held" and record.g == case.group then -- another case may hold it, and this one only list it
     local try = record.j == 1 and record.a or record.a + 1
     if options.how == "release" and try <= options.max_attempts and (options.even_stale or due <= record.x * 1000) then
       record.s, record.a, record.n, record.d = "waiting", try, math.max(record.n or 0, try), math.floor(due / 1000)
@@ -68,7 +68,7 @@ for _, member in ipairs(batch) do
     end
   end
 end
-if options.canary and released > 0 then -- the limit is one: whether it arrives decides about the others
+if options.canary and released > 0 then -- one was released; the others wait for its answer
   case.canary = string.sub(batch[1], #prefix + 1)
   hset(cases, entry.what, cjson.encode(case))
   entry.at = now
@@ -83,7 +83,7 @@ end
 case.state, case.resolved, case.how, case.by, case.z = "resolved", now, options.how, entry.actor, now + options.closed_cases
 hdel(open_cases, case.group)
 local brake = case.brake and hget(brakes, case.brake)
-if brake then -- off again; what a person found right is usual from now on
+if brake then -- the incident is over; what a person confirmed counts as usual from now on
   brake = cjson.decode(brake)
   brake.u = options.how == "suppress" and math.max(brake.u or 0, case.suppressed) or brake.u
   brake.w, brake.n, brake.k, brake.t, brake.z = now, 0, nil, nil, now + options.closed_cases

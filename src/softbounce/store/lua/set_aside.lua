@@ -1,4 +1,4 @@
--- set_aside: what a worker has claimed and cannot read leaves its schedule; its bytes stay, and a person is told.
+-- set_aside: takes what a worker has claimed and cannot read off its schedule, keeps its bytes, and tells a person.
 -- returns  how many; what has changed since the caller claimed it is left alone
 -- keys: schedule deliveries notices notice_bodies cases open_cases members damaged meta
 

@@ -1,7 +1,7 @@
--- sweep: delete fields of one hash whose end ("z", ms) has passed; a scan goes on where the last call left it.
--- effects  a delivery takes its history and its place in a case along, and is presumed delivered after a day of silence
---          where nobody reports deliveries; a record that cannot be read is set aside; what arrived is forgotten once a
---          generation of it is as old as the dedupe period; the audit is cut off at its age
+-- sweep: deletes fields of one hash whose end ("z", ms) has passed; its scan goes on where the last call stopped.
+-- effects  a delivery's history and its place in a case go with it. Where nobody reports deliveries, one is presumed delivered after a
+--          day of silence. An unreadable record is set aside. A generation of `delivered` goes after the dedupe period, an audit
+--          entry after its retention
 -- returns  how many fields were deleted
 -- keys: hash history members deliveries standing meta delivered delivered_before audit schedule cases
 --       open_cases damaged notices notice_bodies
@@ -18,7 +18,7 @@ local options = cjson.decode(ARGV[1]) -- name, count, silence (ms, 0: deliveries
 -- include: shared/case
 -- include: shared/set_aside
 
--- A day without a word where nobody reports deliveries: presumed delivered, so its recipient starts anew.
+-- Presumes delivered what left a day ago without an answer, where nobody reports deliveries; the recipient's count starts anew.
 local function presume_delivered(id, record, payload, to)
   if options.silence == 0 or record.s ~= "out" or record.u or record.c + options.silence > now then
     return
@@ -58,7 +58,7 @@ local answer = redis.call("HSCAN", hash, cursor, "COUNT", options.count)
 redis.call("HSET", meta, "cursor_" .. options.name, answer[1])
 local gone = 0
 
--- A case that only shows a delivery, as one of a recipient's soft bounces, is named by the line that made it a member.
+-- A case that only lists a delivery, as one of a recipient's soft bounces, is named by a line of its history.
 local function leave_cases(id)
   local own = '"y":"' .. string.sub(id, 13) .. '"'
   for _, part in ipairs(story_of(string.sub(id, 1, 12))) do
@@ -98,7 +98,7 @@ for n = 1, #answer[2], 2 do
   else
     ends = end_of(string.sub(value, 1, (string.find(value, "\n", 1, true) or 0) - 1))
   end
-  if options.name == "cancels" and not ends then -- a person's word: who says it does not know the policy
+  if options.name == "cancels" and not ends then -- a person who cancels does not know the policy's retention
     local made = made_at(value)
     ends = made and made + options.cancelled
   end

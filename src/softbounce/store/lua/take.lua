@@ -1,5 +1,5 @@
--- take: move the first message of several lists to the record of what is taken
--- effects  it leaves its list (first: a freeing write runs on a full server too) and is in both keys below
+-- take: moves the first message of several lists to the keys of taken messages.
+-- effects  it leaves its list first, because a write that frees runs on a full server too, and is in both keys below
 -- returns  {tag, queue (JSON), item}, or nil: all lists are empty
 local unacked = KEYS[1] -- hash  tag -> [message, exchange, routing key]; "" sends it back to the queue itself
 local index = KEYS[2] -- zset  tag -> when it was taken (s)

@@ -1,10 +1,10 @@
--- arrived: one MESSAGE_DELIVERED. Ends what waits, lifts the pause, clears the count of what came before.
+-- arrived: takes one MESSAGE_DELIVERED. It ends what waits, lifts the recipient's pause and clears earlier evidence.
 -- needs: schedule deliveries pauses members now hget hmget hdel zrem write_record remember notify standing_of
 --        was_delivered note_delivery count_answer look_up seen_by mark_seen finish_record note_reached limits
 -- gives: accept_delivery
 
--- An address that was reached is not dead, whatever was reported before. What is dated after the delivery still counts: a report of
--- it that comes again, under whatever id, clears nothing more.
+-- A delivery shows that the address works, so evidence dated before it is cleared. Evidence dated after it stays: the same delivery
+-- reported again under another id clears nothing more.
 local function after(list, at)
   local newer = {}
   for _, item in ipairs(list or {}) do
@@ -30,7 +30,7 @@ local function clear_count(event, at)
   end
 end
 
--- Reads the record, and that of the bare report, which names nobody: its delivery is this one.
+-- Reads the record, and the record of the bare report of the same message, which named no recipient.
 local function open_records(event)
   local id, bare_id = event.delivery, nil
   if not event.rids and not event.whole then
@@ -52,7 +52,7 @@ local function is_repeat(event)
   return was_delivered(event.place) or (record and record.e == "delivered" and seen_by(event, record))
 end
 
--- What a bare report began ends with it; where that named several, for this recipient only.
+-- Ends what the bare report began; where it named several recipients, only for this one.
 local function end_bare(event)
   local bare_id, bare = event.bare_id, event.bare_record
   if bare and bare.s ~= "ended" and bare.rs then
@@ -69,7 +69,7 @@ local function end_bare(event)
 end
 
 local function end_for_recipients(event)
-  if event.rids then -- several are named: each has it, whoever else waits has not
+  if event.rids then -- it names several recipients: each of them has the message, all others still wait
     for _, rid in ipairs(event.rids) do
       note_reached(event, rid)
     end
@@ -83,7 +83,7 @@ local function end_for_recipients(event)
   end
 end
 
--- Ends what had failed before, and says that it recovered.
+-- Ends a delivery that had failed before, and tells that it recovered.
 local function end_record(event)
   local id, record, old_state = event.delivery, event.record, event.record.s
   if old_state == "out" or old_state == "leased" then

@@ -1,10 +1,10 @@
--- brake: count new suppressions of a group; above the usual an incident opens, and they are provisional.
+-- brake: counts the new suppressions of a group. Above the usual number an incident opens, and new ones are provisional.
 -- brakes  {w: begin of the window (ms), n: in it, u: usual for a window, k: the open incident, t: its suppressions,
---         z: forget at; absent while an incident is open, which is a person's to end}
+--         z: forget at; absent while an incident is open, because only a person ends it}
 -- needs: brakes cases now hget hset notify open_case limits case_facts
 -- gives: count_suppression write_brakes
-local REMEMBERED = 30 -- windows without a suppression, after which nothing is usual any more
-local braking = {} -- group -> the above, written once a batch
+local REMEMBERED = 30 -- after so many windows without a suppression the usual number is forgotten
+local braking = {} -- group -> its brake, written once a batch
 
 local function brake_of(group)
   local brake = braking[group]
@@ -15,7 +15,7 @@ local function brake_of(group)
   end
   local passed = math.floor((now - brake.w) / limits.brake.within)
   if passed > 0 then
-    if not brake.k then -- what an incident did is not usual
+    if not brake.k then -- suppressions of an incident do not count as usual
       brake.u = (brake.u and 0.9 * brake.u + 0.1 * brake.n or brake.n) * 0.9 ^ (passed - 1)
     end
     brake.w, brake.n = now, 0 -- a window begins with its first suppression
@@ -23,7 +23,7 @@ local function brake_of(group)
   return brake
 end
 
--- Counts one more. Returns the incident's case while the brake is on.
+-- Counts one suppression more. Returns the incident's case while one is open.
 local function count_suppression(event, entry)
   local group = entry.b
   local brake = brake_of(group)

@@ -1,4 +1,4 @@
--- breaker_answers: what a provider made of the resends handed over to it.
+-- breaker_answers: counts how a provider answered resends, and opens or closes its breaker.
 -- needs: breakers now hget parse_payload open_case in_hand touched provider_of keep_entry incident_of note_change tell_closed set_closed
 --        limits providers
 -- gives: count_answer
@@ -16,7 +16,7 @@ local function open_breaker(one, reason)
   note_change(one, "breaker opened", reason)
 end
 
--- A majority of the probes decides, where half of the answers would open it. Unanswered ones decide nothing.
+-- The share of failures that opens a breaker is taken of all probes of a round. A probe without an answer decides nothing.
 local function count_probe(one, sign)
   local head, breaker = one.head, one.breaker
   local fatal = math.max(1, math.ceil(breaker.failures * breaker.probe))
@@ -28,7 +28,7 @@ local function count_probe(one, sign)
   end
 end
 
--- One answer to a resend. What left before the breaker opened says nothing of the time after.
+-- Counts one answer to a resend. A resend that left before the breaker opened tells nothing about the time after.
 local function count_answer(answered, about, sign)
   if not next(providers) then
     return
@@ -47,7 +47,7 @@ local function count_answer(answered, about, sign)
   if head.s == "half" then
     return count_probe(one, sign)
   end
-  if limits.silence_is_good then -- its hand-over was counted as good
+  if limits.silence_is_good then -- its hand-over was counted as a good answer
     one.answers = string.gsub(one.answers, "%+%d+", "", 1)
   end
   one.answers = string.sub(one.answers .. sign .. math.floor(now / 1000), -11 * breaker.of_last) -- 11: a sign and a second

@@ -1,4 +1,4 @@
--- case_facts: the group of a case that an event opens or joins, and what a person reads of it.
+-- case_facts: the group of the case that an event opens or joins, and the facts that a person reads there.
 -- needs: limits
 -- gives: group_of case_facts
 local function group_of(event, kind)

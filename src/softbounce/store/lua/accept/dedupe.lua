@@ -1,5 +1,5 @@
--- dedupe: which events a delivery has had, newest first, in `h` of its record: half of the identity and a letter for the outcome, a
--- capital for a bare report. Written with the record, after all other effects.
+-- dedupe: `h` of a record lists the events that the delivery has seen, the newest first: half of the identity, and a letter for the
+-- outcome, a capital for a bare report. It is written with the record, after all other effects.
 -- needs: deliveries members now hget hmget zrem story_of write_record look_up limits
 -- gives: seen_by look_for_duplicate mark_seen
 local LETTERS = {
@@ -10,10 +10,10 @@ local OUTCOMES = {}
 for name, letter in pairs(LETTERS) do
   OUTCOMES[letter] = name
 end
-local MARK, MARKS = 9, 200 -- characters of one, and how many are kept
+local MARK, MARKS = 9, 200 -- characters of one mark, and how many marks are kept
 local MOST_ALIKE = 10 -- lines of one eventId that are looked at
 
--- Returns the outcome that the event had, and whether it was a bare report's.
+-- Returns the outcome that the event had before, and whether it was a bare report then.
 local function seen_by(event, record)
   local marks = record and record.h
   if not marks then
@@ -31,7 +31,7 @@ end
 
 local indexed = {} -- reference -> how much of its history was looked at, and the recipients of each eventId
 
--- A bare report names nobody; its enriched form, which does, may have come before it: a line of the history then has its eventId.
+-- A bare report names no recipient. Its enriched form does, and may have come first: then a line of the history has its eventId.
 local function seen_enriched(event)
   local reference = string.sub(event.delivery, 1, 12)
   local story, index = story_of(reference), indexed[reference] or { looked = 0, rids = {} }
@@ -53,8 +53,7 @@ local function seen_enriched(event)
   end
 end
 
--- Reads the record, and notes the outcome that the event had before, if any; else whether it comes in place of its own bare report,
--- which named nobody and gives way.
+-- Reads the record, and notes the outcome that the event had before, if any; else whether it replaces its own bare report.
 local function look_for_duplicate(event)
   local id = event.delivery
   local bare_id = string.sub(id, 1, 12) .. "*" .. event.ch

@@ -1,14 +1,14 @@
--- delivered: what arrived and never failed, so that a late or repeated failure of it starts nothing.
--- A record of its own would take 170 bytes; this takes six, in a bucket whose name is the first digits of the probe. A set of buckets
--- that is full stays as it is, and one eight times as large opens beside it: its names are one digit longer. Sweep turns the two
--- generations over. Six bytes are wrongly found among the some 1,000 that share their buckets once in 280 billion failures.
+-- delivered: remembers what arrived and never failed, so that a late or repeated failure of it starts nothing.
+-- A record would take 170 bytes. This takes six, in a bucket whose name is the first digits of the probe. A full set of buckets stays,
+-- and one eight times as large opens beside it, with names one digit longer. Sweep replaces the older of two generations. A failure
+-- meets six bytes of another message, among the some 1,000 that share its buckets, once in 280 billion times.
 -- needs: delivered delivered_before meta hmget hset probes
 -- gives: look_for_deliveries was_delivered note_delivery write_deliveries
 local FILL, FEWEST, MOST = 128, 3, 7 -- entries of a bucket when its set is full; octal digits that name a bucket
-local ENTRY = 6 -- bytes that stand in it
+local ENTRY = 6 -- bytes of an entry
 local PROBE = MOST + ENTRY -- bytes of a probe
 
-local function digits_for(count) -- of the set that is open when so many are known
+local function digits_for(count) -- of the bucket names, once so many entries are known
   local digits = FEWEST
   while digits < MOST and count >= FILL * 8 ^ digits do
     digits = digits + 1
@@ -16,7 +16,7 @@ local function digits_for(count) -- of the set that is open when so many are kno
   return digits
 end
 
-local function bucket(n, digits) -- its field
+local function bucket(n, digits) -- the field of an event's bucket
   local first = (n - 1) * PROBE + 1
   return string.sub(probes, first, first + digits - 1)
 end
@@ -34,10 +34,10 @@ local function holds(entries, entry)
 end
 
 local counts = redis.call("HMGET", meta, "delivered", "delivered_before")
-local open_digits = digits_for(tonumber(counts[1]) or 0) -- of the set that takes new entries
-local hits, buckets, grown, added = {}, {}, {}, 0 -- events found; what a bucket of the open set holds; its fields to be written
+local open_digits = digits_for(tonumber(counts[1]) or 0) -- of the set of buckets that takes new entries
+local hits, buckets, grown, added = {}, {}, {}, 0 -- events found; contents of the open set's buckets; buckets to write
 
--- For the whole batch at once: one read for each set of buckets.
+-- Looks for the whole batch at once, with one read for each set of buckets.
 local function look_for_deliveries()
   local entries_of = {}
   for n = 1, #probes / PROBE do
@@ -62,7 +62,7 @@ local function look_for_deliveries()
 end
 
 local function was_delivered(n)
-  if not hits[n] and added > 0 then -- earlier in this batch
+  if not hits[n] and added > 0 then -- it may have arrived earlier in this batch
     local field = bucket(n, open_digits)
     hits[n] = grown[field] and holds(buckets[field], entry_of(n))
   end

@@ -1,8 +1,8 @@
--- evidence: {key, time} pairs in order of time, at most 32. The window ends at the newest, so that any order of arrival
--- leaves the same list.
+-- evidence: lists of {key, time} pairs in order of time, at most 32. The window ends at the newest pair, so that reports leave the
+-- same list in whatever order they arrive.
 -- needs: standing before_writing hget hset
 -- gives: standing_of add_evidence count_apart
-local judged = {} -- recipient -> what is known of it, read and written once for all its reports of a batch
+local judged = {} -- recipient -> its counts, read and written once for all its reports of a batch
 
 local function standing_of(rid)
   if not judged[rid] then
@@ -14,7 +14,7 @@ end
 
 before_writing[#before_writing + 1] = function()
   for rid, known in pairs(judged) do
-    if known.z then -- else nothing was ever said of it
+    if known.z then -- without `z` no report of it was ever counted
       hset(standing, rid, cjson.encode(known))
     end
   end

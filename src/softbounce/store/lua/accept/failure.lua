@@ -1,10 +1,10 @@
--- failure: one MESSAGE_NOT_DELIVERED. Which send it answers, what its verdict is, and what becomes of the delivery.
+-- failure: takes one MESSAGE_NOT_DELIVERED: which send it answers, its verdict, and what becomes of the delivery.
 -- needs: suppressions cancels open_cases now hget hmget hset write_record remember is_standing is_active was_delivered
 --        count_answer mark_seen finish_record suppress_recipient hold_for_incident end_suppressed refusal hold give_up
 --        schedule_next judge_recipient escalate look_for_other_retrier limits LATE count
 -- gives: note_reached accept_failure
 
--- The bare report held the delivery; its enriched form finds the delivery as that had found it.
+-- Undoes the hold of the bare report, then judges the enriched report as if it had come first.
 local function give_way(event)
   local record = event.record
   finish_record(event, "out", nil)
@@ -17,13 +17,13 @@ local function give_way(event)
   end
 end
 
--- What is said of the whole channel, or of one of several, is looked at before each resend.
+-- Marks of the whole channel, or of one recipient among several, are looked at before each resend.
 local function note_reached(event, whom)
   local field = "delivered:" .. string.sub(event.delivery, 1, 12) .. ":" .. whom
   hset(cancels, field, string.format('{"a":%d,"z":%d}', now, now + limits.history))
 end
 
--- The record, new with a first failure, and the state in which this report finds the delivery.
+-- Notes the record, a new one for a first failure, and the delivery's state before this report.
 local function open_record(event)
   local record = event.record
   event.state = record and record.s or "new"
@@ -35,7 +35,7 @@ local function open_record(event)
   end
 end
 
--- Of the deadlines that the message itself was given the nearest binds.
+-- Reports may give a message several deadlines; the nearest binds.
 local function keep_own_deadline(event)
   local record = event.record
   record.y = math.min(record.y or math.huge, math.floor(event.not_after / 1000))
@@ -55,7 +55,7 @@ local function look_for_end(event)
   local ended_well = event.state == "ended" and record.e == "delivered"
   if ended_well or is_standing(marks[3]) or is_standing(marks[4]) or was_delivered(event.place) then
     event.has_arrived = true
-    event.counts = false -- a bounce after the delivery is recorded, not counted; a permanent verdict still speaks of the recipient
+    event.counts = false -- a bounce after the arrival is recorded and not counted; a permanent verdict still counts
   end
 end
 
@@ -67,11 +67,11 @@ local function reach_verdict(event)
   end
 end
 
--- Whether it answers the newest send, and so uses up a try.
+-- Notes whether it answers the newest send, and so uses up a try.
 local function find_answered_send(event)
   local record = event.record
   if event.state == "waiting" and event.answers == record.a then
-    event.state = "leased" -- it went out: its hand-over seemed to fail, or a failover took back its claim
+    event.state = "leased" -- it did go out: its hand-over seemed to fail, or a failover lost its claim
   end
   if event.state == "leased" or event.state == "out" then
     event.is_answer = event.answers == record.a or (not event.answers and event.at >= record.c - LATE)
@@ -80,20 +80,20 @@ end
 
 local function set_deadline(event)
   local record = event.record
-  if event.state == "new" or event.is_answer then -- the newest rule sets the deadline; what waits keeps the one it got
+  if event.state == "new" or event.is_answer then -- an answered send gets the newest rule's deadline; a waiting one keeps its own
     record.x = math.min(record.f + math.floor(event.rule.give_up / 1000), record.y or math.huge)
-  elseif record.x and record.y then -- the message's own deadline binds what waits, too
+  elseif record.x and record.y then -- the message's own deadline binds a waiting one as well
     record.x = math.min(record.x, record.y)
   end
 end
 
 local function count_try(event)
   local record, kind = event.record, event.rule.kind
-  if event.state == "leased" then -- the failure outran finish: the hand-over did happen, and its late finish is stale
+  if event.state == "leased" then -- the failure came before finish: the hand-over did happen, and finish will find it stale
     remember(event.delivery, string.format('"k":"resent","a":%d,"n":"its failure came before the confirmation"}', record.a))
     record.t = record.t + 1
   end
-  if not event.bare then -- its enriched form says whose fault it was
+  if not event.bare then -- only an enriched report says whose fault it was
     record[kind] = (record[kind] or 0) + 1
     if kind == "p" then
       count_answer(record, event.old_payload, "-")
@@ -101,7 +101,7 @@ local function count_try(event)
   end
 end
 
--- Suppresses, ends, holds or schedules: sets the outcome, and the record's new state.
+-- Suppresses, ends, holds or schedules. Sets the outcome and the record's new state.
 local function follow_verdict(event)
   local record, state, verdict = event.record, event.state, event.verdict
   if verdict == "suppress" then
@@ -148,7 +148,7 @@ local function note_date(event)
   end
 end
 
--- Who of several has the message already gets no resend.
+-- A recipient among several who has the message already gets no resend.
 local function note_who_has_it(event)
   for n, rid in ipairs(event.rids) do
     if was_delivered(count + event.first + n - 1) then
@@ -165,7 +165,7 @@ local function tell_history(event)
   remember(event.delivery, facts .. (event.escalated and '"x":1,' or ""), event.said)
 end
 
--- A report that changes nothing leaves what a resend would say, and to whom.
+-- A report that changes nothing leaves the payload and the recipients of the resend as they are.
 local function keep_record(event)
   local record, outcome = event.record, event.outcome
   local keeps_address = record.s == "waiting" or record.s == "held" or record.s == "leased"

@@ -20,18 +20,18 @@ local function suppress_recipient(event)
   local rule = event.rule
   local term = rule.suppression
   local field = event.rid
-  if term.scope == "merchant" and event.m ~= "" then -- where no merchant is named there is but one sender
+  if term.scope == "merchant" and event.m ~= "" then -- without a merchant there is one sender only
     field = field .. "@" .. event.m
   end
   local entry = suppress(event, field, {
-    b = event.b, d = event.b and event.delivery, -- what an incident's undo goes by
+    b = event.b, d = event.b and event.delivery, -- an incident's undo finds its entries and messages by these
     at = now, z = term.expires and now + term.expires or nil, code = event.code, origin = term.origin, evidence = { event.id },
     revision = limits.revision, rule = rule.name, line = rule.line, channel = event.ch, mask = event.mask, address = event.address,
   })
   return entry.z or 0, entry
 end
 
--- A provisional suppression ends no message: an open incident holds it. Returns whether it does; unsent: the try never left.
+-- An open incident holds the message instead of ending it. Returns whether one does. unsent: this try never left.
 local function hold_for_incident(event, entry, unsent)
   local record = event.record
   local group = entry.incident and "incident\n\n\n\n" .. entry.b
@@ -51,14 +51,14 @@ local function end_suppressed(event, unsent)
   local ends, entry = suppress_recipient(event)
   if not hold_for_incident(event, entry, unsent) then
     finish_record(event, "ended", "suppressed")
-    record.j = unsent and 1 or record.j -- an incident's undo may hold it again
+    record.j = unsent and 1 or record.j -- so an incident's undo may hold it again
     event.outcome = "suppressed"
   end
   local facts = { code = event.code, ["until"] = ends, case = entry.incident }
   notify("suppressed", event.delivery, event.i, facts, event.payload, event.recipients)
 end
 
--- The entry that refuses this recipient: an ordinary one first, and a provisional one only where no other stands.
+-- Returns the entry that refuses this recipient: an ordinary one first, a provisional one only where no other is active.
 local function refusal(event)
   local found = false
   for _, raw in ipairs(hmget(suppressions, { event.rid, event.rid .. "@" .. event.m })) do
@@ -93,10 +93,10 @@ end
 
 local function exhaust(event, why)
   local next_step = event.rule["then"]
-  if next_step == "suppress" and event.counts and why == "retries_used_up" then -- a deadline says nothing of the recipient
+  if next_step == "suppress" and event.counts and why == "retries_used_up" then -- a passed deadline tells nothing about the recipient
     end_suppressed(event, false)
   else
-    give_up(event, why, next_step ~= "drop") -- nobody in particular is never suppressed: a person looks
+    give_up(event, why, next_step ~= "drop") -- without one recipient nobody can be suppressed: a person must look
   end
 end
 

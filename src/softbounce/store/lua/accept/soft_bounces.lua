@@ -1,9 +1,9 @@
--- soft_bounces: what a failure says about its recipient, and about others that resend too.
+-- soft_bounces: what a failure tells about its recipient, and about other systems that resend too.
 -- needs: pauses now hget hset notify open_case standing_of add_evidence count_apart group_of case_facts
 --        end_suppressed LATE
 -- gives: judge_recipient escalate look_for_other_retrier
 
--- Soft bounces and reports of one recipient. Returns whether this report confirms the suppression.
+-- Counts soft bounces and reports of one recipient. Returns whether this report confirms a suppression.
 local function judge_recipient(event)
   local rule = event.rule
   local confirm = event["do"] == "suppress" and rule.confirm
@@ -44,7 +44,7 @@ local function escalate(event)
   if terms["then"] == "hold" then
     local field, ends = "recipient:" .. event.rid, now + terms.hold_for
     local old = hget(pauses, field)
-    if not old or cjson.decode(old).z < ends then -- a person's longer pause stays
+    if not old or cjson.decode(old).z < ends then -- a longer pause, made by a person, stays
       hset(pauses, field, cjson.encode({ z = ends, at = now, by = "policy", reason = "soft_bounces", case = event.case }))
     end
   elseif terms["then"] == "suppress" then
@@ -56,8 +56,8 @@ local function escalate(event)
   }, event.payload, event.recipients)
 end
 
--- Two failures with no hand-over between them, well apart: somebody else resends this message as well.
--- A line of the history names one case, so one that escalates says it another time.
+-- Two failures far apart with no hand-over between them: another system resends this message as well. A line of the history names
+-- one case only, so an event that also escalates leaves this to a later one.
 local function look_for_other_retrier(event)
   local record, apart = event.record, math.max(event.rule.settle, LATE)
   if not record.r and not event.escalated and event.at - (record.l or record.f) * 1000 > apart then

@@ -1,7 +1,6 @@
--- suppress: refuse sends to one recipient until a time, or for ever.
--- An entry made by a person, or one that lasts longer, is not weakened by a later report; it gains the evidence. While the brake of
--- its group (entry.b) is on, a new entry is provisional: incident names the case, full is what z becomes if a person confirms it.
--- Returns the entry that is in force.
+-- suppress: refuses sends to one recipient until a time, or for ever. Returns the entry that is in force.
+-- A later report never weakens an entry that a person made or that lasts longer; it adds its evidence. While an incident of the group
+-- (entry.b) is open, a new entry is provisional: `incident` names the case, `full` is what z becomes if a person confirms it.
 -- needs: suppressions audit now hget hset xadd count_suppression limits
 -- gives: suppress
 local function suppress(event, field, entry)
@@ -14,7 +13,7 @@ local function suppress(event, field, entry)
           table.insert(old.evidence, report)
         end
       end
-      if old.b and old.b ~= entry.b then -- other evidence: no incident's undo lifts it any more
+      if old.b and old.b ~= entry.b then -- it has evidence of another group, so no incident's undo may lift it
         if old.incident then
           old.z = entry.z
         end

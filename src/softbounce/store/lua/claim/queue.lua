@@ -1,14 +1,14 @@
--- queue: what is due stands in line, by merchant and deadline; merchants take turns.
+-- queue: due retries wait in one queue a merchant, by deadline; merchants take turns.
 -- needs: schedule ready turns deliveries now hmget write_changes parse_record parse_payload set_aside NUMBER text mode_of
 --        leave_to_newer
 -- gives: SORTED line_up looked next_lines heads end_turns
-local SORTED = 1000 -- deliveries that get their place in one call: some 5 ms
+local SORTED = 1000 -- deliveries that one call puts into the queues: some 5 ms
 
-local LINED_UP = 100 -- of them read in one go
-local MOST_BYTES = 1024 * 1024 -- of records that one call lines up
+local LINED_UP = 100 -- deliveries read in one command
+local MOST_BYTES = 1024 * 1024 -- of records that one call puts into the queues
 local DEADLINE = '"x":' .. NUMBER
 
--- Returns the merchant and the deadline by which a retry stands in line, nil where its record has none; half the price of reading it all.
+-- Returns the merchant and the deadline of a retry, nil where its record has none. It costs half of reading the whole record.
 local function place_of(raw)
   local first = string.find(raw, "\n", 1, true)
   local second = string.find(raw, "\n", first + 1, true)
@@ -21,7 +21,7 @@ local function place_of(raw)
   return fields and text(fields[4]), deadline
 end
 
--- Returns how many were due; as many as SORTED means that more may be, whose place in line is not known yet.
+-- Returns how many were due. SORTED means that more may be due that are in no queue yet.
 local function line_up()
   local due = redis.call("ZRANGEBYSCORE", schedule, "-inf", now, "LIMIT", 0, SORTED)
   local places, starts, newcomers, gone, bytes, seen = {}, {}, {}, 0, 0, 0
@@ -57,13 +57,13 @@ local function line_up()
     redis.call("ZADD", turns, "NX", unpack(starts))
   end
   if gone > 0 then
-    redis.call("ZREMRANGEBYRANK", schedule, 0, gone - 1) -- the first of the schedule are those that were due
+    redis.call("ZREMRANGEBYRANK", schedule, 0, gone - 1) -- the due ones are the first of the schedule
   end
   write_changes()
   return seen < #due and SORTED or #due
 end
 
--- Merchants whose turn is next, at most count, and how many were looked at. Those that are off let their turn pass.
+-- Returns the merchants whose turn is next, at most count, and how many were looked at. Merchants that are off pass their turn.
 local looked = 0
 local passed = {}
 local function next_lines(count)
@@ -77,8 +77,8 @@ local function next_lines(count)
   return lines, #page / 2
 end
 
--- The next of each line: first the first of each merchant, then the second of each, and so on. Returns whose they are, what stands
--- in line, the deliveries.
+-- Takes the next of each queue: the first of each merchant, then the second of each, and so on. Returns their merchants, their
+-- members of the ready list, and the deliveries.
 local function heads(lines, share)
   for _, line in ipairs(lines) do
     local name = line.merchant .. "\n"
@@ -99,7 +99,7 @@ local function heads(lines, share)
   return owners, places, ids
 end
 
--- Each merchant has had as many turns as it took; one that is off has let its own pass, and needs not catch up later.
+-- Counts the turns that each merchant took. One that was off passed its turn, so that it has none to catch up later.
 local function end_turns(served)
   local changed, lowest = {}, nil
   for _, line in ipairs(served) do

@@ -1,20 +1,20 @@
--- read: the retries that are due. What is none any more, or cannot be read, leaves the schedule.
+-- read: reads due retries. What is no retry any more, or cannot be read, leaves the schedule.
 -- needs: schedule deliveries now hmget zrem parse_record set_aside retry_of read_gates mode_entry
 -- gives: WORK work mode_of leave_to_newer read_retries
-local WORK = 500 -- of one call, in ordinary retries: a longer record, or one to several, counts for more
-local ORDINARY = 1000 -- bytes of a record that are the work of one retry
-local EACH = 5 -- recipients of one retry that are the work of another
-local work = 0 -- done so far
+local WORK = 500 -- ordinary retries that one call decides; a longer record, or one to several recipients, counts for more
+local ORDINARY = 1000 -- bytes of a record that count as one retry
+local EACH = 5 -- recipients that count as one retry
+local work = 0 -- in ordinary retries, so far
 
 local function mode_of(merchant)
   return mode_entry(merchant).entry.mode
 end
 
-local function leave_to_newer(id) -- a newer release wrote it; that release takes it
+local function leave_to_newer(id) -- a newer release wrote it, and must decide it
   redis.call("ZADD", schedule, now + 60000, id)
 end
 
--- Returns a retry that is due, with its record and the values of its payload; false where nothing waits under this name any more.
+-- Returns a due retry; false where nothing waits under this name any more.
 local function read_retry(id, raw)
   local record, payload, recipients = parse_record(raw)
   if payload == "newer" then
@@ -32,9 +32,8 @@ local function read_retry(id, raw)
   return retry or false
 end
 
--- Returns each retry with its record and what stands against it, and false where there is none any more; moved: and where it was
--- scheduled anew while it stood in line, or stands there twice: under another deadline since. Fewer than there are ids, where they
--- are the work of one call.
+-- Returns retries with what their gates need, and false in place of one that waits no more or was scheduled anew since (moved), or
+-- is in its queue twice, under two deadlines. It returns fewer than there are ids where these are enough work for one call.
 local function read_retries(ids, moved)
   local retries, seen, is_read = {}, 0, {}
   for n, raw in ipairs(hmget(deliveries, ids)) do

@@ -1,7 +1,7 @@
--- active: when an entry was made and when it ends, whether it stands, and whether a hash has one that stands under any of some fields.
+-- active: when an entry was made and when it ends, whether it is active now, and whether a hash has an active entry under some fields.
 -- needs: now hmget
 -- gives: NUMBER end_of made_at is_standing is_active
-local NUMBER = "(%-?%d[%d.eE+-]*)" -- as JSON writes it; any may have a sign
+local NUMBER = "(%-?%d[%d.eE+-]*)" -- a number as JSON writes it, with or without a sign
 local ENDS, MADE = '"z":' .. NUMBER, '"a":' .. NUMBER
 
 local function end_of(entry)

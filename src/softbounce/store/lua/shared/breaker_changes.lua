@@ -1,7 +1,7 @@
--- breaker_changes: what is written of a provider whose state has changed.
+-- breaker_changes: writes the changed state of providers, with the audit and the incident.
 -- needs: breakers cases open_cases members audit now hget hset hdel zrem xadd
 -- gives: touched incident_of note_change tell_closed write_breakers
-local touched = {} -- by provider: what is to be written
+local touched = {} -- provider -> its changed state
 local A_DAY = 24 * 3600 * 1000
 
 local function incident_of(one)

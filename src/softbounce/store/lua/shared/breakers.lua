@@ -1,13 +1,13 @@
--- breakers: what is known of each provider: a head as JSON, then its newest answers.
--- head      an absent field means none:
+-- breakers: the entry of a provider: a head as JSON, a line break, its newest answers.
+-- head      an absent field means nothing:
 --   s  open | half; absent: closed     u  open until; half: end of this round of probes (ms)    n  times opened in a row
---   c  older resends tell nothing new (ms)    p  probes left    g, b  answers to probes, good and bad    r  ramps up from (ms)
+--   c  answers to resends before this do not count (ms)    p  probes left    g, b  answers to probes, good and bad    r  ramps up from (ms)
 --   l, t  tokens left, and when (ms)   q  the newest place given to a retry that waits (ms)     m  1: opened by a person
---   y  1: opened or closed, and no worker has said it yet    z  forget at (ms)
--- answers   a sign and the second for each: + it arrived, - the provider failed
+--   y  1: it opened or closed, and no worker has logged it yet    z  forget at (ms)
+-- answers   for each a sign and a time (s): + it arrived, - the provider failed
 -- needs: now providers
 -- gives: in_hand provider_of keep_entry set_closed
-local in_hand = {} -- by provider
+local in_hand = {} -- provider -> its entry, as read
 
 local function provider_of(fields) -- of a payload
   local extra, merchant = fields[11], fields[4]

@@ -1,5 +1,5 @@
--- case: open a case for a group, or add one delivery to the open one.
--- group  kind, merchant, channel, code and detail by line breaks; facts  what a person reads. Returns the case's id.
+-- case: opens a case for a group, or adds a delivery to the open one. Returns the case's id.
+-- group  kind, merchant, channel, code and detail, by line breaks; facts  what a person reads
 -- needs: cases open_cases members meta now hget hset zadd
 -- gives: open_case
 local function open_case(group, id, facts)
@@ -9,7 +9,7 @@ local function open_case(group, id, facts)
     case = "k_" .. number
     facts.group, facts.state, facts.opened = group, "open", now
     hset(meta, "case", number)
-    -- first the case: a group must never name one that was not written
+    -- the case first: a group must never name a case that was not written
     hset(cases, case, cjson.encode(facts))
     hset(open_cases, group, case)
   end

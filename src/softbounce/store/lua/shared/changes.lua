@@ -1,13 +1,13 @@
--- changes: what a script is going to write, read back as if it were written. Nothing reaches the store before write_changes(), so a
--- script that fails on what it was given has changed nothing, and its caller may try again with half of it.
+-- changes: collects what a script writes, and lets it read that back. Nothing reaches the store before write_changes(), so a script
+-- that fails on its input has changed nothing, and its caller may try again with half of the input.
 -- gives: written_last before_writing hget hmget fetch hset hdel zadd zrem xadd write_changes
 local new_fields, new_keys = {}, {} -- hash -> field -> value, false where it is deleted; the hashes in the order of their first change
-local read_ahead = {} -- the same, read before it was asked for
-local written_last = "" -- the hash whose fields tell that the rest was done
+local read_ahead = {} -- hash -> field -> value, read in one command before hget asks
+local written_last = "" -- the hash that is written last: its fields say that all else was written
 local new_scores, new_zsets = {}, {} -- the same for sorted sets: member -> score
 local new_entries = {} -- stream, entry
-local before_writing = {} -- functions: what is put together once for all changes of a script
-local ARGUMENTS = 4000 -- of one command; Lua's stack ends at 8,000
+local before_writing = {} -- functions that add what is joined once for all changes
+local ARGUMENTS = 4000 -- arguments of one command; Lua's stack holds 8,000
 
 local function hget(key, field)
   local value = new_fields[key] and new_fields[key][field]
@@ -22,7 +22,7 @@ end
 
 local function hmget(key, fields)
   local values, known, place = {}, new_fields[key], 1
-  while known and known[fields[place]] ~= nil do -- what this script has written is not read again: a record may have 50 KB
+  while known and known[fields[place]] ~= nil do -- values of this script are not read again: a record may have 50 KB
     values[place], place = known[fields[place]], place + 1
   end
   if place > 1 and place > #fields then
@@ -99,8 +99,8 @@ local function write_hash(key)
   in_parts("HDEL", key, gone)
 end
 
--- In this order: what stands in a schedule without its record is dropped when it is due, what is missing there would be lost; a
--- record knows the events it has seen, so it comes after whatever else they did.
+-- The order matters where a server stops in the middle. Schedules come first: a member without a record is dropped when it is due,
+-- but a record without a member would be lost. Records come last, as they name the events that are done.
 local function write_changes()
   for _, gather in ipairs(before_writing) do
     gather()

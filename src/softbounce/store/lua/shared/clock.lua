@@ -1,4 +1,4 @@
--- clock: milliseconds by the server, or the virtual now that the demo and the tests set.
+-- clock: the server's time in ms, or the virtual time that the demo and the tests set.
 -- needs: meta
 -- gives: now
 local virtual_now = redis.call("HGET", meta, "now")

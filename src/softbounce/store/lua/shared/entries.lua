@@ -1,6 +1,6 @@
--- entries: what a script answers of the entries of a stream, and how many bytes they had.
--- The answer is flat, three values an entry: id, event, reply (false: none). Of an entry that holds more than `most` bytes or no
--- field `event` the id stands there alone, and the caller reads it by itself: no answer is larger than what its caller can hold.
+-- entries: collects entries of a stream as a script's answer, and counts their bytes.
+-- The answer is flat, three values an entry: id, event, reply (false: none). An entry of more than `most` bytes, or without a field
+-- `event`, has its id alone, and the caller reads it by itself, so that no answer is larger than its caller can hold.
 -- needs: most
 -- gives: answer seen bytes keep
 local answer, seen, bytes = {}, 0, 0

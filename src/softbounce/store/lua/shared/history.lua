@@ -1,10 +1,10 @@
--- history: one line for each thing that happened to a message, oldest first, in at most 16 KiB: some 60 lines.
--- fields  JSON object without its opening brace: '"k":"failed"}'; more: where that was made elsewhere, the rest of it
+-- history: a line for each thing that happened to a message, the oldest first, at most 16 KiB: some 60 lines.
+-- fields  a JSON object without its opening brace: '"k":"failed"}'; more  its rest, where another room made it
 -- needs: history now before_writing hget hset hdel
 -- gives: stamp story_of remember forget_history
 local stamp = string.format("%d", now)
-local HISTORY_BYTES = 16384 -- 2.5 MB of one message, written with each line, once cost 73 ms an event
-local stories = {} -- reference -> what is known, then the new lines (is_longer); joined once, however many there are
+local HISTORY_BYTES = 16384 -- a history of 2.5 MB, written with each event, cost 73 ms an event
+local stories = {} -- reference -> the stored lines, then new ones (is_longer); they are joined once
 
 local function story_of(reference)
   stories[reference] = stories[reference] or { hget(history, reference) or nil }
@@ -17,7 +17,7 @@ local function remember(id, fields, more)
   story[#story + 1] = '{"t":' .. stamp .. ',"y":"' .. string.sub(id, 13) .. '",' .. fields .. (more or "")
 end
 
--- A delivery takes its own lines along: another one of the message may be younger, and keeps its own.
+-- Deletes the lines of one delivery; other deliveries of the message keep theirs.
 local function forget_history(id)
   local reference, own = string.sub(id, 1, 12), '"y":"' .. string.sub(id, 13) .. '"'
   local left = {}
@@ -34,7 +34,7 @@ local function forget_history(id)
   end
 end
 
--- How a message began stays, and the newest line in any case; of the lines between the oldest go.
+-- Keeps the first line and the newest ones: the oldest lines between them go.
 local function shortened(lines, newest)
   local excess = #lines - HISTORY_BYTES
   local first = excess > 0 and string.find(lines, "\n", 1, true)

@@ -1,9 +1,9 @@
--- multi_recipient: whom of several recipients a resend may still go to.
+-- multi_recipient: which of several recipients a resend may still go to.
 -- needs: deliveries suppressions pauses cancels sent hmget parse_record made_at is_standing
 -- gives: is_any_paused is_any_cancelled keep_wanted
 local is_any_paused, is_any_cancelled = redis.call("HLEN", pauses) > 0, redis.call("HLEN", cancels) > 0
 
-local function elements(array) -- each as it is written: cjson would shorten a long number, and make {} of an empty list
+local function elements(array) -- unchanged texts: cjson would shorten a long number, and turn an empty list into {}
   local found, first, depth, at = {}, 2, 0, 2
   while true do
     at = string.find(array, '["%[%]{},]', at)
@@ -27,13 +27,13 @@ local function elements(array) -- each as it is written: cjson would shorten a l
   end
 end
 
--- Leaves of a retry those that may still be sent to, each in `people` with what stands against it; where nobody is left the recipients
--- stay, and `ends` says how the retry ends. One read of each hash, however many there are. Returns false where its recipients are
--- not those that it has the hashes of.
+-- Keeps the recipients of a retry that may still be sent to, and notes each one's pause and cap in `people`. Where nobody is left, all
+-- recipients stay and `ends` says how the retry ends. It reads each hash once, however many recipients there are. Returns false where
+-- the recipients are not those whose hashes the record has.
 local function keep_wanted(retry)
   local record, merchant, reference = retry.record, retry.merchant, string.sub(retry.id, 1, 12)
   local singles, names, marks, entries = {}, {}, {}, {}
-  for n, rid in ipairs(record.rs) do -- "" where an address could not be read
+  for n, rid in ipairs(record.rs) do -- "" for an address that could not be read
     singles[n], names[n] = reference .. rid, "recipient:" .. rid
     marks[n] = is_any_cancelled and "delivered:" .. reference .. ":" .. rid
     entries[2 * n - 1], entries[2 * n] = rid, rid .. "@" .. merchant
@@ -44,7 +44,7 @@ local function keep_wanted(retry)
   if is_any_cancelled then
     cancelled_, delivered_ = hmget(cancels, names), hmget(cancels, marks)
   end
-  local kept, rids, people, ends = {}, {}, {}, nil -- kept: places
+  local kept, rids, people, ends = {}, {}, {}, nil -- kept: positions in the list
   for n, rid in ipairs(record.rs) do
     local single, made = parse_record(records[n]), cancelled_[n] and made_at(cancelled_[n])
     if rid ~= "" and (is_standing(suppressed_[2 * n - 1]) or is_standing(suppressed_[2 * n])) then

@@ -1,5 +1,5 @@
--- notice: tell the pipeline or a person; waits in a schedule of its own.
--- One id for one (type, about, round): a repeat writes the same field again.
+-- notice: tells the pipeline or a person, by a schedule of its own.
+-- One (type, about, round) has one id, so that a repeat writes the same field again.
 -- needs: notices notice_bodies now hset zadd
 -- gives: notify
 local function notify(kind, about, round, facts, payload, recipients)

@@ -1,30 +1,30 @@
 -- record: one delivery as three lines: head, payload, recipients.
--- head      JSON; an absent field means its default. Read and written here only:
+-- head      JSON; an absent field means its default. Only this file knows the letters:
 --   v  version, 1            s  waiting (default) | leased | out | held | ended
 --   a  number of the try that waits or went out, 0 before the first    n  last try the rule allows
 --   p, o  tries answered with a provider's fault, with any other       t  token of the newest lease, 0
 --   k, kt  strikes, time of the first (s)    c  newest claim (ms)      g  the case that holds it
 --   d  due (s)   x  deadline (s)   f, l  first and newest failure (s)  e  how it ended   z  forget at (ms)
---   w  what it waits for     q  sent by a person's word: 1 quiet hours and pauses do not bind, 2 nor the deadline
---   u  1: presumed delivered, or never to be (reset_on: never)
---   r  1: somebody else retries too, said once     h  events it has seen     j  1: this try was never handed over
+--   w  what it waits for     q  a person sends it: 1 despite quiet hours and pauses, 2 despite its deadline as well
+--   u  1: it is presumed delivered, or the policy never presumes it (reset_on: never)
+--   r  1: another system retries too, and a person was told     h  events it has seen     j  1: this try was never handed over
 --   rs  the hash of each recipient, where it is about nobody in particular
 --   b  the try that was counted for the caps       y  the message's own deadline (s)
 -- payload   JSON array, see core/records.py; never written here      recipients  JSON array, only while needed
 -- needs: deliveries written_last hget hset
 -- gives: parse_record read_record parse_payload format_record write_record
 local VERSION = 1
-local KINDS = { s = "string", g = "string", e = "string", w = "string", h = "string", rs = "table" } -- all else are numbers
-local NEEDED = { waiting = "d", leased = "c", out = "c", held = "g", ended = "z" } -- what a script takes for granted in each state
-local NO_RECIPIENTS = { out = true, ended = true } -- they were let go
+local KINDS = { s = "string", g = "string", e = "string", w = "string", h = "string", rs = "table" } -- all other fields are numbers
+local NEEDED = { waiting = "d", leased = "c", out = "c", held = "g", ended = "z" } -- the field that scripts rely on in each state
+local NO_RECIPIENTS = { out = true, ended = true } -- their recipients were deleted
 local type_of = type
 
-written_last = deliveries -- it knows the events that it has seen
+written_last = deliveries -- a record names the events that it has seen
 
 local function is_sound(record, payload, recipients)
   for name, value in pairs(record) do
     local kind = type_of(value)
-    if kind ~= (KINDS[name] or "number") or kind == "number" and value - value ~= 0 then -- JSON may hold an infinite one
+    if kind ~= (KINDS[name] or "number") or kind == "number" and value - value ~= 0 then -- JSON may hold an infinite number
       return false
     end
   end
@@ -49,7 +49,7 @@ local function parse_record(raw)
   if not is_json or type_of(record) ~= "table" then
     return nil, "damaged"
   elseif type_of(record.v) == "number" and record.v > VERSION then
-    return nil, "newer" -- whatever its form is by then
+    return nil, "newer" -- in whatever form
   elseif not second then
     return nil, "damaged"
   end

@@ -1,4 +1,4 @@
--- set_aside: what cannot be read leaves its schedule, its bytes stay, and a person is told. is_notice: else a delivery.
+-- set_aside: takes an unreadable delivery, or notice (is_notice), off its schedule, keeps its bytes, and tells a person.
 -- needs: schedule deliveries damaged notices notice_bodies hset hdel zrem open_case
 -- gives: set_aside
 local function set_aside(name, raw, is_notice)

@@ -1,4 +1,4 @@
--- take_back: a lease that ends with nothing begun: it waits on, without the strike of this lease; those of crashes before it stay.
+-- take_back: ends a lease with nothing begun: the retry waits on, without this lease's strike; strikes of earlier crashes stay.
 -- gives: take_back
 local function take_back(record)
   record.s = "waiting"
