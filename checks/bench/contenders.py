@@ -27,8 +27,9 @@ from softbounce.core.decide import decide
 from softbounce.core.policy import file as policy_file
 from softbounce.core.policy.model import Policy
 from softbounce.errors import InvalidEvent
-from softbounce.settings import celery_url, policy_text
+from softbounce.settings import policy_text
 from softbounce.store import Store
+from softbounce.worker.celery.broker import celery_url
 
 ROOT = Path(__file__).resolve().parents[2]
 POLICY = Path(__file__).with_name("policy.yaml")

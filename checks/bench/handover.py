@@ -12,7 +12,7 @@ from checks.bench.contenders import HANDOVER, POLICY, Contender, Stream, failure
 from checks.bench.server import server, url_of
 
 from softbounce.core.records import resend_command
-from softbounce.settings import celery_url
+from softbounce.worker.celery.broker import celery_url
 
 STEP = 10  # ms between two moments at which retries are due
 LEASE = 2.0  # s; the shortest that the settings allow

@@ -15,7 +15,8 @@ from celery.utils.log import get_task_logger
 
 from softbounce import InvalidEvent, Softbounce, handle_once
 from softbounce.embedded import find_store
-from softbounce.settings import Settings, celery_url
+from softbounce.settings import Settings
+from softbounce.worker.celery.broker import celery_url
 
 log = get_task_logger(__name__)
 sb = Softbounce.from_env()

@@ -1,15 +1,12 @@
 """What a process is told, in this order: flags, ``SOFTBOUNCE_*`` variables, secret files."""
 
 import os
-from base64 import b64decode
 from dataclasses import dataclass
 from importlib.resources import files
-from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
-from ssl import CERT_REQUIRED
 from typing import Annotated, ClassVar, Literal, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -29,13 +26,10 @@ from softbounce.urls import mask_url, several
 
 _MOST = 1 << 20  # characters of a policy; the reader refuses from 256 KiB on
 LEASE = 30_000  # ms
-_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")  # of a TLS client, as redis-py spells them in a URL
 _UNCHECKED = {
     "ssl_cert_reqs": ("none", "optional", "cert_none", "cert_optional"),
     "ssl_check_hostname": ("0", "n", "no", "f", "false"),
 }
-WHSEC = "whsec_"  # how Standard Webhooks writes a secret, base64 after it
-LEAST_SECRET = 24  # bytes, by the same
 PLAIN = {  # scheme -> the same over TLS
     "redis": "rediss",
     "redis+sentinel": "rediss+sentinel",
@@ -212,41 +206,6 @@ class Settings(BaseSettings):
         return self
 
 
-def celery_url(store_url: str) -> str:
-    """Return the store's URL as Celery spells it: ``redis+socket:///PATH``, ``sentinel://HOST;sentinel://HOST``.
-
-    Raises ``InvalidSettings`` where Celery cannot have its queues there.
-    """
-    parts = urlsplit(store_url)
-    kind, hosts, path, _ = several(store_url)
-    if kind == "cluster" or parts.scheme == "rediss+sentinel":
-        message = f"Celery has no queues on {parts.scheme}://: set SOFTBOUNCE_BROKER_URL to another broker"
-        raise InvalidSettings(message)
-    if kind == "sentinel":
-        login, at, _ = parts.netloc.rpartition("@")
-        database = [*path, "0", "0"][1]
-        return ";".join(f"sentinel://{login}{at}{host}:{port}/{database}" for host, port in hosts)
-    return store_url.replace("unix://", "redis+socket://", 1)
-
-
-def verified(broker: str) -> tuple[str, dict[str, object] | None]:
-    """Return a broker's URL and Celery's ``broker_use_ssl``, so that TLS checks certificate and host.
-
-    kombu's own default checks neither on Redis, and no host on AMQP; nor does it know there what
-    ``ssl_ca_certs``, ``ssl_certfile`` and ``ssl_keyfile`` in a URL mean.
-    """
-    parts = urlsplit(broker)
-    query = dict(parse_qsl(parts.query))
-    if parts.scheme == "rediss":
-        query = {"ssl_cert_reqs": "required", **query}
-        return parts._replace(query=urlencode(query, safe="/")).geturl(), None
-    if parts.scheme != "amqps":
-        return broker, None
-    files = {name.removeprefix("ssl_"): query.pop(name) for name in _FILES if name in query}
-    checks = {"cert_reqs": CERT_REQUIRED, "server_hostname": parts.hostname}
-    return parts._replace(query=urlencode(query)).geturl(), {**checks, **files}
-
-
 def policy_text(path: Path | None = None) -> tuple[str, str]:
     """Return the policy file's text, and its name as messages show it (``config/policy.yaml:39``).
 
@@ -290,31 +249,3 @@ def _is_this_machine(host: str | None) -> bool:
 def _said(problem: ErrorDetails) -> str:
     where = "".join(f"SOFTBOUNCE_{str(part).upper()}: " for part in problem["loc"][:1])
     return where + problem["msg"].removeprefix("Value error, ")
-
-
-def apprise_url(variable: str) -> str:
-    """Return the address in a variable. Raises ``InvalidSettings``, also where the extra is not installed."""
-    if find_spec("apprise") is None:
-        message = "a target of type apprise needs: pip install 'softbounce[apprise]'"
-        raise InvalidSettings(message)
-    if not (url := os.environ.get(variable, "").strip()):
-        message = f"the variable {variable} is not set: it holds the address, for example slack://..."
-        raise InvalidSettings(message)
-    return url
-
-
-def signing_keys(variable: str) -> list[bytes]:
-    """Return the secrets in a variable, spaces between them. Raises ``InvalidSettings``."""
-    form = f"{WHSEC} and base64 of {LEAST_SECRET} bytes or more"
-    written = os.environ.get(variable, "").split()
-    if not written:
-        message = f"the variable {variable} is not set: it holds the secret, {form}"
-        raise InvalidSettings(message)
-    try:
-        keys = [b64decode(word.removeprefix(WHSEC), validate=True) for word in written]
-    except ValueError:
-        keys = [b""]
-    if min(map(len, keys)) < LEAST_SECRET:
-        message = f"the variable {variable} holds no secret: {form}"
-        raise InvalidSettings(message)
-    return keys

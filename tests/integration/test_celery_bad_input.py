@@ -23,8 +23,8 @@ from worst_messages import ELSEWHERE, ITEMS, ORDERS, TAKEN, WORST, Worst
 
 from softbounce.core.filters import parse_filter
 from softbounce.embedded import Embedded
-from softbounce.settings import celery_url
 from softbounce.store import Store
+from softbounce.worker.celery.broker import celery_url
 
 Start = Callable[..., WorkerProcess]
 Send = Callable[[Worst, int], None]

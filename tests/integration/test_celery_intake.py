@@ -17,8 +17,8 @@ from live import HOUR, START, WorkerProcess, empty, failed, until
 from tests.servers import PATIENCE
 
 from softbounce.embedded import Embedded
-from softbounce.settings import celery_url
 from softbounce.store import Store
+from softbounce.worker.celery.broker import celery_url
 
 Start = Callable[..., WorkerProcess]
 Report = Callable[..., list[dict[str, Any]]]

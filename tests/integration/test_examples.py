@@ -15,8 +15,8 @@ from live import HOUR, WorkerProcess, empty, until
 from tests.servers import PATIENCE, end
 
 from softbounce.embedded import Embedded
-from softbounce.settings import celery_url
 from softbounce.store import Store
+from softbounce.worker.celery.broker import celery_url
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

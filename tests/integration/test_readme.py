@@ -19,9 +19,9 @@ from live import WorkerProcess, until
 from tests.servers import PATIENCE
 
 from softbounce.embedded import Embedded
-from softbounce.settings import celery_url
 from softbounce.simulate import LABELS, ROWS
 from softbounce.store import Store
+from softbounce.worker.celery.broker import celery_url
 
 ROOT = Path(__file__).parents[2]
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.is_file()]

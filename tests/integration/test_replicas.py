@@ -15,10 +15,11 @@ from softbounce.core.decide import decide
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy.file import load
 from softbounce.errors import StoreUnreachable, UnsafeStore
-from softbounce.settings import celery_url, policy_text
+from softbounce.settings import policy_text
 from softbounce.store import Store
 from softbounce.store.audit import By
 from softbounce.store.keys import Keys
+from softbounce.worker.celery.broker import celery_url
 
 SHIPPED = load(policy_text()[0], file="policy.yaml")
 

@@ -21,10 +21,10 @@ from tests.servers import PATIENCE
 from softbounce import embedded
 from softbounce.core.filters import parse_filter
 from softbounce.embedded import Embedded
-from softbounce.settings import celery_url
 from softbounce.store import Store
 from softbounce.store.audit import By
 from softbounce.store.scripts import assemble
+from softbounce.worker.celery.broker import celery_url
 
 Start = Callable[..., WorkerProcess]
 Report = Callable[..., list[dict[str, Any]]]

@@ -25,9 +25,9 @@ from proxy import Door
 from tests.servers import PATIENCE
 
 from softbounce.embedded import Embedded
-from softbounce.settings import celery_url
 from softbounce.store import Store
 from softbounce.worker.celery import transport
+from softbounce.worker.celery.broker import celery_url
 from softbounce.worker.celery.transport import AMQP, SAFE, Connection
 
 OPTIONS = {"visibility_timeout": 1, "unacked_restore_interval": 0.1, "unacked_restore_throttle": 1}

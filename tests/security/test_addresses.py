@@ -19,8 +19,8 @@ from softbounce.core.filters import parse_filter
 from softbounce.demo.lockstep import Lockstep
 from softbounce.demo.pipeline import Pipeline
 from softbounce.demo.world import START, World
-from softbounce.settings import celery_url
 from softbounce.store import Store
+from softbounce.worker.celery.broker import celery_url
 
 from .canaries import failed, spellings, until
 from .conftest import Worker

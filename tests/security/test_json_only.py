@@ -17,8 +17,8 @@ from kombu import compression
 
 from softbounce import embedded
 from softbounce.core.filters import parse_filter
-from softbounce.settings import celery_url
 from softbounce.store import Store
+from softbounce.worker.celery.broker import celery_url
 from softbounce.worker.celery.decompression import LIMIT, bound
 
 from .canaries import failed, until

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from softbounce import Softbounce
 from softbounce.cli.main import app
 from softbounce.errors import InvalidSettings
-from softbounce.settings import Settings, verified
+from softbounce.settings import Settings
 from softbounce.store import Store
+from softbounce.worker.celery.broker import verified
 
 from .canaries import failed, until
 from .conftest import Worker

@@ -6,7 +6,7 @@ import pytest
 
 from softbounce import embedded
 from softbounce.errors import InvalidSettings
-from softbounce.settings import CelerySink, Settings, StreamSink, celery_url, policy_text
+from softbounce.settings import CelerySink, Settings, StreamSink, policy_text
 from softbounce.urls import mask_url
 
 SECRET = "canary-in-a-coal-mine"  # noqa: S105 - it must not be seen again
@@ -157,12 +157,6 @@ def test_the_store_that_is_set_is_the_store(monkeypatch):
     )
 
 
-def test_celery_spells_a_socket_in_its_own_way():
-    """One function translates, so that the two spellings cannot drift apart."""
-    assert celery_url("unix:///a%20b/valkey.sock") == "redis+socket:///a%20b/valkey.sock"
-    assert celery_url("redis://localhost/0") == "redis://localhost/0"
-
-
 @pytest.mark.parametrize(
     ("url", "masked"),
     [
@@ -204,27 +198,6 @@ def test_a_policy_that_cannot_be_read_is_named(tmp_path):
         policy_text(tmp_path / "absent.yaml")
     with pytest.raises(InvalidSettings, match=r"latin.yaml: it is not UTF-8 text"):
         policy_text(tmp_path / "latin.yaml")
-
-
-@pytest.mark.parametrize(
-    ("url", "celery"),
-    [
-        ("redis+sentinel://a:1,b/main/2", "sentinel://a:1/2;sentinel://b:26379/2"),
-        ("redis+sentinel://:p%40@a,b/main", "sentinel://:p%40@a:26379/0;sentinel://:p%40@b:26379/0"),
-        ("unix:///run/v.sock", "redis+socket:///run/v.sock"),
-        ("rediss://a:1/2", "rediss://a:1/2"),
-    ],
-)
-def test_the_broker_is_where_the_store_is(url, celery):
-    """Celery's queues lie in the store, by its own spelling of the URL."""
-    assert celery_url(url) == celery
-
-
-@pytest.mark.parametrize("url", ["redis+cluster://a:1,b:2", "rediss+sentinel://a:1/main"])
-def test_where_celery_has_no_queues_the_broker_must_be_named(url):
-    """A Cluster cannot carry Celery's queues: the sentence says what to set."""
-    with pytest.raises(InvalidSettings, match="set SOFTBOUNCE_BROKER_URL"):
-        celery_url(url)
 
 
 def test_each_host_of_a_url_counts(monkeypatch):

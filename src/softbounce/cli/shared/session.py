@@ -17,12 +17,13 @@ from softbounce.core.recipients import Channel, form
 from softbounce.core.texts import plain
 from softbounce.embedded import find_store
 from softbounce.errors import InvalidSettings, StoreUnreachable
-from softbounce.settings import Settings, apprise_url, policy_text, signing_keys
+from softbounce.settings import Settings, policy_text
 from softbounce.store import Store
 from softbounce.store.audit import By
 from softbounce.store.hash_key import hash_in
 from softbounce.stores import open_store
 from softbounce.urls import mask_url
+from softbounce.worker.sinks.target_secrets import apprise_url, signing_keys
 
 STRIDE = 250  # items between two looks at a counter
 T = TypeVar("T")

@@ -13,11 +13,12 @@ from celery.exceptions import Reject
 from typing_extensions import override
 
 from softbounce.errors import InvalidSettings, NewerRecord, RefuseToStart
-from softbounce.settings import Settings, celery_url, verified
+from softbounce.settings import Settings
 from softbounce.stores import require_url
 from softbounce.telemetry import configure
 from softbounce.urls import several
 from softbounce.worker.celery.bootsteps import Loops, ReportConsumer, Worker
+from softbounce.worker.celery.broker import celery_url, verified
 from softbounce.worker.celery.decompression import bound, excess
 from softbounce.worker.celery.envelope import ENVELOPE, TASK
 from softbounce.worker.celery.frames import frame_handler

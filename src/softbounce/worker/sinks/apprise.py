@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from softbounce.core.policy.model import Target
 from softbounce.errors import InvalidSettings
-from softbounce.settings import apprise_url
 from softbounce.worker.sinks.sink import Context, Handed, MayBegin, Message
+from softbounce.worker.sinks.target_secrets import apprise_url
 
 if TYPE_CHECKING:
     from apprise import Apprise

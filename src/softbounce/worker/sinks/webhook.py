@@ -10,8 +10,8 @@ from standardwebhooks import Webhook
 
 from softbounce.core.policy.model import Target
 from softbounce.errors import InvalidSettings
-from softbounce.settings import signing_keys
 from softbounce.worker.sinks.sink import Context, Handed, MayBegin, Message
+from softbounce.worker.sinks.target_secrets import signing_keys
 
 if TYPE_CHECKING:
     from softbounce.worker.sinks.http import HttpClient
