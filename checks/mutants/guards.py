@@ -101,21 +101,21 @@ MUTANTS = (
     ),
     Mutant(
         file="worker/notices.py",
-        old="if all(notice.id in receiver.told for receiver in (people if notice.told else [pipeline]))",
-        new="if any(notice.id in receiver.told for receiver in (people if notice.told else [pipeline]))",
+        old="if all(notice.id in receiver.taken for receiver in (people if notice.told else [pipeline]))",
+        new="if any(notice.id in receiver.taken for receiver in (people if notice.told else [pipeline]))",
         rule="A notice ends once all who are to have it were told.",
         tests=(f"{NOTICES}::test_what_one_target_refuses_waits_for_it_alone",),
     ),
     Mutant(
         file="worker/notices.py",
-        old="if all(notice.id in receiver.told for receiver in (people if notice.told else [pipeline]))",
-        new="if all(notice.id in receiver.told for receiver in (people if notice.told else []))",
+        old="if all(notice.id in receiver.taken for receiver in (people if notice.told else [pipeline]))",
+        new="if all(notice.id in receiver.taken for receiver in (people if notice.told else []))",
         rule="A notice that the pipeline refused still reaches it.",
         tests=(f"{NOTICES}::test_a_pipeline_that_refuses_and_a_target_that_takes_get_each_notice_once",),
     ),
     Mutant(
         file="worker/notices.py",
-        old="if notice.id not in self.told and (",
+        old="if notice.id not in self.taken and (",
         new="if (",
         rule="Who has a notice is not told again while another has it not.",
         tests=(

@@ -339,7 +339,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_one_bad_item.py::test_a_deferred_report_stays_in_the_stream_without_a_strike[fakeredis]",
         ),
         (
-            "if work > INTAKE_BATCH and place > starts[-1]:",
+            "if work > INTAKE_BATCH and number > starts[-1]:",
             "if False:",
             "A batch holds no more than the work of an ordinary one.",
             "tests/fuzz/test_cost.py",
@@ -405,7 +405,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *in_file(
         "worker/notices.py",
         (
-            "if notice.id not in self.told and",
+            "if notice.id not in self.taken and",
             "if",
             "Who has a notice is not told again.",
             "tests/integration/test_notices.py::test_who_has_a_notice_is_not_told_again_while_another_is_at_it",

@@ -104,7 +104,7 @@ def test_what_the_sink_did_not_take_goes_back_without_a_strike(kind, later):
 def test_a_record_of_which_no_command_can_be_made_is_set_aside_and_the_others_leave(monkeypatch):
     """Its channel is none that we know: the script could read it, and we cannot."""
     monkeypatch.setattr(
-        softbounce.worker.handover, "AT_ONCE", 60.0
+        softbounce.worker.handover, "BATCH_TIME", 60.0
     )  # the log's traceback alone takes a second
     client = fakeredis.FakeRedis()
     store = Store(client)
@@ -187,7 +187,7 @@ def test_a_full_batch_is_finished_with_the_next_claim_and_at_the_word_to_stop(
 ):
     """Between the two it is leased: a worker that dies then hands it over again, under the same ids."""
     monkeypatch.setattr(
-        softbounce.worker.handover, "AT_ONCE", 60.0
+        softbounce.worker.handover, "BATCH_TIME", 60.0
     )  # a busy machine claims so many in over a second
     policy = tmp_path / "fast.yaml"
     policy.write_text(policy_text()[0].replace(" 50/s", " 5000/s"))

@@ -31,11 +31,11 @@ def list_(
         now = store.now()
         wanted = parse_filter(hashed_words(words, store, bare="what"), keys=FILTER_KEYS, bare="what")
         entries = store.control.audit(count=EVERYTHING if wanted.terms else limit)
-        found = [entry for entry in entries if wanted.matches(_facts(entry, now))]
-        show((zoned("WHEN"), *HEAD), (row(entry, now) for entry in found[:limit]), output)
+        found = [entry for entry in entries if wanted.matches(_filter_facts(entry, now))]
+        show((zoned("WHEN"), *HEAD), (entry_row(entry, now) for entry in found[:limit]), output)
 
 
-def row(entry: Json, now: int) -> Row:
+def entry_row(entry: Json, now: int) -> Row:
     """Return one audit entry."""
     names = ("actor", "action", "what", "reason")
     shown = {"at": iso(entry["at"])} | {name: entry.get(name) for name in names}
@@ -43,7 +43,7 @@ def row(entry: Json, now: int) -> Row:
     return shown, (time_of(entry["at"], now), *(str(entry.get(name, "")) for name in names))
 
 
-def _facts(entry: Json, now: int) -> Json:
+def _filter_facts(entry: Json, now: int) -> Json:
     names = ("action", "what", "reason")
     return {"who": entry["actor"], "age": now - entry["at"]} | {name: entry.get(name) for name in names}
 

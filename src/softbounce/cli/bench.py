@@ -27,7 +27,7 @@ app = typer.Typer(add_completion=False)
 NAMESPACE = "bench-trial"  # nobody else's, so that removing it can hit nobody
 SINGLE = 1_000  # questions and round trips one by one
 WAITS = 3 * HOUR  # by then each retry of the shipped rule is due
-LIMITLESS = Rate(count=1_000_000, per=1_000)
+NO_LIMIT = Rate(count=1_000_000, per=1_000)
 
 
 @app.command()
@@ -66,7 +66,7 @@ def bench(
             "bare round trips": bare,
         }
         head = ("WHAT", "A SECOND", "IN ONE ROUND TRIP'S TIME")
-        show(head, (_row(*pair, bare) for pair in found.items()), output)
+        show(head, (_rate_row(*pair, bare) for pair in found.items()), output)
         say(f"A retry that waits takes {size:.0f} bytes of the store's memory (schedule and record).")
 
 
@@ -102,7 +102,7 @@ def _take_in(store: Store, policy: Policy) -> None:
 
 
 def _hand_over(store: Store, policy: Policy) -> None:
-    lifted = replace(policy, limits=replace(policy.limits, handover_rate=LIMITLESS))
+    lifted = replace(policy, limits=replace(policy.limits, handover_rate=NO_LIMIT))
     stream = store.stream(store.keys.stream("resend"))
     while not (claimed := store.ledger.claim(policy=lifted, limit=HANDOVER_BATCH, lease=30_000)).idle:
         commands = [resend_command(lease.delivery, file=policy.file) for lease in claimed.leases]
@@ -132,6 +132,6 @@ def _rate(work: Callable[[], object], count: int) -> float:
     return count / (perf_counter() - began)
 
 
-def _row(what: str, rate: float, bare: float) -> Row:
+def _rate_row(what: str, rate: float, bare: float) -> Row:
     facts = {"what": what, "perSecond": round(rate), "perRoundTrip": round(rate / bare, 2)}
     return facts, (what, f"{rate:,.0f}", f"{rate / bare:.2f}")

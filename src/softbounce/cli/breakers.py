@@ -31,7 +31,7 @@ def list_(*, policy: options.Policy = None, output: options.Output = Output.TABL
         names = sorted({*known, *waiting})
         states = store.situations.breakers(names, policy=loaded)
         rows = [
-            _row(name, known.get(name, ({}, "")), states[name], len(waiting.get(name, ())), now)
+            _breaker_row(name, known.get(name, ({}, "")), states[name], len(waiting.get(name, ())), now)
             for name in names
         ]
         show(heads, rows, output)
@@ -63,7 +63,7 @@ def close(provider: Name, *, intent: Intent) -> None:
         intent.tell(sentence, {"provider": provider, "action": "close", "resumed": moved})
 
 
-def _row(
+def _breaker_row(
     name: str, known: tuple[dict[str, Any], str], breaker: tuple[str, int | None], waiting: int, now: int
 ) -> Row:
     (head, answers), (state, until) = known, breaker

@@ -64,7 +64,7 @@ def list_(words: options.Words = None, *, output: options.Output = Output.TABLE)
         if not any(word.startswith(("state:", "-state:", "case:")) for word in known):
             known.append("-state:resolved")
         wanted = parse_filter(known, keys=FILTER_KEYS)
-        show(HEAD, (_row(case, now) for case in store.cases.select(wanted, now=now)), output)
+        show(HEAD, (_case_row(case, now) for case in store.cases.select(wanted, now=now)), output)
 
 
 @app.command("show")
@@ -80,7 +80,7 @@ def show_(
         found, members = store.cases.show(case, limit=limit)
         if reveal:
             note_reveal(store, f"case {case}")
-        facts = _as_json(found) | {"messages": [_member(member, reveal=reveal) for member in members]}
+        facts = _case_json(found) | {"messages": [_member(member, reveal=reveal) for member in members]}
         if found.kind == "damaged_record":
             facts["records"] = [
                 _damage(*item, reveal=reveal) for item in store.cases.damaged(limit=limit).items()
@@ -145,7 +145,7 @@ def resolve(
             message = f"its recipients are refused; lift them: suppressions undo incident:{case} --reason ..."
             raise InvalidSettings(message)
         _, members = store.cases.show(case, limit=max(found.count, 1))
-        intent.agreed(
+        intent.confirmed(
             members,
             describe=_described,
             nouns=("message", "messages"),
@@ -253,14 +253,14 @@ def _suggestion(case: Case) -> str:
     return SUGGESTIONS.get("brake" if "brake" in case.entry else case.kind, "").format(id=case.id)
 
 
-def _row(case: Case, now: int) -> Row:
+def _case_row(case: Case, now: int) -> Row:
     merchant = str(case.entry.get("merchant") or "-")
     age = span(now - int(case.entry["opened"]))
     cells = (case.id, case.state, _what(case), merchant, f"{case.count:,}", age, _suggestion(case))
-    return _as_json(case), cells
+    return _case_json(case), cells
 
 
-def _as_json(case: Case) -> Json:
+def _case_json(case: Case) -> Json:
     entry = case.entry
     recipient = entry.get("recipient")
     return {

@@ -31,7 +31,7 @@ def list_(words: options.Words = None, *, output: options.Output = Output.TABLE)
     with opened() as store:
         now = store.now()
         letters = sorted(store.dead_letters.select(_filter(words), now=now), key=lambda letter: -letter.at)
-        show((zoned("SINCE"), *HEAD), (_row(letter, now) for letter in letters), output)
+        show((zoned("SINCE"), *HEAD), (_letter_row(letter, now) for letter in letters), output)
         if full := fullness(store):
             say(full)
 
@@ -50,7 +50,7 @@ def show_(
             note_reveal(store, f"dead letter {ident}")
         text = letter.raw.decode(errors="backslashreplace")
         text = text if reveal else scrub(text)
-        facts = _row(letter, now)[0] | {"text": text, "whole": letter.is_whole}
+        facts = _letter_row(letter, now)[0] | {"text": text, "whole": letter.is_whole}
         if output is not Output.TABLE:
             tell("", facts, output)
             return
@@ -68,7 +68,7 @@ def show_(
 def replay(words: options.NeededWords, *, intent: Intent) -> None:
     """Report them again, after a fix. What still cannot be read is kept again."""
     with opened() as store:
-        matching = _agreed(words, store, intent)
+        matching = _confirmed(words, store, intent)
         whole = [letter for letter in matching if letter.is_whole]
         store.dead_letters.replay(whole, events=store.events, by=intent.by)
         facts = {"action": "replay", "matched": len(matching), "done": len(whole)}
@@ -86,7 +86,7 @@ def replay(words: options.NeededWords, *, intent: Intent) -> None:
 def drop(words: options.NeededWords, *, intent: Intent) -> None:
     """Delete them for good."""
     with opened() as store:
-        matching = _agreed(words, store, intent)
+        matching = _confirmed(words, store, intent)
         dropped = store.dead_letters.drop([letter.id for letter in matching], by=intent.by)
         intent.tell(f"Dropped: {dropped:,}.", {"action": "drop", "matched": len(matching), "done": dropped})
 
@@ -108,16 +108,16 @@ def _filter(words: Collection[str] | None) -> Filter:
     return parse_filter(spelled(known, bare="id"), keys=FILTER_KEYS)
 
 
-def _agreed(words: Collection[str], store: Store, intent: Intent) -> list[KeptInput]:
+def _confirmed(words: Collection[str], store: Store, intent: Intent) -> list[KeptInput]:
     found = store.dead_letters.select(_filter(words), now=store.now())
-    return intent.agreed(found, describe=_described, nouns=NOUNS)
+    return intent.confirmed(found, describe=_described, nouns=NOUNS)
 
 
 def _described(letter: KeptInput) -> str:
     return f"{PREFIX}{letter.id} {letter.path} {letter.reason}"
 
 
-def _row(letter: KeptInput, now: int) -> Row:
+def _letter_row(letter: KeptInput, now: int) -> Row:
     facts: Json = {
         "id": PREFIX + letter.id,
         "at": iso(letter.at),

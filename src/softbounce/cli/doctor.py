@@ -13,7 +13,7 @@ import typer
 from softbounce.cli.dead_letters import fullness
 from softbounce.cli.shared import options
 from softbounce.cli.shared.output import REFUSED, Json, Output, say, show, zone
-from softbounce.cli.shared.session import deaf, opened, policy_of
+from softbounce.cli.shared.session import opened, policy_of, unreachable_targets
 from softbounce.core.durations import MINUTE, SECOND
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import file as policy_file
@@ -161,7 +161,7 @@ def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:
             which = "ahead of" if ahead > 0 else "behind"
             text = f"the clock of {name} is {span(abs(ahead))} {which} the store's: retries obey the store's"
             yield Level.WARN, f"{text}, logs show the worker's. Set both by NTP"
-    yield from ((Level.WARN, text) for text in deaf(policy))
+    yield from ((Level.WARN, text) for text in unreachable_targets(policy))
     if all(target.type == "log" for target in policy.notify):
         text = f"escalations go to the log alone: name a target in escalation.notify of {policy.file}"
         yield Level.WARN, text

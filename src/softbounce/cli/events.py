@@ -47,7 +47,7 @@ def report(
         missing: list[Json] = []
         now = store.now()
         head = ("OUTCOME", zoned("NEXT TRY"), "TRY", "CASE", "REFERENCE", "BECAUSE")
-        show(head, (_row(reply, now) for reply in _outcomes(sent, answers, wait, missing)), output)
+        show(head, (_answer_row(reply, now) for reply in _outcomes(sent, answers, wait, missing)), output)
         if missing:
             say(f"Not decided within {words(wait)}, but safe in {store.events.key}. Why? softbounce doctor")
         fail_in_part(missing, of=len(sent))
@@ -93,7 +93,7 @@ def _outcomes(sent: list[Json], answers: _Answers, wait: int, missing: list[Json
             missing.append(facts | {"reason": "not decided in time"})
 
 
-def _row(answer: Json, now: int) -> Row:
+def _answer_row(answer: Json, now: int) -> Row:
     due = answer.get("nextTry")
     return answer, (
         answer["outcome"],

@@ -44,7 +44,7 @@ def mode(
         with opened() as store:
             now = store.now()
             head = ("MERCHANT", "MODE", zoned("SINCE"), "BY", "REASON")
-            show(head, (_row(entry, now) for entry in store.control.modes()), output)
+            show(head, (_mode_row(entry, now) for entry in store.control.modes()), output)
         return
     if reason is None:
         message = f"give the reason: softbounce mode {wanted} --reason ..."
@@ -56,7 +56,7 @@ def mode(
         tell(f"Mode is {wanted}{whom}: {MEANS[wanted]}", {"mode": wanted, "merchant": merchant}, output)
 
 
-def _row(entry: Mode, now: int) -> Row:
+def _mode_row(entry: Mode, now: int) -> Row:
     merchant = None if entry.merchant == ALL else entry.merchant
     facts = {"merchant": merchant, "mode": entry.mode, "since": iso(entry.at) if entry.at else None}
     facts |= {"by": entry.by or None, "reason": entry.reason or None}

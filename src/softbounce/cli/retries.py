@@ -50,7 +50,8 @@ def list_(
         found = store.retries.select(_filter(words, store), now=now)
         if reveal:
             _note_reveal(store, words)
-        show((zoned("NEXT TRY"), *HEAD), (_row(waiting, now, reveal=reveal) for waiting in found), output)
+        rows = (_retry_row(waiting, now, reveal=reveal) for waiting in found)
+        show((zoned("NEXT TRY"), *HEAD), rows, output)
 
 
 @app.command("show")
@@ -82,7 +83,7 @@ def export(
         if reveal:
             _note_reveal(store, words)
         found = store.retries.select(_filter(words, store), now=store.now())
-        rows = (_as_json(waiting, reveal=reveal) for waiting in tracked(found, "retries"))
+        rows = (_retry_json(waiting, reveal=reveal) for waiting in tracked(found, "retries"))
         written = write_rows(rows, sys.stdout, form=form, columns=COLUMNS)
         say(f"{written:,} exported")
 
@@ -92,7 +93,7 @@ def export(
 def run_now(words: options.NeededWords, *, intent: Intent) -> None:
     """Send waiting retries now: quiet hours and pauses do not bind them, their deadline does."""
     with opened() as store:
-        matching = _agreed(_filter(words, store), store, intent)
+        matching = _confirmed(_filter(words, store), store, intent)
         idents = [waiting.delivery.id for waiting in matching]
         moved = store.retries.run_now(idents, by=intent.by)
         sentence = f"Due now: {count(moved, 'retries')}. What is due leaves at the hand-over rate."
@@ -179,9 +180,9 @@ def _filter(words: Collection[str] | None, store: Store) -> Filter:
     return parse_filter(hashed_words(words, store, bare="reference"), keys=FILTER_KEYS)
 
 
-def _agreed(wanted: Filter, store: Store, intent: Intent, *, may_be_none: bool = False) -> list[Waiting]:
+def _confirmed(wanted: Filter, store: Store, intent: Intent, *, may_be_none: bool = False) -> list[Waiting]:
     found = store.retries.select(wanted, now=store.now())
-    return intent.agreed(found, describe=_described, nouns=NOUNS, may_be_none=may_be_none)
+    return intent.confirmed(found, describe=_described, nouns=NOUNS, may_be_none=may_be_none)
 
 
 def _marked(
@@ -190,7 +191,7 @@ def _marked(
     """Return the retries that match, and where to write: the one thing that is named, else each reference."""
     wanted = _filter(words, store)
     named = [(kind, value) for kind in kinds if (value := wanted.only(kind))]
-    matching = _agreed(wanted, store, intent, may_be_none=bool(named))
+    matching = _confirmed(wanted, store, intent, may_be_none=bool(named))
     spelled = {"channel": str.lower, "code": str.upper}  # as the store knows them
     return matching, [(kind, spelled.get(kind, str)(value)) for kind, value in named] or [
         ("reference", reference)
@@ -204,10 +205,10 @@ def _described(waiting: Waiting) -> str:
     return f"{delivery.reference} {deliveries.masked(delivery)} {tries}"
 
 
-def _row(waiting: Waiting, now: int, *, reveal: bool) -> Row:
+def _retry_row(waiting: Waiting, now: int, *, reveal: bool) -> Row:
     delivery = waiting.delivery
     is_due = waiting.state == "waiting" and waiting.due <= now
-    shown = _as_json(waiting, reveal=reveal)
+    shown = _retry_json(waiting, reveal=reveal)
     return shown, (
         time_of(waiting.due, now),
         f"{delivery.attempt}/{delivery.max_attempts}",
@@ -219,7 +220,7 @@ def _row(waiting: Waiting, now: int, *, reveal: bool) -> Row:
     )
 
 
-def _as_json(waiting: Waiting, *, reveal: bool) -> Json:
+def _retry_json(waiting: Waiting, *, reveal: bool) -> Json:
     delivery = waiting.delivery
     return {
         "reference": delivery.reference,

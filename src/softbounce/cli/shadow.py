@@ -39,8 +39,8 @@ def shadow(
     telemetry.configure(stream=sys.stderr, level="ERROR")
     with opened() as store:
         policy = policy_in_force(store)
-        told = store.retries.stories(since=store.now() - since)
-        stories = list(room.observed(told, store.control.modes()))
+        remembered = store.retries.stories(since=store.now() - since)
+        stories = list(room.observed(remembered, store.control.modes()))
     if not stories:
         message = (
             f"nothing observed within {words(since)}: softbounce mode observe --reason ..., and report to it"

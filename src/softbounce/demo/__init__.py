@@ -13,7 +13,7 @@ from softbounce import embedded
 from softbounce.core.durations import DAY
 from softbounce.demo.claims import Claim, other_claims, zero_claims
 from softbounce.demo.lockstep import Lockstep, Stuck
-from softbounce.demo.narration import PAUSE, Story, clock, headline
+from softbounce.demo.narration import PAUSE, Story, headline, weekday_and_time
 from softbounce.demo.pipeline import Pipeline
 from softbounce.demo.report import print_claims, print_table
 from softbounce.demo.rivals import Score
@@ -89,7 +89,7 @@ def _live(pipeline: Pipeline, lockstep: Lockstep, *, story: Story, talk: Console
 
         def show(now: int) -> None:
             day = (now - START) / DAY
-            label = f"day {int(day) + 1}, {clock(now)}"
+            label = f"day {int(day) + 1}, {weekday_and_time(now)}"
             progress.update(bar, completed=min(day, story.days), description=label)
             story.day(now, pipeline.seen)
 

@@ -60,7 +60,7 @@ class Story:
             "lifted": facts.get("lifted", ""),
             "try": facts.get("tries", ""),
         }
-        self._console.print(f"  {clock(now)}  {LINES[kind].format_map(words)}", highlight=False)
+        self._console.print(f"  {weekday_and_time(now)}  {LINES[kind].format_map(words)}", highlight=False)
         self._console.print(f"             softbounce explain {reference}", style="dim", highlight=False)
         self._never.wait(self._pause)
 
@@ -96,7 +96,7 @@ class Story:
         return what.removeprefix("notice.")
 
 
-def clock(now: int) -> str:
+def weekday_and_time(now: int) -> str:
     """Return weekday and time in UTC, as each line of the story begins."""
     return datetime.fromtimestamp(now / 1000, UTC).strftime("%a %H:%M")
 

@@ -81,10 +81,10 @@ def compare(
     for name, title in ROWS.items():
         apart = record.apart if name == "delivered" else 0
         counts = [[apart + len(tally.of(name)) for tally in worlds] for worlds in runs]
-        rows.append(_row(name, title, counts, exact=is_exact(name, runs)))
+        rows.append(_compared(name, title, counts, exact=is_exact(name, runs)))
     if prices:
         costs = [[_cost(tally, record, prices) for tally in worlds] for worlds in runs]
-        rows.append(_row(COST, COST, costs, exact=is_exact("resends", runs)))
+        rows.append(_compared(COST, COST, costs, exact=is_exact("resends", runs)))
     return rows
 
 
@@ -95,7 +95,7 @@ def is_exact(name: str, runs: Sequence[Sequence[Tally]]) -> bool:
     )
 
 
-def _row(name: str, title: str, found: Sequence[Sequence[Number]], *, exact: bool) -> Row:
+def _compared(name: str, title: str, found: Sequence[Sequence[Number]], *, exact: bool) -> Row:
     (a, b), differences = found, [b - a for a, b in zip(*found, strict=True)]
     return Row(
         name=name,

@@ -67,7 +67,7 @@ def _subject(story: Story, channel: Channel | None) -> Recipient | None:
         return None
     if known := only_recipient(delivery.recipients, channel):
         return structs.replace(known, address=delivery.rid)
-    told = next((line for line in story.history if line.country or line.domain), None)
-    country, domain = (told.country, told.domain) if told else (None, None)
+    line = next((one for one in story.history if one.country or one.domain), None)
+    country, domain = (line.country, line.domain) if line else (None, None)
     zones = zones_of_country(country) if country and channel is Channel.SMS else ()
     return Recipient(channel=channel, address=delivery.rid, country=country, domain=domain, zones=zones)

@@ -21,7 +21,7 @@ from softbounce.store.limits import HANDOVER_BATCH, LONGEST_STEP
 
 STEP = 10 * MINUTE  # of the clock: what is due within one is looked at together, at the moment it was due
 LEASE = HOUR
-AT_ONCE = Rate(count=1_000_000, per=1_000)
+NO_LIMIT = Rate(count=1_000_000, per=1_000)
 
 Decided = tuple[int, Plan | Arrived]  # when it was received
 
@@ -95,7 +95,7 @@ class Replay:
         self._fates = record.fates
         self._policy = replace(
             policy,
-            limits=replace(policy.limits, handover_rate=AT_ONCE),
+            limits=replace(policy.limits, handover_rate=NO_LIMIT),
             providers={name: replace(one, rate=None) for name, one in policy.providers.items()},
         )
         self._store = store

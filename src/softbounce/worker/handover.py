@@ -31,7 +31,7 @@ ENDED = {  # outcome -> event name, where it differs from "retry.cancelled"
     "observed": "retry.observed",
 }
 PACE = 2_000.0  # hand-overs/s, until we know better; what leaves within a minute stands in no line
-AT_ONCE = 1.0  # s that one batch may leave for; then the store is asked again whether anything may (mode off)
+BATCH_TIME = 1.0  # s in which one batch may leave; then the store is asked again whether any may (mode off)
 MEMORY = 10.0  # s of claims that a store may lose in a failover or a power cut without an alarm
 
 
@@ -91,7 +91,7 @@ class Pump:
         self._log(claimed)
         if claimed.leases:
             reached("pump.claimed")
-            last_start = began + min(LAST_START * self._lease / 1000, AT_ONCE)
+            last_start = began + min(LAST_START * self._lease / 1000, BATCH_TIME)
             self.leased = len(claimed.leases)
             try:
                 results = self._hand_over(claimed, policy, lambda: self._may_begin(last_start))

@@ -186,10 +186,10 @@ class Intake:
     def _divided(self, raws: Sequence[bytes], decisions: Sequence[Decision], *, policy: Policy) -> list[Part]:
         """Encode in as many parts as the work for the store takes: a script keeps everybody waiting."""
         starts, work = [0], 0.0
-        for place, (raw, decision) in enumerate(zip(raws, decisions, strict=True)):
+        for number, (raw, decision) in enumerate(zip(raws, decisions, strict=True)):
             work += (more := _work(raw, decision))
-            if work > INTAKE_BATCH and place > starts[-1]:
-                starts.append(place)
+            if work > INTAKE_BATCH and number > starts[-1]:
+                starts.append(number)
                 work = more
         ends = [*starts[1:], len(raws)]
         spans = [slice(start, end) for start, end in zip(starts, ends, strict=True)]
@@ -260,7 +260,7 @@ class Intake:
                 log.warning("event.dead_lettered", worker=self._worker, **facts)
             elif len(accepted) <= LOGGED_SINGLY:
                 name = NAMES.get(answer.outcome, "event.accepted")
-                log.info(name, worker=self._worker, **_facts(decision, answer, policy=policy))
+                log.info(name, worker=self._worker, **_log_facts(decision, answer, policy=policy))
 
 
 def _work(raw: bytes, decision: Decision) -> float:
@@ -269,7 +269,7 @@ def _work(raw: bytes, decision: Decision) -> float:
     return max(1, len(raw) / ORDINARY, len(recipients) / EACH)
 
 
-def _facts(decision: Decision, answer: Accepted, *, policy: Policy) -> dict[str, object]:
+def _log_facts(decision: Decision, answer: Accepted, *, policy: Policy) -> dict[str, object]:
     facts: dict[str, object] = {
         "event_id": answer.event_id,
         "reference": answer.reference,

@@ -46,7 +46,7 @@ class Receiver:
     def __init__(self, sink: Sink, rest: Rest, *, patience: float, stopping: threading.Event) -> None:
         """``patience`` in seconds: what has not returned by then counts as failed."""
         self.sink = sink
-        self.told: set[str] = set()  # ids that wait for other receivers still
+        self.taken: set[str] = set()  # ids that wait for other receivers still
         self.waiting: dict[str, tuple[Notice, float]] = {}  # leased, and when it may begin at the latest
         self._rest, self._patience, self._stopping = rest, patience, stopping
         self._hand_over: HandOver | None = None
@@ -60,7 +60,7 @@ class Receiver:
 
     def add(self, notice: Notice, *, last_start: float) -> None:
         """Let ``notice`` wait, unless it was told or too many wait: those come again after their lease."""
-        if notice.id not in self.told and (notice.id in self.waiting or len(self.waiting) < WAITING):
+        if notice.id not in self.taken and (notice.id in self.waiting or len(self.waiting) < WAITING):
             self.waiting[notice.id] = notice, last_start
 
     def begin(self) -> None:
@@ -85,7 +85,7 @@ class Receiver:
         self._hand_over = None
         taken = hand_over.batch[: handed.count]
         for notice in taken:
-            self.told.add(notice.id)
+            self.taken.add(notice.id)
             self.waiting.pop(notice.id, None)
         if handed.failure:
             delay = self._rest.failed()
@@ -151,7 +151,7 @@ class Notices:
         What comes meanwhile is told together: a turn for each few took a tenth of the worker's time. A turn
         waits a moment for the receivers that are quick. What the others have not taken yet stays leased.
         """
-        told = self._collect()
+        taken = self._collect()
         pipeline, people = self.pipeline, self._people()
         limit = HANDOVER_BATCH if pipeline.is_free else FEW
         last_start = monotonic() + LAST_START * self._config.lease / 1000
@@ -164,7 +164,7 @@ class Notices:
         begun = [receiver for receiver in (pipeline, *people) if receiver.is_free]
         for receiver in begun:
             receiver.begin()
-        self._finish(claimed + told + self._collect(*begun, until=monotonic() + QUICK))
+        self._finish(claimed + taken + self._collect(*begun, until=monotonic() + QUICK))
         return len(claimed) >= HANDOVER_BATCH
 
     def settle(self, *, until: float) -> None:
@@ -178,8 +178,8 @@ class Notices:
             trim(receiver.sink, before=before)
 
     def _collect(self, *waited_for: Receiver, until: float = 0.0) -> list[Notice]:
-        told = [notice for receiver in waited_for for notice in receiver.collect(until=until)]
-        return told + [notice for one in self._receivers.values() for notice in one.collect(until=0.0)]
+        taken = [notice for receiver in waited_for for notice in receiver.collect(until=until)]
+        return taken + [notice for one in self._receivers.values() for notice in one.collect(until=0.0)]
 
     def _finish(self, notices: Iterable[Notice]) -> None:
         """Forget those of ``notices`` that all who are to have them were told."""
@@ -187,14 +187,14 @@ class Notices:
         done = {
             notice.id: notice
             for notice in notices
-            if all(notice.id in receiver.told for receiver in (people if notice.told else [pipeline]))
+            if all(notice.id in receiver.taken for receiver in (people if notice.told else [pipeline]))
         }
         if done:
             reached("notices.told")
             self._store.notices.finish(list(done.values()), people=policy.grouping if policy.notify else None)
             reached("notices.finished")
         for receiver in self._receivers.values():
-            receiver.told.difference_update(done)
+            receiver.taken.difference_update(done)
 
     @property
     def pipeline(self) -> Receiver:
@@ -202,7 +202,7 @@ class Notices:
         return self._receiver(notice_sink(self._config.sink, stream=self._store.keys.stream("notices")))
 
     def _people(self) -> list[Receiver]:
-        return [self._receiver(_place(target)) for target in self._policies.current.notify]
+        return [self._receiver(_normalised(target)) for target in self._policies.current.notify]
 
     def _receiver(self, target: settings.Sink | Target) -> Receiver:
         if target not in self._receivers:
@@ -217,7 +217,7 @@ class Notices:
         return open_sink(target, Context(store=self._store, app=self._app, field="notice", timeout=timeout))
 
 
-def _place(target: Target) -> settings.Sink | Target:
+def _normalised(target: Target) -> settings.Sink | Target:
     """Return what one receiver is known by: a stream or a task is the same one under any target's name."""
     if target.stream:
         return settings.StreamSink(key=target.stream)

@@ -278,7 +278,7 @@ def test_above_100_matches_the_count_is_typed(typed, agrees):
 
     @probe.command()
     def _probe(*, yes: bool = False) -> None:
-        found = Intent(by=By("me", "asked"), yes=yes).agreed(
+        found = Intent(by=By("me", "asked"), yes=yes).confirmed(
             range(101), describe=str, nouns=("thing", "things")
         )
         typer.echo(str(len(found)))
@@ -294,7 +294,7 @@ def test_above_100_matches_the_count_is_typed(typed, agrees):
 def test_a_dry_run_shows_and_stops(capsys):
     """Count and samples, exit code 0, nothing returned to act on."""
     with pytest.raises(typer.Exit) as ended:
-        Intent(by=By("me", "asked"), yes=True, dry_run=True).agreed(
+        Intent(by=By("me", "asked"), yes=True, dry_run=True).confirmed(
             [1], describe=str, nouns=("thing", "things")
         )
 

@@ -15,7 +15,7 @@ from softbounce.cli.policy import plan as policy_plan
 from softbounce.cli.policy import simulate as policy_simulate
 from softbounce.cli.shared import options
 from softbounce.cli.shared.output import REFUSED, Json, say
-from softbounce.cli.shared.session import deaf
+from softbounce.cli.shared.session import unreachable_targets
 from softbounce.core.durations import SECOND, words
 from softbounce.core.policy import file as policy_file
 from softbounce.core.policy import schema as policy_schema
@@ -88,7 +88,7 @@ def check(
     else:
         for problem in problems:
             typer.echo(problem.rendered)
-    for text in deaf(policy) if policy else ():
+    for text in unreachable_targets(policy) if policy else ():
         say(f"{file}: {text}")  # about this machine, not about the file: --strict passes
     if fails:
         raise typer.Exit(REFUSED)
@@ -113,7 +113,7 @@ def show(
     codes = (*loaded.codes, UNKNOWN, None)
     rules = [(code, _rule(loaded, code, channel=channel, merchant=merchant)) for code in codes]
     if output is Output.JSON:
-        shown = [_as_json(loaded, code, rule) for code, rule in rules]
+        shown = [_rule_json(loaded, code, rule) for code, rule in rules]
         typer.echo(json.dumps({"file": file, "revision": loaded.revision, "rules": shown}, indent=2))
         return
     code_column = Column("CODE", no_wrap=True)
@@ -157,7 +157,7 @@ def _suppressed(rule: Rule) -> str:
     return f"{term}, at report {rule.confirm.reports}" if rule.confirm else term
 
 
-def _as_json(policy: Policy, code: str | None, rule: Rule) -> Json:
+def _rule_json(policy: Policy, code: str | None, rule: Rule) -> Json:
     return {
         "code": None if code == UNKNOWN else code,
         "rule": rule.name,

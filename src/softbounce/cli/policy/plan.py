@@ -243,10 +243,10 @@ def _past_sentences(past: Json | None) -> list[str]:
 
 def _counts(effects: Counter[Effect]) -> str:
     some = (Effect.EARLIER, Effect.LATER, Effect.DROPPED, Effect.UNCHANGED)
-    told = [f"{effects[effect]:,} {effect}" for effect in some]
+    parts = [f"{effects[effect]:,} {effect}" for effect in some]
     if kept := effects[Effect.KEPT]:
-        told.append(f"{kept:,} kept (the new rule would hold or block them)")
-    return ", ".join(told)
+        parts.append(f"{kept:,} kept (the new rule would hold or block them)")
+    return ", ".join(parts)
 
 
 def _sentences(effects: Counter[Effect]) -> list[str]:

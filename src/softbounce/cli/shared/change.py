@@ -35,7 +35,7 @@ class Intent:
     dry_run: bool = False
     output: Output = Output.TABLE
 
-    def agreed(
+    def confirmed(
         self,
         items: Iterable[T],
         *,
@@ -50,12 +50,12 @@ class Intent:
         ``may_be_none``.
         """
         found = list(tracked(items, f"looking for {nouns[1]}"))
-        self.agree_to(len(found), list(map(describe, found[:SAMPLES])), nouns, always_typed=always_typed)
+        self.confirm_count(len(found), list(map(describe, found[:SAMPLES])), nouns, always_typed=always_typed)
         if not found and not may_be_none:
             raise typer.Exit(REFUSED)
         return found
 
-    def agree_to(
+    def confirm_count(
         self, total: int, samples: Sequence[str], nouns: tuple[str, str], *, always_typed: bool = False
     ) -> None:
         """Show how many match, and some; exit at a dry run, or where the count is asked and not typed."""

@@ -38,7 +38,7 @@ def opened() -> Iterator[Store]:
         yield store
 
 
-def deaf(policy: Policy) -> Iterator[str]:
+def unreachable_targets(policy: Policy) -> Iterator[str]:
     """Yield what keeps targets that are to be told from being told, as seen from this machine."""
     for target in policy.notify:
         try:

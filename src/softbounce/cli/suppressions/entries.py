@@ -79,7 +79,7 @@ def list_(
         if reveal:
             _note_reveal(store, words)
         head = (*HEAD, zoned("SINCE"), "UNTIL")
-        show(head, (_row(entry, now, reveal=reveal) for entry in found), output)
+        show(head, (_entry_row(entry, now, reveal=reveal) for entry in found), output)
 
 
 @app.command()
@@ -107,7 +107,7 @@ def check(
                 for value in values
             )
         now, pairs = store.now(), zip(values, verdicts, strict=True)
-        rows = [_verdict(value, verdict, now, is_alone=len(values) == 1) for value, verdict in pairs]
+        rows = [_verdict_row(value, verdict, now, is_alone=len(values) == 1) for value, verdict in pairs]
         if output is Output.TABLE:
             for _, cells in rows:
                 typer.echo("   ".join(plain(cell) for cell in cells if cell))
@@ -155,7 +155,7 @@ def remove(
     """Take recipients off the list: one by its address, or all that a filter finds."""
     with opened() as store:
         found = store.suppressions.select(_filter(words, store, channel=channel), now=store.now())
-        matching = intent.agreed(found, describe=described, nouns=NOUNS)
+        matching = intent.confirmed(found, describe=described, nouns=NOUNS)
         fields = [entry.field for entry in matching]
         removed = store.suppressions.remove(fields, by=intent.by)
         facts = {"action": "remove", "matched": len(matching), "done": removed}
@@ -238,7 +238,7 @@ def history(
             for entry in store.control.audit(count=audit.EVERYTHING)
             if str(entry["what"]).removeprefix("r_").removeprefix("recipient:").partition("@")[0] == rid
         ]
-        show((zoned("WHEN"), *audit.HEAD), (audit.row(entry, now) for entry in changes), output)
+        show((zoned("WHEN"), *audit.HEAD), (audit.entry_row(entry, now) for entry in changes), output)
 
 
 def _filter(words: Collection[str] | None, store: Store, *, channel: str | None = None) -> Filter:
@@ -246,7 +246,7 @@ def _filter(words: Collection[str] | None, store: Store, *, channel: str | None 
     return parse_filter(known, keys=FILTER_KEYS, bare="recipient")
 
 
-def _row(entry: Suppression, now: int, *, reveal: bool) -> Row:
+def _entry_row(entry: Suppression, now: int, *, reveal: bool) -> Row:
     row, until = entry.row(reveal=reveal), entry.entry.get("z")
     incident = f" {PROVISIONAL}, {row['incident']}" if "incident" in row else ""
     code = cause(row["code"]) if row["origin"] != "person" else row["reason"]
@@ -262,7 +262,7 @@ def _row(entry: Suppression, now: int, *, reveal: bool) -> Row:
     )
 
 
-def _verdict(value: str, verdict: Verdict, now: int, *, is_alone: bool) -> Row:
+def _verdict_row(value: str, verdict: Verdict, now: int, *, is_alone: bool) -> Row:
     address = value if hash_in(value) else mask(value)
     name = "allowed" if verdict else "paused" if verdict.reason == "paused" else "suppressed"
     why = [verdict.reason, f"event{'s' * (len(verdict.evidence) > 1)} {' '.join(verdict.evidence)}"]

@@ -43,7 +43,7 @@ def undo(
         rate = policy.limits.handover_rate
         case, _ = store.cases.show(name, limit=0)
         total, samples = _found(store, case)
-        intent.agree_to(total, samples, NOUNS)
+        intent.confirm_count(total, samples, NOUNS)
         lifted = sum(tracked(store.incidents.settle(case, "undo"), "lifting"))
         resumed = _resume(store, by=intent.by)
         sent = Resolved(released=0, skipped=0, ended=0)

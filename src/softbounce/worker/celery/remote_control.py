@@ -65,11 +65,11 @@ class Node(pidbox.Node):
     def handle_message(self, body: object, message: Message | None = None) -> Any:
         """Obey one message. Its clock is not taken over: a huge one would spoil each message of ours."""
         try:
-            told = order(body, worker=self.hostname, replies=self.mailbox.reply_exchange.name)
+            command = order(body, worker=self.hostname, replies=self.mailbox.reply_exchange.name)
         except InvalidEvent as error:
             log.warning("remote.refused", reason=str(error))
             return None
-        return None if told is None else self.dispatch(**told)
+        return None if command is None else self.dispatch(**command)
 
     @override
     def handle(self, method: str, arguments: dict[str, Any] | None = None) -> Any:

@@ -31,14 +31,14 @@ class ToApprise:
     def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
         """Send one message each; what is not taken comes again, its id in the last line tells."""
         try:
-            told = self._opened()
+            target = self._opened()
         except InvalidSettings as error:
             return Handed(count=0, failure=str(error))
         for count, (name, body) in enumerate(messages):
             if not may_begin():
                 return Handed(count=count)
             try:
-                is_taken = told.notify(**_said(name, body))
+                is_taken = target.notify(**_said(name, body))
             except Exception as error:  # noqa: BLE001 - any refusal rests; a plugin's own words may hold the address
                 return Handed(count=count, failure=f"{type(error).__name__} on the way to {self.name}")
             if not is_taken:
@@ -53,11 +53,11 @@ class ToApprise:
         # With a time-out apprise leaves hung calls in a pool of few threads, which all its targets share and
         # the exit of the process waits for. Without one it calls in our own thread.
         asset = AppriseAsset(app_id="softbounce", service_timeout=0, http_redirects=False)
-        told = Apprise(asset=asset)
-        if not told.add(url) or len(told) != 1:
+        target = Apprise(asset=asset)
+        if not target.add(url) or len(target) != 1:
             message = f"the variable {self._variable} holds not one address that apprise knows"
             raise InvalidSettings(message)
-        return told
+        return target
 
 
 def _said(ident: str, body: Any) -> dict[str, Any]:  # noqa: ANN401 - the body of a group's notice
