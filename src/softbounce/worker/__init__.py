@@ -1,1 +1,1 @@
-"""The only room that knows Celery: reports in, due retries out, around one store."""
+"""The worker: takes reports in and hands due retries over. The only room that imports Celery."""

@@ -1,6 +1,6 @@
 """Named points at which a test ends the process, as ``kill -9`` would: ``SOFTBOUNCE_FAULT=point:nth``.
 
-``point:nth:stop`` freezes it there, as SIGSTOP would, until somebody sends SIGCONT.
+``point:nth:stop`` freezes it there with SIGSTOP, until somebody sends SIGCONT.
 """
 
 import os
@@ -28,7 +28,7 @@ POINTS = {
     "policy.read": "a changed policy is read and not yet in force",
     "policy.loaded": "a changed policy is in force",
     "chores.swept": "after a sweep",
-    "stop.begun": "the word to stop came, what has begun is not finished",
+    "stop.begun": "the worker is to stop, what has begun is not finished",
     "stop.drained": "all that had begun is finished, the process has not ended",
 }
 """Every point with what it means."""
@@ -37,7 +37,7 @@ _passed = count(1)
 
 
 def reached(point: str) -> None:
-    """End or freeze the process if it is to happen here; otherwise this costs two comparisons."""
+    """Kill or freeze the process if ``SOFTBOUNCE_FAULT`` names this point; else it costs two comparisons."""
     if (plan := _plan()) and plan[0] == point and next(_passed) == plan[1]:
         os.kill(os.getpid(), plan[2])
 

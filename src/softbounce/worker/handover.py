@@ -1,4 +1,4 @@
-"""What is due goes out: claim, quiet hours once more, hand over, finish."""
+"""The pump hands over what is due: claim, check quiet hours once more, hand over, finish."""
 
 import logging
 import os
@@ -30,13 +30,13 @@ ENDED = {  # outcome -> event name, where it differs from "retry.cancelled"
     "delivered": "delivery.recovered",
     "observed": "retry.observed",
 }
-PACE = 2_000.0  # hand-overs/s, until we know better; what leaves within a minute stands in no line
+PACE = 2_000.0  # hand-overs/s, until a full batch is measured; what can leave within a minute is not queued
 BATCH_TIME = 1.0  # s in which one batch may leave; then the store is asked again whether any may (mode off)
 MEMORY = 10.0  # s of claims that a store may lose in a failover or a power cut without an alarm
 
 
 class Pump:
-    """Hands over what is due. One thread, and one that finishes."""
+    """Hands over what is due. One thread claims and delivers, a second one calls ``finish``."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Pump:
         stopping: threading.Event,
         heard: Callable[[], None] = lambda: None,
     ) -> None:
-        """``heard`` is called whenever something has answered."""
+        """``heard`` is called whenever the store or the sink has answered."""
         self.handed_over = 0  # since this worker started
         self.leased = 0  # claimed and not yet handed over
         self.mode = "on"
@@ -59,23 +59,23 @@ class Pump:
         self._rest = Rest(rng)
         self._stopping = stopping
         self._heard = heard
-        self._patiently = patience(stopping, limit=lease / 1000, say=lambda _: heard())  # later it is `stale`
-        self._name = secrets.token_hex(8)  # of this pump; a restarted worker has another
-        self._asked = self._answered = 0  # the newest claim, and the newest that we have in hand
+        self._patiently = patience(stopping, limit=lease / 1000, say=lambda _: heard())  # then it is stale
+        self._name = secrets.token_hex(8)  # names this pump; a restarted worker has another name
+        self._asked = self._answered = 0  # numbers of the newest claim, and of the newest with a reply
         self._pace = PACE  # hand-overs/s of the newest full batch
-        self._batch = HANDOVER_BATCH  # what the sink is likely to take within a second
+        self._batch = HANDOVER_BATCH  # messages that the sink is likely to take within a second
         self._epoch = store.epoch()
         self._finishing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="finish")
         self._under_way: Future[None] | None = None
         self._handed: tuple[list[Finish], Policy] | None = None  # a full batch, not finished yet
-        self._seen: int | None = None  # a number of claims, at least 10 s old
-        self._noted: tuple[float, int] | None = None  # when, and how many there were
+        self._seen: int | None = None  # the number of claims at least 10 s ago
+        self._noted: tuple[float, int] | None = None  # when claims were last counted, and how many there were
 
     def turn(self) -> bool:
         """Claim a batch and hand it over; false if nothing was due or the sink rests.
 
-        A full batch is finished once the next is claimed, while that one is made ready: the store need not
-        wait for us (11 % more hand-overs).
+        A full batch is finished while the next one is made ready, so that the store does not wait for us
+        (11 % more hand-overs).
         """
         if not self._rest.is_over:
             self.settle()
@@ -138,7 +138,7 @@ class Pump:
             under_way.result()
 
     def trim(self, *, before: int) -> None:
-        """Let go of commands that every reader has acknowledged, or that are older than ``before`` (ms)."""
+        """Delete commands that every reader has acknowledged, or that are older than ``before`` (ms)."""
         trim(self._sink, before=before)
 
     def _hand_over(self, claimed: Claimed, policy: Policy, may_begin: Callable[[], bool]) -> list[Finish]:
@@ -200,9 +200,7 @@ class Pump:
             log.critical(name, worker=self._worker, reason=claimed.alarm, then="softbounce doctor")
             try:
                 self._epoch, self._seen, self._noted = self._store.found_again(), None, None
-            except (
-                WrongKey
-            ) as error:  # what we go on to write, nobody would find: started again, we know better
+            except WrongKey as error:  # nobody would find what we write by our key: a restart reads the other
                 log.critical("worker.refused", worker=self._worker, reason=str(error))
                 os._exit(1)
         if self._noted is None or now - self._noted[0] >= MEMORY:

@@ -1,4 +1,4 @@
-"""Reports come in, from the stream in batches or from Celery one by one, and get their outcome."""
+"""Takes reports in, from the stream in batches or from Celery one by one, and gives each its outcome."""
 
 import logging
 import threading
@@ -23,10 +23,10 @@ log = get_logger()
 
 Part = tuple[Sequence[bytes], Batch]  # reports, and what was decided on them
 
-ORDINARY = 1000  # bytes of a report that costs the store no more than an ordinary one
-EACH = 3  # recipients of a report that cost the store another one, where it knows ten million deliveries
-WAIT = 100  # ms a read waits for the first entry
-TAKE_OVER_VIRTUAL = 1_000  # ms; the server's idle time stays real in virtual time
+ORDINARY = 1000  # bytes up to which a report costs the store no more than an ordinary one
+EACH = 3  # recipients that cost the store as much as one more report, where it knows ten million deliveries
+WAIT = 100  # ms that a read waits for the first entry
+TAKE_OVER_VIRTUAL = 1_000  # ms; the server measures idle time in real time, also where ours is virtual
 
 NAMES = {  # outcome -> event name, where it differs from "event.accepted"
     "scheduled": "retry.scheduled",
@@ -37,7 +37,7 @@ NAMES = {  # outcome -> event name, where it differs from "event.accepted"
     "cancelled": "retry.cancelled",
     "deferred": "event.deferred",
 }
-DEFERRED = "deferred"  # no outcome: a worker of a later release is to take the event
+DEFERRED = "deferred"  # this is no outcome: a worker of a later release is to take the event
 
 
 class Intake:
@@ -59,7 +59,7 @@ class Intake:
         """
         self.taken: Counter[str] = Counter()  # by outcome, since this worker started
         self._store, self._policies, self._worker = store, policies, worker
-        self._ledger = store.ledger  # another hash key than ours refuses here
+        self._ledger = store.ledger  # raises `WrongKey` where the store has another one
         self._accepting = ThreadPoolExecutor(max_workers=1, thread_name_prefix="accept")
         self._under_way: Future[None] | None = None
         self._ahead: tuple[list[Entry], int] | None = None  # read, and not yet decided
@@ -74,7 +74,7 @@ class Intake:
 
         Raises ``NewerRecord`` where one of them is for a worker of a later release; the others are taken in.
         """
-        if len(raws) > INTAKE_BATCH:  # one task may hold any number; the store must not stand still for it
+        if len(raws) > INTAKE_BATCH:  # a task may hold any number, and each call blocks the store
             batches = (raws[first : first + INTAKE_BATCH] for first in range(0, len(raws), INTAKE_BATCH))
             return [answer for batch in batches for answer in self.take(batch)]
         policy = self._policies.current
@@ -94,7 +94,7 @@ class Intake:
     def turn(self) -> bool:
         """Decide on a batch while the store still accepts the batch before it; then let it be accepted.
 
-        Returns true: the read has waited already. What fails stays unacknowledged.
+        Returns true, because the read has waited already. What fails stays unacknowledged.
         """
         self._reclaim()
         (entries, now), self._ahead = self._ahead or self._read(WAIT), None
@@ -125,7 +125,7 @@ class Intake:
         if not entries:
             return
         try:
-            if read_ahead:  # now, while the store is free: a read has to wait for a batch that it accepts
+            if read_ahead:  # now, because a read waits while the store accepts a batch
                 self._ahead = self._read(0)
         finally:
             self._under_way = self._accepting.submit(self._keep, entries, parts, policy)
@@ -136,7 +136,7 @@ class Intake:
             under_way.result()
 
     def _reclaim(self) -> None:
-        """Take over what nobody acknowledged, one by one: strikes must not convict the neighbours."""
+        """Take over unacknowledged reports one by one, so that no report gets a strike for another."""
         if monotonic() < self._reclaim_at:
             return
         self.settle()
@@ -174,7 +174,7 @@ class Intake:
         reached("intake.acknowledged")
 
     def _encode_entries(self, entries: Sequence[Entry], *, policy: Policy, now: int) -> list[Part]:
-        """Do what ``_encode`` does; what the stream held too large has its letter already."""
+        """Do what ``_encode`` does; an entry that was too large to be read is a dead letter already."""
         decisions = self._decide([entry.raw for entry in entries], policy=policy, now=now)
         decisions = [entry.letter or one for entry, one in zip(entries, decisions, strict=True)]
         return self._divided([entry.raw for entry in entries], decisions, policy=policy)
@@ -184,7 +184,7 @@ class Intake:
         return self._divided(raws, self._decide(raws, policy=policy, now=now), policy=policy)
 
     def _divided(self, raws: Sequence[bytes], decisions: Sequence[Decision], *, policy: Policy) -> list[Part]:
-        """Encode in as many parts as the work for the store takes: a script keeps everybody waiting."""
+        """Encode in parts of at most the work of an ordinary batch: a script blocks the store."""
         starts, work = [0], 0.0
         for number, (raw, decision) in enumerate(zip(raws, decisions, strict=True)):
             work += (more := _work(raw, decision))
@@ -218,8 +218,8 @@ class Intake:
     def _commit(self, parts: Iterable[Part], *, policy: Policy) -> list[tuple[Decision, Accepted]]:
         """Let the store accept what was encoded; return each decision, and what became of it.
 
-        A report on which the store's script fails is a dead letter: half of the batch is tried, and half of
-        that, until it stands alone. The script has changed nothing where it fails.
+        A report on which the store's script fails is found by halving the batch, and becomes a dead letter.
+        A script that fails has changed nothing.
         """
         done: list[tuple[Decision, Accepted]] = []
         for raws, batch in parts:
@@ -296,7 +296,7 @@ def _log_facts(decision: Decision, answer: Accepted, *, policy: Policy) -> dict[
 
 
 def _reply(decision: Decision, answer: Accepted, *, policy: Policy) -> dict[str, object]:
-    """Return what a producer that waits is told about one report."""
+    """Return the reply to a producer that waits for the outcome of its report."""
     reply = {
         "eventId": answer.event_id,
         "reference": answer.reference or None,

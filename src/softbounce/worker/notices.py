@@ -1,4 +1,4 @@
-"""What the pipeline and people are told: each notice to the pipeline, groups of escalations to people."""
+"""Sends notices: each one to the pipeline, and escalations in groups to people."""
 
 import random
 import threading
@@ -24,10 +24,10 @@ from softbounce.worker.sinks.stream import trim
 
 log = get_logger()
 
-WAITING = 2 * HANDOVER_BATCH  # notices that one receiver may hold: a batch on its way, and the next
-FEW = 10  # notices a claim while the pipeline takes none: groups for people are claimed with them, and go on
-QUICK = 0.25  # s that a turn waits for the receivers it has begun to tell
-LEFT_BEHIND = 3  # threads of one receiver that may hang before nothing more begins
+WAITING = 2 * HANDOVER_BATCH  # notices that may wait for one receiver: a batch on its way, and the next
+FEW = 10  # notices that a claim takes while the pipeline is busy; groups for people come with each claim
+QUICK = 0.25  # s that a turn waits for the receivers that it has started
+LEFT_BEHIND = 3  # hanging threads of one receiver; with so many, a further one is waited for
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,19 +35,19 @@ class HandOver:
     """One batch on its way to one receiver, in a thread of its own."""
 
     batch: list[Notice]
-    last_start: float  # by `monotonic()`; no notice of it begins later: others hold it then
+    last_start: float  # by `monotonic()`; after that another worker may hold the lease
     began: float = field(default_factory=monotonic)
-    handed: Handed | None = None  # once it has ended
+    handed: Handed | None = None  # set when it has ended
 
 
 class Receiver:
-    """One place that notices go to. It is told one batch at a time, and rests after a failure."""
+    """One target of notices. It gets one batch at a time, and rests after a failure."""
 
     def __init__(self, sink: Sink, rest: Rest, *, patience: float, stopping: threading.Event) -> None:
-        """``patience`` in seconds: what has not returned by then counts as failed."""
+        """Count a hand-over as failed that has not returned after ``patience`` seconds."""
         self.sink = sink
-        self.taken: set[str] = set()  # ids that wait for other receivers still
-        self.waiting: dict[str, tuple[Notice, float]] = {}  # leased, and when it may begin at the latest
+        self.taken: set[str] = set()  # ids that it has taken and another receiver has not
+        self.waiting: dict[str, tuple[Notice, float]] = {}  # a leased notice, and the latest time to begin
         self._rest, self._patience, self._stopping = rest, patience, stopping
         self._hand_over: HandOver | None = None
         self._thread = threading.Thread()
@@ -55,28 +55,28 @@ class Receiver:
 
     @property
     def is_free(self) -> bool:
-        """Whether it could be told something now."""
+        """Whether a hand-over may begin now."""
         return self._hand_over is None and self._rest.is_over
 
     def add(self, notice: Notice, *, last_start: float) -> None:
-        """Let ``notice`` wait, unless it was told or too many wait: those come again after their lease."""
+        """Let ``notice`` wait, unless it is taken, or too many wait: it then comes again after its lease."""
         if notice.id not in self.taken and (notice.id in self.waiting or len(self.waiting) < WAITING):
             self.waiting[notice.id] = notice, last_start
 
     def begin(self) -> None:
-        """Begin to tell what waits, if it is free."""
+        """Begin to hand over what waits, if it is free."""
         now = monotonic()
         self.waiting = {ident: one for ident, one in self.waiting.items() if now < one[1]}
         if self.waiting and self.is_free:
             batch, last_starts = zip(*islice(self.waiting.values(), HANDOVER_BATCH), strict=True)
             self._hand_over = HandOver(batch=list(batch), last_start=min(last_starts))
-            self._thread = threading.Thread(  # a daemon: what hangs there must not hold the exit
+            self._thread = threading.Thread(  # a daemon, so that a hanging one does not block the exit
                 target=self._deliver, args=(self._hand_over,), name=self.sink.name, daemon=True
             )
             self._thread.start()
 
     def collect(self, *, until: float) -> list[Notice]:
-        """Return what it has taken since the last call; wait for it until then, by ``monotonic()``."""
+        """Return what it has taken since the last call; wait until ``until`` (``monotonic()``) for it."""
         if (hand_over := self._hand_over) is None:
             return []
         self._thread.join(max(0.0, until - monotonic()))
@@ -101,7 +101,7 @@ class Receiver:
         return taken
 
     def _give_up(self, hand_over: HandOver) -> Handed | None:
-        """Leave behind a thread that ignores its limit; where several hang, nothing more begins."""
+        """Abandon a thread that ignores its limit, unless ``LEFT_BEHIND`` others hang already."""
         if monotonic() < hand_over.began + self._patience:
             return None
         self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
@@ -117,7 +117,7 @@ class Receiver:
         try:
             messages = [(notice.id, notice.body) for notice in hand_over.batch]
             hand_over.handed = self.sink.deliver(messages, may_begin)
-        except TryAgain:  # the store is away: no fault of the receiver, and the loop finds out by itself
+        except TryAgain:  # the store is away, and the receiver has not failed
             hand_over.handed = Handed(count=0)
         except Exception as error:  # noqa: BLE001 - costs this receiver alone; the error's words may hold an address
             reason = f"{type(error).__name__} on the way to {self.sink.name}"
@@ -125,9 +125,9 @@ class Receiver:
 
 
 class Notices:
-    """Tells what is to be told, each notice under one id; what a receiver does not take waits.
+    """Sends each notice under its one id; a notice that a receiver does not take is sent again.
 
-    One thread takes turns. Each receiver is told by a thread of its own, so that none waits for another.
+    One thread takes turns. Each receiver has a thread of its own, so that none waits for another.
     """
 
     def __init__(
@@ -146,10 +146,10 @@ class Notices:
         self._receivers: dict[settings.Sink | Target, Receiver] = {}
 
     def turn(self) -> bool:
-        """Claim a batch, tell whoever is free, and finish what all have; false if the batch was not full.
+        """Claim a batch, start the receivers that are free, finish what all have; false if it was not full.
 
-        What comes meanwhile is told together: a turn for each few took a tenth of the worker's time. A turn
-        waits a moment for the receivers that are quick. What the others have not taken yet stays leased.
+        A turn waits ``QUICK`` for quick receivers, because a turn for each few notices took a tenth of the
+        worker's time. What the slow ones have not taken yet stays leased.
         """
         taken = self._collect()
         pipeline, people = self.pipeline, self._people()
@@ -168,12 +168,12 @@ class Notices:
         return len(claimed) >= HANDOVER_BATCH
 
     def settle(self, *, until: float) -> None:
-        """Finish what was told; wait for the rest until then (``monotonic()``), at most for one time-out."""
+        """Finish what is taken; wait for the rest until ``until`` (``monotonic()``), at most one time-out."""
         until = min(until, monotonic() + self._config.handover_timeout / 1000)
         self._finish(self._collect(*self._receivers.values(), until=until))
 
     def trim(self, *, before: int) -> None:
-        """Let go of notices that every reader has acknowledged, or that are older than ``before`` (ms)."""
+        """Delete notices that every reader has acknowledged, or that are older than ``before`` (ms)."""
         for receiver in tuple(self._receivers.values()):
             trim(receiver.sink, before=before)
 
@@ -182,7 +182,7 @@ class Notices:
         return taken + [notice for one in self._receivers.values() for notice in one.collect(until=0.0)]
 
     def _finish(self, notices: Iterable[Notice]) -> None:
-        """Forget those of ``notices`` that all who are to have them were told."""
+        """Finish those of ``notices`` that each of their receivers has taken."""
         policy, pipeline, people = self._policies.current, self.pipeline, self._people()
         done = {
             notice.id: notice
@@ -202,11 +202,11 @@ class Notices:
         return self._receiver(notice_sink(self._config.sink, stream=self._store.keys.stream("notices")))
 
     def _people(self) -> list[Receiver]:
-        return [self._receiver(_normalised(target)) for target in self._policies.current.notify]
+        return [self._receiver(_receiver_key(target)) for target in self._policies.current.notify]
 
     def _receiver(self, target: settings.Sink | Target) -> Receiver:
         if target not in self._receivers:
-            patience = 2 * self._config.lease / 1000  # 0.8 to begin, and 0.5 for the last one
+            patience = 2 * self._config.lease / 1000  # a notice begins within 0.8 of a lease, and takes 0.5
             self._receivers[target] = Receiver(
                 self._sink(target), Rest(self._rng), patience=patience, stopping=self._stopping
             )
@@ -217,8 +217,8 @@ class Notices:
         return open_sink(target, Context(store=self._store, app=self._app, field="notice", timeout=timeout))
 
 
-def _normalised(target: Target) -> settings.Sink | Target:
-    """Return what one receiver is known by: a stream or a task is the same one under any target's name."""
+def _receiver_key(target: Target) -> settings.Sink | Target:
+    """Return the key of a target's receiver: targets of one stream or one task share a receiver."""
     if target.stream:
         return settings.StreamSink(key=target.stream)
     if target.task:
@@ -227,7 +227,7 @@ def _normalised(target: Target) -> settings.Sink | Target:
 
 
 def notice_sink(resend: settings.Sink, *, stream: str) -> settings.Sink:
-    """Return where the pipeline hears of notices: ``stream``, or task ``x.notice`` beside ``x.resend``."""
+    """Return where notices to the pipeline go: ``stream``, or task ``x.notice`` beside ``x.resend``."""
     match resend:
         case settings.StreamSink():
             return settings.StreamSink(key=stream)

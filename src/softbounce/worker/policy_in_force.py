@@ -21,22 +21,20 @@ _TORN = (
 class PolicyInForce:
     """The last valid policy: the one that is applied in the store, else the file.
 
-    What becomes invalid later changes nothing, and says so loudly, once.
+    A file that becomes invalid changes nothing, and is logged once.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._read = self._seen = policy_text(path)
         file = Path(self._seen[1])
-        self._path = (
-            file if path or file.is_file() else None
-        )  # the file we began with: no other steps in for it
+        self._path = file if path or file.is_file() else None  # no other file is read in its place
         self.current: Policy = policy_file.load(self._seen[0], file=self._seen[1])
         self.text = self._seen[0]  # of ``current``
 
     def refresh(self, applied: Revision | None = None, *, asked: bool = False) -> None:
         """Swap the policy if its content has changed; ``asked`` reads and reports it in any case.
 
-        ``applied`` goes before the file, which is then not even read. A file may be half written when it
+        ``applied`` wins over the file, which is then not read. A file may be half written when it
         is looked at, and half a policy can be a valid one that holds every message: a change counts once
         two looks in a row found the same, and the mere beginning of the policy in force is refused.
         """

@@ -1,4 +1,4 @@
-"""How the worker waits for what may come back by itself: jittered, bounded, over at the word to stop."""
+"""How the worker repeats calls that may succeed later: with jitter, up to a limit, until it is to stop."""
 
 import threading
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def patience(
     """Return a caller that repeats a call on ``errors`` after 0.1 s doubling to 5 s.
 
     It raises the last error after ``limit`` seconds, or once ``stopping`` is set; a first call is made in any
-    case. ``say`` hears of each failure that will be followed by another call.
+    case. ``say`` is called after each failure that another call will follow.
     """
     over = tenacity.stop_when_event_set(stopping)
     return tenacity.Retrying(

@@ -29,20 +29,20 @@ from softbounce.worker.watchdog import Watch
 
 log = get_logger()
 
-DEAF = 30  # s in which each loop must have an answer, or an error that says why there is none
-DRAIN = 25.0  # s for what has begun, after the word to stop
+DEAF = 30  # s within which each loop must have a reply or an error; else the watchdog kills the worker
+DRAIN = 25.0  # s that begun work has to end once the worker is to stop
 IDLE = 0.05  # s between two looks at a store with nothing to do: 99 % leave within 0.1 s of their time
-IDLE_VIRTUAL = 0.002  # s; in virtual time somebody waits for us
+IDLE_VIRTUAL = 0.002  # s; in virtual time a test or the demo waits for the worker
 
 
 class Runtime:
     """One worker's parts. Celery starts, closes and stops it as a boot step; others may do so too."""
 
     def __init__(self, settings: Settings, *, url: str, app: Celery, rng: random.Random) -> None:
-        """Connect; raise what refuses to start, or ``StoreUnreachable``."""
+        """Connect. Raises ``RefuseToStart`` or ``StoreUnreachable``."""
         self.worker = f"{socket.gethostname()}/{os.getpid()}"
         self.stopping = threading.Event()
-        self.is_drained = False  # stopped, with nothing begun and unfinished
+        self.is_drained = False  # stopped, and all that had begun is finished
         self.keep: Callable[[], object] | None = None
         self.store = open_store(settings, url)
         self.store.require_safe()
@@ -86,11 +86,11 @@ class Runtime:
         self._reload_asked = threading.Event()
         self._every_second, self._every_5_seconds, self._every_minute = Every(1), Every(5), Every(60)
         self._every_sweep = Every(1)
-        self._away: set[str] = set()  # loops that the store refuses
+        self._away: set[str] = set()  # loops for which the store is unreachable or full
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Begin to read, to hand over and to tell."""
+        """Start the threads: intake, pump, notices, chores and the watchdog."""
         loops = {
             "intake": self.intake.turn,
             "pump": self.pump.turn,
@@ -105,7 +105,7 @@ class Runtime:
         log.info("worker.started", worker=self.worker, policy_revision=self.policies.current.revision)
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Let nothing more begin."""
         self.stopping.set()
 
     def stop(self) -> None:
@@ -144,7 +144,7 @@ class Runtime:
         }
 
     def _chores(self) -> bool:
-        """Do what is due of the small things that a running worker owes its store; false: no hurry."""
+        """Do the periodic work that is due; return false, so that the loop pauses."""
         if self._every_second.is_due():
             if self.keep is not None:
                 self.keep()
@@ -171,9 +171,9 @@ class Runtime:
         return False
 
     def _keep_key(self) -> None:
-        """Give the store its hash key back where it is gone; end where it has another.
+        """Give the store its hash key back where it is gone; end the process where it has another.
 
-        What we would go on to write under ours, nobody would find: started again, we know better.
+        Nobody would find what we write by our key; a restarted worker reads the other one.
         """
         try:
             if self.store.keep_key():
@@ -186,7 +186,7 @@ class Runtime:
             os._exit(1)
 
     def _keep_going(self, name: str, turn: Callable[[], bool]) -> None:
-        """Take turns until the word to stop: at once after a busy one, else after a pause.
+        """Take turns until the worker is to stop: at once after a busy one, else after a pause.
 
         A loop never dies. Any error is logged, and the turn taken again after 0.1 s doubling to 5 s: what it
         had read is not acknowledged, what it had claimed comes back by its lease.
@@ -209,7 +209,7 @@ class Runtime:
         while not self.stopping.is_set():
             try:
                 busy = patiently(turn)
-            except Exception:  # noqa: BLE001 - the worker's edge; `failed` has said it, and the word to stop came
+            except Exception:  # noqa: BLE001 - the worker's edge; `failed` has logged it, and the worker is to stop
                 return
             self._watch.heard(name)
             if name in self._away:
@@ -221,7 +221,7 @@ class Runtime:
 
 
 class Every:
-    """Says once in so many seconds that something is due, at once for the first time."""
+    """A timer: due at once, and then once in so many seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._next = seconds, 0.0

@@ -1,4 +1,4 @@
-"""Ends a process of which a loop is deaf: it neither got an answer, nor was told that there is none."""
+"""Watchdog: kills the process when a loop has had neither a reply nor an error for ``limit`` seconds."""
 
 import os
 import threading
@@ -7,14 +7,14 @@ from softbounce.telemetry import get_logger
 
 log = get_logger()
 
-TICK = 1.0  # s between two looks
-LOG_TIME = 5.0  # s for the last line of the log; it may be the log that hangs
+TICK = 1.0  # s between two checks
+LOG_TIME = 5.0  # s for the last line of the log, because the log itself may hang
 
 
 class Watch:
-    """Ends the process once a loop was silent for ``limit`` looks, a second apart.
+    """Ends the process once a loop was silent for ``limit`` checks, a second apart.
 
-    It counts its own looks and reads no clock: in a frozen process, or on a machine that slept, it slept too.
+    It counts checks and reads no clock, because a frozen process or a sleeping machine checks nothing.
     """
 
     def __init__(self, *, limit: int, worker: str, stopping: threading.Event) -> None:
@@ -22,11 +22,11 @@ class Watch:
         self._heard: set[str] = set()
 
     def heard(self, loop: str) -> None:
-        """Note that ``loop`` has an answer, or an error that says why there is none."""
+        """Note that ``loop`` has a reply or an error."""
         self._heard.add(loop)
 
     def keep(self, loops: tuple[str, ...]) -> None:
-        """Look at ``loops`` until the word to stop."""
+        """Check ``loops`` until the worker is to stop."""
         silent = dict.fromkeys(loops, 0)
         while not self._stopping.wait(TICK):
             heard, self._heard = self._heard, set()

@@ -32,7 +32,7 @@ HOLD = 60.0  # s that a report waits here for the store before the broker gets i
 CONFIG: dict[str, object] = {
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
-    "task_acks_on_failure": True,  # by then every error is a dead letter, or was given back
+    "task_acks_on_failure": True,  # by then the report is a dead letter, or was given back
     "task_acks_on_timeout": False,
     "task_ignore_result": True,
     "task_serializer": "json",
@@ -46,16 +46,16 @@ CONFIG: dict[str, object] = {
     "worker_redirect_stdouts": False,
     "worker_consumer": ReportConsumer,
     "control_queue_exclusive": False,  # RabbitMQ frees an exclusive one too late for a quick restart
-    "control_queue_durable": True,  # newer ones refuse what is neither; it expires 10 s after its worker
+    "control_queue_durable": True,  # newer releases refuse one that is neither; it ends 10 s after its worker
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
-    "broker_channel_error_retry": True,  # such as a broker that is full: it ends no worker
+    "broker_channel_error_retry": True,  # an error such as a full broker ends no worker
 }
 ON_REDIS: dict[str, object] = {  # seconds
     "visibility_timeout": 60,  # kombu's own is an hour
     "unacked_restore_interval": 5,
-    "unacked_restore_throttle": 1,  # of intervals; kombu's own two make 100 s
-    "unacked_mutex_expire": 10,  # who dies while restoring would stop it for kombu's five minutes
+    "unacked_restore_throttle": 1,  # intervals; with kombu's two it takes 100 s
+    "unacked_mutex_expire": 10,  # a worker that dies while restoring blocks it for so long; kombu has 5 min
     "socket_timeout": 10,  # above kombu's blocking read of 1 s
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
@@ -94,7 +94,7 @@ def make_app(settings: Settings) -> App:
     is_amqp = "amqp" in broker.partition(":")[0]
 
     def bury(item: bytes) -> None:
-        """Keep what the broker's list held and kombu cannot read."""
+        """Keep an item of the broker's list that kombu cannot read."""
         app.runtime.intake.bury(item, excess(item, limit=ENVELOPE) or "no Celery message")
 
     bury.__json__ = lambda: "a dead letter"  # type: ignore[attr-defined]  # or `celery inspect stats` fails
@@ -133,7 +133,7 @@ def make_app(settings: Settings) -> App:
 
 
 def _take(intake: Intake, raws: list[bytes]) -> NewerRecord | None:
-    """Take reports in; return what says that a worker of a later release must: to wait would not help."""
+    """Take reports in; return ``NewerRecord`` where it is raised, because waiting would not help."""
     try:
         intake.take(raws)
     except NewerRecord as newer:
@@ -151,8 +151,8 @@ def run_worker(
     """Run one worker in this process until SIGTERM and return its exit code, 1 where an error ended it.
 
     ``hostname`` is its name for Celery, which no two may share; by default it holds the process id.
-    ``keep`` is called about once a second, also while the store is away (to start it again). Raises what
-    refuses to start, and ``StoreUnreachable``.
+    ``keep`` is called about once a second, also while the store is away (to start it again). Raises
+    ``RefuseToStart`` and ``StoreUnreachable``.
     """
     app = make_app(settings)
     app.runtime.keep = keep
@@ -165,7 +165,7 @@ def run_worker(
 
 def _logging(loglevel: int = logging.INFO, **_: object) -> None:
     configure(level=logging.getLevelName(loglevel))
-    for name in ("celery.worker.strategy", "celery.app.trace"):  # two lines a report, which say nothing of it
+    for name in ("celery.worker.strategy", "celery.app.trace"):  # two lines per report without its facts
         logging.getLogger(name).setLevel(max(loglevel, logging.WARNING))
 
 
@@ -173,7 +173,7 @@ def _logging(loglevel: int = logging.INFO, **_: object) -> None:
 def _app() -> App:
     try:
         return make_app(Settings.load())
-    except RefuseToStart as error:  # Celery's own command asks: a sentence serves better than its traceback
+    except RefuseToStart as error:  # `celery -A softbounce` shows this sentence, not a traceback
         msg = f"softbounce: {error}"
         raise SystemExit(msg) from None
 

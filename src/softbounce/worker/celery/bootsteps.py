@@ -51,9 +51,9 @@ class Loops(StartStopStep):
     def start(self, worker: WorkController) -> None:
         """Start the threads; from now on SIGHUP reads the policy again (Celery would restart the process)."""
         runtime = _runtime(worker.app)
-        gc.freeze()  # what is loaded stays; what we make from here on dies young, and in no cycles
+        gc.freeze()  # never collects what is loaded; later objects live briefly, and in no cycles
         gc.set_threshold(50_000, 20, 20)
-        sys.setswitchinterval(0.001)  # s; an answer need not wait 5 ms for the thread that decides
+        sys.setswitchinterval(0.001)  # s; with 5 ms a reply waits for the thread that decides
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGHUP, lambda *_: runtime.reload())
         super().start(worker)
@@ -64,19 +64,19 @@ class Worker(celery.apps.worker.Worker):
 
     @override
     def start(self) -> None:
-        """Work until the word to stop, or until an error that no part of the worker could answer."""
+        """Work until a signal to stop, or until an error that ends the worker."""
         super().start()
         was_asked = {state.should_stop, state.should_terminate} != {None}
         if was_asked and _runtime(self.app).is_drained:
             self.exitcode = EX_OK  # Celery counts a Ctrl-C as a failure
         elif self.exitcode is None:
-            self.exitcode = EX_FAILURE  # it ended by itself, as where no file can be opened any more
+            self.exitcode = EX_FAILURE  # it ended by itself, for example without a free file descriptor
 
 
 class ReportConsumer(Consumer):
     """Celery's consumer; hands Celery sound reports only, and is ready a second sooner."""
 
-    task_consumer: kombu.Consumer  # as are the errors, Celery's own
+    task_consumer: kombu.Consumer  # Celery sets it, and the errors below
     connection_errors: tuple[type[Exception], ...]
     channel_errors: tuple[type[Exception], ...]
 
@@ -87,7 +87,7 @@ class ReportConsumer(Consumer):
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Message], None]:
         """Return what takes a message: a report goes on to Celery, anything else is a dead letter.
 
-        What is delivered again is taken alone and with a strike, before its body is read.
+        A message that is delivered again gets a strike before its body is read, and is taken alone.
         """
         leave_bytes(self.task_consumer.channel)
         handle = super().create_task_handler(*args, **options)
@@ -110,7 +110,7 @@ class ReportConsumer(Consumer):
         if reason is not None:
             self._keep(message, reason)
             return
-        # With its id: producers repeat a report, and three copies in hand at one crash are no loop.
+        # The id counts too: three copies of a report that are in hand at one crash are no crash loop.
         whole = f"{plain(headers.get('id'))}\n".encode() + body
         is_again = bool((message.delivery_info or {}).get("redelivered"))
         strikes = self._strike(whole) if is_again else None
@@ -129,17 +129,17 @@ class ReportConsumer(Consumer):
             self._take_alone(message, raws, whole=whole)
 
     def _strike(self, whole: bytes) -> int | None:
-        """Count a report that may have killed a worker; nobody counts while the store is away."""
+        """Count a report that may have killed a worker, and return its strikes; None: the store is away."""
         try:
             return _runtime(self.app).store.events.strike(whole)
-        except TryAgain:  # it then waits for the store as any other
+        except TryAgain:  # the report then waits for the store like any other
             return None
 
     def _take_alone(self, message: Message, raws: list[bytes], *, whole: bytes) -> None:
-        """Take in reports in this thread: what else was in hand when they end the worker gets no strike."""
+        """Take in reports in this thread: if they kill the worker, no other message gets a strike."""
         try:
             self.app.tasks[TASK](raws)
-        except Reject:  # the store was away for long: nobody died of it
+        except Reject:  # the store was away for long, and no worker died
             with suppress(TryAgain):
                 _runtime(self.app).store.events.pardon(whole)
             message.requeue()
@@ -148,7 +148,7 @@ class ReportConsumer(Consumer):
 
     @override
     def on_decode_error(self, message: Message, exc: Exception) -> None:
-        """Keep what does not inflate; what came by remote control is no report."""
+        """Keep a report that cannot be decompressed; a remote-control message is only logged."""
         if message.channel is not self.task_consumer.channel:
             log.warning("remote.refused", reason=f"the message cannot be read: {type(exc).__name__}")
             return

@@ -9,7 +9,7 @@ from typing import Any
 from kombu import compression
 
 LIMIT = 16 * 1024 * 1024  # bytes; some ten thousand reports in one task
-_LEAST = 16  # bytes of JSON a value, on average; an ordinary report has 25, and "[[]]" 2
+_LEAST = 16  # bytes of JSON for each value, on average; an ordinary report has 25, and "[[]]" 2
 _MEMORY = 128 * 1024 * 1024  # bytes that lzma may take for its dictionary
 
 _MAKE: dict[str, Callable[[], Any]] = {
@@ -20,7 +20,7 @@ _MAKE: dict[str, Callable[[], Any]] = {
 
 
 def bound() -> None:
-    """Let this process inflate a message up to ``LIMIT`` only, and by no other way than ours."""
+    """Replace kombu's decoders in this process by ours, which inflate a message up to ``LIMIT`` only."""
     known: Any = compression.get_encoder  # the stubs take its answer for a function
     makers = {known(name)[1]: make for name, make in _MAKE.items()}
     for kind in compression.encoders():

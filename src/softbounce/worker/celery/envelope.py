@@ -1,9 +1,8 @@
-"""Reads a Celery message before Celery acts on it. The body alone is the report, and headers are decoration.
+"""Reads a Celery message before Celery acts on it. The body alone is the report.
 
-Of all headers and properties three can cost a report, because they say that the body is something else: the
-content type, ``task``, and ``compression``, which kombu has followed by now. Such a message is a dead letter.
-Whatever the others hold is left out: ids, times, limits, stamps, links, groups; and so are the callbacks, the
-chain and the chord beside the arguments.
+Three headers and properties can make it a dead letter, because they say that the body is something else: the
+content type, ``task``, and ``compression`` (kombu has inflated the body by now). All others are ignored: ids,
+times, limits, stamps, links, groups; so are the callbacks, the chain and the chord beside the arguments.
 """
 
 import json
@@ -19,13 +18,13 @@ from softbounce.core.strict_json import refuse
 from softbounce.worker.celery.decompression import LIMIT, excess
 
 TASK = "softbounce.report"  # one name for ever; the version is in the payload
-EVENTS = 10_000  # of one task; the store takes them in some seconds
+EVENTS = 10_000  # events of one task, which the store takes in some seconds
 ENVELOPE = 2 * LIMIT  # bytes of a message as it lies on Redis, the body in base64
-_PLAIN = re.compile(r"[\x21-\x7e]{1,255}")  # what AMQP, logs and monitors all can show
+_PLAIN = re.compile(r"[\x21-\x7e]{1,255}")  # characters that AMQP, logs and monitors all can show
 
 
 def refusal(headers: Mapping[str, object], *, content_type: object, body: bytes) -> str | None:
-    """Return why a message is no report, its header or part first; nothing where its body must tell.
+    """Return why a message is no report, its header or part first; None where only its body can tell.
 
     ``body`` is inflated, and not read yet. Never raises, whatever the headers hold.
     """
@@ -77,10 +76,10 @@ def reports(body: bytes, headers: Mapping[str, object]) -> list[bytes]:
 def own(message: Message, raws: list[bytes]) -> Message:
     """Return what Celery gets in place of a message: headers of our own, and ``raws`` as the argument.
 
-    To acknowledge it, or to give it back, is to do so with the message that came.
+    To acknowledge it, or to give it back, acts on the message that came.
     """
     ident = plain((message.headers or {}).get("id")) or f"tag-{message.delivery_tag}"
-    call: Any = ((raws,), {}, None)  # read already: without a content type Celery takes it as it is
+    call: Any = ((raws,), {}, None)  # it is read already: without a content type Celery takes it as it is
     return Message(
         body=call,
         content_encoding="binary",
@@ -97,7 +96,7 @@ def leave_bytes(channel: Any) -> None:  # noqa: ANN401 - of either broker
 
 
 def plain(value: object) -> str | None:
-    """Return a text of up to 255 visible ASCII characters, and nothing for any other value."""
+    """Return a text of up to 255 visible ASCII characters, and None for any other value."""
     return value if isinstance(value, str) and _PLAIN.fullmatch(value) else None
 
 

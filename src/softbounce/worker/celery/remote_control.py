@@ -1,4 +1,4 @@
-"""Remote control: what a worker does for ``celery inspect`` and ``celery control``, and for nobody else."""
+"""Remote control: which messages of ``celery inspect`` and ``celery control`` a worker obeys."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ SAFE = ("ping", "stats", "softbounce")  # they change nothing, and show no argum
 
 
 def order(body: object, *, worker: str | None, replies: str) -> dict[str, Any] | None:
-    """Return method, arguments, ticket and where to reply; nothing where other workers are meant.
+    """Return method, arguments, ticket and where to reply; None where other workers are meant.
 
     ``replies`` is the one exchange that answers go to: with another the sender could publish anywhere with
     the worker's rights. A pattern is not followed, because a regular expression from outside may run for
@@ -63,7 +63,7 @@ class Node(pidbox.Node):
 
     @override
     def handle_message(self, body: object, message: Message | None = None) -> Any:
-        """Obey one message. Its clock is not taken over: a huge one would spoil each message of ours."""
+        """Obey one message. Its logical clock is ignored: a huge one would spoil each message of ours."""
         try:
             command = order(body, worker=self.hostname, replies=self.mailbox.reply_exchange.name)
         except InvalidEvent as error:

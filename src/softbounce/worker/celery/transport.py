@@ -31,12 +31,12 @@ log = get_logger(__name__)
 
 TAKE = assemble("take")
 NAP = 0.1  # s that Redis lets an idle consumer wait before it looks again: a script cannot block
-OPTIONS = ("unreadable", "largest")  # beside kombu's own
+OPTIONS = ("unreadable", "largest")  # our own transport options
 UNREADABLE = ".unreadable"  # after a queue's name: the list of its items that are no messages
 
 
 class QoS(stock.QoS):
-    """What is taken and not acknowledged; by Redis' clock, whatever this machine's says."""
+    """Messages that are taken and not acknowledged. Times are by Redis' clock, not by this machine's."""
 
     channel: "Channel"
 
@@ -59,7 +59,7 @@ class QoS(stock.QoS):
 
     @override
     def restore_visible(self, *args: Any, **options: Any) -> None:
-        """Give back what is due; where the server refuses writes (it is full, a replica), another time."""
+        """Give back what is due; where the server refuses writes (full, a replica), try again later."""
         try:
             super().restore_visible(*args, **options)
         except self.channel.ResponseError as error:
@@ -67,7 +67,7 @@ class QoS(stock.QoS):
 
     @override
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
-        """Give a message back; what is none is set aside: kombu would lose it, or fail on it for ever."""
+        """Give a message back; set an item aside that is none: kombu loses it, or fails on it for ever."""
         with self.channel.conn_or_acquire(client) as connected:
             record = connected.hget(self.unacked_key, tag)
             if record is None or self.channel.is_record(record):
@@ -85,9 +85,9 @@ class Channel(stock.Channel):
 
     QoS = QoS
     from_transport_options = (*stock.Channel.from_transport_options, *OPTIONS)
-    unreadable: Callable[[bytes], object] | None = None  # told of an item that is no message, to keep it
+    unreadable: Callable[[bytes], object] | None = None  # called with an item that is no message, to keep it
     largest: int | None = None  # bytes of an item; a larger one, or one of too many values, is no message
-    _is_idle = False  # the last look found nothing: the next question is a nap
+    _is_idle = False  # the last call found nothing: the next one waits first
     _restored_at = 0.0
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -216,7 +216,7 @@ class Channel(stock.Channel):
         return queue, message
 
     def _checked(self, message: Any) -> None:
-        """Raise if kombu or Celery would stumble over the envelope, on its way in or back."""
+        """Raise if kombu or Celery would fail on the envelope, when it is taken or given back."""
         self.Message(message, channel=self)
         properties = message["properties"]
         parts = message["body"], message.get("headers", {}), properties.get("delivery_info", {})
@@ -248,11 +248,11 @@ class Transport(stock.Transport):
     """kombu's Redis transport, which loses no message."""
 
     Channel = Channel
-    taken: str | None = None  # recorded by the script, and in no consumer's hand yet
+    taken: str | None = None  # a tag that the script has recorded, and no consumer has
 
 
 class SentinelTransport(Transport, stock.SentinelTransport):
-    """The same by Sentinel."""
+    """The same transport for a Redis behind Sentinel."""
 
     Channel = SentinelChannel
 

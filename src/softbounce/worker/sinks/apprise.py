@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ToApprise:
-    """Sends the text of each notice to the one address that a variable holds, and logs name the variable.
+    """Sends the text of each notice to the one address that a variable holds. Logs name the variable.
 
     A plugin's time-out is for each read, so it may not return for long: call it in a thread of its own.
     """
@@ -29,7 +29,7 @@ class ToApprise:
         return cls(target.secret or "")
 
     def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
-        """Send one message each; what is not taken comes again, its id in the last line tells."""
+        """Send one message per notice; the id in its last line is the same when it is sent again."""
         try:
             target = self._opened()
         except InvalidSettings as error:

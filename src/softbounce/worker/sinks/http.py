@@ -13,7 +13,7 @@ from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, P
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
-ANSWER_BYTES = 256 * 1024  # of one answer: a status and headers are a few hundred, an endless one must end
+ANSWER_BYTES = 256 * 1024  # bytes of one answer that are read; status and headers have a few hundred
 
 
 class HttpClient:

@@ -9,25 +9,25 @@ from softbounce.worker.sinks.sink import Context, Handed, MayBegin, Message
 
 log = get_logger()
 
-NAMES = {
+NAMES = {  # type of a notice -> event name in the log
     "softbounce.escalated": "recipient.escalated",
     "softbounce.incident": "incident.opened",
     "softbounce.case_resolved": "case.resolved",
-}  # in the log
+}
 
 
 class ToLog:
-    """Lines of the worker's own log."""
+    """Writes notices to the worker's own log."""
 
     name = "log"
 
     @classmethod
     def open(cls, _target: Target, _context: Context) -> Self:
-        """Return it."""
+        """Return the sink; it needs nothing."""
         return cls()
 
     def deliver(self, messages: Sequence[Message], _may_begin: MayBegin) -> Handed:
-        """Write a line a message."""
+        """Write one line per message."""
         for _, body in messages:
             facts = {name: value for name, value in body.items() if name != "type"}
             log.warning(NAMES[str(body["type"])], **facts)

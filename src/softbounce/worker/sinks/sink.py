@@ -1,4 +1,4 @@
-"""What every sink is: it takes messages in order, and says how many it took and why no more."""
+"""What every sink does: it takes messages in order, and says how many it took and why no more."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from softbounce.store import Store
 
 Message = tuple[str, Mapping[str, object]]  # id, body
 MayBegin = Callable[[], bool]  # false once the lease is nearly over, or the worker stops
-LAST_START = 0.8  # of a lease; nothing leaves later, by our own monotonic clock
+LAST_START = 0.8  # of a lease has passed: nothing leaves later, by our own monotonic clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Context:
     store: Store
     app: Celery
     field: str  # ``command`` or ``notice``: what its messages are
-    timeout: int  # ms, of one message
+    timeout: int  # ms that one message may take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +34,12 @@ class Handed:
 
 
 class Sink(Protocol):
-    """Takes messages in order, each with an id to dedupe on, and stops at the first that it cannot place."""
+    """Takes messages in order, each with an id to dedupe on, and stops at the first that is refused."""
 
     name: str  # as history shows it: "celery:messaging.resend"
 
     def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
-        """Place ``messages`` one after the other while ``may_begin``."""
+        """Hand over ``messages`` one after the other while ``may_begin``."""
         ...
 
 

@@ -12,7 +12,7 @@ from softbounce.worker.sinks.sink import Context, Handed, MayBegin, Message, Sin
 
 
 class ToStream:
-    """Entries of a stream in the store, the whole batch in one transaction."""
+    """Adds entries to a stream in the store, a whole batch in one transaction."""
 
     def __init__(self, store: Store, key: str, *, field: str) -> None:
         self.name = f"stream:{key}"
@@ -37,6 +37,6 @@ class ToStream:
 
 
 def trim(sink: Sink, *, before: int) -> None:
-    """Let go of what the readers of a stream have acknowledged, and of what is older than ``before`` (ms)."""
+    """Delete what the readers of a stream have acknowledged, and what is older than ``before`` (ms)."""
     if isinstance(sink, ToStream):
         sink.stream.trim(before=before)

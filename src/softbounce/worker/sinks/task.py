@@ -21,7 +21,7 @@ from softbounce.worker.sinks.sink import Context, Handed, MayBegin, Message, why
 
 
 class ToTask:
-    """Calls of one Celery task, with the message's id as the task's id."""
+    """Calls one Celery task, with the message's id as the task's id."""
 
     def __init__(self, app: Celery, task: str, queue: str, *, argument: str, timeout: float) -> None:
         self.name = f"celery:{task}"
@@ -65,7 +65,7 @@ class ToTask:
 
     @cached_property
     def _headers(self) -> dict[str, Any]:
-        """What Celery says of a call, whatever its id: its protocol 2, of the release that is installed."""
+        """The headers of a call, but for its id: protocol 2, as the installed release of Celery writes it."""
         call = self._app.amqp.as_task_v2("", self._task, ignore_result=True, argsrepr="()", kwargsrepr="{}")
         return call.headers
 

@@ -16,7 +16,7 @@ from softbounce.worker.sinks.target_secrets import signing_keys
 if TYPE_CHECKING:
     from softbounce.worker.sinks.http import HttpClient
 
-HAD_IT = 409  # the receiver knows the id already
+HAD_IT = 409  # the status of a receiver that knows the id already
 
 
 class ToWebhook:
@@ -38,9 +38,9 @@ class ToWebhook:
         return cls(target.url or "", secret=target.secret or "", timeout=limit, now=context.store.now)
 
     def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
-        """Send one request a message; any 2xx has taken it, 409 had it already, the rest comes again.
+        """Send one request per message. Any 2xx has taken it, 409 had it already; others are tried again.
 
-        Raises ``StoreUnreachable``: the time comes from there.
+        Raises ``StoreUnreachable``, because the time comes from the store.
         """
         try:
             keys = [Webhook(key) for key in signing_keys(self._secret)]
