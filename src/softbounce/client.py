@@ -23,12 +23,12 @@ from softbounce.stores import open_store, require_url
 
 log = logging.getLogger(__name__)  # the producer's process is not ours: its own logging decides
 
-REST = 1.0  # s without another question after the store did not answer: a campaign must not wait each time
+REST = 1.0  # s in which an unreachable store is not asked again: a campaign must not wait for each recipient
 
 Report = Mapping[str, Any] | bytes | str
 IfUnreachable = Literal["allow", "deny"]
 
-_PATIENCE = 2.0  # s
+_PATIENCE = 2.0  # s in which a call is tried again
 _again = tenacity.Retrying(
     retry=tenacity.retry_if_exception_type(StoreUnreachable),
     wait=tenacity.wait_random_exponential(multiplier=0.1, max=0.5),
@@ -42,7 +42,7 @@ T = TypeVar("T")
 def patiently(call: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
     """Make a call whose repeat is harmless; while the store is away, up to three times within two seconds.
 
-    The first time without tenacity, which costs 20 microseconds, nearly what ``may_send`` costs as a whole.
+    The first try does without tenacity, whose 20 microseconds are nearly the whole cost of ``may_send``.
     """
     began = monotonic()
     try:
@@ -55,17 +55,17 @@ def patiently(call: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """Stored in the stream, as safe as AOF and ``SOFTBOUNCE_WAIT_REPLICAS`` make it. It is no outcome."""
+    """A report is stored, as safe as AOF and ``SOFTBOUNCE_WAIT_REPLICAS`` make it. It has no outcome."""
 
     event_id: str | None
     entry_id: str
 
 
 class Softbounce:
-    """A producer's door to softbounce. Safe to share between threads; connects at the first call.
+    """A producer's client of softbounce. Safe to share between threads; connects at the first call.
 
-    An unreachable store raises ``StoreUnreachable`` after three tries within about two seconds, a full one
-    ``Overloaded``, another hash key than the store's ``WrongKey``.
+    Raises ``StoreUnreachable`` after three tries within about two seconds, ``Overloaded`` where the store is
+    full, and ``WrongKey`` where the hash key differs from the store's.
     """
 
     def __init__(self, store: str | Store, *, namespace: str | None = None) -> None:
@@ -130,8 +130,8 @@ class Softbounce:
     ) -> Receipt:
         """Say that a message arrived: what waits of it is not sent again.
 
-        By ``reference`` and ``channel``, or by a whole ``MESSAGE_DELIVERED``; only that, with a recipient,
-        also clears the recipient's soft bounces.
+        Give ``reference`` and ``channel``, or a whole ``MESSAGE_DELIVERED``. Only the latter, with a
+        recipient, also clears the recipient's soft bounces.
         """
         if (event is None) == (reference is None) or (reference is None) != (channel is None):
             message = "delivered(event), or delivered(reference=, channel=)"
@@ -177,7 +177,7 @@ class Softbounce:
             raise TypeError(message)
         ((kind, value),) = named
         on = None if channel is None else channel_named(channel)
-        if kind != "recipient" and not _bounded(value, kind).strip():  # it would mean: whatever has none
+        if kind != "recipient" and not _bounded(value, kind).strip():  # it would match whatever has none
             blank = "is empty"
             raise InvalidEvent(blank, kind)
         now = patiently(self._store.now)
@@ -249,7 +249,7 @@ class Softbounce:
     ) -> list[Verdict]:
         if monotonic() >= self._ask_again_at:
             try:
-                return patiently(  # a lambda, because to open the list asks the store for its key
+                return patiently(  # a lambda, because opening the list asks the store for its key
                     lambda: self._store.suppressions.check_block(block, channel, merchant=merchant)
                 )
             except InvalidSettings as error:
@@ -289,7 +289,7 @@ def _bounded(value: object, field: str) -> str:
 
 
 def _by_field(error: InvalidSettings) -> InvalidEvent | InvalidSettings:
-    """Return what tells a producer of a wrong argument: the field, as of an event."""
+    """Return the error about an argument as the error about the field of an event."""
     return InvalidEvent(error.reason, error.path) if error.path else error
 
 

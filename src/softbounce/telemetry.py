@@ -1,4 +1,4 @@
-"""Logs: one chain for our events and the libraries', whose last step lets no address and no password out."""
+"""Logs: one chain for our events and those of libraries, which masks addresses and passwords."""
 
 import logging
 import os
@@ -16,8 +16,7 @@ from softbounce.urls import mask_url
 def configure(*, stream: TextIO | None = None, json: bool | None = None, level: str = "INFO") -> None:
     """Send all logs of this process to ``stream`` (default stdout), as JSON unless it is a terminal.
 
-    Takes over the root logger, so that Celery, kombu and redis speak through the same chain.
-    May be called again.
+    Takes over the root logger, so that Celery, kombu and redis log by the same chain. May be called again.
     """
     stream = stream or sys.stdout
     terminal = stream.isatty()
@@ -44,7 +43,7 @@ def configure(*, stream: TextIO | None = None, json: bool | None = None, level: 
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    for library in ("apprise", "urllib3"):  # they write paths of URLs, which are passwords often
+    for library in ("apprise", "urllib3"):  # they log the paths of URLs, which often are passwords
         logging.getLogger(library).setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[*common, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -59,7 +58,7 @@ def get_logger() -> FilteringBoundLogger:
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Mask addresses and URL passwords in every field, however deep; a library's message is one."""
+    """Mask addresses and URL passwords in every field, however deep; a library's message is a field."""
     return {key: value if key in {"level", "ts"} else _redacted(value) for key, value in event.items()}
 
 

@@ -1,9 +1,9 @@
-"""For users' tests: makes reports, and a softbounce in memory whose time the test moves.
+"""For users' tests: makes reports, and runs softbounce in memory, in a time that the test moves.
 
     box = Sandbox()
-    box.report(failed("m1"))             "scheduled"
-    box.advance("5h")                    the resend commands that leave meanwhile
-    box.client                           for the code under test: report, may_send, cancel
+    box.report(failed("m1"))             returns "scheduled"
+    box.advance("5h")                    returns the resend commands that leave meanwhile
+    box.client                           is for the code under test: report, may_send, cancel
 
 Needs ``pip install 'fakeredis[lua]'``.
 """
@@ -57,8 +57,8 @@ class Sandbox:
         self.store.set_now(_ms(start))
         self.store.events.make_group()
         self.client = Softbounce(self.store)
-        self.commands: list[Json] = []  # all that have left
-        self.notices: list[Json] = []  # all that were told
+        self.commands: list[Json] = []  # every resend command that has left
+        self.notices: list[Json] = []  # every notice that has left
         self._pipeline = pipeline
         policies, stopping = PolicyInForce(policy), threading.Event()
         self._intake = Intake(self.store, policies, worker="sandbox", lease=LEASE, stopping=stopping)
@@ -68,7 +68,7 @@ class Sandbox:
             _Kept(self._leave),
             worker="sandbox",
             lease=LEASE,
-            rng=random.Random(0),  # noqa: S311 - how long a failing sink rests; ours never fails
+            rng=random.Random(0),  # noqa: S311 - only a failing sink needs it, and ours never fails
             stopping=stopping,
         )
 
@@ -107,7 +107,7 @@ class Sandbox:
         return self.commands[before:]
 
     def _next(self, now: int) -> int:
-        """Return when to look again: as the next retry gets due; in a minute if one waits for its rate."""
+        """Return the time of the next look: when a retry gets due; in a minute if one waits for its rate."""
         dues = [waiting.due for waiting in self.store.retries.select(parse_filter("", keys=()), now=now)]
         step = MINUTE if any(due <= now for due in dues) else LONGEST_STEP
         return min([now + step, *(due for due in dues if due > now)])
@@ -116,9 +116,9 @@ class Sandbox:
         self.settle()
         while self._pump.turn():
             self.settle()
-        while told := self.store.notices.claim(limit=HANDOVER_BATCH, lease=LEASE):
-            self.notices += [notice.body for notice in told]
-            self.store.notices.finish(told)
+        while claimed := self.store.notices.claim(limit=HANDOVER_BATCH, lease=LEASE):
+            self.notices += [notice.body for notice in claimed]
+            self.store.notices.finish(claimed)
 
     def _leave(self, command: Json) -> None:
         self.commands.append(command)
@@ -135,13 +135,13 @@ class _Kept:
         self._receive = receive
 
     def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:  # noqa: ARG002 - a Sink
-        """Take all."""
+        """Hand over all ``messages``."""
         for _, body in messages:
             self._receive(dict(body))
         return Handed(count=len(messages))
 
 
-def failed(  # each argument has a default that is right for most tests
+def failed(  # the defaults are right for most tests
     reference: str = "m1",
     code: str = "SMS_EXPIRED",
     *,

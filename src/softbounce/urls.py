@@ -1,4 +1,4 @@
-"""URLs: the hosts of those that name several (Sentinel, a Redis Cluster), and what of any may be shown."""
+"""Reads URLs that name several hosts (Sentinel, a Redis Cluster), and masks passwords in any."""
 
 import re
 from urllib.parse import urlsplit
@@ -8,7 +8,7 @@ _PASSWORD = re.compile(r"([?&]password=)[^&\s\"'<>]+", re.IGNORECASE)
 
 
 def several(url: str) -> tuple[str, list[tuple[str, int]], list[str], str]:
-    """Return what lies behind a URL of several hosts: its kind, its hosts, its path, a URL of one host.
+    """Return the parts of a URL of several hosts: its kind, its hosts, its path, a URL of one host.
 
     ``redis+sentinel://[USER:PASSWORD@]HOST:PORT,HOST:PORT/NAME/DB`` or ``redis+cluster://HOST:PORT,HOST:PORT``;
     the user and the password are the store's. Any other URL is of no kind.

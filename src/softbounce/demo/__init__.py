@@ -35,8 +35,8 @@ def run(
 ) -> int:
     """Run the demo and return its exit code: 0 if every claim holds.
 
-    ``fast`` leaves no time to read along, ``chaos`` kills the worker three times. ``save``: a file for the
-    reports, both kinds, as NDJSON for ``softbounce policy simulate``.
+    ``fast`` leaves no time to read along, ``chaos`` kills the worker three times. ``save``: a file that gets
+    all reports, as NDJSON for ``softbounce policy simulate``.
     """
     console, talk = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
     world = World(seed=seed, days=days, recipients=recipients)
@@ -53,9 +53,7 @@ def run(
             story = Story(console, world, pause=PAUSE if console.is_terminal and not fast else 0)
             pipeline = Pipeline(world, lockstep, tell=story.tell, save=log)
             try:
-                view = (
-                    console if console.is_terminal else talk
-                )  # one console draws bar and story, or they collide
+                view = console if console.is_terminal else talk  # two consoles on a terminal would collide
                 ours = _live(pipeline, lockstep, story=story, talk=view, kills=kills)
                 claims, others = _judge(pipeline, lockstep, ours, kills=len(kills))
             except Stuck as error:

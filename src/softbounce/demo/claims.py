@@ -1,4 +1,4 @@
-"""The four zero claims and what is asserted beside them, counted from what the world saw."""
+"""The four claims of zero and those beside them, counted from what the world saw."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ SAMPLE = 200  # messages whose history is read
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One sentence with its figure; it holds if the figure is the wanted one."""
+    """One sentence with its figure, which holds if the figure is the wanted one."""
 
     text: str
     found: int
@@ -28,7 +28,7 @@ class Claim:
 
 
 def zero_claims(seen: Seen) -> list[Claim]:
-    """Judge resends after a known delivery, retries with two ids, resends to suppressed, the undo."""
+    """Judge resends after a known delivery, retries with two ids, resends to suppressed ones, the undo."""
     late = suppressed = crossed = 0
     ids: defaultdict[tuple[str, str, int], set[str]] = defaultdict(set)
     times: Counter[str] = Counter()
@@ -53,7 +53,7 @@ def zero_claims(seen: Seen) -> list[Claim]:
         Claim(text="Resends to a suppressed recipient", found=suppressed),
         Claim(
             text="Healthy recipients still suppressed after the undo",
-            found=-1 if seen.still_refused is None else seen.still_refused,  # -1: nobody undid anything
+            found=-1 if seen.still_refused is None else seen.still_refused,  # -1: nothing was undone
             beside=f"{seen.lifted} lifted",
         ),
     ]
@@ -62,7 +62,7 @@ def zero_claims(seen: Seen) -> list[Claim]:
 def other_claims(
     seen: Seen, score: Score, *, counters: Mapping[str, int], history: History, has_kills: bool
 ) -> list[Claim]:
-    """Judge the night, permanent codes, outcomes, and the store's own word against the world's."""
+    """Judge texts at night, permanent codes, outcomes, and the store's figures against the world's."""
     commands = [command for _, command in seen.commands if command["reference"] not in seen.undone]
     codes = [command["reason"]["reasonCode"] for command in commands]
     confirming = sum(code == CONFIRMED for code in codes)
@@ -88,7 +88,7 @@ def _counters_agree(seen: Seen, counters: Mapping[str, int], *, has_kills: bool)
     ours = Counter(answers[0] for answers in seen.answers.values())
     ours["handed_over"] = len({command["id"] for _, command in seen.commands})
     ours["escalated"] = len(seen.escalated)
-    if not has_kills:  # a killed worker's batch is read again: its repeats are more than the world made
+    if not has_kills:  # the batch of a killed worker is read again, and its repeats count too
         ours["duplicate"] = seen.duplicates
     theirs = {name: counters.get(name, 0) for name in ours}
     differing = [
@@ -99,7 +99,7 @@ def _counters_agree(seen: Seen, counters: Mapping[str, int], *, has_kills: bool)
 
 
 def _history_agrees(seen: Seen, history: History) -> Claim:
-    """Read some histories: a resend for each command, and none by the store's own time after the delivery."""
+    """Read some histories: each command has a resend, and none is later than the delivery."""
     messages = _by_message(seen)
     sample = list(messages)[:: max(1, len(messages) // SAMPLE)]
     wrong = []

@@ -1,4 +1,4 @@
-"""The real worker on a throw-away store, in lockstep with the world's clock.
+"""The real worker on a throw-away store, moved step by step with the world's clock.
 
 A step: set the time, wait until the worker has handed over what is due, take it; then report what the
 carriers said since the step before, and wait for the outcomes. So what was known when a retry left never
@@ -31,17 +31,17 @@ Json = dict[str, Any]
 
 
 class Stuck(Exception):  # noqa: N818 - a sentence for the person who runs the demo
-    """The worker did not finish a step in time, or died of itself."""
+    """The worker did not finish a step in time, or ended by itself."""
 
 
 class Lockstep:
-    """One worker process and its store, moved by hand."""
+    """One worker process and its store, whose time we set."""
 
     def __init__(self, *, url: str, data: Path, log: Path) -> None:
         self.store = Store.open(url)
         self.kills = 0
-        self.cut_short: Counter[str] = Counter()  # what the killed workers had begun
-        policy = data / "policy.yaml"  # the one that ships, whatever lies in the caller's folder
+        self.cut_short: Counter[str] = Counter()  # what killed workers had begun, by kind
+        policy = data / "policy.yaml"  # the packaged one, whatever the caller's folder holds
         policy.write_text(packaged_policy(), encoding="utf-8")
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("SOFTBOUNCE_")},
@@ -62,7 +62,7 @@ class Lockstep:
             self._worker = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)  # noqa: S603
 
     def operate(self, *words: str) -> list[Json]:
-        """Type one ``softbounce`` command and return the records that it prints."""
+        """Run one ``softbounce`` command and return the records that it prints."""
         command = [sys.executable, "-m", "softbounce", *words, "-o", "ndjson"]
         ran = subprocess.run(command, env=self._environment, capture_output=True, check=False)  # noqa: S603
         return [json.loads(line) for line in ran.stdout.splitlines()]
@@ -88,16 +88,16 @@ class Lockstep:
         moment = now
         if may_kill and self._kill(self._leased, unless=lambda: self.store.idle_at() >= now):
             self._idle(now)
-            moment += LEASE_OVER  # what the killed worker held comes back when its lease is over
+            moment += LEASE_OVER  # then the leases of the killed worker are over
             self.store.set_now(moment)
         self._idle(moment)
-        while self.store.sizes()["ready"]:  # stands in line for the hand-over rate
+        while self.store.sizes()["ready"]:  # retries that wait for the hand-over rate
             moment += SECOND
             self.store.set_now(moment)
             self._idle(moment)
         self._until(lambda: not self.store.sizes()["notices"], "notices wait")
         commands = self._new("resend", "command")
-        return sorted(commands, key=lambda command: str(command["id"]))  # a kill changes their order
+        return sorted(commands, key=lambda command: str(command["id"]))  # a kill changes the order
 
     def report(self, events: Sequence[Json], *, kill: bool = False) -> list[Json]:
         """Report events and return what softbounce says of each, in no order.
@@ -124,18 +124,18 @@ class Lockstep:
             return False
 
         self._until(all_answered, "reports have no outcome")
-        if not killed:  # notices that a killed worker had claimed come with the next step
+        if not killed:  # what a killed worker had claimed comes with the next step
             self._until(lambda: not self.store.sizes()["notices"], "notices wait")
         return answers
 
     def notices(self) -> list[Json]:
-        """Return the notices that were told since the last call."""
+        """Return the notices that left since the last call."""
         return self._new("notices", "notice")
 
     def _kill(self, begun: Callable[[], Counter[str]], *, unless: Callable[[], bool]) -> bool:
         """Kill the worker with ``kill -9`` once it has begun something, and start another.
 
-        It is stopped at odd moments to be looked at; false if its work was over first.
+        It is frozen again and again to be looked at. Returns false if its work was over first.
         """
         worker = self._worker
         assert worker is not None  # noqa: S101

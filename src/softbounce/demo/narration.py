@@ -1,4 +1,4 @@
-"""What a person sees while the days go by: a line a day, and one when something happens first."""
+"""Prints the story of the demo: a line for each day, and one for whatever happens for the first time."""
 
 from datetime import UTC, datetime
 from threading import Event
@@ -12,9 +12,9 @@ from softbounce.demo.pipeline import Seen
 from softbounce.demo.world import MORNING, OUTAGE, START, Kind, Message, World
 
 Json = dict[str, Any]
-PAUSE = 0.7  # s of a reader's time a line
+PAUSE = 0.7  # s to read a line
 
-LINES = {  # what happened -> what to say; each once, with the command that explains it
+LINES = {  # what happened -> the line, printed once with the command that explains it
     "SMS_EXPIRED": "{who} is switched off. Not tried again at once: next try {next}",
     "BOUNCE_TRANSIENT_MBX_FULL": "{who}: mailbox full. Next try {next}, in the hope that it gets cleared",
     "SMS_NOT_DELIVERED": "{who}: no such number, says one report. Asked once more before it is believed",
@@ -45,7 +45,7 @@ class Story:
         self._told: set[str] = set()
 
     def tell(self, now: int, what: str, facts: Json) -> None:
-        """Hear of everything; say what is new."""
+        """Take note of one thing that happened, and print its line if it is the first of its kind."""
         reference = facts.get("reference")
         message = self._by_reference.get(str(reference))
         if message is None or (kind := self._kind(now, what, facts, message)) not in LINES:
@@ -97,7 +97,7 @@ class Story:
 
 
 def weekday_and_time(now: int) -> str:
-    """Return weekday and time in UTC, as each line of the story begins."""
+    """Return weekday and time in UTC, with which each line of the story begins."""
     return datetime.fromtimestamp(now / 1000, UTC).strftime("%a %H:%M")
 
 

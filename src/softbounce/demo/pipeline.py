@@ -1,4 +1,4 @@
-"""The simulated pipeline: sends first, asks whom it may send to, reports, takes each resend once."""
+"""The simulated pipeline: it asks whom it may send to, sends, reports, and acts once on each resend."""
 
 import heapq
 import json
@@ -16,23 +16,23 @@ from softbounce.store.limits import LONGEST_STEP
 
 Json = dict[str, Any]
 PERMANENT = ("INVALID_", "BOUNCE_PERMANENT_")
-MISLABEL = "INVALID_MOBILE_NUMBER"  # the world has no such number: only the operator says so
-CONFIRMED = "SMS_NOT_DELIVERED"  # believed at the second report: the policy sends once more to hear it
-TAIL = 6 * DAY  # after the last first send: the longest window of the policy, and its end
+MISLABEL = "INVALID_MOBILE_NUMBER"  # only the mislabelling operator says so: the world has no such number
+CONFIRMED = "SMS_NOT_DELIVERED"  # the policy believes it at the second report, so it sends once more
+TAIL = 6 * DAY  # ms after the last first send in which every window of the policy ends
 
 
 @dataclass(slots=True)
 class Seen:
-    """What the world saw of softbounce: the raw material of the claims, gathered outside it."""
+    """What the world saw of softbounce. The claims are counted from it alone."""
 
     commands: list[tuple[int, Json]] = field(default_factory=list)  # (time, command); repeats too
     delivered_at: dict[str, int] = field(default_factory=dict)  # reference -> when softbounce had accepted it
-    delivered_by: dict[str, str | None] = field(default_factory=dict)  # reference -> the command that arrived
-    suppressed_at: dict[tuple[str, str], int] = field(default_factory=dict)  # (channel, address) -> the same
+    delivered_by: dict[str, str | None] = field(default_factory=dict)  # reference -> the resend that arrived
+    suppressed_at: dict[tuple[str, str], int] = field(default_factory=dict)  # (channel, address) -> when
     reported: Counter[str] = field(default_factory=Counter)  # event id -> how often it was reported
     answers: dict[str, list[str]] = field(default_factory=dict)  # event id -> the outcome that each copy had
-    duplicates: int = 0  # of those answers, given by a repeat
-    escalated: set[str] = field(default_factory=set)  # notices, by id: they too may come twice
+    duplicates: int = 0  # answers that call a report a duplicate
+    escalated: set[str] = field(default_factory=set)  # ids of notices, which may come twice too
     first: int = 0  # messages sent first
     refused_first: int = 0  # first sends that may_send refused
     lifted: int = 0  # suppressions that the undo lifted
@@ -51,7 +51,7 @@ class Pipeline:
         tell: Callable[[int, str, Json], None],
         save: IO[str] | None = None,
     ) -> None:
-        """``tell`` hears all that happens; ``save`` gets each report, as NDJSON in the order they came."""
+        """``tell`` is called with all that happens; ``save`` gets each report as NDJSON, in order."""
         self.seen = Seen()
         self._world, self._lockstep, self._tell, self._save = world, lockstep, tell, save
         self._by_reference = {message.reference: message for message in world.messages}
@@ -65,7 +65,7 @@ class Pipeline:
         self._score = Score(cases=0)
 
     def run(self, *, progress: Callable[[int], None], kills: Sequence[int] = ()) -> Score:
-        """Live through all days, and on until nothing waits; returns the score.
+        """Run all days, and on until nothing waits; return the score.
 
         ``kills``: from each of these steps on the worker is killed once, as soon as it is caught at its
         work: in turn while it hands over and while it takes in.
@@ -151,7 +151,7 @@ class Pipeline:
             made = event(message, report, number=self._numbers[reference], resend_id=resend_id)
             events += [made, made] if message.is_doubled else [made]
         if self._save is not None:
-            for made in events:  # the world's clock, which is not the date of the report
+            for made in events:  # by the world's clock; the report has a date of its own
                 self._save.write(json.dumps(made | {"receivedAt": iso(now)}) + "\n")
         by_id = {str(made["eventId"]): made for made in events}
         self.seen.reported.update(str(made["eventId"]) for made in events)
@@ -161,7 +161,7 @@ class Pipeline:
             self._tell(now, str(answer["outcome"]), {**answer, "event": made})
 
     def _understand(self, now: int, answer: Json, made: Json) -> None:
-        """Write down what softbounce knows from now on."""
+        """Note what softbounce knows from now on."""
         reference, outcome = str(answer["reference"]), str(answer["outcome"])
         self.seen.duplicates += outcome == "duplicate"
         outcome = str(answer.get("first", outcome))
@@ -178,7 +178,7 @@ class Pipeline:
             self.seen.suppressed_at.setdefault((person.channel, person.address), now)
 
     def _undo(self, now: int) -> None:
-        """Do what somebody in operations does: look at the incidents, undo them."""
+        """Look at the incidents and undo them, as somebody in operations would."""
         for case in self._lockstep.operate("cases", "list", "kind:incident"):
             words = (f"incident:{case['case']}", "--reason", "operator mislabels", "--yes")
             for done in self._lockstep.operate("suppressions", "undo", *words):

@@ -1,4 +1,4 @@
-"""What is left at the end: the table beside the two straw men, and the claims."""
+"""Prints the result of the demo: the table beside two simpler ways of retrying, and the claims."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ LABELS = {
 
 
 def print_table(console: Console, world: World, ours: Score) -> None:
-    """Print what each way of retrying did to the same world."""
+    """Print what each way of retrying did in the same world."""
     scores = [no_retry(world), plain_retry(world), ours]
     notes = _notes(world, scores)
     console.print()
@@ -49,7 +49,7 @@ def _notes(world: World, scores: Sequence[Score]) -> dict[str, str]:
 
 
 def print_claims(console: Console, claims: Sequence[Claim], others: Sequence[Claim]) -> None:
-    """Print the zero claims by number, and below them what is asserted beside them."""
+    """Print the claims of zero by number, and below them the others."""
     console.print()
     for number, claim in enumerate((*claims, *others), 1):
         mark = f"{number}." if number <= len(claims) else "  "

@@ -1,4 +1,4 @@
-"""Two straw men on the same world: no retry at all, and a plain retry that remembers nothing."""
+"""Two simpler ways in the same world: no retry at all, and a plain retry that remembers nothing."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ PLAIN = [minutes * MINUTE for minutes in (1, 2, 4, 8, 16)]
 
 @dataclass(slots=True, kw_only=True)
 class Score:
-    """What one way of retrying did to the world; counted by the world, never by the way itself."""
+    """What one way of retrying did in the world, as the world counts it."""
 
     delivered: int = 0
     recovered: int = 0
-    late: int = 0  # of those recovered: late receipts, no work of anybody's
+    late: int = 0  # of those recovered: the receipt came late, and no resend helped
     extra: int = 0
     extra_to_lost: int = 0
     doubled: int = 0  # the same message twice on a phone

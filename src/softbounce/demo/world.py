@@ -1,4 +1,4 @@
-"""The simulated world: people with phones and mailboxes, their messages, and what carriers make of them.
+"""The simulated world: people with phones and mailboxes, their messages, and what carriers report.
 
 Everything follows from the seed: what happens to a try depends on the message and the try's time alone.
 """
@@ -13,8 +13,8 @@ from softbounce.core.durations import DAY, HOUR, MINUTE
 
 START = int(datetime(2026, 11, 23, tzinfo=UTC).timestamp() * 1000)  # a Monday
 OUTAGE = (START + DAY + 13 * HOUR, START + DAY + 15 * HOUR + 30 * MINUTE)  # day 2, 14:00 to 16:30 in Berlin
-MISLABELLED = (8 * HOUR, 10 * HOUR)  # of the last day, UTC: an operator calls every number of its own dead
-UNDONE = 11 * HOUR  # when somebody in operations has understood it
+MISLABELLED = (8 * HOUR, 10 * HOUR)  # UTC, on the last day: an operator calls all its numbers dead
+UNDONE = 11 * HOUR  # UTC, on the last day: operations undo it
 OPERATOR, CUSTOMERS = "+49170", 150
 VALIDITY = 2 * HOUR  # how long the text provider tries before it reports
 NIGHT, MORNING = 20, 8  # hours between which no text should leave
@@ -51,7 +51,7 @@ class Person:
     channel: str
     zone: ZoneInfo
     kind: Kind
-    since: int  # of being away, or of a full mailbox
+    since: int  # when being away, or the full mailbox, begins
     until: int
 
     @property
@@ -89,7 +89,7 @@ class Message:
     merchant: int
     person: Person
     sent: int
-    is_refused: bool  # its content is
+    is_refused: bool  # a carrier refuses its content
     is_late: bool  # a text that arrives, is reported expired first, and delivered an hour later
     is_doubled: bool  # each report of it arrives twice
 

@@ -1,7 +1,7 @@
-"""What a policy would have done with recorded reports, beside another: exact, or bounds of two worlds.
+"""What a policy would have done with recorded reports, beside another one.
 
-When a recipient became reachable nobody knows: somewhere between the last recorded failure and the recorded
-arrival. So each policy runs in two worlds, one at either end, and a figure that depends on a send that never
+Nobody knows when a recipient became reachable: it was between the last recorded failure and the recorded
+arrival. So each policy runs in two worlds, one at either end. A figure that depends on a send that never
 happened is a range.
 """
 
@@ -25,14 +25,14 @@ ROWS = {
 }
 COST = "cost"
 LABELS = ("estimated", "exact")
-RUNS = 4  # two policies, two worlds
+RUNS = 4  # two policies in two worlds
 
 Number = int | Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The least and the most that a figure can be."""
+    """The least and the greatest value that a figure can have."""
 
     low: Number
     high: Number
@@ -64,9 +64,9 @@ def compare(
     night: Night,
     prices: Mapping[str, Decimal],
 ) -> list[Row]:
-    """Return the figures of ``a`` and ``b``. ``stores`` gives empty ones, one a run.
+    """Return the figures of ``a`` and ``b``. ``stores`` yields an empty store for each run.
 
-    ``prices`` of one resend, by ``sms`` or ``sms:DE``; the row of the cost is left out where there are none.
+    ``prices`` of one resend are by ``sms`` or ``sms:DE``; without prices the row of the cost is left out.
     """
     runs: list[list[Tally]] = []
     for policy in (a, b):

@@ -1,4 +1,4 @@
-"""The history of the store as recorded reports: what it tells of each, without the addresses."""
+"""Turns the store's history into recorded reports, without the addresses."""
 
 from collections.abc import Iterable, Iterator
 
@@ -15,13 +15,13 @@ from softbounce.store.situations import Story
 
 
 def remembered(store: Store, *, since: int, most: int | None = None) -> Record:
-    """Return what ``store`` tells of messages first reported within ``since`` ms; ``most``: to look at."""
+    """Return the record of at most ``most`` messages that were first reported within ``since`` ms."""
     stories = store.retries.stories(since=store.now() - since, most=most)
     return recorded(reports(stories), tells_all=False)
 
 
 def reports(stories: Iterable[Story]) -> Iterator[Report]:
-    """Yield the reports that ``stories`` tell of, in the order of each. A recipient is known by the hash.
+    """Yield the reports of ``stories``, in the order of each. A recipient's address is its hash.
 
     Country, domain and zone are those that the history keeps; a number whose digits are gone is in any zone
     of its country. Receipts after a resend of ours count as its answer.
@@ -61,7 +61,7 @@ def _event(story: Story, line: HistoryLine, *, identity: str) -> Event:
 
 
 def _subject(story: Story, channel: Channel | None) -> Recipient | None:
-    """Return who is meant, under the hash in place of the address; None: nobody in particular."""
+    """Return the recipient, with the hash as the address; None where no single one is known."""
     delivery = story.delivery
     if channel is None or delivery.rid.startswith("*"):
         return None

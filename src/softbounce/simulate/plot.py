@@ -48,6 +48,6 @@ def bars(rows: Sequence[Row], *, width: int = 50) -> list[str]:
 
 
 def words(span: Span, *, exact: bool, sign: str = "") -> str:
-    """Return ``1,065 - 1,082``, or one number where it is exact; ``sign`` "+" marks what is more."""
+    """Return ``1,065 - 1,082``, or one number where it is exact; ``sign`` "+" marks increases."""
     low, high = (f"{end:{sign},}" if end else "0" for end in (span.low, span.high))
     return low if exact else f"{low} - {high}" if not sign else f"{low} to {high}"

@@ -1,4 +1,4 @@
-"""What did happen: recorded reports in the order of their times, and what each delivery went through."""
+"""Recorded reports in the order of their times, and what happened to each delivery."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ import msgspec
 from softbounce.core.events import Event, Ignored, parse
 from softbounce.errors import InvalidEvent
 
-Key = tuple[str, str, str]  # reference, channel, address of a delivery
+Key = tuple[str, str, str]  # reference, channel and address of a delivery
 NEVER = 2**62
 _OBJECT = msgspec.json.Decoder(type=dict[str, Any])
 
@@ -46,18 +46,18 @@ class Fate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What a policy is tried on."""
+    """The reports that a policy is tried on."""
 
-    events: int  # that were read, answers to resends too
-    reports: tuple[Report, ...]  # what came before any resend, and receipts that no resend explains
-    apart: int  # messages that arrived and touch nothing that failed: delivered under any policy
+    events: int  # events that were read, with the answers to resends
+    reports: tuple[Report, ...]  # reports before any resend, and receipts that no resend explains
+    apart: int  # arrived messages apart from all that failed: delivered by any policy
     fates: dict[Key, Fate]
-    wrong: tuple[dict[str, Any], ...]  # what could not be read: its number, and why
-    doubtful: frozenset[tuple[str, ...]] = frozenset()  # recipients of whom the record does not tell all
+    wrong: tuple[dict[str, Any], ...]  # unreadable reports: the number and the reason of each
+    doubtful: frozenset[tuple[str, ...]] = frozenset()  # recipients whose record is incomplete
 
 
 def key_of(event: Event) -> Key:
-    """Return by what a delivery is told from others."""
+    """Return what identifies a delivery."""
     return event.reference, f"{event.channel or ''}", event.subject.address if event.subject else ""
 
 
@@ -86,7 +86,7 @@ def recorded(
     """Return the record of ``reports``, in whatever order they come.
 
     ``tells_all``: false where receipts of messages that never failed are missing. Such a receipt clears what
-    counts against its recipient, so that nobody knows who several failed messages would be held against.
+    counts against its recipient: what several failed messages of one recipient lead to is then unknown.
     """
     found = sorted(reports, key=lambda report: report.received)
     fates = _fates(found)
@@ -128,7 +128,7 @@ def _fates(reports: list[Report]) -> dict[Key, Fate]:
 
 
 def _before_resends(reports: list[Report], fates: dict[Key, Fate]) -> Iterable[Report]:
-    """Yield first failures, and deliveries that answer no resend: the others the simulated world answers."""
+    """Yield first failures, and receipts that answer no resend. The simulated world gives the others."""
     failed: set[Key] = set()
     for report in reports:
         event, key = report.event, key_of(report.event)

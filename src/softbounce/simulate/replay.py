@@ -1,4 +1,4 @@
-"""One policy on one record in one world: the store's own scripts, in virtual time."""
+"""Replays one record under one policy in one world, by the store's own scripts in virtual time."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -19,16 +19,16 @@ from softbounce.simulate.recording import NEVER, Key, Record, key_of
 from softbounce.store import Accepted, Finish, Store
 from softbounce.store.limits import HANDOVER_BATCH, LONGEST_STEP
 
-STEP = 10 * MINUTE  # of the clock: what is due within one is looked at together, at the moment it was due
+STEP = 10 * MINUTE  # of the clock; what is due within one is claimed together, and sent at its own time
 LEASE = HOUR
 NO_LIMIT = Rate(count=1_000_000, per=1_000)
 
-Decided = tuple[int, Plan | Arrived]  # when it was received
+Decided = tuple[int, Plan | Arrived]  # when a report was received, and what policy wants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Night:
-    """Which texts leave in the night: inside ``hours``, else inside what ``policy`` calls quiet."""
+    """Which texts leave in the night: within ``hours``, else within the quiet hours of ``policy``."""
 
     policy: Policy
     hours: QuietHours | None = None
@@ -58,7 +58,7 @@ def rule_of(policy: Policy, event: Event) -> Rule:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What came of one run, by row; ``guessed``: rows in which something followed from a simulated answer."""
+    """The result of one run, by row; ``guessed``: rows in which something follows from a simulated answer."""
 
     rows: dict[str, set[object]] = field(default_factory=dict)
     guessed: set[str] = field(default_factory=set)
@@ -89,7 +89,7 @@ def _is_verdict(decision: Plan | Arrived) -> bool:
 
 
 class Replay:
-    """A run in the making. ``soon``: a recipient is reachable right after the last recorded failure."""
+    """One run. ``soon``: a recipient is reachable right after the last recorded failure."""
 
     def __init__(self, record: Record, policy: Policy, store: Store, *, night: Night, soon: bool) -> None:
         self._fates = record.fates
@@ -102,8 +102,8 @@ class Replay:
         self._night = night
         self._soon = soon
         self._keys: dict[str, Key] = {}  # by delivery
-        self._failed = Counter(key[1:] for key in record.fates)  # messages of a recipient
-        self._answered: set[tuple[str, ...]] = set(record.doubtful)  # recipients, by the simulated world
+        self._failed = Counter(key[1:] for key in record.fates)  # failed messages of each recipient
+        self._answered: set[tuple[str, ...]] = set(record.doubtful)  # recipients with a simulated answer
         self._tally = Tally()
 
     def run(self, reports: Sequence[Decided]) -> Tally:
@@ -112,9 +112,7 @@ class Replay:
         now = claimed = reports[0][0] if reports else 0
         while place < len(reports) or due < NEVER:
             moment = min(due, reports[place][0]) if place < len(reports) else due
-            longest = (
-                claimed + LONGEST_STEP if due < NEVER else NEVER
-            )  # where nothing waits, years may pass at once
+            longest = claimed + LONGEST_STEP if due < NEVER else NEVER  # where nothing waits, years may pass
             now = max(now + 1, min(-(-moment // STEP) * STEP, longest))
             self._store.set_now(now)
             sent: list[Plan | Arrived] = []
@@ -129,7 +127,7 @@ class Replay:
         return self._tally
 
     def _due(self, now: int) -> int:
-        """Return when to claim next: at once where more stands in line than one claim takes."""
+        """Return when to claim next: now, where more is ready than one claim takes."""
         due = self._store.next_due()
         if due is not None:
             return due
@@ -158,7 +156,7 @@ class Replay:
             self._tally.note("escalated", answer.event_id or decision.event.identity, guessed=guessed)
 
     def _leave(self, before: int, now: int) -> list[Plan | Arrived]:
-        """Let everything leave that is due, and return what the world answers."""
+        """Let everything leave that is due, and return the answers of the world."""
         answers: list[Plan | Arrived] = []
         results: list[Finish] = []
         claimed = self._store.ledger.claim(policy=self._policy, limit=HANDOVER_BATCH, lease=LEASE)
@@ -180,7 +178,7 @@ class Replay:
         return answers
 
     def _answer(self, delivery: Delivery, moment: int) -> Plan | Arrived:
-        """Send, and return what the world says to it."""
+        """Send one resend, and return the answer of the world."""
         key = self._keys[delivery.id]
         fate = self._fates[key]
         resend = command_id(delivery.id, delivery.attempt)
@@ -204,7 +202,7 @@ class Replay:
         return decide_event(event, policy=self._policy, now=moment)
 
     def _rests_on(self, key: Key, event: Event) -> set[str]:
-        """Return the rows that the answer to one send may change, even where neither world's answer does."""
+        """Return the rows that another answer to one send could change, also where no world gives it."""
         rule, is_known = rule_of(self._policy, event), self._failed[key[1:]] > 1
         soft = rule.soft_bounce
         rows = set()

@@ -1,4 +1,4 @@
-"""Beside the system in place: what softbounce would have done with the messages that it observes."""
+"""What softbounce would have done with the messages that it observes, beside the system in place."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,13 +21,13 @@ REFUSED = "refused"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One figure of softbounce, and of the system in place: None where its reports do not tell."""
+    """One figure of softbounce and of the system in place, None where its reports do not show it."""
 
     name: str
     title: str
     ours: Span
     theirs: Span | None
-    exact: bool  # both
+    exact: bool  # both figures are
 
     @property
     def label(self) -> str:
@@ -36,7 +36,7 @@ class Line:
 
 
 def observed(stories: Iterable[Story], modes: Sequence[Mode]) -> Iterator[Story]:
-    """Yield the deliveries of which nothing left for being observed, or would not leave as things stand."""
+    """Yield deliveries without a resend that are observed now, or of which a resend was observed."""
     mode = {entry.merchant: entry.mode for entry in modes}
     for story in stories:
         kinds = {line.kind for line in story.history}
@@ -46,10 +46,10 @@ def observed(stories: Iterable[Story], modes: Sequence[Mode]) -> Iterator[Story]
 
 
 def beside(stories: Collection[Story], policy: Policy, *, stores: Iterator[Store]) -> list[Line]:
-    """Return the figures of observed deliveries under ``policy``. ``stores`` gives empty ones, one a world.
+    """Return the figures of observed deliveries under ``policy``. ``stores`` yields an empty one per world.
 
-    Whether an arrival answers a resend of the system in place, or the first send and late, nobody knows:
-    so there are four worlds, each of the two of ``Replay`` both ways.
+    Nobody knows whether an arrival answers a resend of the system in place or, late, the first send. So there
+    are four worlds: each of the two of ``Replay`` both ways.
     """
     night = Night(policy=policy)
     found = list(reports(stories))
@@ -63,7 +63,7 @@ def beside(stories: Collection[Story], policy: Policy, *, stores: Iterator[Store
         for soon in (True, False)
     ]
     theirs = _theirs(stories, policy, night)
-    titles = {**ROWS, REFUSED: "sent to suppressed"}  # by us none: no tally has such a row
+    titles = {**ROWS, REFUSED: "sent to suppressed"}  # of ours there are none: no tally has such a row
     return [_line(name, title, worlds, theirs.get(name)) for name, title in titles.items()]
 
 
@@ -74,7 +74,7 @@ def _line(name: str, title: str, worlds: Sequence[Tally], theirs: Span | None) -
 
 
 def _theirs(stories: Collection[Story], policy: Policy, night: Night) -> Mapping[str, Span]:
-    """Return what the reports show; the least is what no late report of an earlier send explains."""
+    """Return what the reports show; the least leaves out what a late report of an earlier send may be."""
     blocked: dict[str, int] = {}  # recipient -> when it was first suppressed
     for story in stories:
         for line in story.history:

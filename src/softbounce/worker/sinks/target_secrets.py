@@ -11,7 +11,7 @@ LEAST_SECRET = 24  # bytes; the shortest secret that Standard Webhooks allows
 
 
 def apprise_url(variable: str) -> str:
-    """Return the address in a variable. Raises ``InvalidSettings``, also where the extra is not installed."""
+    """Return the address in a variable. Raises ``InvalidSettings``, also where apprise is not installed."""
     if find_spec("apprise") is None:
         message = "a target of type apprise needs: pip install 'softbounce[apprise]'"
         raise InvalidSettings(message)
@@ -22,7 +22,7 @@ def apprise_url(variable: str) -> str:
 
 
 def signing_keys(variable: str) -> list[bytes]:
-    """Return the secrets in a variable, spaces between them. Raises ``InvalidSettings``."""
+    """Return the secrets in a variable, which spaces separate. Raises ``InvalidSettings``."""
     form = f"{WHSEC} and base64 of {LEAST_SECRET} bytes or more"
     written = os.environ.get(variable, "").split()
     if not written:
