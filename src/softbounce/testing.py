@@ -188,13 +188,7 @@ def _sent(reference: str, channel: str, to: object) -> Json:
 
 
 def _event(
-    kind: str,
-    sent: Json,
-    *,
-    at: datetime | None,
-    claim: int | str,
-    merchant: int | str,
-    customer: str,
+    kind: str, sent: Json, *, at: datetime | None, claim: int | str, merchant: int | str, customer: str
 ) -> Json:
     about = {"id": claim, "merchantId": merchant, "referenceNumber": f"R-{claim}", "customerNumber": customer}
     event: Json = {

@@ -16,7 +16,7 @@ app.callback()(lambda: None)  # so that its only command is called by name
 
 HEAD = ("WHO", "ACTION", "WHAT", "REASON")
 FILTER_KEYS = ("who", "action", "what", "reason", "age")
-EVERYTHING = 100_000  # entries looked through for a filter
+EVERYTHING = 100_000  # entries that a filter looks through
 
 
 @app.command("list", cls=Filtered)

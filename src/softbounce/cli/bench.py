@@ -24,9 +24,9 @@ from softbounce.store.limits import HANDOVER_BATCH
 
 app = typer.Typer(add_completion=False)
 
-NAMESPACE = "bench-trial"  # nobody else's, so that removing it can hit nobody
-SINGLE = 1_000  # questions and round trips one by one
-WAITS = 3 * HOUR  # by then each retry of the shipped rule is due
+NAMESPACE = "bench-trial"  # nobody else uses it, so that it can be removed
+SINGLE = 1_000  # questions and round trips that are made one by one
+WAITS = 3 * HOUR  # ms after which each retry of the shipped rule is due
 NO_LIMIT = Rate(count=1_000_000, per=1_000)
 
 

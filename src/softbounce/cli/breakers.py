@@ -83,7 +83,7 @@ def _waiting(store: Store) -> dict[str, list[str]]:
 
 
 def _hint(provider: str, store: Store) -> str:
-    """Return a word of doubt where nobody has heard of the provider: a slip of the pen changes nothing."""
+    """Return a warning where the provider is unknown: a misspelt name would change nothing."""
     if provider in store.control.breakers():
         return ""
     wanted = parse_filter("", keys=())

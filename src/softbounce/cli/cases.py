@@ -9,16 +9,7 @@ import typer
 from softbounce.cli.dead_letters import PREFIX
 from softbounce.cli.shared import options
 from softbounce.cli.shared.change import Intent, changing
-from softbounce.cli.shared.output import (
-    Filtered,
-    Json,
-    Output,
-    Row,
-    show,
-    tell,
-    time_of,
-    zoned,
-)
+from softbounce.cli.shared.output import Filtered, Json, Output, Row, show, tell, time_of, zoned
 from softbounce.cli.shared.session import note_reveal, opened, policy_in_force, spelled
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy.model import Policy
@@ -48,7 +39,7 @@ SUGGESTIONS = {
     "brake": "wrong? suppressions undo incident:{id}; right? cases resolve {id} --suppress",
     "incident": "look at retries list, then: mode on --reason ...",
 }
-_SHOWN = 300  # characters of bytes that nobody can read
+_SHOWN = 300  # characters that are shown of an unreadable record
 CaseId = Annotated[str, typer.Argument(metavar="CASE", help="k_19, as cases list shows it")]
 
 
@@ -184,7 +175,7 @@ def resolve(
 
 
 def _needs_canary(case: Case, store: Store, policy: Policy, now: int) -> bool:
-    """Whether one message must show first that the fix holds; refuse while it is on its way."""
+    """Whether one message must show first that the fix holds; raise ``NotFound`` while it is on its way."""
     is_many = policy.brake is not None and case.count > policy.brake.more_than
     state = store.cases.canary(case, now=now)
     if state == "waits":
@@ -194,7 +185,7 @@ def _needs_canary(case: Case, store: Store, policy: Policy, now: int) -> bool:
 
 
 def _suppress(case: Case, members: Sequence[Delivery], store: Store, *, policy: Policy, by: By) -> int:
-    """List the recipients that a case is about, or give an incident's their term; return how many."""
+    """Suppress the recipients of a case, or confirm the entries of an incident; return how many."""
     entry = case.entry
     if "brake" in entry:
         return sum(store.incidents.settle(case, "confirm"))
@@ -298,7 +289,7 @@ def _member(delivery: Delivery, *, reveal: bool) -> Json:
 
 
 def _damage(name: str, raw: bytes, *, reveal: bool) -> Json:
-    """Return bytes that nobody can read: all of them where addresses may be shown, else their masked text."""
+    """Return an unreadable record: all its bytes where addresses may be shown, else its masked text."""
     text = raw.decode(errors="backslashreplace")
     shown = {"bytes": b64encode(raw).decode()} if reveal else {}
     return {"id": name, "length": len(raw), "text": text if reveal else scrub(text)[:_SHOWN], **shown}

@@ -22,7 +22,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Input that c
 
 HEAD = ("ID", "REASON", "FIELD", "BYTES")
 NOUNS = ("dead letter", "dead letters")
-PREFIX = "d_"  # of ids as people see them: the hash alone may begin with a dash, like an option or a "not"
+PREFIX = "d_"  # of ids as shown: a hash alone may begin with a dash, like an option or a "not"
 
 
 @app.command("list", cls=Filtered)
@@ -92,7 +92,7 @@ def drop(words: options.NeededWords, *, intent: Intent) -> None:
 
 
 def fullness(store: Store) -> str | None:
-    """Return what to say where so much is kept that of new letters only the head is; else None."""
+    """Return a warning where the kept letters fill their room, so that new ones are cut; else None."""
     kept = store.dead_letters.kept_bytes()
     if kept <= DEAD_LETTERS_BYTES - DEAD_LETTER_BYTES:
         return None

@@ -28,10 +28,10 @@ from softbounce.store.policies import Revision
 
 app = typer.Typer(add_completion=False)
 
-LATE = 10 * MINUTE  # an overdue retry is a fault from here on
-MANY = 10_000  # unread events
-MANY_PAUSES = 10
-SILENT = 30 * SECOND  # a worker says every five that it lives
+LATE = 10 * MINUTE  # ms that a retry is overdue, above which it is a fault
+MANY = 10_000  # unread events, above which there is a warning
+MANY_PAUSES = 10  # pauses that are listed
+SILENT = 30 * SECOND  # a running worker is heard of every 5 s
 
 
 class Level(StrEnum):
@@ -88,7 +88,7 @@ def doctor(
 
 
 def _probe(*, spares_store: bool) -> None:
-    """Exit 1 unless a worker of this machine was heard of; a store that is away says nothing of workers."""
+    """Exit 1 unless a worker of this machine was heard of; ``spares_store``: pass while the store is away."""
     try:
         with opened() as store:
             store.require_writable()
@@ -168,7 +168,7 @@ def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:
 
 
 def _torn(own: Policy, text: str, store: Store, workers: dict[str, Json]) -> Iterator[Finding]:
-    """Yield a fault where a file is the beginning of what runs: cut off in its writing, and yet valid."""
+    """Yield a fault where a file is only the beginning of what runs: cut off while written, and yet valid."""
     for revision in sorted({str(entry["revision"]) for entry in workers.values()} - {own.revision}):
         kept = store.policies.find(revision)
         if kept and kept.text.startswith(text):

@@ -54,7 +54,7 @@ def report(
 
 
 class _Answers:
-    """What the workers have said so far, by entry."""
+    """The outcomes that workers have sent so far, by entry."""
 
     def __init__(self, store: Store, token: str) -> None:
         self.token = token
@@ -62,13 +62,13 @@ class _Answers:
         self._events = store.events
 
     def take(self, *, count: int, seconds: float = 0.0) -> None:
-        """Take what is there, at most ``count``; where nothing is, wait for it."""
+        """Take at most ``count`` outcomes; wait ``seconds`` where there is none."""
         for answer in self._events.wait_replies(self.token, count=count, seconds=seconds):
             self.known[answer.pop("entry")] = answer
 
 
 def _publish(events: Iterator[bytes], store: Store, answers: _Answers | None) -> Iterator[Json]:
-    """Report blocks of events, and take what is answered meanwhile: the store keeps 10,000 answers."""
+    """Report blocks of events, and take the answers meanwhile, of which the store keeps 10,000."""
     token = answers.token if answers else None
     source = iter(tracked(events, "reporting"))
     while block := list(islice(source, REPORT_BATCH)):

@@ -23,7 +23,7 @@ from softbounce.errors import (
     WrongKey,
 )
 
-HALF = re.compile("[\ud800-\udfff]")  # what stands for a byte that is not UTF-8
+HALF = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
 COMMANDS = {  # name -> module and attribute, and what it does
     "run": ("run:run", "The service: a worker, and a durable store of its own in ./data."),
     "worker": ("run:worker", "One more worker beside a store that runs already."),
@@ -77,7 +77,7 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    pretty_exceptions_enable=False,  # they may show values, and a value may be an address
+    pretty_exceptions_enable=False,  # these may show values, and a value may be an address
     epilog=f"Exit codes: 0 done or allowed, {REFUSED} the answer is no, {MISUSED} wrong usage, "
     f"3 a plan has changes, {UNREACHABLE} store or broker unreachable, {IN_PART} done in part.",
 )

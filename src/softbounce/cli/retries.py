@@ -1,4 +1,4 @@
-"""``softbounce retries``: what waits to be sent again, and a person's word on it."""
+"""``softbounce retries``: what waits to be sent again, and how a person changes it."""
 
 import sys
 from collections.abc import Collection, Iterable, Sequence
@@ -10,7 +10,7 @@ import typer
 from softbounce.cli.shared import options
 from softbounce.cli.shared.change import Intent, changing
 from softbounce.cli.shared.output import Filtered, Form, Json, Output, Row, say, show, time_of, zone, zoned
-from softbounce.cli.shared.session import hashed_words, note_reveal, opened, tracked
+from softbounce.cli.shared.session import hashed_words, note_list_reveal, opened, tracked
 from softbounce.core.durations import HOUR
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.reasons import cause
@@ -26,14 +26,14 @@ from softbounce.store.suppression_files import write_rows
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="What waits to be sent again.")
 
 PAUSABLE = ("reference", "claim", "merchant", "recipient", "channel", "code")
-LOOKED_AT = 20  # retries, for what else holds them back
+LOOKED_AT = 20  # retries that are searched for other pauses
 NOUNS = ("waiting retry", "waiting retries")
 HEAD = ("TRY", "RECIPIENT", "CAUSE", "MERCHANT", "WAITS FOR", "REFERENCE")
 COLUMNS = (
     "reference", "recipient", "address", "channel", "claim", "customer", "merchant", "reasonCode", "cause",
     "state", "attempt", "maxAttempts", "nextTry", "firstFailedAt", "notAfter", "rule", "policy",
 )  # fmt: skip
-Mark = tuple[str, str]  # kind and value, as cancel markers and pauses know them
+Mark = tuple[str, str]  # kind and value of a cancel marker or a pause
 
 
 @app.command("list", cls=Filtered)
@@ -49,7 +49,7 @@ def list_(
         now = store.now()
         found = store.retries.select(_filter(words, store), now=now)
         if reveal:
-            _note_reveal(store, words)
+            note_list_reveal(store, "retries", words, bare="reference")
         rows = (_retry_row(waiting, now, reveal=reveal) for waiting in found)
         show((zoned("NEXT TRY"), *HEAD), rows, output)
 
@@ -65,10 +65,10 @@ def show_(
     with opened() as store:
         situations = deliveries.find(reference, store)
         if reveal:
-            _note_reveal(store, [reference])
+            note_list_reveal(store, "retries", [reference], bare="reference")
         if output is not Output.TABLE:
-            told = (deliveries.as_json(found.story, reveal=reveal) for found in situations)
-            show((), ((one, ()) for one in told), output)
+            shown = (deliveries.as_json(found.story, reveal=reveal) for found in situations)
+            show((), ((one, ()) for one in shown), output)
             return
         for situation in situations:
             typer.echo("\n".join(deliveries.as_text(situation, zone=zone(), reveal=reveal)))
@@ -81,7 +81,7 @@ def export(
     """Write waiting retries to stdout."""
     with opened() as store:
         if reveal:
-            _note_reveal(store, words)
+            note_list_reveal(store, "retries", words, bare="reference")
         found = store.retries.select(_filter(words, store), now=store.now())
         rows = (_retry_json(waiting, reveal=reveal) for waiting in tracked(found, "retries"))
         written = write_rows(rows, sys.stdout, form=form, columns=COLUMNS)
@@ -165,7 +165,7 @@ def resume(words: options.NeededWords, *, intent: Intent) -> None:
 
 
 def _other_pauses(matching: Iterable[Waiting], store: Store) -> list[str]:
-    """Return, for some of what was to be resumed, the pauses that hold it back still."""
+    """Return the pauses that still hold back what was to be resumed; a few retries are looked at."""
     idents = [waiting.delivery.id for waiting in islice(matching, LOOKED_AT)]
     held = {
         gate.field.partition(":")[0] if gate.field.startswith(("reference:", "recipient:")) else gate.field
@@ -188,7 +188,7 @@ def _confirmed(wanted: Filter, store: Store, intent: Intent, *, may_be_none: boo
 def _marked(
     words: Sequence[str], store: Store, kinds: Collection[str], intent: Intent
 ) -> tuple[list[Waiting], list[Mark]]:
-    """Return the retries that match, and where to write: the one thing that is named, else each reference."""
+    """Return the retries that match, and the marks to write: the one thing named, else each reference."""
     wanted = _filter(words, store)
     named = [(kind, value) for kind in kinds if (value := wanted.only(kind))]
     matching = _confirmed(wanted, store, intent, may_be_none=bool(named))
@@ -241,8 +241,3 @@ def _retry_json(waiting: Waiting, *, reveal: bool) -> Json:
         "rule": delivery.rule,
         "policy": delivery.revision,
     }
-
-
-def _note_reveal(store: Store, words: Collection[str] | None) -> None:
-    what = " ".join(hashed_words(words, store, bare="reference")) or "all"
-    note_reveal(store, f"retries {what}")

@@ -1,4 +1,4 @@
-"""``softbounce run``, ``worker`` and ``demo``: what keeps going."""
+"""``softbounce run``, ``worker`` and ``demo``: the commands that keep running."""
 
 import signal
 from contextlib import closing
@@ -109,7 +109,7 @@ def _work(settings: Settings, server: Embedded | None, *, log_level: str, name: 
     def keep() -> None:
         if server is not None and server.ensure():
             log.warning("store.back", reason="the embedded store had died and was started again")
-        if greetings:  # called first when the worker's threads have begun
+        if greetings:  # the first call comes when the worker's threads run
             say(greetings.pop()())
 
     hostname = f"{name}@{gethostname()}" if name else None
@@ -119,12 +119,12 @@ def _work(settings: Settings, server: Embedded | None, *, log_level: str, name: 
 
 
 def _leave(*_: object) -> None:
-    """End in order what has not begun yet."""
+    """End the process in order before the worker has begun."""
     raise SystemExit(0)
 
 
 def banner(settings: Settings, *, is_embedded: bool, began: float) -> str:
-    """Return what a person wants to see when a worker has begun."""
+    """Return what a person wants to see when a worker has started."""
     policy, url = policy_of(settings.policy), store_url(settings)
     with closing(Store.open(url, namespace=settings.namespace)) as store:
         facts = store.facts()

@@ -78,7 +78,8 @@ class Intake:
             batches = (raws[first : first + INTAKE_BATCH] for first in range(0, len(raws), INTAKE_BATCH))
             return [answer for batch in batches for answer in self.take(batch)]
         policy = self._policies.current
-        parts = self._encode(raws, policy=policy, now=self._store.now())
+        decisions = self._decide(raws, policy=policy, now=self._store.now())
+        parts = self._divided(raws, decisions, policy=policy)
         accepted = [answer for _, answer in self._commit(parts, policy=policy)]
         if any(answer.outcome == DEFERRED for answer in accepted):
             reason = "a later release of softbounce wrote its record: start workers of that release"
@@ -120,7 +121,7 @@ class Intake:
 
     def _begin(self, entries: list[Entry], now: int, *, read_ahead: bool) -> None:
         policy = self._policies.current
-        parts = self._encode_entries(entries, policy=policy, now=now)
+        parts = self._encode(entries, policy=policy, now=now)
         self._wait()
         if not entries:
             return
@@ -152,7 +153,7 @@ class Intake:
                 letter = dead_letter(entry.raw, InvalidEvent(reason), is_poison=True)
                 parts = [self._part([entry.raw], [letter], policy=policy)]
             else:
-                parts = self._encode_entries(entries, policy=policy, now=now)
+                parts = self._encode(entries, policy=policy, now=now)
             self._keep(entries, parts, policy)
         self._reclaim_at = monotonic() + idle / 2000
 
@@ -173,15 +174,11 @@ class Intake:
             self._patiently(self._store.events.defer, left, self._worker)
         reached("intake.acknowledged")
 
-    def _encode_entries(self, entries: Sequence[Entry], *, policy: Policy, now: int) -> list[Part]:
-        """Do what ``_encode`` does; an entry that was too large to be read is a dead letter already."""
+    def _encode(self, entries: Sequence[Entry], *, policy: Policy, now: int) -> list[Part]:
+        """Decide on entries and encode the decisions; one that was too large is a dead letter already."""
         decisions = self._decide([entry.raw for entry in entries], policy=policy, now=now)
         decisions = [entry.letter or one for entry, one in zip(entries, decisions, strict=True)]
         return self._divided([entry.raw for entry in entries], decisions, policy=policy)
-
-    def _encode(self, raws: Sequence[bytes], *, policy: Policy, now: int) -> list[Part]:
-        """Decide on reports and write the decisions down; a report on which we fail is a dead letter."""
-        return self._divided(raws, self._decide(raws, policy=policy, now=now), policy=policy)
 
     def _divided(self, raws: Sequence[bytes], decisions: Sequence[Decision], *, policy: Policy) -> list[Part]:
         """Encode in parts of at most the work of an ordinary batch: a script blocks the store."""
@@ -208,6 +205,7 @@ class Intake:
         return raws, self._ledger.encode(sound, policy=policy)
 
     def _decide(self, raws: Sequence[bytes], *, policy: Policy, now: int) -> list[Decision]:
+        """Decide on reports; one on which we fail is a dead letter."""
         try:
             return [decide(raw, policy=policy, now=now) for raw in raws]
         except Exception as error:  # noqa: BLE001 - as above

@@ -52,9 +52,7 @@ class Runtime:
         context = Context(store=self.store, app=app, field="command", timeout=settings.handover_timeout)
         sink = open_sink(settings.sink, context)
         self._watch = Watch(  # one hand-over may take up to half a lease, and is tried again for a quarter
-            limit=max(DEAF, settings.lease // 1000),
-            worker=self.worker,
-            stopping=self.stopping,
+            limit=max(DEAF, settings.lease // 1000), worker=self.worker, stopping=self.stopping
         )
         self.intake = Intake(
             self.store,
@@ -75,12 +73,7 @@ class Runtime:
             heard=partial(self._watch.heard, "pump"),
         )
         self.notices = Notices(
-            self.store,
-            self.policies,
-            config=settings,
-            app=app,
-            rng=rng,
-            stopping=self.stopping,
+            self.store, self.policies, config=settings, app=app, rng=rng, stopping=self.stopping
         )
         self._virtual = self.store.clock()[1]
         self._reload_asked = threading.Event()

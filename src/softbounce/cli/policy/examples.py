@@ -30,8 +30,8 @@ from softbounce.explain import decision as explain
 from softbounce.store import Store
 from softbounce.store.memory import in_memory
 
-AFTER = timedelta(days=30)  # in which resends are counted
-UNTESTED_SHOWN = 10
+AFTER = timedelta(days=30)  # resends are counted so long after the last event
+UNTESTED_SHOWN = 10  # rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Result:
     line: int
     seconds: float
     reason: str = ""
-    rules: frozenset[tuple[str, int]] = frozenset()  # that decided
+    rules: frozenset[tuple[str, int]] = frozenset()  # name and line of those that decided
 
 
 def run(
@@ -58,7 +58,7 @@ def run(
     junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Results as XML too")] = None,
 ) -> None:
     """Run the tests of a policy: an event at a time, and what explain must say of it; several on a store."""
-    telemetry.configure(stream=sys.stderr, level="ERROR")  # what the store's tests do is no news
+    telemetry.configure(stream=sys.stderr, level="ERROR")  # what happens in a test is no news
     results: list[Result] = []
     covered: dict[str, tuple[Policy, set[tuple[str, int]]]] = {}
     mistakes: list[str] = []
@@ -124,7 +124,7 @@ def _single(one: Test, rules: Policy) -> tuple[Json, set[tuple[str, int]]]:
 
 
 def _several(one: Test, rules: Policy, path: Path | None, store: Store) -> tuple[Json, set[tuple[str, int]]]:
-    """Return what explain says of the last report, and what the store made of all, one after the other."""
+    """Return what explain says of the last report, and what the store did with all, in order."""
     from softbounce import testing  # noqa: PLC0415 - a worker is heavy, and the other commands need none
 
     box = testing.Sandbox(policy=path, start=one.at, store=store)
@@ -194,7 +194,7 @@ def _report(event: TestEvent, reference: str, at: datetime) -> Json:
 
 @contextmanager
 def throw_away_stores() -> Iterator[Iterator[Store]]:
-    """Give empty stores, each a namespace of one throw-away server that starts with the first."""
+    """Give an iterator of empty stores: each a namespace of one server that runs meanwhile."""
     from softbounce import embedded  # noqa: PLC0415 - most files of tests need no server
 
     opened: list[Store] = []

@@ -30,7 +30,7 @@ app = typer.Typer(
 )
 
 DEFAULT_PATH = Path("config/policy.yaml")
-WIDE = 200  # columns where nobody looks: a pipe takes whole lines
+WIDE = 200  # columns of a table in a pipe, where lines are not wrapped
 UNKNOWN = "?"  # stands for every code that has no rule
 
 

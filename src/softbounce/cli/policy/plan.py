@@ -1,4 +1,4 @@
-"""``softbounce policy plan | apply | rollback``: what a policy would change, before it does; and back."""
+"""``softbounce policy plan | apply | rollback``: see what a policy changes, apply it, go back."""
 
 import json
 from collections import Counter
@@ -29,8 +29,8 @@ from softbounce.store.limits import LIST_BATCH
 from softbounce.store.policies import Revision
 
 CHANGES = 3  # exit code
-MESSAGES = 1_000  # of the history, that a plan looks at: some seconds
-ENDING = ("cancelled", "suppressed", "delivered", "leased")  # not by its schedule, or at this moment
+MESSAGES = 1_000  # of the history that a plan simulates, in some seconds
+ENDING = ("cancelled", "suppressed", "delivered", "leased")  # what leaves now, or has ended
 NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="The policy that is to be")]
 Reschedule = Annotated[bool, typer.Option("--reschedule", help="Give waiting retries the new times, too")]
 
@@ -137,7 +137,7 @@ def rollback(
 
 
 def _follow(store: Store, new: Policy, text: str, *, applied: Revision | None, action: str, by: By) -> None:
-    """Write what all follow, once it is known to be a policy; an interrupted apply may be said again."""
+    """Write the policy that all follow; an interrupted call may be made again."""
     before = _running(store)
     if applied and applied.revision == new.revision:
         typer.echo(f"{new.revision} is applied already.")
@@ -190,7 +190,7 @@ def _running(store: Store) -> Revision | None:
 
 
 def _waiting(store: Store, new: Policy) -> tuple[Counter[Effect], list[Move]]:
-    """Read all that waits, page by page, and return what ``new`` would do to it, and the moves."""
+    """Read all waiting retries, page by page; return what ``new`` would do to them, and the moves."""
     effects: Counter[Effect] = Counter()
     moves: list[Move] = []
     now = store.now()
@@ -208,11 +208,10 @@ def _waiting(store: Store, new: Policy) -> tuple[Counter[Effect], list[Move]]:
 def _past(store: Store, old: Policy, new: Policy, *, since: int) -> Json:
     """Return what ``new`` would have made of the last days, beside ``old``, by simulation."""
     from softbounce import simulate  # noqa: PLC0415 - starts a store, where there is a history
-    from softbounce.simulate import from_history as ledger  # noqa: PLC0415
-    from softbounce.simulate import plot, replay  # noqa: PLC0415
+    from softbounce.simulate import from_history, plot, replay  # noqa: PLC0415
 
     total = store.retries.remembered()
-    record = ledger.remembered(store, since=since, most=MESSAGES)
+    record = from_history.remembered(store, since=since, most=MESSAGES)
     rows = []
     if record.reports:
         night = replay.Night(policy=old)

@@ -52,9 +52,7 @@ def simulate(
     and is the range of two worlds: recipients are reachable as early as the record allows, or as late.
     """
     from softbounce import simulate as room  # noqa: PLC0415 - the other commands need none of it
-    from softbounce.simulate import from_history as ledger  # noqa: PLC0415
-    from softbounce.simulate import plot, replay  # noqa: PLC0415
-    from softbounce.simulate import recording as record  # noqa: PLC0415
+    from softbounce.simulate import from_history, plot, recording, replay  # noqa: PLC0415
 
     telemetry.configure(stream=sys.stderr, level="ERROR")
     hours, prices = _hours(night), dict(map(_price, price or ()))
@@ -65,12 +63,12 @@ def simulate(
     if since is not None:
         with opened() as store:
             policies = policy_in_force(store, a), policy_of(b)
-            found = ledger.remembered(store, since=since)
+            found = from_history.remembered(store, since=since)
         nothing = f"the store remembers no message first reported within {words(since)}"
     else:
         policies = policy_of(a), policy_of(b)
         with binary_file(str(events)) as source:
-            found = record.read(tracked(read_reports(source), "reading"))
+            found = recording.read(tracked(read_reports(source), "reading"))
         nothing = f"{plain(events)} holds no report: MESSAGE_NOT_DELIVERED or MESSAGE_DELIVERED"
     if not found.events:
         fail_in_part(found.wrong, of=len(found.wrong))
@@ -130,7 +128,7 @@ def _hours(text: str | None) -> QuietHours | None:
 
 
 def _price(text: str) -> tuple[str, Decimal]:
-    """Return what a resend costs, by ``sms`` or ``sms:DE``."""
+    """Return the key, ``sms`` or ``sms:DE``, and the price of a resend."""
     where, _, amount = text.partition("=")
     channel, colon, country = where.partition(":")
     try:

@@ -1,4 +1,4 @@
-"""What commands that change something have in common: who, why, the question before, the result after."""
+"""What all commands that change something share: who, why, the question before, the result after."""
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
@@ -15,8 +15,8 @@ from softbounce.cli.shared.session import by_whom, tracked
 from softbounce.core.texts import plain
 from softbounce.store.audit import By
 
-SAMPLES = 5
-TYPED_ABOVE = 100  # matches: from there on a person types the count
+SAMPLES = 5  # matches that are shown
+TYPED_ABOVE = 100  # matches, above which a person types their count
 T = TypeVar("T")
 _OPTIONS: dict[str, tuple[Any, Any]] = {
     "actor": (options.Actor, None),
@@ -28,7 +28,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """What a person has said beside the change itself."""
+    """Who changes something and why, with the options that change commands share."""
 
     by: By
     yes: bool = False
@@ -46,7 +46,7 @@ class Intent:
     ) -> list[T]:
         """Show how many match, and five of them; return them all, or exit where the person does not agree.
 
-        Above 100 matches the count must be typed, unless ``yes``. No match is a refusal, but with
+        Above 100 matches the count must be typed, unless ``yes``. No match is refused, unless
         ``may_be_none``.
         """
         found = list(tracked(items, f"looking for {nouns[1]}"))
@@ -58,7 +58,7 @@ class Intent:
     def confirm_count(
         self, total: int, samples: Sequence[str], nouns: tuple[str, str], *, always_typed: bool = False
     ) -> None:
-        """Show how many match, and some; exit at a dry run, or where the count is asked and not typed."""
+        """Show how many match, and some of them; exit at a dry run, or where the count is not typed."""
         count = f"{total:,} {nouns[total != 1]} {'matches' if total == 1 else 'match'}"
         shown = list(map(plain, samples))
         say("\n  ".join([f"{count}, for example:", *shown]) if total > 1 else ": ".join([count, *shown]))
@@ -103,7 +103,7 @@ def changing(
 def _ask_for(count: int) -> None:
     try:
         answer = typer.prompt(f"Type the count, {count}, to go on", err=True)
-    except typer.Abort:  # nobody is there to answer
+    except typer.Abort:  # there is nobody to answer
         answer = ""
     if answer.strip().replace(",", "") != str(count):
         say("\nNot confirmed: nothing changed. In a script: --yes")

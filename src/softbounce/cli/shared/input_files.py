@@ -1,4 +1,4 @@
-"""Files as people have them: events as NDJSON, one JSON object or an array; lists as CSV or NDJSON."""
+"""Reads files of people: events as NDJSON, one JSON object or an array; lists as CSV or NDJSON."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ def read_lines(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def read_reports(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield each event's bytes; what is no JSON is yielded line by line, for somebody else to refuse."""
+    """Yield each event's bytes; what is no JSON is yielded line by line, for the caller to refuse."""
     lines = read_lines(file)
     first = next(lines, None)
     if first is None:
@@ -96,7 +96,7 @@ def rows_of(source: IO[str], form: Form, channel: Channel | None) -> Iterator[Js
 
 @contextmanager
 def readable() -> Iterator[None]:
-    """Say in one sentence what makes a list unreadable. Raises ``InvalidSettings``."""
+    """Turn what makes a list unreadable into ``InvalidSettings`` with one sentence."""
     try:
         yield
     except (csv.Error, UnicodeDecodeError, InvalidEvent) as error:
@@ -113,7 +113,7 @@ def _opened(file: str) -> io.BufferedReader:
 
 
 def _elements(array: bytes) -> Iterator[bytes]:
-    """Yield each element of a JSON array as it is written: the parser, not we, refuses a key given twice."""
+    """Yield the text of each element of a JSON array, so that the parser can refuse a key given twice."""
     text = array.decode(json.detect_encoding(array), "surrogatepass")
     read, begins = json.JSONDecoder().raw_decode, re.compile(r"[^\s,]")
     at = text.index("[") + 1

@@ -1,4 +1,4 @@
-"""What several commands take: options and filter words."""
+"""Options and filter words that several commands take."""
 
 from pathlib import Path
 from typing import Annotated

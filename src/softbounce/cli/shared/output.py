@@ -1,4 +1,4 @@
-"""What all commands share towards the person: output forms, exit codes, times, progress."""
+"""What all commands print: output forms, exit codes, times."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from softbounce.core.texts import columns, place, plain, stamp
 REFUSED, MISUSED, UNREACHABLE, IN_PART = 1, 2, 4, 5  # exit codes
 
 Json = dict[str, Any]
-Row = tuple[Json, Sequence[str]]  # as a program reads it, and as the cells of a table
+Row = tuple[Json, Sequence[str]]  # JSON for programs, and the cells of a table
 
 
 class Output(StrEnum):

@@ -1,4 +1,4 @@
-"""What commands share towards the store: opening it, and who acts on whom."""
+"""What commands share: opening the store, finding the policy, reading recipients and filter words."""
 
 import getpass
 import os
@@ -25,7 +25,7 @@ from softbounce.stores import open_store
 from softbounce.urls import mask_url
 from softbounce.worker.sinks.target_secrets import apprise_url, signing_keys
 
-STRIDE = 250  # items between two looks at a counter
+STRIDE = 250  # items between two updates of a counter
 T = TypeVar("T")
 
 
@@ -39,7 +39,7 @@ def opened() -> Iterator[Store]:
 
 
 def unreachable_targets(policy: Policy) -> Iterator[str]:
-    """Yield what keeps targets that are to be told from being told, as seen from this machine."""
+    """Yield each target of notices whose secret this machine cannot read, with the reason."""
     for target in policy.notify:
         try:
             if target.secret:
@@ -50,7 +50,7 @@ def unreachable_targets(policy: Policy) -> Iterator[str]:
 
 @contextmanager
 def naming(url: str) -> Iterator[None]:
-    """Say of a store that is away which one it is, without its password."""
+    """Add the store's URL, without its password, to the error that it is away."""
     try:
         yield
     except StoreUnreachable as error:
@@ -86,17 +86,22 @@ def by_whom(actor: str | None, reason: str) -> By:
     """Return who acts, the user by default, and why: what the audit shows."""
     try:
         return By(actor or getpass.getuser(), reason)
-    except (KeyError, OSError):  # a container's user may have no name
+    except (KeyError, OSError):  # the user of a container may have no name
         return By(f"uid {os.getuid()}", reason)
 
 
 def note_reveal(store: Store, what: str) -> None:
-    """Write down that somebody looks at addresses in full."""
+    """Note in the audit that somebody looks at the addresses of ``what`` in full."""
     store.control.note(action="reveal", what=what, by=by_whom(None, "--reveal"))
 
 
+def note_list_reveal(store: Store, noun: str, words: Collection[str] | None, *, bare: str) -> None:
+    """Do so for all that the filter words find."""
+    note_reveal(store, f"{noun} {' '.join(hashed_words(words, store, bare=bare)) or 'all'}")
+
+
 def channel_of(value: str, given: str | None) -> Channel:
-    """Return the channel that is given, or that the address belongs to by its looks."""
+    """Return the channel that is given, else the one that the form of the address shows."""
     if given is not None:
         try:
             return Channel(given.lower())
@@ -104,7 +109,7 @@ def channel_of(value: str, given: str | None) -> Channel:
             message = f"unknown channel '{plain(given)}': it is sms, email or letter"
             raise InvalidSettings(message) from None
     if hash_in(value):
-        return Channel.SMS  # the hash says it all
+        return Channel.SMS  # a hash is found without its channel
     if channel := form(value):
         return channel
     message = "the address does not say what it is: add --channel sms, email or letter"
@@ -112,7 +117,7 @@ def channel_of(value: str, given: str | None) -> Channel:
 
 
 def spelled(words: Collection[str] | None, *, bare: str) -> list[str]:
-    """Return filter words in full: those without a key are values of ``bare``, any of them."""
+    """Return filter words in full: those without a key are values of the key ``bare``, joined by or."""
     named = [word for word in words or () if ":" in word]
     values = [word for word in words or () if ":" not in word]
     return [*named, f"{bare}:{','.join(values)}"] if values else named
@@ -150,7 +155,7 @@ def exit_in_part(failed: int, *, of: int) -> None:
 
 
 def tracked(items: Iterable[T], title: str) -> Iterator[T]:
-    """Yield the items; meanwhile a terminal shows on stderr how many were taken, every few hundred."""
+    """Yield the items; on a terminal, stderr shows every few hundred how many were taken."""
     number, is_shown = 0, sys.stderr.isatty()
     for number, item in enumerate(items, 1):
         if is_shown and number % STRIDE == 0:

@@ -31,7 +31,7 @@ from softbounce.cli.shared.session import (
     channel_of,
     exit_in_part,
     hashed_words,
-    note_reveal,
+    note_list_reveal,
     opened,
     policy_in_force,
     tracked,
@@ -77,7 +77,7 @@ def list_(
         if output is Output.TABLE:
             found = sorted(found, key=lambda entry: -int(entry.entry["at"]))
         if reveal:
-            _note_reveal(store, words)
+            note_list_reveal(store, "suppressions", words, bare="recipient")
         head = (*HEAD, zoned("SINCE"), "UNTIL")
         show(head, (_entry_row(entry, now, reveal=reveal) for entry in found), output)
 
@@ -131,7 +131,7 @@ def add(
         int, typer.Option(parser=expiry, metavar="TIME", show_default="never", help="90d, or never")
     ] = 0,
 ) -> None:
-    """Refuse a recipient by your own word."""
+    """Refuse a recipient from now on."""
     with opened() as store:
         now, on = store.now(), channel_of(recipient, channel)
         rid = store.suppressions.add(
@@ -216,7 +216,7 @@ def export(
     """Write the list to stdout. Masked, it imports again under the same key; providers need --reveal."""
     with opened() as store:
         if reveal:
-            _note_reveal(store, words)
+            note_list_reveal(store, "suppressions", words, bare="recipient")
         found = store.suppressions.select(_filter(words, store), now=store.now())
         key = store.suppressions.fingerprint
         rows = (entry.row(reveal=reveal, key=key) for entry in tracked(found, "exporting"))
@@ -273,8 +273,3 @@ def _verdict_row(value: str, verdict: Verdict, now: int, *, is_alone: bool) -> R
         ", ".join(why[: 1 + bool(verdict.evidence)]) if verdict.recipient else "",
         verdict.because if verdict.recipient else "",
     )
-
-
-def _note_reveal(store: Store, words: Collection[str] | None) -> None:
-    what = " ".join(hashed_words(words, store, bare="recipient")) or "all"
-    note_reveal(store, f"suppressions {what}")

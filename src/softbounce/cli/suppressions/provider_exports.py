@@ -1,9 +1,9 @@
 """Suppression lists as providers export them, read into the columns of our own import.
 
-Columns are those of ``ListSuppressedDestinations`` (SES, API v2), of the lists under ``/v3/suppression``
-(SendGrid, JSON or CSV), and of the consents of Sinch's Conversation API. SendGrid's blocks are not here: each
-is the refusal of one message, and its recipient is well. Nor are opt-outs of one group or kind of message,
-which would stop every other, too.
+The columns are those of ``ListSuppressedDestinations`` (SES, API v2), of the lists under ``/v3/suppression``
+(SendGrid, JSON or CSV), and of the consents of Sinch's Conversation API. SendGrid's blocks are not taken:
+each is the refusal of one message, and its recipient is well. Nor are opt-outs of one group or kind of
+message, because here they would stop every other kind, too.
 """
 
 import csv
@@ -38,15 +38,15 @@ class ProviderList(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Columns:
-    """Where a list has what; ``codes`` are ours, by what stands under ``why``, ``""`` where nothing does."""
+    """The column names of a list; ``codes``: value of ``why`` -> our code, by ``""`` where it has none."""
 
     channel: Channel
     address: str
     codes: dict[str, str]
     since: str = ""
     why: str = ""
-    page: str = ""  # under which a page of the API holds its rows
-    more: str = ""  # what a page has where another follows
+    page: str = ""  # key of the rows in a page of the API
+    more: str = ""  # key in a page after which another follows
 
 
 def _sendgrid(code: str) -> _Columns:
@@ -75,7 +75,7 @@ _LISTS = {
         more="next_page_token",
     ),
 }
-_YEAR_3 = 100_000_000  # s; a smaller number is no time of these lists, but 20261126
+_YEAR_3 = 100_000_000  # s since 1970; a smaller number in these lists is a date such as 20261126
 
 
 def provider_rows(
@@ -83,7 +83,7 @@ def provider_rows(
 ) -> Iterator[Json]:
     """Yield the rows as ``suppressions.load`` takes them, each with the end that policy gives its code.
 
-    A bounce changes nothing of who is listed already, so that consent stays consent. Raises
+    A bounce leaves an entry that stands as it is, so that a withdrawn consent stays one. Raises
     ``InvalidSettings`` where the file cannot be read, its first row has no address of that provider's, or its
     last page names another one, since a list that lacks its end would let sends through.
     """
@@ -123,10 +123,10 @@ def _ours(row: Json, columns: _Columns, *, policy: Policy, now: int) -> Json:
     try:
         until = iso((moment(since, "since") or now) + term.expires) if term.expires else "never"
     except InvalidEvent:
-        until = "never"  # the row will be refused for its date
+        until = "never"  # the import refuses the row for its date
     address = row.get(columns.address) or ""
     if columns.channel is Channel.SMS and str(address).isdecimal():
-        address = f"+{address}"  # Sinch writes the country first, and no plus
+        address = f"+{address}"  # Sinch writes the country code without a plus
     return {
         "channel": str(columns.channel),
         "address": address,

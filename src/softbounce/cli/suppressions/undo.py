@@ -30,7 +30,7 @@ def undo(
 ) -> None:
     """Lift all that an incident suppressed, before the brake as well, and send the messages it holds.
 
-    Entries of persons, and those with other evidence, stay. After a break run it again: it does the rest.
+    Entries of persons, and those with other evidence, stay. If interrupted, run it again: it does the rest.
     """
     kind, _, name = incident.rpartition(":")
     if kind not in ("", "incident") or not name:
@@ -83,6 +83,6 @@ def _resume(store: Store, *, by: By) -> int:
 
 
 def described(entry: Suppression) -> str:
-    """Return an entry as a question before a change shows it."""
+    """Return an entry as the question before a change shows it."""
     row = entry.row(reveal=False)
     return f"{row['address']} {row['recipient']} {row['code']}"

@@ -106,10 +106,7 @@ def make_app(settings: Settings) -> App:
             raise InvalidSettings(msg)
         options = {**options, "master_name": path[0]}
     app.conf.update(
-        CONFIG,
-        task_default_queue=settings.queue,
-        broker_transport_options=options,
-        broker_use_ssl=use_ssl,
+        CONFIG, task_default_queue=settings.queue, broker_transport_options=options, broker_use_ssl=use_ssl
     )
     app.steps["worker"].add(Loops)
     signals.setup_logging.connect(_logging, dispatch_uid="softbounce")
