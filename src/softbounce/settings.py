@@ -22,7 +22,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from softbounce.core.durations import parse_duration, words
 from softbounce.errors import InvalidSettings
-from softbounce.urls import mask_url, several
+from softbounce.urls import mask_url, split_hosts
 
 _MOST = 1 << 20  # characters that are read of a policy; the parser refuses more than 256 KiB
 LEASE = 30_000  # ms, by default
@@ -81,8 +81,8 @@ def _sink(text: str) -> str:
 
 def _url(url: SecretStr | None) -> SecretStr | None:
     try:
-        _ = several(url.get_secret_value()) if url else None
-    except ValueError:  # its own words may show a part of the password
+        _ = split_hosts(url.get_secret_value()) if url else None
+    except ValueError:  # the error may show a part of the password
         message = "this is no URL; in a password write / as %2F, ? as %3F, # as %23, [ as %5B"
         raise ValueError(message) from None
     return url
@@ -103,7 +103,7 @@ def _store_url(url: SecretStr | None) -> SecretStr | None:
             "redis+sentinel://HOST:PORT,HOST:PORT/NAME/DB, or redis+cluster://HOST:PORT"
         )
         raise ValueError(message)
-    kind, _, path, _ = several(text)
+    kind, _, path, _ = split_hosts(text)
     if kind == "sentinel" and not path:
         message = "Sentinel needs the name of the master: redis+sentinel://HOST:PORT,HOST:PORT/NAME/DB"
         raise ValueError(message)
@@ -169,7 +169,7 @@ class Settings(BaseSettings):
 
     @property
     def queue(self) -> str:
-        """The queue of reports that come by Celery; namespaces share a broker, and no queue."""
+        """The queue of reports that come by Celery; namespaces may share a broker, but no queue."""
         return "softbounce" if self.namespace == "default" else f"softbounce-{self.namespace}"
 
     @model_validator(mode="after")
@@ -187,7 +187,7 @@ class Settings(BaseSettings):
         for name, url in (("REDIS_URL", self.redis_url), ("BROKER_URL", self.broker_url)):
             text = url.get_secret_value() if url else ""
             scheme, query = urlsplit(text).scheme, urlsplit(text).query
-            away = [host for host, _ in several(text)[1] if not _is_this_machine(host)]
+            away = [host for host, _ in split_hosts(text)[1] if not _is_this_machine(host)]
             if scheme in PLAIN and away and not self.allow_plaintext:
                 message = (
                     f"SOFTBOUNCE_{name}: {scheme}://{away[0]} is plain TCP off this machine: "

@@ -7,7 +7,7 @@ _CREDENTIALS = re.compile(r"(\b[A-Za-z][\w+.-]*://)[^\s\"'<>]*@")  # to the last
 _PASSWORD = re.compile(r"([?&]password=)[^&\s\"'<>]+", re.IGNORECASE)
 
 
-def several(url: str) -> tuple[str, list[tuple[str, int]], list[str], str]:
+def split_hosts(url: str) -> tuple[str, list[tuple[str, int]], list[str], str]:
     """Return the parts of a URL of several hosts: its kind, its hosts, its path, a URL of one host.
 
     ``redis+sentinel://[USER:PASSWORD@]HOST:PORT,HOST:PORT/NAME/DB`` or ``redis+cluster://HOST:PORT,HOST:PORT``;

@@ -39,7 +39,7 @@ SUGGESTIONS = {
     "brake": "wrong? suppressions undo incident:{id}; right? cases resolve {id} --suppress",
     "incident": "look at retries list, then: mode on --reason ...",
 }
-_SHOWN = 300  # characters that are shown of an unreadable record
+_SHOWN = 300  # characters of an unreadable record are shown
 CaseId = Annotated[str, typer.Argument(metavar="CASE", help="k_19, as cases list shows it")]
 
 
@@ -95,7 +95,7 @@ def show_(
 @app.command()
 @changing("output")
 def ack(case: CaseId, *, intent: Intent) -> None:
-    """Say that you look at it."""
+    """Acknowledge a case: others see that you look at it."""
     with opened() as store:
         store.cases.ack(case, by=intent.by)
         intent.tell(f"{case} acknowledged.", {"action": "ack", "case": case, "state": "acknowledged"})

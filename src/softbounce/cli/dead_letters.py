@@ -22,7 +22,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Input that c
 
 HEAD = ("ID", "REASON", "FIELD", "BYTES")
 NOUNS = ("dead letter", "dead letters")
-PREFIX = "d_"  # of ids as shown: a hash alone may begin with a dash, like an option or a "not"
+PREFIX = "d_"  # begins an id as it is shown: a hash may begin with a dash, like an option or a "not"
 
 
 @app.command("list", cls=Filtered)
@@ -43,7 +43,7 @@ def show_(
     reveal: options.Reveal = False,
     output: options.Output = Output.TABLE,
 ) -> None:
-    """Show one with its text; addresses in it are masked unless --reveal."""
+    """Show a dead letter with its text; addresses in it are masked unless --reveal."""
     with opened() as store:
         now, letter = store.now(), store.dead_letters.show(ident.removeprefix(PREFIX))
         if reveal:
@@ -66,7 +66,7 @@ def show_(
 @app.command(cls=Filtered)
 @changing("yes", "dry_run", "output")
 def replay(words: options.NeededWords, *, intent: Intent) -> None:
-    """Report them again, after a fix. What still cannot be read is kept again."""
+    """Report dead letters again, after a fix. What still cannot be read is kept again."""
     with opened() as store:
         matching = _confirmed(words, store, intent)
         whole = [letter for letter in matching if letter.is_whole]
@@ -84,7 +84,7 @@ def replay(words: options.NeededWords, *, intent: Intent) -> None:
 @app.command(cls=Filtered)
 @changing("yes", "dry_run", "output")
 def drop(words: options.NeededWords, *, intent: Intent) -> None:
-    """Delete them for good."""
+    """Delete dead letters for good."""
     with opened() as store:
         matching = _confirmed(words, store, intent)
         dropped = store.dead_letters.drop([letter.id for letter in matching], by=intent.by)

@@ -43,7 +43,7 @@ COMMANDS = {  # name -> module and attribute, and what it does
     "bench": ("bench:app", "How much your store lets one worker do, beside bare round trips."),
     "policy": ("policy.file:app", "The file that says what each failure means."),
 }
-CODES = (  # the first that fits
+CODES = (  # the first that fits an error is its exit code
     ((InvalidPolicy, UnsafeStore, WrongKey, NotFound), REFUSED),
     ((InvalidSettings, InvalidEvent, InvalidRecipient), MISUSED),
     ((TryAgain, RefuseToStart), UNREACHABLE),  # the latter: the embedded server does not start

@@ -22,9 +22,9 @@ def forget(
     intent: Intent,
     channel: options.Channel = None,
 ) -> None:
-    """Erase the address wherever it is kept; waiting retries to it end. The hash stays, and a block.
+    """Erase the address wherever it is kept; waiting retries to it end. The hash stays, and so does a block.
 
-    Dead letters that hold it go. Exit code 5 if reports that no worker has read yet hold it, too.
+    Dead letters that hold it are deleted. Exit code 5 if reports that no worker has read yet hold it, too.
     """
     sink = Settings.load().sink
     with opened() as store:

@@ -35,7 +35,7 @@ def run(
 ) -> int:
     """Run the demo and return its exit code: 0 if every claim holds.
 
-    ``fast`` leaves no time to read along, ``chaos`` kills the worker three times. ``save``: a file that gets
+    ``fast`` leaves no pauses to read, ``chaos`` kills the worker three times. ``save``: a file that gets
     all reports, as NDJSON for ``softbounce policy simulate``.
     """
     console, talk = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)

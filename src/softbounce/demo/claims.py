@@ -1,4 +1,4 @@
-"""The four claims of zero and those beside them, counted from what the world saw."""
+"""The four claims whose figure must be zero and those beside them, counted from what the world saw."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ class Claim:
 
     @property
     def holds(self) -> bool:
-        """Whether the world saw what we say."""
+        """Whether the figure is the wanted one."""
         return self.found == self.wanted
 
 
@@ -38,7 +38,7 @@ def zero_claims(seen: Seen) -> list[Claim]:
         times[command["id"]] += 1
         ids[reference, ",".join(recipients), command["attempt"]].add(command["id"])
         known = seen.delivered_at.get(reference)
-        late += known is not None and known < moment  # its accept had committed at an earlier step
+        late += known is not None and known < moment  # it was accepted at an earlier step
         suppressed += any(seen.suppressed_at.get((channel, to), moment) < moment for to in recipients)
     for reference, sends in _by_message(seen).items():
         if (known := seen.delivered_at.get(reference)) is not None:  # which left after the one that arrived?

@@ -36,8 +36,8 @@ class Seen:
     first: int = 0  # messages sent first
     refused_first: int = 0  # first sends that may_send refused
     lifted: int = 0  # suppressions that the undo lifted
-    undone: set[str] = field(default_factory=set)  # references that a mislabelled report spoke of
-    still_refused: int | None = None  # healthy recipients, right after the undo
+    undone: set[str] = field(default_factory=set)  # references of mislabelled reports
+    still_refused: int | None = None  # healthy recipients, right after the undo; None before it
 
 
 class Pipeline:

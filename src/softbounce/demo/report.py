@@ -49,7 +49,7 @@ def _notes(world: World, scores: Sequence[Score]) -> dict[str, str]:
 
 
 def print_claims(console: Console, claims: Sequence[Claim], others: Sequence[Claim]) -> None:
-    """Print the claims of zero by number, and below them the others."""
+    """Print ``claims`` with numbers, and below them the others."""
     console.print()
     for number, claim in enumerate((*claims, *others), 1):
         mark = f"{number}." if number <= len(claims) else "  "

@@ -122,7 +122,7 @@ class World:
         ]
         self.last_day = START + (days - 1) * DAY
         rng = random.Random(f"customers {seed}")
-        for number in range(CUSTOMERS):  # of one operator, each with one text in its two bad hours
+        for number in range(CUSTOMERS):  # customers of one operator, each with one text in its two bad hours
             customer = _customer(number)
             self.people.append(customer)
             sent = self.last_day + rng.randrange(*MISLABELLED)

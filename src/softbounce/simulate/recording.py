@@ -38,7 +38,7 @@ class Fate:
     arrived: int | None
 
     def reachable(self, *, soon: bool) -> int:
-        """Return from when on a send would have arrived, at the earliest (``soon``) or at the latest."""
+        """Return the time from which a send would have arrived: the earliest (``soon``) or the latest."""
         if soon:
             return self.failed + 1
         return NEVER if self.arrived is None else self.arrived

@@ -19,7 +19,7 @@ from softbounce.simulate.recording import NEVER, Key, Record, key_of
 from softbounce.store import Accepted, Finish, Store
 from softbounce.store.limits import HANDOVER_BATCH, LONGEST_STEP
 
-STEP = 10 * MINUTE  # of the clock; what is due within one is claimed together, and sent at its own time
+STEP = 10 * MINUTE  # a step of the clock; what is due within it is claimed at once, and sent at its own time
 LEASE = HOUR
 NO_LIMIT = Rate(count=1_000_000, per=1_000)
 
@@ -101,7 +101,7 @@ class Replay:
         self._store = store
         self._night = night
         self._soon = soon
-        self._keys: dict[str, Key] = {}  # by delivery
+        self._keys: dict[str, Key] = {}  # by id of the delivery
         self._failed = Counter(key[1:] for key in record.fates)  # failed messages of each recipient
         self._answered: set[tuple[str, ...]] = set(record.doubtful)  # recipients with a simulated answer
         self._tally = Tally()

@@ -15,7 +15,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from softbounce.errors import Forbidden, Overloaded, ScriptFailed, StoreUnreachable
-from softbounce.urls import several
+from softbounce.urls import split_hosts
 
 _TIMEOUT = 10.0  # seconds; longer than the longest blocking read, see inbox.BLOCK_MS
 _CONFIRM_MS = 500  # that replicas have to confirm a write; on a healthy link they take one
@@ -59,7 +59,7 @@ def connect(url: str) -> redis.Redis:
         "retry": Retry(NoBackoff(), 0),
         "client_name": "softbounce",
     }
-    kind, hosts, path, one = several(url)
+    kind, hosts, path, one = split_hosts(url)
     if kind not in ("sentinel", "cluster"):
         return redis.Redis.from_url(url, **options)
     given = cast("dict[str, Any]", parse_url(one))  # type: ignore[no-untyped-call]  # user, password, TLS options

@@ -59,7 +59,7 @@ class Pump:
         self._rest = Rest(rng)
         self._stopping = stopping
         self._heard = heard
-        self._patiently = patience(stopping, limit=lease / 1000, say=lambda _: heard())  # then it is stale
+        self._patiently = patience(stopping, limit=lease / 1000, say=lambda _: heard())  # the lease is over
         self._name = secrets.token_hex(8)  # names this pump; a restarted worker has another name
         self._asked = self._answered = 0  # numbers of the newest claim, and of the newest with a reply
         self._pace = PACE  # hand-overs/s of the newest full batch

@@ -57,8 +57,8 @@ def run(
     ] = 0,
     junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Results as XML too")] = None,
 ) -> None:
-    """Run the tests of a policy: an event at a time, and what explain must say of it; several on a store."""
-    telemetry.configure(stream=sys.stderr, level="ERROR")  # what happens in a test is no news
+    """Run the tests of a policy: a test of one event is explained, a test of several runs on a store."""
+    telemetry.configure(stream=sys.stderr, level="ERROR")  # the log of a test interests nobody
     results: list[Result] = []
     covered: dict[str, tuple[Policy, set[tuple[str, int]]]] = {}
     mistakes: list[str] = []

@@ -28,9 +28,9 @@ from softbounce.store.audit import By
 from softbounce.store.limits import LIST_BATCH
 from softbounce.store.policies import Revision
 
-CHANGES = 3  # exit code
+CHANGES = 3  # exit code where anything changes
 MESSAGES = 1_000  # of the history that a plan simulates, in some seconds
-ENDING = ("cancelled", "suppressed", "delivered", "leased")  # what leaves now, or has ended
+ENDING = ("cancelled", "suppressed", "delivered", "leased")  # a retry leaves now, or has ended
 NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="The policy that is to be")]
 Reschedule = Annotated[bool, typer.Option("--reschedule", help="Give waiting retries the new times, too")]
 
@@ -47,7 +47,7 @@ def plan(
     markdown: Annotated[bool, typer.Option("--markdown", help="For a review")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
 ) -> None:
-    """Show what FILE changes: rules, waiting retries, the last days. Exit code 3 if anything."""
+    """Show what FILE changes: rules, waiting retries, the last days. Exit code 3 if anything changes."""
     new = policy_of(file)
     with opened() as store:
         running = _running(store)

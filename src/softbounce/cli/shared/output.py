@@ -49,7 +49,7 @@ def duration(value: str | int) -> int:
 
 
 def moment(text: str) -> int:
-    """Return the ms of an option that is a date; one without a zone is meant in the local one."""
+    """Return the ms of an option that is a date; one without a zone is in the local one."""
     try:
         date = datetime.fromisoformat(text)
         return int((date if date.tzinfo else date.replace(tzinfo=ZoneInfo(zone()))).timestamp() * 1000)
@@ -103,7 +103,7 @@ def zoned(head: str) -> str:
 
 
 def say(text: str) -> None:
-    """Talk to the person, on stderr."""
+    """Print a message to the person, on stderr."""
     typer.echo(text, err=True)
 
 

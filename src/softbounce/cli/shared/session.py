@@ -96,7 +96,7 @@ def note_reveal(store: Store, what: str) -> None:
 
 
 def note_list_reveal(store: Store, noun: str, words: Collection[str] | None, *, bare: str) -> None:
-    """Do so for all that the filter words find."""
+    """Note in the audit that somebody looks at the addresses that the filter words find."""
     note_reveal(store, f"{noun} {' '.join(hashed_words(words, store, bare=bare)) or 'all'}")
 
 

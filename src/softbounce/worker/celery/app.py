@@ -16,7 +16,7 @@ from softbounce.errors import InvalidSettings, NewerRecord, RefuseToStart
 from softbounce.settings import Settings
 from softbounce.stores import require_url
 from softbounce.telemetry import configure
-from softbounce.urls import several
+from softbounce.urls import split_hosts
 from softbounce.worker.celery.bootsteps import Loops, ReportConsumer, Worker
 from softbounce.worker.celery.broker import celery_url, verified
 from softbounce.worker.celery.decompression import bound, excess
@@ -52,7 +52,7 @@ CONFIG: dict[str, object] = {
     "broker_channel_error_retry": True,  # an error such as a full broker ends no worker
 }
 ON_REDIS: dict[str, object] = {  # seconds
-    "visibility_timeout": 60,  # kombu's own is an hour
+    "visibility_timeout": 60,  # kombu's default is an hour
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,  # intervals; with kombu's two it takes 100 s
     "unacked_mutex_expire": 10,  # a worker that dies while restoring blocks it for so long; kombu has 5 min
@@ -64,7 +64,7 @@ ON_AMQP: dict[str, object] = {"confirm_publish": True, "frame_handler": frame_ha
 
 
 class App(Celery):
-    """A Celery app that carries the worker's own parts, and takes safely from a broker on Redis."""
+    """A Celery app that carries the worker's own parts, and loses no message of a broker on Redis."""
 
     amqp_cls = "softbounce.worker.celery.transport:AMQP"
     control_cls = "softbounce.worker.celery.remote_control:Control"
@@ -100,7 +100,7 @@ def make_app(settings: Settings) -> App:
     bury.__json__ = lambda: "a dead letter"  # type: ignore[attr-defined]  # or `celery inspect stats` fails
     options = ON_AMQP if is_amqp else {**ON_REDIS, "unreadable": bury, "largest": ENVELOPE}
     if broker.startswith("sentinel:"):
-        kind, _, path, _ = several(store_url)
+        kind, _, path, _ = split_hosts(store_url)
         if kind != "sentinel":
             msg = "SOFTBOUNCE_BROKER_URL: a broker behind Sentinel takes its master's name from the store's"
             raise InvalidSettings(msg)

@@ -4,9 +4,9 @@ from ssl import CERT_REQUIRED
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from softbounce.errors import InvalidSettings
-from softbounce.urls import several
+from softbounce.urls import split_hosts
 
-_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")  # of a TLS client, as redis-py spells them in a URL
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")  # a TLS client's files, as in redis-py's URLs
 
 
 def celery_url(store_url: str) -> str:
@@ -15,7 +15,7 @@ def celery_url(store_url: str) -> str:
     Raises ``InvalidSettings`` where Celery cannot have its queues there.
     """
     parts = urlsplit(store_url)
-    kind, hosts, path, _ = several(store_url)
+    kind, hosts, path, _ = split_hosts(store_url)
     if kind == "cluster" or parts.scheme == "rediss+sentinel":
         message = f"Celery has no queues on {parts.scheme}://: set SOFTBOUNCE_BROKER_URL to another broker"
         raise InvalidSettings(message)

@@ -1,4 +1,4 @@
-"""How large a Celery message may be, compressed or not: kombu's own decoders know no bound."""
+"""How large a Celery message may be, compressed or not: kombu's own decoders have no limit."""
 
 import bz2
 import lzma

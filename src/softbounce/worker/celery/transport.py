@@ -261,7 +261,7 @@ SAFE: dict[Any, Any] = {stock.Transport: Transport, stock.SentinelTransport: Sen
 
 
 class Connection(kombu.Connection):
-    """A connection by any of kombu's URLs; where the broker is Redis, it takes safely."""
+    """A connection by any of kombu's URLs; where the broker is Redis, it loses no message."""
 
     @override
     def get_transport_cls(self) -> Any:

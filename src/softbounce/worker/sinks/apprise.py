@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class ToApprise:
     """Sends the text of each notice to the one address that a variable holds. Logs name the variable.
 
-    A plugin's time-out is for each read, so it may not return for long: call it in a thread of its own.
+    A plugin's time-out is for each read, so ``deliver`` may take long: call it in a thread of its own.
     """
 
     def __init__(self, variable: str) -> None:

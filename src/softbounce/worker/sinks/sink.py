@@ -12,7 +12,7 @@ from softbounce.store import Store
 
 Message = tuple[str, Mapping[str, object]]  # id, body
 MayBegin = Callable[[], bool]  # false once the lease is nearly over, or the worker stops
-LAST_START = 0.8  # of a lease has passed: nothing leaves later, by our own monotonic clock
+LAST_START = 0.8  # share of a lease after which nothing leaves, by our own monotonic clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ def apprise_url(variable: str) -> str:
 
 
 def signing_keys(variable: str) -> list[bytes]:
-    """Return the secrets in a variable, which spaces separate. Raises ``InvalidSettings``."""
+    """Return the secrets in a variable, separated by spaces. Raises ``InvalidSettings``."""
     form = f"{WHSEC} and base64 of {LEAST_SECRET} bytes or more"
     written = os.environ.get(variable, "").split()
     if not written:

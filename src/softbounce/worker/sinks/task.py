@@ -113,7 +113,7 @@ class ToTask:
 
 
 def _is_redis(producer: kombu.Producer) -> bool:
-    """Whether what it publishes lies in lists of Redis."""
+    """Whether it publishes to lists of Redis."""
     return isinstance(producer.channel, stock.Channel)
 
 
