@@ -158,7 +158,7 @@ class Settings(BaseSettings):
             message = f"{error}: is it UTF-8 text?"
             raise InvalidSettings(message) from None
         except ValidationError as error:
-            raise InvalidSettings("\n".join(map(_said, error.errors(include_input=False)))) from None
+            raise InvalidSettings("\n".join(map(_problem_text, error.errors(include_input=False)))) from None
 
     @property
     def sink(self) -> Sink:
@@ -246,6 +246,6 @@ def _is_this_machine(host: str | None) -> bool:
         return False
 
 
-def _said(problem: ErrorDetails) -> str:
+def _problem_text(problem: ErrorDetails) -> str:
     where = "".join(f"SOFTBOUNCE_{str(part).upper()}: " for part in problem["loc"][:1])
     return where + problem["msg"].removeprefix("Value error, ")

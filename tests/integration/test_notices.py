@@ -22,7 +22,7 @@ from softbounce.worker import runtime as worker
 from softbounce.worker.notices import LEFT_BEHIND, WAITING, Notices, Receiver
 from softbounce.worker.policy_in_force import PolicyInForce
 from softbounce.worker.runtime import Runtime
-from softbounce.worker.sinks.sink import Handed, Rest
+from softbounce.worker.sinks.sink import Backoff, Handed
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # by apprise
 VARIABLE = "DESK_SECRET"
@@ -299,7 +299,7 @@ def test_the_watchdog_does_not_end_a_worker_whose_target_hangs(server, scene, mo
     """The loop of notices is heard of for longer than the watchdog waits, and the target is tried again."""
     ended = []
     monkeypatch.setattr(os, "_exit", ended.append)  # what the watchdog does
-    monkeypatch.setattr(worker, "DEAF", 5)
+    monkeypatch.setattr(worker, "LOOP_SILENCE", 5)
     with listening(strange.never_answers) as broker:
         scene.people(pager="type: celery, task: pager.page, queue: pager", desk=webhook(scene.desk.url))
         config = Settings(lease="5s", handover_timeout="2s", redis_url=server.url, policy=scene.policy)
@@ -321,7 +321,7 @@ def test_the_watchdog_does_not_end_a_worker_whose_target_hangs(server, scene, mo
         began = time.monotonic()
         running.stop()
 
-    assert took > worker.DEAF
+    assert took > worker.LOOP_SILENCE
     assert time.monotonic() - began < worker.DRAIN
     assert scene.told_pipeline == 2
     assert ended == []
@@ -345,7 +345,7 @@ class Stuck:
 
 def receiver(sink, *, patience=60.0, stopping=None):
     """Return the receiver under test."""
-    return Receiver(sink, Rest(Rests(0)), patience=patience, stopping=stopping or threading.Event())
+    return Receiver(sink, Backoff(Rests(0)), patience=patience, stopping=stopping or threading.Event())
 
 
 def notice(ident):

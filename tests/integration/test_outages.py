@@ -38,7 +38,7 @@ import os, sys, threading
 from softbounce.worker import runtime
 from softbounce.worker.celery import app
 app.HOLD = float(os.environ.get("HOLD", app.HOLD))
-runtime.DEAF = int(os.environ.get("DEAF", runtime.DEAF))
+runtime.LOOP_SILENCE = int(os.environ.get("LOOP_SILENCE", runtime.LOOP_SILENCE))
 from softbounce.settings import Settings
 hang = threading.Event()
 keep = (lambda: os.path.exists("hang") and hang.wait()) if os.environ.get("HANGS") else None
@@ -148,7 +148,7 @@ def test_a_store_that_never_answers_makes_nobody_deaf(impatient: Start, server: 
 
 def test_a_loop_that_hangs_ends_the_process(impatient: Start, server: Embedded, store: Store, tmp_path: Path):
     """Whoever restarts it gets a worker that hears; a process that was frozen is given a chance first."""
-    worker = impatient(redis_url=server.url, lease="2s", handover_timeout="1s", DEAF="6", HANGS="1")
+    worker = impatient(redis_url=server.url, lease="2s", handover_timeout="1s", LOOP_SILENCE="6", HANGS="1")
     worker.process.send_signal(signal.SIGSTOP)
     time.sleep(8)  # frozen for longer than a loop may be silent: this wait is the fault itself
     worker.process.send_signal(signal.SIGCONT)

@@ -28,7 +28,7 @@ from softbounce.embedded import Embedded
 from softbounce.store import Store
 from softbounce.worker.celery import transport
 from softbounce.worker.celery.broker import celery_url
-from softbounce.worker.celery.transport import AMQP, SAFE, Connection
+from softbounce.worker.celery.transport import AMQP, LOSSLESS, Connection
 
 OPTIONS = {"visibility_timeout": 1, "unacked_restore_interval": 0.1, "unacked_restore_throttle": 1}
 JUNK = (
@@ -393,7 +393,7 @@ def test_any_url_of_kombu_names_ours_where_it_is_redis(scheme: str):
         "sentinel": transport.SentinelTransport,
     }
     for connection in (one := Connection(f"{scheme}://h;{scheme}://other"), one.clone()):
-        assert (connection.get_transport_cls() in SAFE.values()) == (scheme in kinds)
+        assert (connection.get_transport_cls() in LOSSLESS.values()) == (scheme in kinds)
         connection.switch(f"{scheme}://other")
         assert connection.get_transport_cls() is kinds.get(
             scheme, kombu.Connection(f"{scheme}://").get_transport_cls()

@@ -281,7 +281,7 @@ FIGURES: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     ("docs/operations/operations.md", "grows from {:.0f} % to all of it", (100 * lua("LEAST_SHARE"),)),
     ("docs/operations/operations.md", "times, {} in a call", (constant("LIST_BATCH"),)),
     ("docs/operations/operations.md", "on at most {:,} messages", (constant("MESSAGES"),)),
-    ("docs/operations/operations.md", "hangs for {} s (or a lease", (constant("DEAF"),)),
+    ("docs/operations/operations.md", "hangs for {} s (or a lease", (constant("LOOP_SILENCE"),)),
     ("docs/operations/operations.md", "last heard of over {} s ago", (constant("SILENT") // SECOND,)),
     ("docs/operations/operations.md", "once {} of its calls hang", (word(constant("LEFT_BEHIND") + 1),)),
     (
@@ -314,7 +314,7 @@ FIGURES: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     ("docs/operations/runbook.md", "the brake of the policy allows ({})", (BRAKE["more_than"],)),
     ("docs/operations/runbook.md", "{} minutes after it has left", (word(constant("SETTLED") // MINUTE),)),
     ("docs/operations/runbook.md", "younger than {} hours", (word(QUARANTINE),)),
-    ("docs/operations/runbook.md", "hung for {} s", (constant("DEAF"),)),
+    ("docs/operations/runbook.md", "hung for {} s", (constant("LOOP_SILENCE"),)),
     (
         "docs/operations/runbook.md",
         "from the {}st within the hour on a recipient is refused for {} only",

@@ -28,7 +28,7 @@ from softbounce.store.policies import Revision
 
 app = typer.Typer(add_completion=False)
 
-LATE = 10 * MINUTE  # ms that a retry is overdue, above which it is a fault
+OVERDUE = 10 * MINUTE  # ms that a retry is overdue, above which it is a fault
 MANY = 10_000  # unread events, above which there is a warning
 MANY_PAUSES = 10  # pauses that are listed
 SILENT = 30 * SECOND  # a running worker is heard of every 5 s
@@ -195,7 +195,7 @@ def _drift(what: str, wanted: str, workers: dict[str, Json]) -> Iterator[Finding
 def _flow(store: Store) -> Iterator[Finding]:
     sizes, lag, overdue = store.sizes(), store.events.lag(), store.overdue()
     is_stopped = store.control.modes()[0].mode == "off"
-    level = Level.FAULT if overdue > LATE and not is_stopped else Level.OK
+    level = Level.FAULT if overdue > OVERDUE and not is_stopped else Level.OK
     late = f"overdue {sizes['due']:,}, the oldest for {span(overdue)}" if overdue > SECOND else "overdue 0"
     queued = f", {sizes['ready']:,} stand in line for the hand-over rate" if sizes["ready"] else ""
     yield level, f"{count(sizes['scheduled'] + sizes['ready'], 'retries')}, {late}{queued}"

@@ -13,7 +13,7 @@ from softbounce import embedded
 from softbounce.core.durations import DAY
 from softbounce.demo.claims import Claim, other_claims, zero_claims
 from softbounce.demo.lockstep import Lockstep, Stuck
-from softbounce.demo.narration import PAUSE, Story, headline, weekday_and_time
+from softbounce.demo.narration import PAUSE, Narrator, headline, weekday_and_time
 from softbounce.demo.pipeline import Pipeline
 from softbounce.demo.report import print_claims, print_table
 from softbounce.demo.rivals import Score
@@ -43,14 +43,14 @@ def run(
     rng = random.Random(f"kills {seed}")
     kills = sorted(rng.sample(range(5, days * _STEPS_A_DAY // 2), KILLS)) if chaos else []
     with (
-        _opened(save) if save else nullcontext() as log,
+        _opened_to_write(save) if save else nullcontext() as log,
         tempfile.TemporaryDirectory(prefix="softbounce-demo-") as folder,
     ):
         data = Path(folder)
         with embedded.start(data) as server:
             lockstep = Lockstep(url=server.url, data=data, log=data / "worker.log")
             console.print(headline(world, seed=seed, data=folder), highlight=False)
-            story = Story(console, world, pause=PAUSE if console.is_terminal and not fast else 0)
+            story = Narrator(console, world, pause=PAUSE if console.is_terminal and not fast else 0)
             pipeline = Pipeline(world, lockstep, tell=story.tell, save=log)
             try:
                 view = console if console.is_terminal else talk  # two consoles on a terminal would collide
@@ -70,7 +70,7 @@ def run(
     return 1 if broken else 0
 
 
-def _opened(path: Path) -> IO[str]:
+def _opened_to_write(path: Path) -> IO[str]:
     try:
         return path.open("w", encoding="utf-8")
     except OSError as error:
@@ -78,7 +78,9 @@ def _opened(path: Path) -> IO[str]:
         raise InvalidSettings(message) from None
 
 
-def _live(pipeline: Pipeline, lockstep: Lockstep, *, story: Story, talk: Console, kills: list[int]) -> Score:
+def _live(
+    pipeline: Pipeline, lockstep: Lockstep, *, story: Narrator, talk: Console, kills: list[int]
+) -> Score:
     lockstep.store.set_now(START)
     lockstep.start()
     columns = (TextColumn("{task.description}"), BarColumn())

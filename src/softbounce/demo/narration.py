@@ -34,7 +34,7 @@ LINES = {  # what happened -> the line, printed once with the command that expla
 }
 
 
-class Story:
+class Narrator:
     """Prints a line for the first of each kind, and one for each day."""
 
     def __init__(self, console: Console, world: World, *, pause: float) -> None:

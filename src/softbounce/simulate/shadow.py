@@ -16,7 +16,7 @@ from softbounce.store.controls import Mode
 from softbounce.store.limits import LATE
 from softbounce.store.situations import Story
 
-REFUSED = "refused"
+TO_REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ def beside(stories: Collection[Story], policy: Policy, *, stores: Iterator[Store
         for soon in (True, False)
     ]
     theirs = _theirs(stories, policy, night)
-    titles = {**ROWS, REFUSED: "sent to suppressed"}  # of ours there are none: no tally has such a row
+    titles = {**ROWS, TO_REFUSED: "sent to suppressed"}  # of ours there are none: no tally has such a row
     return [_line(name, title, worlds, theirs.get(name)) for name, title in titles.items()]
 
 
@@ -85,7 +85,7 @@ def _theirs(stories: Collection[Story], policy: Policy, night: Night) -> Mapping
         for row, is_sure in _shown(story, policy, night, blocked.get(story.delivery.rid, NEVER)):
             high[row] += 1
             low[row] += is_sure
-    return {name: Span(low[name], high[name]) for name in ("resends", "nights", "delivered", REFUSED)}
+    return {name: Span(low[name], high[name]) for name in ("resends", "nights", "delivered", TO_REFUSED)}
 
 
 def _shown(story: Story, policy: Policy, night: Night, blocked: int) -> Iterator[tuple[str, bool]]:
@@ -101,7 +101,7 @@ def _shown(story: Story, policy: Policy, night: Night, blocked: int) -> Iterator
             if night.holds(event, at):
                 yield "nights", is_sure
         if at > blocked:
-            yield REFUSED, is_sure and before is not None and before.dated >= blocked
+            yield TO_REFUSED, is_sure and before is not None and before.dated >= blocked
         if event.delivered:
             yield "delivered", True
             return

@@ -19,7 +19,7 @@ from softbounce.telemetry import get_logger
 from softbounce.worker.crash_points import reached
 from softbounce.worker.policy_in_force import PolicyInForce
 from softbounce.worker.retrying import patience
-from softbounce.worker.sinks.sink import LAST_START, Rest, Sink
+from softbounce.worker.sinks.sink import LAST_START, Backoff, Sink
 from softbounce.worker.sinks.stream import trim
 
 log = get_logger()
@@ -56,7 +56,7 @@ class Pump:
         self.mode = "on"
         self._store, self._policies, self._sink, self._worker = store, policies, sink, worker
         self._lease = lease  # ms
-        self._rest = Rest(rng)
+        self._backoff = Backoff(rng)
         self._stopping = stopping
         self._heard = heard
         self._patiently = patience(stopping, limit=lease / 1000, say=lambda _: heard())  # the lease is over
@@ -77,7 +77,7 @@ class Pump:
         A full batch is finished while the next one is made ready, so that the store does not wait for us
         (11 % more hand-overs).
         """
-        if not self._rest.is_over:
+        if not self._backoff.is_over:
             self.settle()
             return False
         policy, limit, began = self._policies.current, self._batch, monotonic()
@@ -169,7 +169,7 @@ class Pump:
         self.handed_over += handed.count
         self._batch = min(HANDOVER_BATCH, 2 * self._batch) if handed.count == len(going) else handed.count + 1
         if handed.count:
-            self._rest.succeeded()
+            self._backoff.succeeded()
         if handed.count > LOGGED_SINGLY:
             log.info("retry.handed_over", worker=self._worker, count=handed.count, sink=self._sink.name)
         for lease in going[: handed.count]:
@@ -182,7 +182,7 @@ class Pump:
             )
         back = going[handed.count :]
         if handed.failure:
-            delay = self._rest.failed()
+            delay = self._backoff.failed()
             log.error("handover.failed", sink=self._sink.name, reason=handed.failure, delay_s=delay / 1000)
             results.append(_later(back[0], delay=delay, note="sink"))  # the others go before it the next time
             back = back[1:]

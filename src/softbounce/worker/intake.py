@@ -86,7 +86,7 @@ class Intake:
             raise NewerRecord(reason)
         return accepted
 
-    def bury(self, raw: bytes, reason: str, *, is_poison: bool = False) -> None:
+    def keep_unreadable(self, raw: bytes, reason: str, *, is_poison: bool = False) -> None:
         """Keep input that is no report, or has ended ``STRIKES`` workers, as a dead letter."""
         policy = self._policies.current
         letter = dead_letter(raw, InvalidEvent(reason), is_poison=is_poison)

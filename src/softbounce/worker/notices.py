@@ -19,7 +19,7 @@ from softbounce.telemetry import get_logger
 from softbounce.worker.crash_points import reached
 from softbounce.worker.policy_in_force import PolicyInForce
 from softbounce.worker.sinks.registry import open_sink
-from softbounce.worker.sinks.sink import LAST_START, Context, Handed, Rest, Sink
+from softbounce.worker.sinks.sink import LAST_START, Backoff, Context, Handed, Sink
 from softbounce.worker.sinks.stream import trim
 
 log = get_logger()
@@ -43,12 +43,12 @@ class HandOver:
 class Receiver:
     """One target of notices. It gets one batch at a time, and rests after a failure."""
 
-    def __init__(self, sink: Sink, rest: Rest, *, patience: float, stopping: threading.Event) -> None:
+    def __init__(self, sink: Sink, backoff: Backoff, *, patience: float, stopping: threading.Event) -> None:
         """Count a hand-over as failed that has not returned after ``patience`` seconds."""
         self.sink = sink
         self.taken: set[str] = set()  # ids that it has taken and another receiver has not
         self.waiting: dict[str, tuple[Notice, float]] = {}  # a leased notice, and the latest time to begin
-        self._rest, self._patience, self._stopping = rest, patience, stopping
+        self._backoff, self._patience, self._stopping = backoff, patience, stopping
         self._hand_over: HandOver | None = None
         self._thread = threading.Thread()
         self._left_behind: list[threading.Thread] = []
@@ -56,7 +56,7 @@ class Receiver:
     @property
     def is_free(self) -> bool:
         """Whether a hand-over may begin now."""
-        return self._hand_over is None and self._rest.is_over
+        return self._hand_over is None and self._backoff.is_over
 
     def add(self, notice: Notice, *, last_start: float) -> None:
         """Let ``notice`` wait, unless it is taken, or too many wait: it then comes again after its lease."""
@@ -88,7 +88,7 @@ class Receiver:
             self.taken.add(notice.id)
             self.waiting.pop(notice.id, None)
         if handed.failure:
-            delay = self._rest.failed()
+            delay = self._backoff.failed()
             log.error(
                 "handover.failed",
                 sink=self.sink.name,
@@ -97,7 +97,7 @@ class Receiver:
                 count=len(hand_over.batch),
             )
         elif taken:
-            self._rest.succeeded()
+            self._backoff.succeeded()
         return taken
 
     def _give_up(self, hand_over: HandOver) -> Handed | None:
@@ -208,7 +208,7 @@ class Notices:
         if target not in self._receivers:
             patience = 2 * self._config.lease / 1000  # a notice begins within 0.8 of a lease, and takes 0.5
             self._receivers[target] = Receiver(
-                self._sink(target), Rest(self._rng), patience=patience, stopping=self._stopping
+                self._sink(target), Backoff(self._rng), patience=patience, stopping=self._stopping
             )
         return self._receivers[target]
 

@@ -25,11 +25,11 @@ from softbounce.worker.policy_in_force import PolicyInForce
 from softbounce.worker.retrying import patience
 from softbounce.worker.sinks.registry import open_sink
 from softbounce.worker.sinks.sink import Context
-from softbounce.worker.watchdog import Watch
+from softbounce.worker.watchdog import Watchdog
 
 log = get_logger()
 
-DEAF = 30  # s within which each loop must have a reply or an error; else the watchdog kills the worker
+LOOP_SILENCE = 30  # s without a reply or an error in one loop, after which the watchdog kills the worker
 DRAIN = 25.0  # s that begun work has to end once the worker is to stop
 IDLE = 0.05  # s between two looks at a store with nothing to do: 99 % leave within 0.1 s of their time
 IDLE_VIRTUAL = 0.002  # s; in virtual time a test or the demo waits for the worker
@@ -51,8 +51,8 @@ class Runtime:
         self.policies.refresh(self.store.policies.applied())
         context = Context(store=self.store, app=app, field="command", timeout=settings.handover_timeout)
         sink = open_sink(settings.sink, context)
-        self._watch = Watch(  # one hand-over may take up to half a lease, and is tried again for a quarter
-            limit=max(DEAF, settings.lease // 1000), worker=self.worker, stopping=self.stopping
+        self._watchdog = Watchdog(  # one hand-over may take half a lease, and is tried again for a quarter
+            limit=max(LOOP_SILENCE, settings.lease // 1000), worker=self.worker, stopping=self.stopping
         )
         self.intake = Intake(
             self.store,
@@ -60,7 +60,7 @@ class Runtime:
             worker=self.worker,
             lease=settings.lease,
             stopping=self.stopping,
-            heard=partial(self._watch.heard, "intake"),
+            heard=partial(self._watchdog.heard, "intake"),
         )
         self.pump = Pump(
             self.store,
@@ -70,7 +70,7 @@ class Runtime:
             lease=settings.lease,
             rng=rng,
             stopping=self.stopping,
-            heard=partial(self._watch.heard, "pump"),
+            heard=partial(self._watchdog.heard, "pump"),
         )
         self.notices = Notices(
             self.store, self.policies, config=settings, app=app, rng=rng, stopping=self.stopping
@@ -94,7 +94,7 @@ class Runtime:
             thread = threading.Thread(target=self._keep_going, args=(name, turn), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
-        threading.Thread(target=self._watch.keep, args=(tuple(loops),), name="watch", daemon=True).start()
+        threading.Thread(target=self._watchdog.keep, args=(tuple(loops),), name="watch", daemon=True).start()
         log.info("worker.started", worker=self.worker, policy_revision=self.policies.current.revision)
 
     def close(self) -> None:
@@ -186,7 +186,7 @@ class Runtime:
         """
 
         def failed(state: tenacity.RetryCallState) -> None:
-            self._watch.heard(name)
+            self._watchdog.heard(name)
             error = state.outcome.exception() if state.outcome else None
             if not isinstance(error, StoreUnreachable | Overloaded):
                 log.error("loop.failed", loop=name, worker=self.worker, exc_info=error)
@@ -204,7 +204,7 @@ class Runtime:
                 busy = patiently(turn)
             except Exception:  # noqa: BLE001 - the worker's edge; `failed` has logged it, and the worker is to stop
                 return
-            self._watch.heard(name)
+            self._watchdog.heard(name)
             if name in self._away:
                 self._away.remove(name)
                 if not self._away:

@@ -11,7 +11,7 @@ TICK = 1.0  # s between two checks
 LOG_TIME = 5.0  # s for the last line of the log, because the log itself may hang
 
 
-class Watch:
+class Watchdog:
     """Ends the process once a loop was silent for ``limit`` checks, a second apart.
 
     It counts checks and reads no clock, because a frozen process or a sleeping machine checks nothing.

@@ -16,7 +16,7 @@ import typer
 
 from softbounce import telemetry
 from softbounce.cli.shared import options
-from softbounce.cli.shared.input_files import write_text
+from softbounce.cli.shared.input_files import naming_file, write_text
 from softbounce.cli.shared.output import MISUSED, REFUSED, Json
 from softbounce.cli.shared.session import policy_of
 from softbounce.core.decide import Decision, Plan, decide
@@ -222,10 +222,8 @@ def throw_away_stores() -> Iterator[Iterator[Store]]:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        message = f"cannot read {file}: {error.strerror}"
-        raise InvalidSettings(message) from None
+        with naming_file("read", file):
+            return file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         message = f"{file} is not UTF-8 text"
         raise InvalidSettings(message) from None

@@ -14,6 +14,7 @@ from softbounce.cli.policy import examples as policy_test
 from softbounce.cli.policy import plan as policy_plan
 from softbounce.cli.policy import simulate as policy_simulate
 from softbounce.cli.shared import options
+from softbounce.cli.shared.input_files import naming_file
 from softbounce.cli.shared.output import REFUSED, Json, say
 from softbounce.cli.shared.session import unreachable_targets
 from softbounce.core.durations import SECOND, words
@@ -51,16 +52,14 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists")] = False,
 ) -> None:
     """Write the default policy, with its comments, to PATH."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(packaged_policy())
-    except FileExistsError:
-        message = f"{path} exists; --force replaces it"
-        raise InvalidSettings(message) from None
-    except OSError as error:
-        message = f"cannot write {path}: {error.strerror}"
-        raise InvalidSettings(message) from None
+    with naming_file("write", path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("w" if force else "x", encoding="utf-8") as file:
+                file.write(packaged_policy())
+        except FileExistsError:
+            message = f"{path} exists; --force replaces it"
+            raise InvalidSettings(message) from None
     say(f"wrote {path}. Next: softbounce policy check {path}")
 
 

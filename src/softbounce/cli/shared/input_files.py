@@ -68,10 +68,17 @@ def text_lines(file: str) -> list[str]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file. Raises ``InvalidSettings``."""
-    try:
+    with naming_file("write", path):
         path.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def naming_file(verb: str, path: Path | str) -> Iterator[None]:
+    """Turn a failure of the system into ``InvalidSettings``: ``cannot VERB PATH``, and why."""
+    try:
+        yield
     except OSError as error:
-        message = f"cannot write {path}: {error.strerror}"
+        message = f"cannot {verb} {plain(path)}: {error.strerror}"
         raise InvalidSettings(message) from None
 
 
@@ -105,11 +112,8 @@ def readable() -> Iterator[None]:
 
 
 def _opened(file: str) -> io.BufferedReader:
-    try:
+    with naming_file("read", file):
         return Path(file).open("rb")
-    except OSError as error:
-        message = f"cannot read {plain(file)}: {error.strerror}"
-        raise InvalidSettings(message) from None
 
 
 def _elements(array: bytes) -> Iterator[bytes]:

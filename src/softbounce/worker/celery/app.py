@@ -93,12 +93,12 @@ def make_app(settings: Settings) -> App:
     app.settings, app.store_url = settings, store_url
     is_amqp = "amqp" in broker.partition(":")[0]
 
-    def bury(item: bytes) -> None:
+    def keep_unreadable(item: bytes) -> None:
         """Keep an item of the broker's list that kombu cannot read."""
-        app.runtime.intake.bury(item, excess(item, limit=ENVELOPE) or "no Celery message")
+        app.runtime.intake.keep_unreadable(item, excess(item, limit=ENVELOPE) or "no Celery message")
 
-    bury.__json__ = lambda: "a dead letter"  # type: ignore[attr-defined]  # or `celery inspect stats` fails
-    options = ON_AMQP if is_amqp else {**ON_REDIS, "unreadable": bury, "largest": ENVELOPE}
+    keep_unreadable.__json__ = lambda: "a dead letter"  # type: ignore[attr-defined]  # or `celery inspect stats` fails
+    options = ON_AMQP if is_amqp else {**ON_REDIS, "unreadable": keep_unreadable, "largest": ENVELOPE}
     if broker.startswith("sentinel:"):
         kind, _, path, _ = split_hosts(store_url)
         if kind != "sentinel":

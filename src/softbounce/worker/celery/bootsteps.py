@@ -162,7 +162,7 @@ class ReportConsumer(Consumer):
     def _keep(self, message: Message, reason: str, *, is_poison: bool = False) -> None:
         runtime = _runtime(self.app)
         try:
-            runtime.intake.bury(body_of(message), reason, is_poison=is_poison)
+            runtime.intake.keep_unreadable(body_of(message), reason, is_poison=is_poison)
         except Exception as error:  # the worker's edge: the broker keeps it, and delivers it again at once
             if not isinstance(error, TryAgain):
                 log.exception("event.crashed", worker=runtime.worker)

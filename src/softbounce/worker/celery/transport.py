@@ -131,7 +131,7 @@ class Channel(stock.Channel):
         if was_nap or not reply:
             self._is_idle = not was_nap
             raise stock.Empty
-        queue, message = self._opened(*reply)
+        queue, message = self._unpacked(*reply)
         self._queue_cycle.rotate(queue)
         if message is not None:
             self.connection._deliver(message, queue)
@@ -153,7 +153,7 @@ class Channel(stock.Channel):
     def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
         with self.conn_or_acquire() as client:
             while reply := client.execute_command(*self._take([queue])):
-                _, message = self._opened(*reply)
+                _, message = self._unpacked(*reply)
                 if message is not None:
                     return message
             self._maybe_update_queues_expire(client, queue)
@@ -200,7 +200,7 @@ class Channel(stock.Channel):
         names = [json.dumps(queue) for _, queue in pairs]
         return ["EVAL", TAKE, len(keys), *(self.global_keyprefix + key for key in keys), uuid(), *names]
 
-    def _opened(self, tag: bytes, name: bytes, item: bytes) -> tuple[str, dict[str, Any] | None]:
+    def _unpacked(self, tag: bytes, name: bytes, item: bytes) -> tuple[str, dict[str, Any] | None]:
         """Return the queue, and the message under its new tag; None if it was none and is set aside."""
         queue = json.loads(name)
         try:
@@ -257,7 +257,7 @@ class SentinelTransport(Transport, stock.SentinelTransport):
     Channel = SentinelChannel
 
 
-SAFE: dict[Any, Any] = {stock.Transport: Transport, stock.SentinelTransport: SentinelTransport}
+LOSSLESS: dict[Any, Any] = {stock.Transport: Transport, stock.SentinelTransport: SentinelTransport}
 
 
 class Connection(kombu.Connection):
@@ -267,7 +267,7 @@ class Connection(kombu.Connection):
     def get_transport_cls(self) -> Any:
         """Return ours in the place of kombu's Redis transports."""
         transport = super().get_transport_cls()
-        return SAFE.get(transport, transport)
+        return LOSSLESS.get(transport, transport)
 
 
 class AMQP(amqp.AMQP):

@@ -31,21 +31,21 @@ class ToApprise:
     def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
         """Send one message per notice; the id in its last line is the same when it is sent again."""
         try:
-            target = self._opened()
+            target = self._target()
         except InvalidSettings as error:
             return Handed(count=0, failure=str(error))
         for count, (name, body) in enumerate(messages):
             if not may_begin():
                 return Handed(count=count)
             try:
-                is_taken = target.notify(**_said(name, body))
+                is_taken = target.notify(**_notification(name, body))
             except Exception as error:  # noqa: BLE001 - any refusal rests; a plugin's own words may hold the address
                 return Handed(count=count, failure=f"{type(error).__name__} on the way to {self.name}")
             if not is_taken:
                 return Handed(count=count, failure=f"{self.name} did not take it")
         return Handed(count=len(messages))
 
-    def _opened(self) -> "Apprise":
+    def _target(self) -> "Apprise":
         """Return apprise with the one address. Raises ``InvalidSettings``."""
         url = apprise_url(self._variable)
         from apprise import Apprise, AppriseAsset  # noqa: PLC0415 - an extra, and half a second
@@ -60,7 +60,7 @@ class ToApprise:
         return target
 
 
-def _said(ident: str, body: Any) -> dict[str, Any]:  # noqa: ANN401 - the body of a group's notice
+def _notification(ident: str, body: Any) -> dict[str, Any]:  # noqa: ANN401 - the body of a group's notice
     kind = str(body["type"]).removeprefix("softbounce.").replace("_", " ")
     return {
         "title": f"softbounce: {body['count']} {kind}",

@@ -43,7 +43,7 @@ class Sink(Protocol):
         ...
 
 
-class Rest:
+class Backoff:
     """How long to leave a failing target alone: 1 s doubling to 60 s, jittered; over after one success."""
 
     def __init__(self, rng: random.Random) -> None:
@@ -57,7 +57,7 @@ class Rest:
         return monotonic() >= self._until
 
     def failed(self) -> int:
-        """Rest for longer than the last time and return for how long, in milliseconds."""
+        """Wait longer than the last time and return for how long, in milliseconds."""
         seconds = min(60.0, 2.0**self._failures) * self._rng.uniform(0.5, 1)
         self._failures = min(self._failures + 1, 6)
         self._until = monotonic() + seconds
