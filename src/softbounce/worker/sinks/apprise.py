@@ -1,11 +1,10 @@
 """Notices to people by whatever apprise knows: Slack, e-mail, PagerDuty and a hundred more."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from softbounce.core.policy.model import Target
 from softbounce.errors import InvalidSettings
-from softbounce.worker.sinks.sink import Context, Handed, MayBegin, Message
+from softbounce.worker.sinks.sink import Handed, MayBegin, Message
 from softbounce.worker.sinks.target_secrets import apprise_url
 
 if TYPE_CHECKING:
@@ -22,11 +21,6 @@ class ToApprise:
         """``variable`` names where the address stands."""
         self.name = f"apprise:{variable}"
         self._variable = variable
-
-    @classmethod
-    def open(cls, target: Target, _context: Context) -> Self:
-        """Return the sink for the address that a variable of the policy's target names."""
-        return cls(target.secret or "")
 
     def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
         """Send one message per notice; the id in its last line is the same when it is sent again."""

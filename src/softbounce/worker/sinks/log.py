@@ -1,11 +1,9 @@
 """Notices to people as lines of the worker's own log."""
 
 from collections.abc import Sequence
-from typing import Self
 
-from softbounce.core.policy.model import Target
 from softbounce.telemetry import get_logger
-from softbounce.worker.sinks.sink import Context, Handed, MayBegin, Message
+from softbounce.worker.sinks.sink import Handed, MayBegin, Message
 
 log = get_logger()
 
@@ -20,11 +18,6 @@ class ToLog:
     """Writes notices to the worker's own log."""
 
     name = "log"
-
-    @classmethod
-    def open(cls, _target: Target, _context: Context) -> Self:
-        """Return the sink; it needs nothing."""
-        return cls()
 
     def deliver(self, messages: Sequence[Message], _may_begin: MayBegin) -> Handed:
         """Write one line per message."""

@@ -1,14 +1,12 @@
 """Commands and notices as entries of a Redis stream."""
 
 from collections.abc import Sequence
-from typing import Self
 
 from msgspec.json import encode as to_json
 
 from softbounce.errors import StoreUnreachable
-from softbounce.settings import StreamSink
 from softbounce.store import Store
-from softbounce.worker.sinks.sink import Context, Handed, MayBegin, Message, Sink, why
+from softbounce.worker.sinks.sink import Handed, MayBegin, Message, Sink, why
 
 
 class ToStream:
@@ -17,11 +15,6 @@ class ToStream:
     def __init__(self, store: Store, key: str, *, field: str) -> None:
         self.name = f"stream:{key}"
         self.stream, self._field = store.stream(key), field
-
-    @classmethod
-    def open(cls, target: StreamSink, context: Context) -> Self:
-        """Return the sink for one stream of our own store."""
-        return cls(context.store, target.key, field=context.field)
 
     def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
         """Add one entry ``id, command`` (or ``id, notice``) a message; raises ``StoreUnreachable``."""

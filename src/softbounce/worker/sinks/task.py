@@ -4,7 +4,7 @@
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import kombu
 import tenacity
@@ -14,10 +14,9 @@ from kombu.transport import redis as stock
 from kombu.utils.uuid import uuid
 from msgspec.json import encode as to_json
 
-from softbounce.settings import CelerySink
 from softbounce.store.limits import TASK_BATCH
 from softbounce.worker.crash_points import reached
-from softbounce.worker.sinks.sink import Context, Handed, MayBegin, Message, why
+from softbounce.worker.sinks.sink import Handed, MayBegin, Message, why
 
 
 class ToTask:
@@ -33,12 +32,6 @@ class ToTask:
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=1),
             reraise=True,
         )
-
-    @classmethod
-    def open(cls, target: CelerySink, context: Context) -> Self:
-        """Return the sink for one task of the pipeline."""
-        limit = context.timeout / 1000
-        return cls(context.app, target.task, target.queue, argument=context.field, timeout=limit)
 
     def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
         """Send one call a message; counted when the broker has taken it (RabbitMQ: has confirmed it).

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from msgspec.json import encode as to_json
 from standardwebhooks import Webhook
 
-from softbounce.core.policy.model import Target
 from softbounce.errors import InvalidSettings
-from softbounce.worker.sinks.sink import Context, Handed, MayBegin, Message
+from softbounce.worker.sinks.sink import Handed, MayBegin, Message
 from softbounce.worker.sinks.target_secrets import signing_keys
 
 if TYPE_CHECKING:
@@ -30,12 +29,6 @@ class ToWebhook:
         self.name = f"webhook:{urlsplit(url).hostname}"  # the path may be a secret of its own
         self._url, self._secret, self._timeout, self._now = url, secret, timeout, now
         self._http: HttpClient | None = None
-
-    @classmethod
-    def open(cls, target: Target, context: Context) -> Self:
-        """Return the sink for one address of the policy."""
-        limit = context.timeout / 1000
-        return cls(target.url or "", secret=target.secret or "", timeout=limit, now=context.store.now)
 
     def deliver(self, messages: Sequence[Message], may_begin: MayBegin) -> Handed:
         """Send one request per message. Any 2xx has taken it, 409 had it already; others are tried again.
