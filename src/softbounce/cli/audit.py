@@ -23,7 +23,7 @@ EVERYTHING = 100_000  # entries that a filter looks through
 def list_(
     words: options.Words = None,
     *,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many")] = 100,
     output: options.Output = Output.TABLE,
 ) -> None:
     """List changes, the newest first: audit list who:alice action:mode* 'age:<2d'."""

@@ -62,7 +62,7 @@ def list_(words: options.Words = None, *, output: options.Output = Output.TABLE)
 def show_(
     case: CaseId,
     *,
-    limit: Annotated[int, typer.Option(min=0, help="At most so many of its messages")] = 20,
+    limit: Annotated[int, typer.Option(min=0, help="Show at most so many of its messages")] = 20,
     reveal: options.Reveal = False,
     output: options.Output = Output.TABLE,
 ) -> None:

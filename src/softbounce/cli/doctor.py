@@ -49,9 +49,9 @@ Finding = tuple[Level, str]
 def doctor(
     *,
     policy: options.Policy = None,
-    ready: Annotated[bool, typer.Option("--ready", help="Only: does this machine's worker work?")] = False,
+    ready: Annotated[bool, typer.Option("--ready", help="Only check this machine's worker")] = False,
     alive: Annotated[
-        bool, typer.Option("--alive", help="Only: would a restart of this machine's worker help?")
+        bool, typer.Option("--alive", help="Only check that no restart of this machine's worker is needed")
     ] = False,
     output: options.Output = Output.TABLE,
 ) -> None:

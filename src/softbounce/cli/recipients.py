@@ -44,7 +44,7 @@ def forget(
         held = ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in counts.items() if number)
         facts = {"action": "forget", "recipient": f"r_{rid}", "dryRun": intent.dry_run, "places": places}
         facts |= counts | {"unread": found.unread, "block": found.has_block}
-        verb = "Lies" if intent.dry_run else "Erased"
+        verb = "Found" if intent.dry_run else "Erased"
         sentence = f"{verb} in {places:,} place{'s' * (places != 1)}{f' ({held})' if held else ''}: r_{rid}."
         sentence += " A block on it stays." if found.has_block else " There is no block on it."
         intent.tell(sentence, facts)

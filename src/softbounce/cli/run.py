@@ -67,7 +67,7 @@ def worker_(
     data: Data = None,
     policy: options.Policy = None,
     resend_to: ResendTo = None,
-    name: Annotated[str | None, typer.Option("--name", help="Of this worker, for celery inspect")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Its name for celery inspect")] = None,
     log_level: LogLevel = "INFO",
 ) -> None:
     """Run one more worker on the store that is set, or that softbounce run keeps in its folder."""
@@ -80,8 +80,8 @@ def worker_(
 def demo_(
     *,
     seed: Annotated[int, typer.Option(help="The same seed gives the same table")] = 7,
-    days: Annotated[int, typer.Option(min=1, help="To simulate")] = 4,
-    recipients: Annotated[int, typer.Option(min=1, help="To simulate")] = 6000,
+    days: Annotated[int, typer.Option(min=1, help="Days to simulate")] = 4,
+    recipients: Annotated[int, typer.Option(min=1, help="Recipients to simulate")] = 6000,
     fast: Annotated[bool, typer.Option("--fast", help="Without pacing")] = False,
     chaos: Annotated[bool, typer.Option("--chaos", help="Kill the worker three times on the way")] = False,
     save: Annotated[

@@ -27,7 +27,7 @@ def shadow(
             parser=duration, metavar="AGE", show_default="7d", help="Messages first reported within it"
         ),
     ] = 7 * DAY,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs")] = False,
 ) -> None:
     """Show what would have been sent, saved and suppressed while observing, beside the system in place.
 

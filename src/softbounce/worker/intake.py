@@ -37,6 +37,7 @@ NAMES = {  # outcome -> event name, where it differs from "event.accepted"
     "cancelled": "retry.cancelled",
     "deferred": "event.deferred",
 }
+CRASHED = "softbounce itself failed on it: the worker's log has the error"  # the reason of a dead letter
 DEFERRED = "deferred"  # this is no outcome: a worker of a later release is to take the event
 
 
@@ -240,7 +241,7 @@ class Intake:
 
     def _culprit(self, raw: bytes, error: Exception) -> DeadLetter:
         log.error("event.crashed", worker=self._worker, exc_info=error)
-        reason = str(error) if isinstance(error, ScriptFailed) else "we failed on it; the log says how"
+        reason = str(error) if isinstance(error, ScriptFailed) else CRASHED
         return dead_letter(raw, InvalidEvent(reason))
 
     def _count(self, decisions: Sequence[Decision], accepted: Sequence[Accepted], *, policy: Policy) -> None:

@@ -170,9 +170,7 @@ class Runtime:
         """
         try:
             if self.store.keep_key():
-                reason = (
-                    "the store's hash key was gone: this worker gave it back. Who deletes fields of meta?"
-                )
+                reason = "the store's hash key was gone and is restored. Find out who deletes fields of meta"
                 log.critical("store.key_lost", worker=self.worker, reason=reason)
         except WrongKey as error:
             log.critical("worker.refused", worker=self.worker, reason=str(error))

@@ -55,7 +55,7 @@ def run(
     min_coverage: Annotated[
         int, typer.Option("--min-coverage", min=0, max=100, metavar="PERCENT", help="Of the rules of codes")
     ] = 0,
-    junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Results as XML too")] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write XML as well")] = None,
 ) -> None:
     """Run the tests of a policy: a test of one event is explained, a test of several runs on a store."""
     telemetry.configure(stream=sys.stderr, level="ERROR")  # the log of a test interests nobody

@@ -39,13 +39,13 @@ def plan(
     file: NewFile,
     *,
     since: Annotated[
-        int, typer.Option(parser=duration, metavar="AGE", show_default="7d", help="Simulated, too; 0s: not")
+        int, typer.Option(parser=duration, metavar="AGE", show_default="7d", help="Simulated, too; 0s: none")
     ] = 7 * DAY,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="For `policy apply`, as JSON")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan for `policy apply`")
     ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="For a review")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown for a review")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs")] = False,
 ) -> None:
     """Show what FILE changes: rules, waiting retries, the last days. Exit code 3 if anything changes."""
     new = policy_of(file)

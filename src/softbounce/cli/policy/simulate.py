@@ -32,7 +32,7 @@ def simulate(
         str | None, typer.Option("--events", metavar="FILE | -", help="Reports, as NDJSON or an array")
     ] = None,
     since: Annotated[
-        int | None, typer.Option(parser=duration, metavar="AGE", help="What the store remembers: 30d")
+        int | None, typer.Option(parser=duration, metavar="AGE", help="Replay what the store remembers: 30d")
     ] = None,
     night: Annotated[
         str | None, typer.Option(metavar="HH:MM-HH:MM", help="At the recipient; else the quiet hours of A")
@@ -40,9 +40,9 @@ def simulate(
     price: Annotated[
         list[str] | None, typer.Option(metavar="CHANNEL[:COUNTRY]=PRICE", help="Of one resend: sms:DE=0.07")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
-    bars: Annotated[bool, typer.Option("--bars", help="A plot below the table")] = False,
-    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="The plot as a file")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs")] = False,
+    bars: Annotated[bool, typer.Option("--bars", help="Print a plot below the table")] = False,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Write the plot as SVG")] = None,
 ) -> None:
     """Replay recorded reports under two policies on a throw-away store, in virtual time; exit 5 if in part.
 

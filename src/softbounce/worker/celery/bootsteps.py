@@ -26,6 +26,7 @@ from softbounce.telemetry import get_logger
 from softbounce.worker.celery.decompression import LIMIT
 from softbounce.worker.celery.envelope import TASK, body_of, leave_bytes, own, plain, refusal, reports
 from softbounce.worker.crash_points import reached
+from softbounce.worker.intake import CRASHED
 from softbounce.worker.retrying import patience
 from softbounce.worker.runtime import Runtime
 
@@ -100,7 +101,7 @@ class ReportConsumer(Consumer):
                 raise
             except Exception:  # the worker's edge: a mistake of ours must neither end it nor lose a report
                 log.exception("event.crashed", worker=_runtime(self.app).worker)
-                self._keep(message, "we failed on it; the log says how")
+                self._keep(message, CRASHED)
 
         return received
 

@@ -42,7 +42,7 @@ def excess(text: bytes, *, limit: int) -> str | None:
 def _decoder(make: Callable[[], Any] | None) -> Callable[[bytes], bytes]:
     def decode(body: bytes) -> bytes:
         if make is None:
-            msg = "a compression that is not taken in; gzip, bzip2 and lzma are"
+            msg = "this compression is none of gzip, bzip2 and lzma"
             raise ValueError(msg)
         stream = make()
         inflated: bytes = stream.decompress(body, LIMIT)

@@ -144,7 +144,7 @@ class _TlsPool(HTTPSConnectionPool):
 def _left(deadline: float) -> float:
     left = deadline - monotonic()
     if left <= 0:
-        message = "the exchange has used up its time"
+        message = "the time for the exchange is over"
         raise TimeoutError(message)
     return left
 
