@@ -18,7 +18,7 @@ from softbounce.store.limits import HANDOVER_BATCH, LOGGED_SINGLY
 from softbounce.telemetry import get_logger
 from softbounce.worker.crash_points import reached
 from softbounce.worker.policy_in_force import PolicyInForce
-from softbounce.worker.retrying import patience
+from softbounce.worker.retrying import retrier
 from softbounce.worker.sinks.sink import LAST_START, Backoff, Sink
 from softbounce.worker.sinks.stream import trim
 
@@ -55,11 +55,11 @@ class Pump:
         self.leased = 0  # claimed and not yet handed over
         self.mode = "on"
         self._store, self._policies, self._sink, self._worker = store, policies, sink, worker
-        self._lease = lease  # ms
+        self._lease = lease  # ms; a call is repeated for no longer
         self._backoff = Backoff(rng)
         self._stopping = stopping
         self._heard = heard
-        self._patiently = patience(stopping, limit=lease / 1000, say=lambda _: heard())  # the lease is over
+        self._patiently = retrier(stopping, limit=lease / 1000, on_failure=lambda _: heard())
         self._name = secrets.token_hex(8)  # names this pump; a restarted worker has another name
         self._asked = self._answered = 0  # numbers of the newest claim, and of the newest with a reply
         self._pace = PACE  # hand-overs/s of the newest full batch

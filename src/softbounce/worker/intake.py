@@ -17,7 +17,7 @@ from softbounce.store.limits import INTAKE_BATCH, LOGGED_SINGLY, STRIKES
 from softbounce.telemetry import get_logger
 from softbounce.worker.crash_points import reached
 from softbounce.worker.policy_in_force import PolicyInForce
-from softbounce.worker.retrying import patience
+from softbounce.worker.retrying import retrier
 
 log = get_logger()
 
@@ -67,7 +67,7 @@ class Intake:
         self._lease = lease
         self._reclaim_at = 0.0
         self._heard = heard
-        self._patiently = patience(stopping, say=lambda _: heard())
+        self._patiently = retrier(stopping, on_failure=lambda _: heard())
         self._made_again = 0
 
     def take(self, raws: Sequence[bytes]) -> list[Accepted]:

@@ -22,7 +22,7 @@ from softbounce.worker.handover import Pump
 from softbounce.worker.intake import Intake
 from softbounce.worker.notices import Notices
 from softbounce.worker.policy_in_force import PolicyInForce
-from softbounce.worker.retrying import patience
+from softbounce.worker.retrying import retrier
 from softbounce.worker.sinks.registry import open_sink
 from softbounce.worker.sinks.sink import Context
 from softbounce.worker.watchdog import Watchdog
@@ -196,7 +196,7 @@ class Runtime:
                 what = "store.full" if isinstance(error, Overloaded) else "store.unreachable"
                 log.error(what, worker=self.worker, reason=str(error))
 
-        patiently = patience(self.stopping, errors=Exception, say=failed)
+        patiently = retrier(self.stopping, errors=Exception, on_failure=failed)
         while not self.stopping.is_set():
             try:
                 busy = patiently(turn)

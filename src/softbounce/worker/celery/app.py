@@ -24,7 +24,7 @@ from softbounce.worker.celery.envelope import ENVELOPE, TASK
 from softbounce.worker.celery.frames import frame_handler
 from softbounce.worker.crash_points import reached
 from softbounce.worker.intake import Intake
-from softbounce.worker.retrying import patience
+from softbounce.worker.retrying import retrier
 from softbounce.worker.runtime import Runtime
 
 HOLD = 60.0  # s that a report waits here for the store before the broker gets it back; RabbitMQ allows 30 min
@@ -116,7 +116,7 @@ def make_app(settings: Settings) -> App:
         """Take in the reports that the consumer has read out of a message."""
         runtime = app.runtime
         reached("celery.received")
-        patiently = patience(runtime.stopping, errors=Exception, limit=HOLD)
+        patiently = retrier(runtime.stopping, errors=Exception, limit=HOLD)
         try:
             newer = patiently(_take, runtime.intake, raws)
         except Exception as error:

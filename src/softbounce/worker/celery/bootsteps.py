@@ -27,7 +27,7 @@ from softbounce.worker.celery.decompression import LIMIT
 from softbounce.worker.celery.envelope import TASK, body_of, leave_bytes, own, plain, refusal, reports
 from softbounce.worker.crash_points import reached
 from softbounce.worker.intake import CRASHED
-from softbounce.worker.retrying import patience
+from softbounce.worker.retrying import retrier
 from softbounce.worker.runtime import Runtime
 
 log = get_logger()
@@ -41,7 +41,7 @@ class Loops(StartStopStep):
     @override
     def create(self, worker: WorkController) -> Runtime:  # type: ignore[override]  # the stubs know no result
         """Connect, waiting up to half a minute for the store; what refuses to start ends the process."""
-        patiently = patience(threading.Event(), errors=StoreUnreachable, limit=30, say=_say_once)
+        patiently = retrier(threading.Event(), errors=StoreUnreachable, limit=30, on_failure=_say_once)
         try:
             return patiently(_runtime, worker.app)
         except SoftbounceError as error:
