@@ -25,7 +25,7 @@ from softbounce.errors import InvalidSettings
 from softbounce.urls import mask_url, split_hosts
 
 _MOST = 1 << 20  # characters that are read of a policy; the parser refuses more than 256 KiB
-LEASE = 30_000  # ms, by default
+LEASE = 30_000  # ms
 _UNCHECKED = {
     "ssl_cert_reqs": ("none", "optional", "cert_none", "cert_optional"),
     "ssl_check_hostname": ("0", "n", "no", "f", "false"),

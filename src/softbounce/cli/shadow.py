@@ -31,7 +31,7 @@ def shadow(
 ) -> None:
     """Show what would have been sent, saved and suppressed while observing, beside the system in place.
 
-    For softbounce it simulates the policy in force; for the system in place it shows what its reports tell.
+    softbounce is simulated under the policy in force; the system in place is seen by its reports.
     """
     from softbounce.simulate import plot  # noqa: PLC0415 - the other commands need none of it
     from softbounce.simulate import shadow as room  # noqa: PLC0415

@@ -43,7 +43,7 @@ def run(
     rng = random.Random(f"kills {seed}")
     kills = sorted(rng.sample(range(5, days * _STEPS_A_DAY // 2), KILLS)) if chaos else []
     with (
-        _opened_to_write(save) if save else nullcontext() as log,
+        _file_to_write(save) if save else nullcontext() as log,
         tempfile.TemporaryDirectory(prefix="softbounce-demo-") as folder,
     ):
         data = Path(folder)
@@ -70,7 +70,7 @@ def run(
     return 1 if broken else 0
 
 
-def _opened_to_write(path: Path) -> IO[str]:
+def _file_to_write(path: Path) -> IO[str]:
     try:
         return path.open("w", encoding="utf-8")
     except OSError as error:

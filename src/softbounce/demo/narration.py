@@ -1,4 +1,4 @@
-"""Prints the story of the demo: a line for each day, and one for whatever happens for the first time."""
+"""Prints the story of the demo: a line for each day, and one for each event that is the first of its kind."""
 
 from datetime import UTC, datetime
 from threading import Event
@@ -35,7 +35,7 @@ LINES = {  # what happened -> the line, printed once with the command that expla
 
 
 class Narrator:
-    """Prints a line for the first of each kind, and one for each day."""
+    """Prints the lines."""
 
     def __init__(self, console: Console, world: World, *, pause: float) -> None:
         self.days = world.days

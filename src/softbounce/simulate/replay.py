@@ -1,4 +1,4 @@
-"""Replays one record under one policy in one world, by the store's own scripts in virtual time."""
+"""Replays a record under one policy in one world, by the store's own scripts in virtual time."""
 
 from bisect import bisect_right
 from collections import Counter

@@ -37,7 +37,7 @@ _passed = count(1)
 
 
 def reached(point: str) -> None:
-    """Kill or freeze the process if ``SOFTBOUNCE_FAULT`` names this point; else it costs two comparisons."""
+    """Kill or freeze the process if ``SOFTBOUNCE_FAULT`` names ``point``; else it costs two comparisons."""
     if (plan := _plan()) and plan[0] == point and next(_passed) == plan[1]:
         os.kill(os.getpid(), plan[2])
 

@@ -38,7 +38,7 @@ NAMES = {  # outcome -> event name, where it differs from "event.accepted"
     "deferred": "event.deferred",
 }
 CRASHED = "softbounce itself failed on it: the worker's log has the error"  # the reason of a dead letter
-DEFERRED = "deferred"  # this is no outcome: a worker of a later release is to take the event
+DEFERRED = "deferred"  # is no outcome: a worker of a later release is to take the event
 
 
 class Intake:

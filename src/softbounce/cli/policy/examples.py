@@ -31,7 +31,7 @@ from softbounce.store import Store
 from softbounce.store.memory import in_memory
 
 AFTER = timedelta(days=30)  # resends are counted so long after the last event
-UNTESTED_SHOWN = 10  # rules
+UNTESTED_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What commands share: opening the store, finding the policy, reading recipients and filter words."""
+"""What commands share: the open store, the policy, recipients and filter words."""
 
 import getpass
 import os
@@ -96,7 +96,7 @@ def note_reveal(store: Store, what: str) -> None:
 
 
 def note_list_reveal(store: Store, noun: str, words: Collection[str] | None, *, bare: str) -> None:
-    """Note in the audit that somebody looks at the addresses that the filter words find."""
+    """Note the same for all that filter words find."""
     note_reveal(store, f"{noun} {' '.join(hashed_words(words, store, bare=bare)) or 'all'}")
 
 
@@ -162,4 +162,4 @@ def tracked(items: Iterable[T], title: str) -> Iterator[T]:
             typer.echo(f"\r{title}: {number:,}", err=True, nl=False)
         yield item
     if is_shown and number >= STRIDE:
-        typer.echo("\r\x1b[K", err=True, nl=False)  # clears the line
+        typer.echo("\r\x1b[K", err=True, nl=False)

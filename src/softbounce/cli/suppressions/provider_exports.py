@@ -3,7 +3,7 @@
 The columns are those of ``ListSuppressedDestinations`` (SES, API v2), of the lists under ``/v3/suppression``
 (SendGrid, JSON or CSV), and of the consents of Sinch's Conversation API. SendGrid's blocks are not taken:
 each is the refusal of one message, and its recipient is well. Nor are opt-outs of one group or kind of
-message, because here they would stop every other kind, too.
+message, which would stop every other kind, too.
 """
 
 import csv

@@ -20,7 +20,7 @@ _MAKE: dict[str, Callable[[], Any]] = {
 
 
 def bound() -> None:
-    """Replace kombu's decoders in this process by ours, which inflate a message up to ``LIMIT`` only."""
+    """Replace kombu's decoders in this process by ours, which stop at ``LIMIT``."""
     known: Any = compression.get_encoder  # the stubs take its answer for a function
     makers = {known(name)[1]: make for name, make in _MAKE.items()}
     for kind in compression.encoders():

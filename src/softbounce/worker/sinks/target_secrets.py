@@ -6,8 +6,8 @@ from importlib.util import find_spec
 
 from softbounce.errors import InvalidSettings
 
-WHSEC = "whsec_"  # Standard Webhooks writes a secret as this prefix and base64
-LEAST_SECRET = 24  # bytes; the shortest secret that Standard Webhooks allows
+WHSEC = "whsec_"  # and base64: how Standard Webhooks writes a secret
+LEAST_SECRET = 24  # bytes, by the same
 
 
 def apprise_url(variable: str) -> str:
