@@ -21,7 +21,7 @@ from time import process_time
 import redis
 
 from softbounce import embedded
-from softbounce.core.records import iso
+from softbounce.core.timestamps import iso
 from softbounce.settings import LEASE, policy_text
 from softbounce.store import Store
 from softbounce.telemetry import configure

@@ -177,7 +177,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_lists.py::test_an_import_keeps_what_its_rows_say",
         ),
         (
-            'moment(row.get("since"), "since") or now',
+            'date_or_never(row.get("since"), "since") or now',
             "now",
             "An import keeps since when.",
             "tests/contract/test_lists.py::test_an_import_keeps_what_its_rows_say",

@@ -13,7 +13,7 @@ import tenacity
 from softbounce.core.bounds import bounded
 from softbounce.core.events import Event, parse
 from softbounce.core.recipients import Channel, channel_named, recipient
-from softbounce.core.records import iso
+from softbounce.core.timestamps import iso
 from softbounce.errors import InvalidEvent, InvalidRecipient, InvalidSettings, StoreUnreachable, TryAgain
 from softbounce.settings import Settings
 from softbounce.store import Store, Verdict

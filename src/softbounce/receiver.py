@@ -10,10 +10,10 @@ from functools import cache
 from typing import Any
 
 from softbounce.client import patiently, store_at
+from softbounce.core.timestamps import date_or_never
 from softbounce.errors import InvalidEvent, TryAgain
 from softbounce.store import Store
 from softbounce.store.receipts import Receipts, Taken
-from softbounce.store.suppression_files import moment
 
 log = logging.getLogger(__name__)  # the pipeline's process is not ours: its own logging decides
 
@@ -53,7 +53,7 @@ def handle_once(
     if not isinstance(ident, str) or not 0 < len(ident) <= _MAX_ID or _SURROGATE.search(ident):
         reason = f"must be text of 1 to {_MAX_ID} characters"
         raise InvalidEvent(reason, "id")
-    not_after = moment(command.get("notAfter"), "notAfter")
+    not_after = date_or_never(command.get("notAfter"), "notAfter")
     receipts = store.receipts if isinstance(store, Store) else _receipts(store)
     holder = secrets.token_hex(8)
     taken, now = patiently(receipts.take, ident, holder=holder, lease=longest // _MILLISECOND)

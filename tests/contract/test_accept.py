@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from softbounce.core.decide import decide
-from softbounce.core.records import iso
+from softbounce.core.timestamps import iso
 from softbounce.store.audit import By
 
 from .book import ANYTHING, DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, START

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from softbounce.core.records import iso
+from softbounce.core.timestamps import iso
 from softbounce.store import Store
 from softbounce.store.audit import By
 from softbounce.worker.handover import Pump

@@ -5,12 +5,13 @@ import io
 import pytest
 
 from softbounce.core.filters import parse_filter
-from softbounce.core.records import iso
+from softbounce.core.table_files import read_rows, write_rows
+from softbounce.core.timestamps import iso
 from softbounce.errors import InvalidSettings, NotFound, WrongKey
 from softbounce.store import Store
 from softbounce.store.audit import By
 from softbounce.store.erasure import Erasure
-from softbounce.store.suppression_files import read_rows, write_rows
+from softbounce.store.suppression_entries import COLUMNS
 
 from .book import ANYTHING, DAY, HOUR, MINUTE, NUMBER, SECOND
 
@@ -58,7 +59,7 @@ def test_an_export_imports_again(book, form):
     suppressions.add(MAIL, "email", by=By("me", "asked"), now=book.now, merchant=7)
     rows = [entry.row(reveal=True) for entry in suppressions.select(ANYTHING, now=book.now)]
     file = io.StringIO()
-    assert write_rows(rows, file, form=form) == 2
+    assert write_rows(rows, file, form=form, columns=COLUMNS) == 2
     suppressions.remove(
         [entry.field for entry in suppressions.select(ANYTHING, now=book.now)], by=By("me", "test")
     )
@@ -138,6 +139,7 @@ def test_no_cell_of_an_export_starts_a_formula(book):
         [entry.row(reveal=True) for entry in book.store.suppressions.select(ANYTHING, now=book.now)],
         file,
         form="csv",
+        columns=COLUMNS,
     )
 
     cells = file.getvalue().splitlines()[1].split(",")

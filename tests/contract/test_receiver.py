@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from softbounce import InvalidEvent, TryAgain, embedded, handle_once
-from softbounce.core.records import iso
+from softbounce.core.timestamps import iso
 from softbounce.receiver import Handled
 from softbounce.store import Store
 from softbounce.store.limits import RECEIPT_KEPT

@@ -3,8 +3,8 @@
 import pytest
 
 from contract.book import DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, START
-from softbounce.core.records import iso
 from softbounce.core.replan import Effect, Move, replanned
+from softbounce.core.timestamps import iso
 from softbounce.store.audit import By
 from softbounce.store.policies import Revision
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from softbounce.core.records import iso
+from softbounce.core.timestamps import iso
 from softbounce.errors import NotFound
 from softbounce.store.audit import By
 

@@ -25,8 +25,9 @@ from tests.references import broken
 
 from softbounce.core.decide import quiet_for
 from softbounce.core.policy.file import load
-from softbounce.core.records import command_id, decode, iso
+from softbounce.core.records import command_id, decode
 from softbounce.core.replan import Move, replanned
+from softbounce.core.timestamps import iso
 from softbounce.store import Store
 from softbounce.store.audit import By
 

@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from softbounce.store.suppression_files import COLUMNS, read_rows, write_rows
+from softbounce.core.table_files import read_rows, write_rows
+from softbounce.store.suppression_entries import COLUMNS
 
 STARTS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"  # the last four are their full-width forms
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
@@ -23,7 +24,7 @@ def written(value: str) -> str:
     """Return an export with ``value`` in each column."""
     file = io.StringIO(newline="")
     row: dict[str, Any] = dict.fromkeys(COLUMNS, value)
-    write_rows([row | {"evidence": []}], file, form="csv")
+    write_rows([row | {"evidence": []}], file, form="csv", columns=COLUMNS)
     return file.getvalue()
 
 

@@ -10,7 +10,7 @@ from softbounce.core import durations
 from softbounce.core.decide import DeadLetter, decide
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy.file import check, load
-from softbounce.core.records import iso
+from softbounce.core.timestamps import iso
 from softbounce.errors import InvalidSettings
 from softbounce.settings import Settings
 

@@ -9,7 +9,7 @@ from softbounce.cli.shared import options
 from softbounce.cli.shared.output import Filtered, Json, Output, Row, show, time_of, zoned
 from softbounce.cli.shared.session import hashed_words, opened
 from softbounce.core.filters import parse_filter
-from softbounce.core.records import iso
+from softbounce.core.timestamps import iso
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Who changed what, and why.")
 app.callback()(lambda: None)  # so that its only command is called by name

@@ -17,7 +17,8 @@ from softbounce.core.decide import decide
 from softbounce.core.durations import HOUR
 from softbounce.core.policy import file as policy_file
 from softbounce.core.policy.model import Policy, Rate
-from softbounce.core.records import iso, resend_command
+from softbounce.core.records import resend_command
+from softbounce.core.timestamps import iso
 from softbounce.settings import Settings, packaged_policy
 from softbounce.store import Finish, Store
 from softbounce.store.limits import HANDOVER_BATCH

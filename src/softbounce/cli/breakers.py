@@ -10,8 +10,8 @@ from softbounce.cli.shared.output import Output, Row, show, time_of, zone, zoned
 from softbounce.cli.shared.session import opened, policy_in_force
 from softbounce.core.durations import HOUR
 from softbounce.core.filters import parse_filter
-from softbounce.core.records import iso
 from softbounce.core.texts import count, when
+from softbounce.core.timestamps import iso
 from softbounce.errors import InvalidSettings
 from softbounce.store import Store
 

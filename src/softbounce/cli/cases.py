@@ -15,8 +15,9 @@ from softbounce.core.filters import parse_filter
 from softbounce.core.policy.model import Policy
 from softbounce.core.reasons import cause
 from softbounce.core.recipients import Channel, scrub
-from softbounce.core.records import Delivery, iso
+from softbounce.core.records import Delivery
 from softbounce.core.texts import columns, count, plain, span, word
+from softbounce.core.timestamps import iso
 from softbounce.errors import InvalidSettings, NotFound
 from softbounce.explain import delivery as deliveries
 from softbounce.store import Store

@@ -12,8 +12,8 @@ from softbounce.cli.shared.session import fail_in_part, note_reveal, opened, spe
 from softbounce.core.decide import HEAD_BYTES
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.recipients import scrub
-from softbounce.core.records import iso
 from softbounce.core.texts import plain
+from softbounce.core.timestamps import iso
 from softbounce.store import Store
 from softbounce.store.dead_letters import FILTER_KEYS, KeptInput
 from softbounce.store.limits import DEAD_LETTER_BYTES, DEAD_LETTERS_BYTES

@@ -13,7 +13,8 @@ from softbounce.cli.shared.session import channel_of, opened, policy_in_force, p
 from softbounce.core.decide import plan
 from softbounce.core.events import Ignored, parse
 from softbounce.core.policy.model import Policy
-from softbounce.core.texts import LAST, label, plain
+from softbounce.core.texts import label, plain
+from softbounce.core.timestamps import LAST
 from softbounce.errors import InvalidEvent, InvalidSettings
 from softbounce.explain import decision as core
 from softbounce.explain import message, recipient

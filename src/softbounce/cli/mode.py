@@ -8,7 +8,7 @@ import typer
 from softbounce.cli.shared import options
 from softbounce.cli.shared.output import Output, Row, show, tell, time_of, zoned
 from softbounce.cli.shared.session import by_whom, opened
-from softbounce.core.records import iso
+from softbounce.core.timestamps import iso
 from softbounce.errors import InvalidSettings
 from softbounce.store.controls import Mode
 

@@ -14,14 +14,14 @@ from softbounce.cli.shared.session import hashed_words, note_list_reveal, opened
 from softbounce.core.durations import HOUR
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.reasons import cause
-from softbounce.core.records import iso
+from softbounce.core.table_files import write_rows
 from softbounce.core.texts import count, when, word
+from softbounce.core.timestamps import iso
 from softbounce.errors import NotFound
 from softbounce.explain import delivery as deliveries
 from softbounce.store import Store
 from softbounce.store.controls import KINDS
 from softbounce.store.retries import FILTER_KEYS, Waiting
-from softbounce.store.suppression_files import write_rows
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="What waits to be sent again.")
 

@@ -18,6 +18,9 @@ VETO_TYPES = frozenset({"RENDER_ERROR", "CONFIGURATION_ERROR"})
 CONTACT_CODES = frozenset({"INVALID_MOBILE_NUMBER", "INVALID_EMAIL_ADDRESS", "INVALID_POSTAL_ADDRESS"})
 """Codes that say the address itself is malformed: such an address is known as it was written."""
 
+CONSENT = ("COMPLAINT", "OPT_OUT")
+"""Codes that tell of the recipient's own will: the suppression brake does not count them."""
+
 KNOWN: dict[str, Fault] = {
     "INVALID_MOBILE_NUMBER": Fault.RECIPIENT,
     "INVALID_EMAIL_ADDRESS": Fault.RECIPIENT,

@@ -4,8 +4,6 @@ import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import date
-from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct, field
@@ -14,11 +12,10 @@ from msgspec.json import Decoder, Encoder
 from softbounce.core.events import Claim, Event
 from softbounce.core.policy.model import Rule
 from softbounce.core.reasons import Fault, cause
-from softbounce.core.texts import FIRST, LAST
+from softbounce.core.timestamps import iso
 
 # the namespace of command ids; changing it breaks every dedupe
 _COMMANDS = bytes.fromhex("5b6f0a3e6f0e5c0a9a551d3c6a1b7f10")
-_EPOCH = date(1970, 1, 1).toordinal()
 
 UNREADABLE = (ValueError, TypeError, ArithmeticError)  # what decode raises on damaged bytes
 
@@ -216,20 +213,6 @@ def _kept(value: str | int | None) -> str | int:
 
 def _given(value: Any) -> Any:  # noqa: ANN401 - JSON
     return None if value == "" else value
-
-
-def iso(moment: int | None) -> str | None:
-    """Return a time as RFC 3339 in UTC, to the second, or None; beyond the calendar its end."""
-    if moment is None:
-        return None
-    seconds = min(max(moment, FIRST), LAST) // 1000  # a date with an offset may lie in the year 0 or 10000
-    day, second = divmod(seconds, 86_400)
-    return f"{_date(day)}T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z"
-
-
-@lru_cache(maxsize=1024)
-def _date(day: int) -> str:
-    return date.fromordinal(_EPOCH + day).isoformat()
 
 
 def claim_json(claim: Claim) -> Json:

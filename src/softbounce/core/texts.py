@@ -6,22 +6,17 @@ thing has one name.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from string import Formatter
 from zoneinfo import ZoneInfo
 
 from softbounce.core.durations import DAY, HOUR, MINUTE, SECOND, printable
+from softbounce.core.timestamps import EPOCH, FIRST, LAST
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FIRST, LAST = (
-    -62_000_000_000_000,
-    253_000_000_000_000,
-)  # about the years 5 and 9987: beyond, no calendar holds
 FAR = 300 * DAY  # a date further away than this carries its year
 
-Sentences = tuple[
-    tuple[str, ...], ...
-]  # each sentence in its alternatives, the one with the most facts first
+Sentences = tuple[tuple[str, ...], ...]
+"""The alternatives of each sentence, the one with the most facts first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""Times that producers write: RFC 3339 in, milliseconds since 1970 out; and the ones that nobody means."""
+"""Times as text and as milliseconds since 1970, and which dates of a producer count as not given."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
 from softbounce.core.strict_json import refuse
@@ -11,10 +11,12 @@ _RFC3339 = re.compile(
 )
 _LONGEST = 64  # characters: a thousand of them are kept
 _ZERO = re.compile(r"0|0000-00-00.*")  # an unset time, as counters of seconds and MySQL write it
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_EARLIEST = (datetime(2000, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND  # what lies before was never set
-_LATEST = (datetime(2100, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND  # what lies after means "for ever"
+_EARLIEST = (datetime(2000, 1, 1, tzinfo=UTC) - EPOCH) // _MILLISECOND  # what lies before was never set
+_LATEST = (datetime(2100, 1, 1, tzinfo=UTC) - EPOCH) // _MILLISECOND  # what lies after means "for ever"
+FIRST, LAST = -62_000_000_000_000, 253_000_000_000_000  # about the years 5 and 9987: calendars end there
+_NEVER = 10**14  # ms, the year 5138: Lua writes a longer number as 1e+14, and would read 1
 _FIRST_ZONE = timedelta(hours=14) // _MILLISECOND  # Kiritimati: in no zone is the same clock time sooner
 
 
@@ -33,7 +35,7 @@ def _read_moment(text: str) -> tuple[int | None, bool]:
     except ValueError:
         return None, False
     zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (zoned - _EPOCH) // _MILLISECOND, moment.tzinfo is None
+    return (zoned - EPOCH) // _MILLISECOND, moment.tzinfo is None
 
 
 def deadline(value: object, path: str) -> tuple[int | None, bool]:
@@ -55,3 +57,34 @@ def deadline(value: object, path: str) -> tuple[int | None, bool]:
     if not _EARLIEST <= found < _LATEST:
         return None, True
     return found - _FIRST_ZONE if without_zone else found, False
+
+
+def date_or_never(value: object, path: str) -> int | None:
+    """Return an ISO date, or date and time, in ms; without a zone it is UTC.
+
+    None for ``never``, an empty value, and the year 5138 or later. ``InvalidEvent`` names ``path``.
+    """
+    if value in (None, "", "never"):
+        return None
+    try:
+        found = datetime.fromisoformat(str(value))
+    except ValueError:
+        refuse("must be a date such as 2027-01-31 or 2027-01-31T12:00:00Z, or never", path)
+    at = int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
+    if at < 0:
+        refuse("must be a date after 1970", path)
+    return at if at < _NEVER else None
+
+
+def iso(moment: int | None) -> str | None:
+    """Return a time as RFC 3339 in UTC, to the second, or None; beyond the calendar its end."""
+    if moment is None:
+        return None
+    seconds = min(max(moment, FIRST), LAST) // 1000  # a date with an offset may lie in the year 0 or 10000
+    day, second = divmod(seconds, 86_400)
+    return f"{_date(day)}T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z"
+
+
+@lru_cache(maxsize=1024)
+def _date(day: int) -> str:
+    return date.fromordinal(EPOCH.toordinal() + day).isoformat()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from softbounce.core.durations import DAY
-from softbounce.core.records import iso
+from softbounce.core.timestamps import iso
 from softbounce.demo.lockstep import STEP, Lockstep
 from softbounce.demo.rivals import Score, count_arrivals, count_send
 from softbounce.demo.world import UNDONE, Message, Report, World, event

@@ -10,9 +10,9 @@ from softbounce.core.events import Ignored, parse
 from softbounce.core.policy.model import Confirm, Disposition, Policy
 from softbounce.core.reasons import Fault, cause
 from softbounce.core.recipients import mask
-from softbounce.core.records import iso
 from softbounce.core.schedule import Due, due_times
-from softbounce.core.texts import LAST, clock, count, date, label, span, stamp, when, word
+from softbounce.core.texts import clock, count, date, label, span, stamp, when, word
+from softbounce.core.timestamps import LAST, iso
 from softbounce.errors import InvalidEvent
 from softbounce.explain.remedies import Obstacle, reason_of, until_due, zones_of
 from softbounce.explain.settings import Row, setting_rows, settings_json

@@ -9,8 +9,9 @@ from softbounce.core.history import HistoryLine
 from softbounce.core.policy.model import Disposition, Policy
 from softbounce.core.reasons import Fault, cause
 from softbounce.core.recipients import Channel, mask, recipient
-from softbounce.core.records import Delivery, Json, command_id, iso
+from softbounce.core.records import Delivery, Json, command_id
 from softbounce.core.texts import columns, date, label, plain, stamp, when
+from softbounce.core.timestamps import iso
 from softbounce.errors import InvalidEvent, InvalidRecipient, NotFound
 from softbounce.store import Situation, Store
 from softbounce.store.situations import Story

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from softbounce.core.decide import Plan
 from softbounce.core.policy.model import Policy
-from softbounce.core.records import Json, iso
+from softbounce.core.records import Json
+from softbounce.core.timestamps import iso
 from softbounce.explain import decision, delivery
 from softbounce.explain.barriers import against
 from softbounce.explain.recipient import counted

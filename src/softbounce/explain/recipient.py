@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy.model import SoftBounce
-from softbounce.core.reasons import cause
+from softbounce.core.reasons import CONSENT, cause
 from softbounce.core.recipients import Channel
-from softbounce.core.records import Json, iso
+from softbounce.core.records import Json
 from softbounce.core.texts import columns, count, date, label, plain, stamp, when, word
+from softbounce.core.timestamps import iso
 from softbounce.explain.delivery import masked
 from softbounce.store import Store, Verdict
-from softbounce.store.encoding import CONSENT
 from softbounce.store.retries import FILTER_KEYS, Waiting
-from softbounce.store.suppressions import Suppression
+from softbounce.store.suppression_entries import SuppressionEntry
 
 PROVISIONAL = "provisional"  # refused only until a person has looked at the incident
 BY_HAND = {"MANUAL", "IMPORTED"}  # codes of entries that no report made
@@ -27,7 +27,7 @@ class Known:
     channel: Channel
     now: int
     verdict: Verdict
-    entries: tuple[Suppression, ...]  # on the list, of all scopes
+    entries: tuple[SuppressionEntry, ...]  # on the list, of all scopes
     counts: Json  # soft bounces, reports by code, escalation
     pause: Json | None  # that has not ended
     waiting: tuple[Waiting, ...]

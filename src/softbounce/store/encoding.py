@@ -18,11 +18,10 @@ from softbounce.core.decide import (
 )
 from softbounce.core.events import Event, Ignored
 from softbounce.core.policy.model import Brake, Disposition, Policy
-from softbounce.core.reasons import Fault
+from softbounce.core.reasons import CONSENT, Fault
 from softbounce.core.recipients import as_written, hashed, mask, readable
 from softbounce.core.records import command_id, digest, payload
 
-CONSENT = ("COMPLAINT", "OPT_OUT")  # a person's own will, not an operator's word: no brake
 _OCTAL = bytes(ord("0") + (byte & 7) for byte in range(256))
 _ANSWERABLE = 100  # tries among which a report's resendId is looked for: the most that a policy may allow
 

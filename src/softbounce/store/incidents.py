@@ -13,7 +13,7 @@ from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
 from softbounce.store.limits import RESOLVE_BATCH, SCAN_BATCH
 from softbounce.store.scripts import Script
-from softbounce.store.suppression_files import Suppression, suppression
+from softbounce.store.suppression_entries import SuppressionEntry, entry_of
 
 
 class Incidents:
@@ -24,7 +24,7 @@ class Incidents:
         self._keys = keys
         self._settle = Script("incident")
 
-    def suppressions(self, case: Case) -> Iterator[Suppression]:
+    def suppressions(self, case: Case) -> Iterator[SuppressionEntry]:
         """Yield what an undo would lift, in no order, without entries of persons and with other evidence.
 
         Raises ``NotFound`` where the case is no incident of the brake.
@@ -37,7 +37,7 @@ class Incidents:
         with reaching():
             for field, raw in self._client.hscan_iter(self._keys.fixed("suppressions"), count=SCAN_BATCH):
                 if mark in raw:
-                    found = suppression(field, raw)
+                    found = entry_of(field, raw)
                     if since <= int(found.entry["at"]) <= case.entry.get("resolved", found.entry["at"]):
                         yield found
 

@@ -13,8 +13,9 @@ from msgspec.json import encode as to_json
 
 from softbounce.core.policy.model import Grouping
 from softbounce.core.reasons import cause
-from softbounce.core.records import UNREADABLE, claim_json, decode, iso
+from softbounce.core.records import UNREADABLE, claim_json, decode
 from softbounce.core.texts import label
+from softbounce.core.timestamps import iso
 from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script

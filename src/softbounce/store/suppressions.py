@@ -22,6 +22,8 @@ from softbounce.core.recipients import (
     mask,
     recipient,
 )
+from softbounce.core.table_files import cell
+from softbounce.core.timestamps import date_or_never
 from softbounce.errors import InvalidEvent, InvalidRecipient
 from softbounce.store.audit import By
 from softbounce.store.connection import ask, clock, reaching
@@ -30,9 +32,7 @@ from softbounce.store.hash_key import HashKey, hash_in
 from softbounce.store.keys import Keys
 from softbounce.store.limits import LIST_BATCH, LOOKUP_BATCH, SCAN_BATCH
 from softbounce.store.scripts import Script
-from softbounce.store.suppression_files import Suppression, cell, evidence, moment, suppression
-
-__all__ = ["FILTER_KEYS", "Suppression", "Suppressions", "Verdict"]
+from softbounce.store.suppression_entries import SuppressionEntry, entry_of, evidence
 
 _read = Decoder().decode  # four times as fast as json, and a campaign may have many refused
 FILTER_KEYS = ("recipient", "channel", "code", "origin", "merchant", "expires", "age", "incident")
@@ -175,20 +175,20 @@ class Suppressions:
             removed += sum(value != b"" for value in before)
         return removed
 
-    def find(self, value: object, channel: Channel | str) -> list[Suppression]:
+    def find(self, value: object, channel: Channel | str) -> list[SuppressionEntry]:
         """Return the entries of one recipient, of all scopes."""
         rid = self.rid(value, channel)
         with reaching():
             found = self._client.hscan_iter(
                 self._keys.fixed("suppressions"), match=f"{rid}*", count=SCAN_BATCH
             )
-            return [suppression(field, raw) for field, raw in found]
+            return [entry_of(field, raw) for field, raw in found]
 
-    def select(self, wanted: Filter, *, now: int) -> Iterator[Suppression]:
+    def select(self, wanted: Filter, *, now: int) -> Iterator[SuppressionEntry]:
         """Yield the entries that match, in no order."""
         with reaching():
             for field, raw in self._client.hscan_iter(self._keys.fixed("suppressions"), count=SCAN_BATCH):
-                found = suppression(field, raw)
+                found = entry_of(field, raw)
                 if _is_active(found.entry, now) and wanted.matches(found.facts(now)):
                     yield found
 
@@ -240,7 +240,7 @@ class Suppressions:
         if not isinstance(address, Mapping):  # a letter's may be an object
             address = cell(row, "address")
         entry: dict[str, Any] = {
-            "at": moment(row.get("since"), "since") or now,
+            "at": date_or_never(row.get("since"), "since") or now,
             "code": cell(row, "code") or "IMPORTED",
             "origin": cell(row, "origin") or "person",
             "by": by.actor,
@@ -263,7 +263,7 @@ class Suppressions:
                 message = "was hashed under another key than this store's, and would protect nobody"
                 raise InvalidEvent(message, "recipient")
             entry["mask"] = address
-        if (until := moment(row.get("until"), "until")) is not None:
+        if (until := date_or_never(row.get("until"), "until")) is not None:
             entry["z"] = until
         return _field(rid, cell(row, "merchant") or None), entry
 

@@ -9,7 +9,7 @@ from time import monotonic
 
 from softbounce.core.decide import HEAD_BYTES, Arrived, DeadLetter, Decision, Plan, dead_letter, decide
 from softbounce.core.policy.model import Policy
-from softbounce.core.records import iso
+from softbounce.core.timestamps import iso
 from softbounce.errors import InvalidEvent, NewerRecord, ScriptFailed, TryAgain
 from softbounce.store import Accepted, Entry, Store
 from softbounce.store.ledger import Batch

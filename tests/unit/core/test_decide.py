@@ -10,7 +10,7 @@ from softbounce.core.decide import confirmation, plan
 from softbounce.core.durations import DAY, HOUR, SECOND
 from softbounce.core.events import parse
 from softbounce.core.policy.file import load
-from softbounce.core.records import iso
+from softbounce.core.timestamps import iso
 
 CUT_OVER = 1_795_132_800_000  # 2026-11-20T00:00:00Z
 NOW = CUT_OVER + 12 * HOUR

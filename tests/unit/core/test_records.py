@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softbounce.core.records import command_id, iso
-from softbounce.core.texts import FIRST, LAST
+from softbounce.core.records import command_id
+from softbounce.core.timestamps import FIRST, LAST, iso
 
 
 @given(st.text(max_size=30), st.integers(0, 1000))

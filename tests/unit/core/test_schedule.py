@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from softbounce.core.durations import DAY, HOUR, MINUTE
-from softbounce.core.policy.model import Disposition, QuietHours, Rule, SoftBounce, Source, Suppression
+from softbounce.core.policy.model import Disposition, QuietHours, Rule, SoftBounce, Source, SuppressionTerm
 from softbounce.core.reasons import Fault
 from softbounce.core.recipients import Channel, Recipient
 from softbounce.core.schedule import HORIZON, chances, due_times, out_of_quiet, zones_for
@@ -33,7 +33,7 @@ RULE = Rule(
         count="messages", escalate_at=3, within=30 * DAY, apart=DAY, reset_on="delivered", then="notify",
         hold_for=14 * DAY,
     ),
-    suppression=Suppression(expires=90 * DAY, scope="all", origin="event"), confirm=None,
+    suppression=SuppressionTerm(expires=90 * DAY, scope="all", origin="event"), confirm=None,
 )  # fmt: skip
 PHONE = Recipient(channel=Channel.SMS, address="+491701234567", country="DE", zones=BERLIN)
 

@@ -23,8 +23,8 @@ from softbounce.core.decide import Decision, Plan, decide
 from softbounce.core.policy import examples as policy_tests
 from softbounce.core.policy.examples import Test, TestEvent, TestFile
 from softbounce.core.policy.model import Policy
-from softbounce.core.records import iso
 from softbounce.core.texts import plain
+from softbounce.core.timestamps import iso
 from softbounce.errors import InvalidSettings, RefuseToStart
 from softbounce.explain import decision as explain
 from softbounce.store import Store

@@ -14,9 +14,9 @@ from typing import IO
 from softbounce.cli.shared.output import Form, Json
 from softbounce.core.policy.yaml_tree import SURROGATE
 from softbounce.core.recipients import Channel
+from softbounce.core.table_files import read_rows
 from softbounce.core.texts import plain
 from softbounce.errors import InvalidEvent, InvalidSettings
-from softbounce.store.suppression_files import read_rows
 
 
 def read_lines(file: IO[bytes]) -> Iterator[bytes]:

@@ -41,13 +41,14 @@ from softbounce.cli.suppressions.undo import NOUNS, described, undo
 from softbounce.core.filters import Filter, parse_filter
 from softbounce.core.reasons import cause
 from softbounce.core.recipients import mask, normalise
-from softbounce.core.records import iso
+from softbounce.core.table_files import write_rows
 from softbounce.core.texts import plain
+from softbounce.core.timestamps import iso
 from softbounce.errors import InvalidEvent, InvalidSettings
 from softbounce.explain.recipient import PROVISIONAL, until_of, verdict_json, verdict_text
 from softbounce.store import Store, Verdict
 from softbounce.store.hash_key import hash_in
-from softbounce.store.suppression_files import Suppression, write_rows
+from softbounce.store.suppression_entries import COLUMNS, SuppressionEntry
 from softbounce.store.suppressions import FILTER_KEYS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Who is not sent to any more.")
@@ -73,7 +74,7 @@ def list_(
     """
     with opened() as store:
         now = store.now()
-        found: Iterable[Suppression] = store.suppressions.select(_filter(words, store), now=now)
+        found: Iterable[SuppressionEntry] = store.suppressions.select(_filter(words, store), now=now)
         if output is Output.TABLE:
             found = sorted(found, key=lambda entry: -int(entry.entry["at"]))
         if reveal:
@@ -220,7 +221,7 @@ def export(
         found = store.suppressions.select(_filter(words, store), now=store.now())
         key = store.suppressions.fingerprint
         rows = (entry.row(reveal=reveal, key=key) for entry in tracked(found, "exporting"))
-        say(f"{write_rows(rows, sys.stdout, form=form):,} exported")
+        say(f"{write_rows(rows, sys.stdout, form=form, columns=COLUMNS):,} exported")
 
 
 @app.command()
@@ -246,7 +247,7 @@ def _filter(words: Collection[str] | None, store: Store, *, channel: str | None 
     return parse_filter(known, keys=FILTER_KEYS, bare="recipient")
 
 
-def _entry_row(entry: Suppression, now: int, *, reveal: bool) -> Row:
+def _entry_row(entry: SuppressionEntry, now: int, *, reveal: bool) -> Row:
     row, until = entry.row(reveal=reveal), entry.entry.get("z")
     incident = f" {PROVISIONAL}, {row['incident']}" if "incident" in row else ""
     code = cause(row["code"]) if row["origin"] != "person" else row["reason"]

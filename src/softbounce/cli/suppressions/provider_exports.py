@@ -18,11 +18,10 @@ from typing import IO, cast
 from softbounce.cli.shared.input_files import read_reports, readable
 from softbounce.cli.shared.output import Form, Json
 from softbounce.core.policy.model import Policy
+from softbounce.core.reasons import CONSENT
 from softbounce.core.recipients import Channel
-from softbounce.core.records import iso
+from softbounce.core.timestamps import date_or_never, iso
 from softbounce.errors import InvalidEvent, InvalidSettings
-from softbounce.store.encoding import CONSENT
-from softbounce.store.suppression_files import moment
 
 
 class ProviderList(StrEnum):
@@ -121,7 +120,7 @@ def _ours(row: Json, columns: _Columns, *, policy: Policy, now: int) -> Json:
     code, since = columns.codes.get(why, why), _date(row.get(columns.since))
     term = policy.rule_for(code=code, channel=columns.channel, merchant=None).suppression
     try:
-        until = iso((moment(since, "since") or now) + term.expires) if term.expires else "never"
+        until = iso((date_or_never(since, "since") or now) + term.expires) if term.expires else "never"
     except InvalidEvent:
         until = "never"  # the import refuses the row for its date
     address = row.get(columns.address) or ""

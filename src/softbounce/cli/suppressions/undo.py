@@ -14,7 +14,7 @@ from softbounce.store import Store
 from softbounce.store.audit import By
 from softbounce.store.cases import Case, Resolved
 from softbounce.store.retries import FILTER_KEYS
-from softbounce.store.suppression_files import Suppression
+from softbounce.store.suppression_entries import SuppressionEntry
 
 NOUNS = ("suppression", "suppressions")
 
@@ -82,7 +82,7 @@ def _resume(store: Store, *, by: By) -> int:
     return store.retries.resume(idents, by=by) if idents else 0
 
 
-def described(entry: Suppression) -> str:
+def described(entry: SuppressionEntry) -> str:
     """Return an entry as the question before a change shows it."""
     row = entry.row(reveal=False)
     return f"{row['address']} {row['recipient']} {row['code']}"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from softbounce.core.policy.model import Disposition, Limits, Rule, SoftBounce, Source, Suppression
+from softbounce.core.policy.model import Disposition, Limits, Rule, SoftBounce, Source, SuppressionTerm
 from softbounce.core.reasons import Fault, built_in_fault
 from softbounce.core.recipients import Channel
 
@@ -224,7 +224,7 @@ class Rulebook:
             "timezone": stack.value("timezone"),
             "several_recipients": Disposition(stack.value("several_recipients")),
             "soft_bounce": SoftBounce(**{key: stack.value(f"soft_bounce.{key}") for key in SOFT_BOUNCE}),
-            "suppression": Suppression(
+            "suppression": SuppressionTerm(
                 expires=stack.value("suppression.expires"),
                 scope=stack.value("suppression.scope"),
                 origin=stack.value("origin", "event"),

@@ -70,7 +70,7 @@ class SoftBounce:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Suppression:
+class SuppressionTerm:
     """How long and how far a suppression reaches."""
 
     expires: int | None  # None: never
@@ -122,7 +122,7 @@ class Rule:
     timezone: str  # where the recipient's own zone cannot be derived
     several_recipients: Disposition  # RETRY | HOLD
     soft_bounce: SoftBounce
-    suppression: Suppression
+    suppression: SuppressionTerm
     confirm: Confirm | None
     sources: dict[str, Source] = field(default_factory=dict, compare=False)  # "do", "retry.delays", ...
 

@@ -1,0 +1,90 @@
+"""An entry of the suppression list: as the store keeps it, and as a row of an export or an import."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from softbounce.core.bounds import NAME
+from softbounce.core.timestamps import iso
+from softbounce.errors import InvalidEvent
+
+COLUMNS = (
+    "recipient",
+    "address",
+    "channel",
+    "merchant",
+    "code",
+    "origin",
+    "reason",
+    "since",
+    "until",
+    "evidence",
+    "key",
+)
+"""The columns of an export as CSV."""
+_MOST_EVIDENCE = 100  # an imported entry may name so many events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuppressionEntry:
+    """One entry of the list; ``address`` is None where only the hash is kept."""
+
+    field: str
+    rid: str
+    merchant: str | None
+    entry: Mapping[str, Any]
+
+    @property
+    def address(self) -> str | None:
+        """The address in clear, where it is kept."""
+        return cast("str | None", self.entry.get("address"))
+
+    def facts(self, now: int) -> dict[str, Any]:
+        """Return what filters are matched against."""
+        until = self.entry.get("z")
+        return {
+            "recipient": f"r_{self.rid}",
+            "channel": self.entry.get("channel"),
+            "code": self.entry.get("code"),
+            "origin": self.entry.get("origin"),
+            "merchant": self.merchant,
+            "expires": until - now if until else None,
+            "age": now - int(self.entry["at"]),
+            "incident": self.entry.get("incident"),
+        }
+
+    def row(self, *, reveal: bool, key: str = "") -> dict[str, Any]:
+        """Return the entry for an export, masked unless ``reveal``; ``key``: its hash key's fingerprint."""
+        entry = self.entry
+        return {
+            "recipient": f"r_{self.rid}",
+            "address": (self.address if reveal else None) or entry.get("mask") or "",
+            "channel": entry.get("channel", ""),
+            "merchant": self.merchant or "",
+            "code": entry.get("code", ""),
+            "origin": entry.get("origin", ""),
+            "reason": entry.get("reason", ""),
+            "since": iso(int(entry["at"])),
+            "until": iso(entry.get("z")) or "never",
+            "evidence": list(entry.get("evidence") or ()),
+            **({"incident": entry["incident"]} if "incident" in entry else {}),
+            **({"key": key} if key else {}),
+        }
+
+
+def entry_of(field: bytes, raw: bytes) -> SuppressionEntry:
+    """Return an entry as it stands in the store."""
+    name = field.decode()
+    rid, at, merchant = name.partition("@")
+    return SuppressionEntry(field=name, rid=rid, merchant=merchant if at else None, entry=json.loads(raw))
+
+
+def evidence(row: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the events that speak against a recipient. Raises ``InvalidEvent``."""
+    value = row.get("evidence") or []
+    is_short = isinstance(value, list) and len(value) <= _MOST_EVIDENCE
+    if is_short and all(isinstance(one, str) and len(one) <= NAME for one in value):
+        return cast("list[str]", value)
+    message = f"must be a list of at most {_MOST_EVIDENCE} texts of at most {NAME} characters"
+    raise InvalidEvent(message, "evidence")
