@@ -57,8 +57,8 @@ def recovery(*, count: int) -> float:
         settings = {"SOFTBOUNCE_LEASE": f"{LEASE:g}s", "SOFTBOUNCE_HANDOVER_TIMEOUT": "1s"}
         first, second = workers = [race.start(contender, HANDOVER, log, **settings) for _ in range(2)]
         try:
-            control, now = contender.store.control, contender.store.now()
-            race.wait_for(lambda: len(control.workers(now=now)), 2, log=log, workers=workers)
+            running, now = contender.store.workers, contender.store.now()
+            race.wait_for(lambda: len(running.all(now=now)), 2, log=log, workers=workers)
             begin = int(time.time() * 1000) + int(count / 2)
             contender.schedule(failures(count), [begin] * count)
             race.wait_for(contender.handed_over, 1, log=log, workers=workers)

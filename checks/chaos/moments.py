@@ -123,10 +123,10 @@ def store_clock(bench: Bench) -> None:
             step("-2h")
             loading.join()
             step("+30d")
-            modes = rig.store.control.modes
-            rig.until(lambda: modes()[0].mode == "off", "a step of 30 d stops all")
+            modes = rig.store.modes
+            rig.until(lambda: modes.all()[0].mode == "off", "a step of 30 d stops all")
             now = rig.store.now()
-            rig.store.control.set_mode("on", by=By("chaos", "the clock is right"), now=now)
+            modes.set("on", by=By("chaos", "the clock is right"), now=now)
             path.write_text("+3h\n")  # what the wrong clock has scheduled leaves two hours late
 
 

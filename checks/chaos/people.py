@@ -35,7 +35,7 @@ def a_persons_word(bench: Bench) -> None:
             if plan.ends == "person":
                 rig.store.suppressions.add(to, "sms", by=By("chaos", "asked for it"), now=now)
             else:
-                rig.store.control.cancel("reference", ref, by=By("chaos", "paid"), now=now)
+                rig.store.cancels.add("reference", ref, by=By("chaos", "paid"), now=now)
             rig.history.add("said", what=plan.ends, ref=ref)
             if number % 50 == 49:
                 rig.kill(rig.workers[-1])

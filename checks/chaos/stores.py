@@ -118,7 +118,7 @@ def old_backup(bench: Bench) -> None:
                 worker = rig.worker()
                 rig.ready(worker)
                 rig.until(
-                    lambda rig=rig: rig.store.control.modes()[0].mode == "off", "hand-overs are in quarantine"
+                    lambda rig=rig: rig.store.modes.all()[0].mode == "off", "hand-overs are in quarantine"
                 )
                 rig.pause(STALE, STALE)
                 rig.history.add(
@@ -127,7 +127,7 @@ def old_backup(bench: Bench) -> None:
                     until=round(time.time(), 3),
                     why="an old backup, and nobody's word",
                 )
-            rig.store.control.set_mode("on", by=By("chaos", "looked at it"), now=rig.store.now())
+            rig.store.modes.set("on", by=By("chaos", "looked at it"), now=rig.store.now())
             clock.settle(rig)
 
 

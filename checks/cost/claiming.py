@@ -158,7 +158,7 @@ def _claim_arrived(store: Store) -> Call:
 @kind(CLAIM, "all cancelled")
 def _claim_cancelled(store: Store) -> Call:
     due(store, [report(claim={"merchantId": 1}) for _ in range(500)])
-    store.control.cancel("merchant", "1", by=By("x", "x"), now=store.now())
+    store.cancels.add("merchant", "1", by=By("x", "x"), now=store.now())
     return claimed(500)
 
 
@@ -197,7 +197,7 @@ def _claim_many_times(store: Store) -> Call:
 @kind(CLAIM, "mode observe")
 def _claim_observed(store: Store) -> Call:
     due(store, retried(500))
-    store.control.set_mode("observe", by=By("x", "x"), now=NOW)
+    store.modes.set("observe", by=By("x", "x"), now=NOW)
     return claimed(500)
 
 

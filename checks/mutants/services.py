@@ -159,7 +159,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_lists.py::test_an_import_keeps_what_its_rows_say",
         ),
         (
-            'row.get("meek") in ("", entries[field]["code"])',
+            'row.get("keep_existing") in ("", entries[field]["code"])',
             "True",
             "Consent is not displaced by a bounce of the same import.",
             "tests/contract/test_lists.py::test_an_import_keeps_what_its_rows_say",

@@ -182,9 +182,7 @@ class Softbounce:
             raise InvalidEvent(blank, kind)
         now = patiently(self._store.now)
         try:
-            patiently(
-                lambda: self._store.control.cancel(kind, value, by=By(actor, reason), now=now, channel=on)
-            )
+            patiently(lambda: self._store.cancels.add(kind, value, by=By(actor, reason), now=now, channel=on))
         except InvalidSettings as error:
             raise _by_field(error) from None
 

@@ -595,7 +595,7 @@ def test_a_cancel_does_not_rewrite_how_a_delivery_ended(book):
     """What had ended stays ended as it did."""
     book.fail()
     book.deliver()
-    book.store.control.cancel("claim", 54321, by=By("me", "paid"), now=book.now)
+    book.store.cancels.add("claim", 54321, by=By("me", "paid"), now=book.now)
 
     assert book.fail().outcome == "ended"
     assert book.story().delivery.outcome == "delivered"

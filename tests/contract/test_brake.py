@@ -252,7 +252,7 @@ def test_an_undo_that_was_cut_off_is_finished_by_the_next(braked):
     assert incidents(braked)[0].state == "open"
     done, resolved = undo(braked, incidents(braked)[0])
     assert (done, resolved.released) == (5, 9)
-    audit = next(iter(braked.store.control.audit(count=1)))
+    audit = next(iter(braked.store.audit.entries(count=1)))
     assert (audit["what"], audit["recipients"]) == (case.id, 9)
 
 

@@ -44,7 +44,7 @@ def fail_all(book, name, count, code="PROVIDER_ERROR", **options):
 
 def head(book, name="sms:1"):
     """Return what the store knows of a provider."""
-    return book.store.control.breakers().get(name, ({}, ""))[0]
+    return book.store.breakers.all().get(name, ({}, ""))[0]
 
 
 def states(book):
@@ -68,7 +68,7 @@ def half_open(book):
 def test_failed_resends_open_the_breaker(down):
     """Half of the answers to resends are the provider's failures: nothing leaves for it, whatever is due."""
     assert head(down)["s"] == "open"
-    assert [entry["action"] for entry in down.store.control.audit()] == ["breaker opened"]
+    assert [entry["action"] for entry in down.store.audit.entries()] == ["breaker opened"]
     assert [(case.kind, case.entry["code"]) for case in down.cases()] == [("incident", "provider_down")]
 
 
@@ -127,7 +127,7 @@ def test_arrivals_keep_the_breaker_closed(book):
 
 def test_an_open_breaker_stops_its_provider_alone(down):
     """Another provider's resends leave meanwhile; a wait costs no attempt."""
-    down.store.control.open_breaker("sms:1", until=down.now + HOUR, by=By("test", "x"), now=down.now)
+    down.store.breakers.open("sms:1", until=down.now + HOUR, by=By("test", "x"), now=down.now)
     tries = {w.delivery.reference: w.delivery.attempt for w in down.waiting()}
     fail_all(down, "b", 3, merchant=2)
 
@@ -303,7 +303,7 @@ def test_a_breaker_that_a_person_opens_ends_by_itself(book):
     """Nothing leaves for the time named, then probes; without a breaker in policy, all."""
     book = book.with_policy(text_of())
     for name in ("sms:1", "sms:free"):
-        book.store.control.open_breaker(name, until=book.now + HOUR, by=By("me", "x"), now=book.now)
+        book.store.breakers.open(name, until=book.now + HOUR, by=By("me", "x"), now=book.now)
     fail_all(book, "a", 6)
     fail_all(book, "b", 6, merchant="free")
     assert book.hand_over() == []
@@ -314,7 +314,7 @@ def test_a_breaker_that_a_person_opens_ends_by_itself(book):
 
 def test_a_person_closes_a_breaker_into_the_ramp(down):
     """The case goes, and old answers do not open it again."""
-    down.store.control.close_breaker("sms:1", by=By("me", "they said so"), now=down.now)
+    down.store.breakers.close("sms:1", by=By("me", "they said so"), now=down.now)
     down.wait(5 * MINUTE)
 
     assert down.cases() == []

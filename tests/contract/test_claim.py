@@ -133,7 +133,7 @@ def test_strikes_that_are_forgotten_stay_so_while_the_retry_waits(book):
     for hours in (10, 63):
         assert len(book.claim()) == 1
         book.wait(hours * HOUR)
-    book.store.control.pause("channel", "email", until=book.now + HOUR, by=By("me", "carrier"))
+    book.store.pauses.add("channel", "email", until=book.now + HOUR, by=By("me", "carrier"))
     assert book.claim() == []
     book.wait(HOUR)
 
@@ -198,7 +198,7 @@ def _many_due(book, count):
 def test_a_cancelled_message_does_not_leave(book):
     """Cancel is obeyed by the next claim, and covers a failure that arrives later."""
     book.fail()
-    book.store.control.cancel("claim", 54321, by=By("me", "paid"), now=book.now)
+    book.store.cancels.add("claim", 54321, by=By("me", "paid"), now=book.now)
     book.until_due()
 
     assert book.hand_over() == []
@@ -209,7 +209,7 @@ def test_a_cancelled_message_does_not_leave(book):
 def test_cancelling_a_customer_covers_what_waits_and_not_what_comes(book):
     """Customer, merchant and recipient name people who go on getting messages."""
     book.fail("m1")
-    book.store.control.cancel("customer", "C1", by=By("me", "settled"), now=book.now)
+    book.store.cancels.add("customer", "C1", by=By("me", "settled"), now=book.now)
     book.wait(MINUTE)
     book.fail("m2", to=["+4915199999999"], claim=2)
     book.wait(5 * HOUR)
@@ -243,11 +243,11 @@ def test_a_suppression_for_one_merchant_stops_that_merchant_only(book):
 
 def test_off_keeps_everything_and_loses_nothing(book):
     """Mode off: intake goes on, nothing leaves, and afterwards everything does."""
-    book.store.control.set_mode("off", by=By("me", "wrong template"), now=book.now)
+    book.store.modes.set("off", by=By("me", "wrong template"), now=book.now)
     assert book.fail().outcome == "scheduled"
     book.until_due()
     assert book.claimed().mode == "off"
-    book.store.control.set_mode("on", by=By("me", "mended"), now=book.now)
+    book.store.modes.set("on", by=By("me", "mended"), now=book.now)
 
     assert book.hand_over() == [("m1", 1)]
 
@@ -256,7 +256,7 @@ def test_off_for_one_merchant_lets_the_others_go(book):
     """A merchant's switch stops that merchant alone."""
     book.fail("m1", merchant=1, claim=1)
     book.fail("m2", merchant=2, claim=2, to=["+4915199999999"])
-    book.store.control.set_mode("off", by=By("me", "complaint"), now=book.now, merchant="1")
+    book.store.modes.set("off", by=By("me", "complaint"), now=book.now, merchant="1")
     book.wait(3 * HOUR)
 
     assert book.hand_over() == [("m2", 1)]
@@ -264,10 +264,10 @@ def test_off_for_one_merchant_lets_the_others_go(book):
 
 def test_while_all_are_observed_one_merchant_can_be_switched_on(book):
     """Its retries leave, those of others are recorded; a mode of all takes it back, so that it means all."""
-    control = book.store.control
-    control.set_mode("observe", by=By("me", "cut-over"), now=book.now)
+    modes = book.store.modes
+    modes.set("observe", by=By("me", "cut-over"), now=book.now)
     book.wait(1)
-    control.set_mode("on", merchant="1", by=By("me", "first"), now=book.now)
+    modes.set("on", merchant="1", by=By("me", "first"), now=book.now)
     book.fail("m1", merchant=1)
     book.fail("m2", merchant=2, to=["+4915112345679"])
     book.until_due("m1")
@@ -276,19 +276,19 @@ def test_while_all_are_observed_one_merchant_can_be_switched_on(book):
     assert [lease.delivery.reference for lease in book.claim()] == ["m1"]
     assert book.story("m2").history[-1].kind == "observed"
 
-    control.set_mode("observe", by=By("me", "something is odd"), now=book.now)
-    assert [(mode.merchant, mode.mode) for mode in control.modes()] == [("*", "observe")]
+    modes.set("observe", by=By("me", "something is odd"), now=book.now)
+    assert [(mode.merchant, mode.mode) for mode in modes.all()] == [("*", "observe")]
     book.fail("m3", merchant=1)
     book.until_due("m3")
     assert book.claim() == []
-    control.set_mode("on", merchant="1", by=By("me", "again"), now=book.now)
-    control.set_mode("on", by=By("me", "all"), now=book.now)
-    assert [(mode.merchant, mode.mode) for mode in control.modes()] == [("*", "on")]
+    modes.set("on", merchant="1", by=By("me", "again"), now=book.now)
+    modes.set("on", by=By("me", "all"), now=book.now)
+    assert [(mode.merchant, mode.mode) for mode in modes.all()] == [("*", "on")]
 
 
 def test_observe_records_what_would_have_left(book):
     """Mode observe: nothing is handed over, and the history says what would have been."""
-    book.store.control.set_mode("observe", by=By("me", "cut-over"), now=book.now)
+    book.store.modes.set("observe", by=By("me", "cut-over"), now=book.now)
     book.fail()
     book.until_due()
 
@@ -304,14 +304,14 @@ def test_after_a_long_gap_hand_overs_wait_for_a_person(book):
 
     assert book.claimed().mode == "off"
     assert [case.kind for case in book.cases()] == ["incident"]
-    book.store.control.set_mode("on", by=By("me", "looked at it"), now=book.now)
+    book.store.modes.set("on", by=By("me", "looked at it"), now=book.now)
     assert book.hand_over() == [("m1", 1)]
 
 
 def test_what_a_person_switched_off_may_rest_for_days(book):
     """Off is off: whether somebody swept meanwhile is no alarm, and opens no incident."""
     book.fail()
-    book.store.control.set_mode("off", by=By("me", "holidays"), now=book.now)
+    book.store.modes.set("off", by=By("me", "holidays"), now=book.now)
     book.claim()
     book.store.set_now(book.now + 7 * HOUR)
 
@@ -350,7 +350,7 @@ def test_a_store_that_lost_its_state_waits_for_a_person(book, fault):
     assert (known.mode, known.leases) == ("off", ())
     assert ("empty" if fault == "empty" else "older") in known.alarm
     assert [case.entry["detail"] for case in book.cases()] == [known.alarm]
-    book.store.control.set_mode("on", by=By("me", "looked at it"), now=book.now)
+    book.store.modes.set("on", by=By("me", "looked at it"), now=book.now)
     assert book.hand_over() == [("m1", 1)]
 
 
@@ -455,7 +455,7 @@ def test_run_now_is_due_at_once(book):
 
     assert book.store.retries.run_now([waiting.delivery.id], by=By("me", "customer waits")) == 1
     assert book.hand_over() == [("m1", 1)]
-    assert next(book.store.control.audit())["action"] == "run-now"
+    assert next(book.store.audit.entries())["action"] == "run-now"
 
 
 def test_run_now_passes_quiet_hours_and_a_late_retry_does_not(book):
@@ -498,7 +498,7 @@ def test_run_now_passes_a_pause_and_no_deadline(book, late, left):
     """A person's word goes before another's; only --even-stale sends what is too old."""
     book.fail()
     (waiting,) = book.waiting()
-    book.store.control.pause("channel", "sms", until=book.now + 9 * DAY, by=By("me", "carrier"))
+    book.store.pauses.add("channel", "sms", until=book.now + 9 * DAY, by=By("me", "carrier"))
     book.wait(late)
     book.store.retries.run_now([waiting.delivery.id], by=By("me", "customer waits"))
 
@@ -511,7 +511,7 @@ def test_the_try_after_a_hurried_one_is_not_hurried(book):
     book.store.retries.run_now([book.story().delivery.id], by=By("me", "customer waits"))
     assert len(book.claim()) == 1
     book.fail(resendId=book.resend_id())
-    book.store.control.pause("channel", "sms", until=book.now + 2 * DAY, by=By("me", "carrier"))
+    book.store.pauses.add("channel", "sms", until=book.now + 2 * DAY, by=By("me", "carrier"))
     book.until_due()
 
     assert book.claim() == []
@@ -531,7 +531,7 @@ def test_a_released_retry_waits_for_the_end_of_a_pause(book):
     """A release lets a message go its usual way; only --even-stale sends it at once."""
     book.fail(code="PLACEHOLDER_ERROR")
     (case,) = book.cases()
-    book.store.control.pause("channel", "sms", until=book.now + DAY, by=By("me", "carrier"))
+    book.store.pauses.add("channel", "sms", until=book.now + DAY, by=By("me", "carrier"))
     book.store.cases.resolve(
         case.id,
         how="release",
@@ -774,12 +774,12 @@ def test_a_merchant_that_was_off_has_no_turns_to_catch_up(book, on):
                 to=[f"+49151{place}{n:05}"],
                 merchant=merchant,
             )
-    book.store.control.set_mode(on, by=By("me", "test"), now=book.now, merchant="a")
+    book.store.modes.set(on, by=By("me", "test"), now=book.now, merchant="a")
     book.wait(10 * MINUTE)
     for _ in range(4):
         left = book.claim(limit=10)
         assert any(lease.delivery.merchant == "a" for lease in left) == (on == "on")
-    book.store.control.set_mode("on", by=By("me", "test"), now=book.now, merchant="a")
+    book.store.modes.set("on", by=By("me", "test"), now=book.now, merchant="a")
     first = [lease.delivery.merchant for _ in range(9) for lease in book.claim(limit=1)]
 
     assert {merchant: first.count(merchant) for merchant in "abc"} == {"a": 3, "b": 3, "c": 3}
@@ -789,14 +789,14 @@ def test_what_stands_in_line_twice_leaves_once(book):
     """A retry that was scheduled anew under a nearer deadline while it stood in line is listed and leased once."""
     book.fail()
     book.until_due()
-    book.store.control.set_mode("off", by=By("me", "test"), now=book.now, merchant="1")
+    book.store.modes.set("off", by=By("me", "test"), now=book.now, merchant="1")
     assert book.claim() == []
     book.fail(notAfter=iso(book.now + 2 * HOUR))
     book.store.retries.resume([book.story().delivery.id], by=By("me", "test"))
     assert len(book.waiting()) == 1
     assert book.claim() == []
     assert len(book.waiting()) == 1
-    book.store.control.set_mode("on", by=By("me", "test"), now=book.now, merchant="1")
+    book.store.modes.set("on", by=By("me", "test"), now=book.now, merchant="1")
 
     assert [lease.token for lease in book.claim()] == [1]
 
@@ -832,7 +832,7 @@ def test_a_retry_waits_for_the_end_of_its_longest_pause(book):
     book.fail()
     ends = {"merchant": 6 * HOUR, "channel": 9 * HOUR, "claim": 7 * HOUR}
     for kind, value in (("merchant", "1"), ("channel", "sms"), ("claim", "54321")):
-        book.store.control.pause(kind, value, until=START + ends[kind], by=By("me", "x"))
+        book.store.pauses.add(kind, value, until=START + ends[kind], by=By("me", "x"))
     book.wait(5 * HOUR)
 
     assert book.hand_over() == []
@@ -842,9 +842,7 @@ def test_a_retry_waits_for_the_end_of_its_longest_pause(book):
 def test_a_paused_recipient_waits_without_losing_a_try(book):
     """A pause puts the retry aside; after it the same try leaves."""
     book.fail()
-    book.store.control.pause(
-        "recipient", NUMBER, until=book.now + 6 * HOUR, by=By("me", "angry"), channel="sms"
-    )
+    book.store.pauses.add("recipient", NUMBER, until=book.now + 6 * HOUR, by=By("me", "angry"), channel="sms")
     book.wait(3 * HOUR)
     assert book.hand_over() == []
     assert [w.state for w in book.waiting()] == ["paused"]
@@ -856,10 +854,10 @@ def test_a_paused_recipient_waits_without_losing_a_try(book):
 def test_resume_gives_waiting_retries_their_own_time_back(book):
     """After a resume nothing waits for the end of the pause."""
     book.fail()
-    book.store.control.pause("channel", "sms", until=book.now + 20 * HOUR, by=By("me", "carrier"))
+    book.store.pauses.add("channel", "sms", until=book.now + 20 * HOUR, by=By("me", "carrier"))
     book.wait(3 * HOUR)
     book.hand_over()
-    assert book.store.control.resume("channel", "sms", by=By("me", "mended"))
+    assert book.store.pauses.end("channel", "sms", by=By("me", "mended"))
     book.store.retries.resume([w.delivery.id for w in book.waiting()], by=By("me", "mended"))
 
     assert book.hand_over() == [("m1", 1)]

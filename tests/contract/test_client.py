@@ -137,7 +137,7 @@ def test_what_was_cancelled_is_not_sent(book, sb, what):
     book.wait(4 * HOUR)
 
     assert book.hand_over() == [("m2", 1)]
-    audit = next(book.store.control.audit())
+    audit = next(book.store.audit.entries())
     assert (audit["action"], audit["reason"], audit["actor"]) == ("cancel", "paid", "pipeline")
 
 

@@ -23,7 +23,7 @@ def crash(book):
 def test_a_paused_customer_gets_nothing(book):
     """A pause of a customer holds what waits for it."""
     book.fail(customer="C7")
-    book.store.control.pause("customer", "C7", until=book.now + DAY, by=By("test", "asked"))
+    book.store.pauses.add("customer", "C7", until=book.now + DAY, by=By("test", "asked"))
     book.until_due()
 
     assert book.claim() == []
@@ -59,7 +59,7 @@ def test_what_is_only_observed_uses_up_the_rate_and_no_more(book):
         "version: 1\nlimits: {handover_rate: 2/s}\ncodes: {SMS_EXPIRED: {do: retry, retry: {delays: [1m]}}}\n"
     )
     book = book.with_policy(text)
-    book.store.control.set_mode("observe", merchant="1", by=By("test", "trial"), now=book.now)
+    book.store.modes.set("observe", merchant="1", by=By("test", "trial"), now=book.now)
     for number in range(8):
         book.fail(f"m{number}", to=[f"+49151123456{60 + number}"], claim=number)
     book.wait(HOUR)
@@ -116,7 +116,7 @@ def test_a_release_takes_back_its_own_strike_and_no_crash(book):
 def test_a_pause_of_one_of_several_holds_their_delivery(book):
     """A resend goes to all of them or to nobody."""
     book.fail(to=[NUMBER, OTHER])
-    book.store.control.pause("recipient", NUMBER, until=book.now + DAY, by=By("test", "asked"), channel="sms")
+    book.store.pauses.add("recipient", NUMBER, until=book.now + DAY, by=By("test", "asked"), channel="sms")
     book.until_due()
 
     assert book.claim() == []

@@ -81,10 +81,15 @@ def test_an_import_keeps_what_its_rows_say(book):
     suppressions, row = book.store.suppressions, {"channel": "sms", "address": NUMBER}
     rows = [
         row | {"code": "OPT_OUT", "origin": "event", "since": iso(book.now - DAY)},
-        row | {"code": "INVALID_MOBILE_NUMBER", "meek": "OPT_OUT"},
+        row | {"code": "INVALID_MOBILE_NUMBER", "keep_existing": "OPT_OUT"},
         {"channel": "sms", "address": "+4915112345679", "until": iso(book.now - DAY)},
         {"channel": "sms", "address": "+4915112345670", "code": "SMS_REJECTED"},
-        {"channel": "sms", "address": "+4915112345670", "code": "INVALID_MOBILE_NUMBER", "meek": "OPT_OUT"},
+        {
+            "channel": "sms",
+            "address": "+4915112345670",
+            "code": "INVALID_MOBILE_NUMBER",
+            "keep_existing": "OPT_OUT",
+        },
     ]
     said = list(suppressions.load(rows, by=By("me", "import"), now=book.now))
     assert said == [None, "listed", "past", None, None]
@@ -100,12 +105,12 @@ def test_an_import_keeps_what_its_rows_say(book):
     assert suppressions.remove(fields, by=By("me", "mended")) == 1
 
 
-@pytest.mark.parametrize("meek", ["", "MANUAL"])
-def test_an_import_takes_the_row_of_an_entry_that_has_ended(book, meek):
+@pytest.mark.parametrize("code", ["", "MANUAL"])
+def test_an_import_takes_the_row_of_an_entry_that_has_ended(book, code):
     """A row that gives way leaves what stands; what has ended protects nobody, also before it is swept."""
     suppressions = book.store.suppressions
     suppressions.add(NUMBER, "sms", by=By("me", "asked"), now=book.now, expires=DAY)
-    row = {"channel": "sms", "address": NUMBER, "meek": meek}
+    row = {"channel": "sms", "address": NUMBER, "keep_existing": code}
 
     def load():
         return list(suppressions.load([row], by=By("me", "import"), now=book.now))
@@ -121,7 +126,7 @@ def test_a_block_is_named_before_a_pause(book):
     """Who is blocked and paused hears of the block; of the pause once the block has ended."""
     book.store.suppressions.add(NUMBER, "sms", by=By("me", "asked"), now=book.now, expires=DAY)
     end = book.now + 2 * DAY
-    book.store.control.pause("recipient", NUMBER, until=end, by=By("me", "angry"), channel="sms")
+    book.store.pauses.add("recipient", NUMBER, until=end, by=By("me", "angry"), channel="sms")
     verdicts = []
     for _ in range(3):
         verdict = book.store.suppressions.check(NUMBER, "sms")
@@ -163,11 +168,11 @@ def test_a_row_that_cannot_be_read_does_not_stop_an_import(book):
 def test_every_change_has_a_reason_and_an_audit_entry(book):
     """Who, what, why, before and after; without a reason nothing changes."""
     with pytest.raises(InvalidSettings):
-        book.store.control.cancel("claim", 1, by=By("me", " "), now=book.now)
+        book.store.cancels.add("claim", 1, by=By("me", " "), now=book.now)
     book.store.suppressions.add(NUMBER, "sms", by=By("ann", "asked us"), now=book.now)
-    book.store.control.set_mode("off", by=By("bob", "wrong text"), now=book.now)
+    book.store.modes.set("off", by=By("bob", "wrong text"), now=book.now)
 
-    entries = list(book.store.control.audit())
+    entries = list(book.store.audit.entries())
 
     assert [(entry["actor"], entry["action"], entry["reason"]) for entry in entries] == [
         ("bob", "mode off", "wrong text"),
@@ -417,10 +422,10 @@ def test_a_notice_that_is_not_finished_comes_again_under_the_same_id(book):
 
 def test_workers_are_forgotten_after_a_minute(book):
     """Doctor shows who lives."""
-    book.store.control.beat("w1", {"revision": "abc"}, now=book.now)
+    book.store.workers.beat("w1", {"revision": "abc"}, now=book.now)
 
-    assert list(book.store.control.workers(now=book.now)) == ["w1"]
-    assert list(book.store.control.workers(now=book.now + HOUR)) == []
+    assert list(book.store.workers.all(now=book.now)) == ["w1"]
+    assert list(book.store.workers.all(now=book.now + HOUR)) == []
 
 
 def _found_anywhere(client, text):
@@ -442,7 +447,7 @@ def test_one_cancelled_retry_does_not_mark_its_neighbours(book):
     """Each waiting retry is judged by its own marks, in a list of several too."""
     for n in range(3):
         book.fail(f"m{n}", claim=n, to=[f"+4915112345{n}11"])
-    book.store.control.cancel("reference", "m0", by=By("me", "paid"), now=book.now)
+    book.store.cancels.add("reference", "m0", by=By("me", "paid"), now=book.now)
 
     states = {w.delivery.reference: w.state for w in book.waiting()}
 
@@ -467,7 +472,7 @@ def test_the_audit_lasts_as_long_as_the_policy_says_whoever_writes_it(book):
 
     def write(count):
         for n in range(count):
-            longer.store.control.cancel("reference", f"m{n}", by=By("me", "paid"), now=longer.now)
+            longer.store.cancels.add("reference", f"m{n}", by=By("me", "paid"), now=longer.now)
 
     def left():
         return longer.client.xlen(longer.store.keys.fixed("audit"))
@@ -486,7 +491,7 @@ def test_a_persons_cancellation_lasts_as_long_as_the_policy_says(book):
     """retention.cancelled: 30d. A report of the 29th day is refused, one of the 31st is taken."""
     short = book.with_policy(_shipped().replace("cancelled: 400d", "cancelled: 30d"))
     for reference in ("m1", "m2"):
-        short.store.control.cancel("reference", reference, by=By("me", "paid"), now=short.now)
+        short.store.cancels.add("reference", reference, by=By("me", "paid"), now=short.now)
     short.wait(29 * DAY)
     short.store.sweep(policy=short.policy, count=1000)
     assert short.fail("m1").outcome == "cancelled"

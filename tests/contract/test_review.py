@@ -188,7 +188,7 @@ def test_an_opt_out_without_a_merchant_refuses_everything(book):
 def test_a_policys_pause_does_not_shorten_a_persons(book):
     """soft_bounce.then: hold leaves a longer pause of a person as it is; a delivery does not lift that."""
     strict = book.with_policy(SHIPPED.replace("then: notify", "then: hold"))
-    strict.store.control.pause(
+    strict.store.pauses.add(
         "recipient", NUMBER, channel="sms", until=book.now + 60 * DAY, by=By("me", "court")
     )
     for n in range(3):
@@ -321,7 +321,7 @@ def test_one_of_several_who_had_the_message_before_does_not_get_it_again(book):
 def test_one_of_several_who_is_cancelled_is_left_out(book):
     """A cancelled recipient gets nothing that waited when it was cancelled, also as one of several, and what comes later."""
     book.fail(to=[NUMBER, OTHER])
-    book.store.control.cancel("recipient", OTHER, channel="sms", by=By("me", "moved"), now=book.now)
+    book.store.cancels.add("recipient", OTHER, channel="sms", by=By("me", "moved"), now=book.now)
     book.wait(MINUTE)
     book.fail("m2", to=[NUMBER, OTHER])
     book.wait(5 * HOUR)
@@ -335,7 +335,7 @@ def test_one_of_several_stays_left_out_while_the_others_wait(book):
     book.fail(to=[NUMBER, OTHER, THIRD])
     book.store.suppressions.add(NUMBER, "sms", by=By("me", "asked us to"), now=book.now)
     book.until_due()
-    book.store.control.pause("merchant", 1, until=book.now + HOUR, by=By("me", "wait"))
+    book.store.pauses.add("merchant", 1, until=book.now + HOUR, by=By("me", "wait"))
     assert book.claim() == []
     book.store.suppressions.add(THIRD, "sms", by=By("me", "asked us to"), now=book.now)
     book.wait(HOUR)

@@ -38,7 +38,7 @@ def test_each_recipient_s_delivery_of_a_message_stands_by_itself(book):
     """In the order of the reports, each with its own lines of history."""
     book.fail(to=["+4915112345678"])
     book.fail(to=["+4915187654321"])
-    book.store.control.pause("recipient", "+4915187654321", channel="sms", until=book.now + HOUR, **WORD)
+    book.store.pauses.add("recipient", "+4915187654321", channel="sms", until=book.now + HOUR, **WORD)
     first, second = book.store.situations.of("m1", policy=book.policy)
 
     assert [len(found.story.history) for found in (first, second)] == [1, 1]
@@ -48,13 +48,13 @@ def test_each_recipient_s_delivery_of_a_message_stands_by_itself(book):
 def test_what_holds_a_delivery_back_is_what_people_said(book):
     """Pauses that cover it and no others, the mode that binds it, its provider's breaker, the workers."""
     book.fail(code="PROVIDER_ERROR")
-    delivery, control, until = book.story().delivery, book.store.control, book.now + HOUR
+    delivery, store, until = book.story().delivery, book.store, book.now + HOUR
     for kind, value in (("reference", "m1"), ("code", "PROVIDER_ERROR"), ("channel", "email")):
-        control.pause(kind, value, until=until, **WORD)
-    control.set_mode("observe", now=book.now, **WORD)
-    control.open_breaker(delivery.provider, until=until, now=book.now, **WORD)
-    control.open_breaker("another", until=until, now=book.now, **WORD)
-    control.beat("w1", {}, now=book.now)
+        store.pauses.add(kind, value, until=until, **WORD)
+    store.modes.set("observe", now=book.now, **WORD)
+    store.breakers.open(delivery.provider, until=until, now=book.now, **WORD)
+    store.breakers.open("another", until=until, now=book.now, **WORD)
+    store.workers.beat("w1", {}, now=book.now)
     found = situation(book)
     gates = [(gate.becomes, gate.why, gate.field, gate.until) for gate in found.gates]
 
@@ -72,7 +72,7 @@ def test_what_holds_a_delivery_back_is_what_people_said(book):
 
 def test_the_state_of_a_provider_s_breaker_is_that_of_the_next_claim(book):
     """Open until its end, then probed; closed where nothing is known of it, and where only a person had opened it."""
-    book.store.control.open_breaker("sms:1", until=book.now + HOUR, now=book.now, **WORD)
+    book.store.breakers.open("sms:1", until=book.now + HOUR, now=book.now, **WORD)
     asked = {"policy": book.policy}
 
     assert book.store.situations.breakers(["sms:1", "x"], **asked) == {
@@ -103,7 +103,7 @@ def test_a_cap_counts_what_left(book):
 def test_what_was_cancelled_ends_as_the_list_says(book, kind, value):
     """With who and why."""
     book.fail()
-    book.store.control.cancel(kind, value, by=By("eva", "paid"), now=book.now)
+    book.store.cancels.add(kind, value, by=By("eva", "paid"), now=book.now)
     end = situation(book).end
 
     assert (end.becomes, end.entry["by"], end.entry["reason"]) == ("cancelled", "eva", "paid")
@@ -138,7 +138,7 @@ def test_a_retry_whose_recipients_are_all_listed_ends(book):
 def test_a_pause_of_the_recipient_refuses_until_it_ends(book):
     """As the verdict on its address says."""
     book.fail()
-    book.store.control.pause("recipient", NUMBER, channel="sms", until=book.now + HOUR, by=By("eva", "x"))
+    book.store.pauses.add("recipient", NUMBER, channel="sms", until=book.now + HOUR, by=By("eva", "x"))
     found = situation(book)
 
     assert found.verdict.reason == "paused"
@@ -158,9 +158,7 @@ def test_nobody_in_particular_has_no_verdict(book):
 def test_what_only_its_policy_could_stop_is_left_out_without_one(book):
     """A list of what waits has no policy at hand."""
     book.fail(code="PROVIDER_ERROR")
-    book.store.control.open_breaker(
-        book.story().delivery.provider, until=book.now + HOUR, now=book.now, **WORD
-    )
+    book.store.breakers.open(book.story().delivery.provider, until=book.now + HOUR, now=book.now, **WORD)
     (found,) = book.store.situations.of("m1")
 
     assert found.gates == ()
@@ -170,7 +168,7 @@ def test_what_only_its_policy_could_stop_is_left_out_without_one(book):
 def test_it_is_one_call_of_a_script_that_changes_nothing(book, monkeypatch):
     """However much may stand against a delivery, and whether or not the server knows the script."""
     book.fail()
-    book.store.control.pause("reference", "m1", until=book.now + HOUR, **WORD)
+    book.store.pauses.add("reference", "m1", until=book.now + HOUR, **WORD)
     situation(book)
     before = {key: book.client.dump(key) for key in book.client.scan_iter()}
     sent, execute = [], redis.Redis.execute_command

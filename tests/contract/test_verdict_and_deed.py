@@ -21,7 +21,7 @@ def paused(kind, value, **options):
 
     def say(book):
         until = book.now + HOUR
-        book.store.control.pause(kind, value, until=until, by=By("eva", "x"), **options)
+        book.store.pauses.add(kind, value, until=until, by=By("eva", "x"), **options)
 
     return say
 
@@ -30,7 +30,7 @@ def cancelled(kind, value, **options):
     """Return a person's word: a cancel of what has failed by now."""
 
     def say(book):
-        book.store.control.cancel(kind, value, by=By("eva", "x"), now=book.now, **options)
+        book.store.cancels.add(kind, value, by=By("eva", "x"), now=book.now, **options)
 
     return say
 
@@ -39,9 +39,9 @@ def mode(of_all, own=None):
     """Return a person's word: the mode of all, and a second later the merchant's own."""
 
     def say(book):
-        book.store.control.set_mode(of_all, by=By("eva", "x"), now=book.now)
+        book.store.modes.set(of_all, by=By("eva", "x"), now=book.now)
         if own:
-            book.store.control.set_mode(own, by=By("eva", "x"), now=book.now + SECOND, merchant="1")
+            book.store.modes.set(own, by=By("eva", "x"), now=book.now + SECOND, merchant="1")
 
     return say
 
@@ -60,7 +60,7 @@ def opened(provider, *, period=HOUR):
 
     def say(book):
         until = book.now + period
-        book.store.control.open_breaker(provider, until=until, by=By("eva", "x"), now=book.now)
+        book.store.breakers.open(provider, until=until, by=By("eva", "x"), now=book.now)
 
     return say
 
@@ -106,7 +106,7 @@ def test_a_due_retry_leaves_if_and_only_if_nothing_is_against_it(book, say, leav
     book.fail(code="PROVIDER_ERROR")
     say(book)
     book.wait(max(0, book.waiting()[0].due - book.now) + MINUTE)
-    book.store.control.beat("w1", {}, now=book.now)
+    book.store.workers.beat("w1", {}, now=book.now)
     (found,) = book.store.situations.of("m1", policy=book.policy)
     decision = last_report(found.story, book.policy)
     holds = [one.what for one in against(found, decision, policy=book.policy, zone="Europe/Berlin")]
@@ -142,18 +142,18 @@ SAID = (
 
 def said(book, what, kind, value, period):
     """Say one of these words; most of them hold for a period."""
-    control, by, now = book.store.control, By("eva", "x"), book.now
+    store, by, now = book.store, By("eva", "x"), book.now
     match what:
         case "pause":
-            control.pause(kind, value, until=now + period, by=by)
+            store.pauses.add(kind, value, until=now + period, by=by)
         case "breaker":
-            control.open_breaker(kind, until=now + period, by=by, now=now)
+            store.breakers.open(kind, until=now + period, by=by, now=now)
         case "listed":
             book.store.suppressions.add(kind, "sms", expires=period, by=by, now=now)
         case "cancel":
-            control.cancel(kind, value, by=by, now=now)
+            store.cancels.add(kind, value, by=by, now=now)
         case "mode":
-            control.set_mode(kind, by=by, now=now)
+            store.modes.set(kind, by=by, now=now)
         case "urgent":
             book.store.retries.run_now([book.story().delivery.id], by=by)
 
@@ -190,7 +190,7 @@ def test_claim_does_what_the_situation_says_at_every_gate_on_the_way(people, lef
         assert not claimed.leases
         if first.why == "off":
             assert (delivery.state, delivery.due) == ("waiting", found.story.delivery.due)
-            book.store.control.set_mode("on", by=By("eva", "x"), now=book.now)
+            book.store.modes.set("on", by=By("eva", "x"), now=book.now)
             continue
         if first.becomes == "waiting":
             assert delivery.waits_for == {"capped": "rate"}.get(first.why, first.why)

@@ -144,7 +144,7 @@ def test_the_services_bring_one_message_back(compose: Compose, producer: Callabl
         pipeline = compose.up("pipeline")
         compose.wait_for("worker")
         compose.wait_for("pipeline")
-        until(lambda: len(store.control.workers(now=store.now())) == 2)
+        until(lambda: len(store.workers.all(now=store.now())) == 2)
         producer("messaging.send", 1, OFF_AT_FIRST, task_id="m1")
         until(lambda: store.counters().get("scheduled") == 1)
         for _ in range(36):  # hours; at night none is sent

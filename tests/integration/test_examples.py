@@ -137,7 +137,7 @@ def test_the_pipeline_and_softbounce_bring_a_message_back(
     until(lambda: store.counters().get("scheduled") == 2 and store.counters().get("suppressed") == 1)
     app.send_task("messaging.paid", args=[2], queue="messaging")
     app.send_task("messaging.send", args=[5, NO_NUMBER], queue="messaging", task_id="m5")
-    until(lambda: any(entry["action"] == "cancel" for entry in store.control.audit()))
+    until(lambda: any(entry["action"] == "cancel" for entry in store.audit.entries()))
     until(lambda: "nothing sent for claim 5: INVALID_MOBILE_NUMBER" in worker.log)
     store.set_now(store.now() + 4 * HOUR)
 

@@ -253,13 +253,13 @@ def test_a_full_store_refuses_producers_and_drains(
     with pytest.raises(redis.exceptions.OutOfMemoryError):
         client.set("another", "x")
     faults = doctor(server.url)
-    store.control.set_mode("observe", by=By("test", "full"), now=store.now())
-    store.control.set_mode("on", by=By("test", "full"), now=store.now())
+    store.modes.set("observe", by=By("test", "full"), now=store.now())
+    store.modes.set("on", by=By("test", "full"), now=store.now())
     worker = start()  # a restart is what people try first
     until(lambda: store.counters().get("handed_over") == 399)
     until(lambda: client.xlen("softbounce:notices") == 102)  # so many suppressions are an incident, too
     until(lambda: store.events.lag().unread + store.events.lag().pending == 0)
-    heard = until(lambda: store.control.workers(now=store.now()))
+    heard = until(lambda: store.workers.all(now=store.now()))
     still_full = client.info("memory")["used_memory"] > client.info("memory")["maxmemory"]
     client.delete("ballast")
 
@@ -335,7 +335,7 @@ def test_a_lost_store_waits_for_a_person(  # noqa: PLR0917 - fixtures
     until(lambda: store.idle_at() == START + 3 * HOUR)
     held_back = commands()
     faults = doctor(server.url)
-    store.control.set_mode("on", by=By("test", "asked for the payments again"), now=store.now())
+    store.modes.set("on", by=By("test", "asked for the payments again"), now=store.now())
     until(commands)
 
     assert "empty" in alarm
@@ -384,7 +384,7 @@ def test_mode_off_stops_what_is_already_claimed(
         queue = connection.SimpleQueue("pipeline")  # what has left, not what the store knows of it
         until(lambda: len(queue) > 20)
         began = time.monotonic()
-        store.control.set_mode("off", by=By("test", "wrong template"), now=store.now())
+        store.modes.set("off", by=By("test", "wrong template"), now=store.now())
         last, count = began, 0
         while time.monotonic() < last + 2.5:
             if (now := len(queue)) != count:

@@ -41,7 +41,7 @@ def store(valkey, monkeypatch, tmp_path):
     store = Store.open(valkey, namespace=namespace)
     store.set_now(START)
     store.policies.keep(SHIPPED, text=packaged_policy(), now=START)
-    store.control.beat("w1", {"revision": SHIPPED.revision}, now=START + 2 * DAY)
+    store.workers.beat("w1", {"revision": SHIPPED.revision}, now=START + 2 * DAY)
     yield store
     store.close()
 

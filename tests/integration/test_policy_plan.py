@@ -28,7 +28,7 @@ def store(valkey, monkeypatch, tmp_path):
     store.set_now(START)
     policy = policy_file.load(text, file="config/policy.yaml")
     store.policies.keep(policy, text=text, now=START)
-    store.control.beat("w1", {"revision": policy.revision}, now=START)
+    store.workers.beat("w1", {"revision": policy.revision}, now=START)
     raw = json.dumps(failed("m1")).encode()
     store.ledger.accept([decide(raw, policy=policy, now=START)], policy=policy)
     yield store

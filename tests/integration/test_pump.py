@@ -152,7 +152,7 @@ def test_claims_younger_than_what_a_failover_may_lose_raise_no_alarm(tmp_path, m
         pump.turn()
 
         assert pump.mode == mode
-        assert [known.mode for known in store.control.modes()] == [mode]
+        assert [known.mode for known in store.modes.all()] == [mode]
 
 
 def test_a_call_sent_in_a_block_is_as_celery_writes_it(tmp_path):

@@ -66,7 +66,7 @@ def test_what_no_replica_has_is_not_accepted(group):
         with pytest.raises(StoreUnreachable, match="only 0 of 1"):
             Softbounce(store).report(failed_now("reported"))
         with pytest.raises(StoreUnreachable, match="only 0 of 1"):
-            store.control.cancel("reference", "before", by=By("test", "paid"), now=store.now())
+            store.cancels.add("reference", "before", by=By("test", "paid"), now=store.now())
 
         group.mend()
         assert _accept(store, "meanwhile") == "duplicate"

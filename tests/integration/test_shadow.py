@@ -42,9 +42,9 @@ def store(valkey, monkeypatch, tmp_path):
     monkeypatch.setenv("SOFTBOUNCE_POLICY", "policy.yaml")
     store = Store.open(valkey, namespace=namespace)
     store.set_now(START)
-    store.control.set_mode("observe", by=By("me", "cut-over"), now=START)
+    store.modes.set("observe", by=By("me", "cut-over"), now=START)
     store.set_now(START + 1)
-    store.control.set_mode("on", merchant="9", by=By("me", "first"), now=START + 1)
+    store.modes.set("on", merchant="9", by=By("me", "first"), now=START + 1)
     yield store
     store.close()
 
@@ -115,7 +115,7 @@ def test_a_message_of_a_merchant_that_was_switched_on_stays_if_it_was_observed_b
     """What would have left under observe did not; what left since is no shadow."""
     report(store, START + HOUR, failed("m1", to=NUMBER, claim=1))
     report(store, START + 4 * HOUR, failed("m2", to=DEAD, claim=2))
-    store.control.set_mode("on", by=By("me", "all"), now=store.now())
+    store.modes.set("on", by=By("me", "all"), now=store.now())
 
     assert json.loads(shadow("--json").stdout)["messages"] == 1
 

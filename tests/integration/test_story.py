@@ -262,7 +262,7 @@ def test_a_payment_while_a_retry_waits_ends_it(  # noqa: PLR0917 - fixtures
     """Whatever the cancellation names, what waits does not leave, and its late failure starts nothing."""
     start()
     report(failed("m1"))
-    store.control.cancel(kind, value, by=By("test", "paid"), now=store.now())
+    store.cancels.add(kind, value, by=By("test", "paid"), now=store.now())
     move(store, START + 3 * HOUR)
     (late,) = report(failed_again("m1", START + 3 * HOUR))
     move(store, START + 8 * HOUR)
@@ -277,7 +277,7 @@ def test_a_payment_before_the_late_failure_arrives_starts_nothing(  # noqa: PLR0
 ):
     """The worst error of a claims pipeline is a reminder after payment."""
     start()
-    store.control.cancel(kind, value, by=By("test", "paid"), now=store.now())
+    store.cancels.add(kind, value, by=By("test", "paid"), now=store.now())
     paid, owed = report(failed("m1"), failed("m2"))
     move(store, START + 3 * HOUR)
 
@@ -292,7 +292,7 @@ def test_a_payment_while_a_resend_is_in_the_air_ends_the_tries(
     start()
     report(failed("m1"))
     move(store, START + 3 * HOUR)
-    store.control.cancel("claim", "claim-m1", by=By("test", "paid"), now=store.now())
+    store.cancels.add("claim", "claim-m1", by=By("test", "paid"), now=store.now())
     (answer,) = report(failed_again("m1", START + 3 * HOUR, resendId=commands()[0]["id"]))
     move(store, START + 8 * HOUR)
 
@@ -309,7 +309,7 @@ def test_a_payment_during_a_hand_over_ends_the_tries(
     door.keep_call(call("add"))  # the hand-over; other scripts have the word XADD, too
     store.set_now(START + 3 * HOUR)
     assert door.stopped.wait(PATIENCE)
-    store.control.cancel("claim", "claim-m1", by=By("test", "paid"), now=store.now())
+    store.cancels.add("claim", "claim-m1", by=By("test", "paid"), now=store.now())
     worker.kill()
     start()
     move(store, START + 3 * HOUR + MINUTE)

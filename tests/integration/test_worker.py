@@ -127,7 +127,7 @@ def test_two_workers_share_the_work_and_double_nothing(start: Start, store: Stor
     move(store, START + 3 * HOUR)
     until(lambda: len(commands()) >= 2000)
 
-    assert until(lambda: len(store.control.workers(now=store.now())) == 2)
+    assert until(lambda: len(store.workers.all(now=store.now())) == 2)
     assert sorted(command["reference"] for command in commands()) == sorted(f"m{n}" for n in range(2000))
     assert store.counters() == {"scheduled": 2000, "handed_over": 2000}
 
@@ -197,7 +197,7 @@ def test_nothing_leaves_in_quiet_hours_even_if_it_is_late(
     worker = start()
     move(store, START + 12 * HOUR)
     in_the_night = commands()
-    store.control.set_mode("on", by=By("test", "the night is no incident"), now=store.now())
+    store.modes.set("on", by=By("test", "the night is no incident"), now=store.now())
     move(store, START + 12 * HOUR + MINUTE)
     in_the_night += commands()
     for hour in range(13, 23):
@@ -213,7 +213,7 @@ def test_a_cancelled_retry_does_not_leave(start: Start, store: Store, report: Re
     """A payment that comes while a retry waits stops it."""
     worker = start()
     report(failed("m1"), failed("m2"))
-    store.control.cancel("claim", "claim-m1", by=By("test", "paid"), now=store.now())
+    store.cancels.add("claim", "claim-m1", by=By("test", "paid"), now=store.now())
     move(store, START + 3 * HOUR)
 
     assert [command["reference"] for command in commands()] == ["m2"]
@@ -282,7 +282,7 @@ def test_broken_files_under_load_leave_every_worker_on_the_applied_policy(  # no
     workers = [start(), start()]
 
     def revisions() -> set[str]:
-        return {entry["revision"] for entry in store.control.workers(now=store.now()).values()}
+        return {entry["revision"] for entry in store.workers.all(now=store.now()).values()}
 
     def doctor() -> Any:
         return CliRunner().invoke(app, ["doctor"])

@@ -56,7 +56,7 @@ class Provider(RuleBasedStateMachine):
     @property
     def head(self):
         """What the store knows of the provider."""
-        return self.book.store.control.breakers().get(NAME, ({}, ""))[0]
+        return self.book.store.breakers.all().get(NAME, ({}, ""))[0]
 
     @rule(count=st.integers(1, 6))
     def fail(self, count):

@@ -307,8 +307,9 @@ class Ledger(RuleBasedStateMachine):
 
     def _control(self, what, kind, value, **options):
         channel = "sms" if kind == "recipient" else None
-        word = getattr(self.book.store.control, what)
-        return word(kind, value, channel=channel, by=By("test", "asked"), **options)
+        store = self.book.store
+        change = {"cancel": store.cancels.add, "pause": store.pauses.add, "resume": store.pauses.end}[what]
+        return change(kind, value, channel=channel, by=By("test", "asked"), **options)
 
     @rule(data=st.data(), kind=st.sampled_from(["merchant", "channel", "code", "reference", "recipient"]),
           minutes=st.sampled_from([5, 120]))  # fmt: skip
@@ -372,17 +373,17 @@ class Ledger(RuleBasedStateMachine):
     @rule(mode=st.sampled_from(["on"] * 4 + ["off"]))
     def switch(self, mode):
         """Hand-overs are stopped and go on."""
-        self.book.store.control.set_mode(mode, by=By("test", "test"), now=self.now)
+        self.book.store.modes.set(mode, by=By("test", "test"), now=self.now)
         self.model.mode = mode
 
     @rule(seconds=st.sampled_from([60, 3600]), close=st.booleans())
     def switch_breaker(self, seconds, close):
         """A person stops the one provider for a time, or lets it go on."""
-        control, now = self.book.store.control, self.now
+        breakers, now = self.book.store.breakers, self.now
         if close:
-            control.close_breaker("sms:1", by=By("test", "test"), now=now)
+            breakers.close("sms:1", by=By("test", "test"), now=now)
         else:
-            control.open_breaker("sms:1", until=now + seconds * 1000, by=By("test", "test"), now=now)
+            breakers.open("sms:1", until=now + seconds * 1000, by=By("test", "test"), now=now)
         self.model.closed_until = 0 if close else now + seconds * 1000
 
     @rule(place=st.sampled_from([0, 0, 0, 1, 1, 2]), reschedule=st.booleans())

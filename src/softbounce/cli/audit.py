@@ -30,7 +30,7 @@ def list_(
     with opened() as store:
         now = store.now()
         wanted = parse_filter(hashed_words(words, store, bare="what"), keys=FILTER_KEYS, bare="what")
-        entries = store.control.audit(count=EVERYTHING if wanted.terms else limit)
+        entries = store.audit.entries(count=EVERYTHING if wanted.terms else limit)
         found = [entry for entry in entries if wanted.matches(_filter_facts(entry, now))]
         show((zoned("WHEN"), *HEAD), (entry_row(entry, now) for entry in found[:limit]), output)
 

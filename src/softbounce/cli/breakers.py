@@ -27,7 +27,7 @@ def list_(*, policy: options.Policy = None, output: options.Output = Output.TABL
     with opened() as store:
         loaded, now, waiting = policy_in_force(store, policy), store.now(), _waiting(store)
         heads = ("PROVIDER", "BREAKER", zoned("UNTIL"), "FAILED", "WAITING")
-        known = store.control.breakers()
+        known = store.breakers.all()
         names = sorted({*known, *waiting})
         states = store.situations.breakers(names, policy=loaded)
         rows = [
@@ -44,7 +44,7 @@ def open_(provider: Name, *, intent: Intent, period: options.Period = HOUR) -> N
     _check(provider)
     with opened() as store:
         now, hint = store.now(), _hint(provider, store)
-        store.control.open_breaker(provider, until=now + period, by=intent.by, now=now)
+        store.breakers.open(provider, until=now + period, by=intent.by, now=now)
         until = when(now + period, zone(), now)
         facts = {"provider": provider, "action": "open", "until": iso(now + period)}
         intent.tell(f"Nothing goes to {provider} until {until}, then probes.{hint}", facts)
@@ -57,7 +57,7 @@ def close(provider: Name, *, intent: Intent) -> None:
     _check(provider)
     with opened() as store:
         hint = _hint(provider, store)
-        store.control.close_breaker(provider, by=intent.by, now=store.now())
+        store.breakers.close(provider, by=intent.by, now=store.now())
         moved = store.retries.resume(_waiting(store).get(provider, ()), by=intent.by)
         sentence = f"Resends go to {provider} again: {count(moved, 'retries')} got their own time back.{hint}"
         intent.tell(sentence, {"provider": provider, "action": "close", "resumed": moved})
@@ -84,7 +84,7 @@ def _waiting(store: Store) -> dict[str, list[str]]:
 
 def _hint(provider: str, store: Store) -> str:
     """Return a warning where the provider is unknown: a misspelt name would change nothing."""
-    if provider in store.control.breakers():
+    if provider in store.breakers.all():
         return ""
     wanted = parse_filter("", keys=())
     waiting = sum(one.delivery.provider == provider for one in store.retries.select(wanted, now=store.now()))

@@ -95,7 +95,7 @@ def _probe(*, spares_store: bool) -> None:
             now = store.now()
             heard = [
                 entry["at"]
-                for name, entry in store.control.workers(now=now).items()
+                for name, entry in store.workers.all(now=now).items()
                 if name.rpartition("/")[0] == socket.gethostname()
             ]
     except StoreUnreachable:
@@ -136,7 +136,7 @@ def _store(store: Store, settings: Settings) -> Iterator[Finding]:
 
 
 def _policy(settings: Settings, store: Store, now: int) -> Iterator[Finding]:
-    workers = store.control.workers(now=now)
+    workers = store.workers.all(now=now)
     if not workers:
         yield Level.FAULT, "no worker runs: nothing is taken in, nothing leaves. Start one: softbounce worker"
     applied = store.policies.applied()
@@ -194,7 +194,7 @@ def _drift(what: str, wanted: str, workers: dict[str, Json]) -> Iterator[Finding
 
 def _flow(store: Store) -> Iterator[Finding]:
     sizes, lag, overdue = store.sizes(), store.events.lag(), store.overdue()
-    is_stopped = store.control.modes()[0].mode == "off"
+    is_stopped = store.modes.all()[0].mode == "off"
     level = Level.FAULT if overdue > OVERDUE and not is_stopped else Level.OK
     late = f"overdue {sizes['due']:,}, the oldest for {span(overdue)}" if overdue > SECOND else "overdue 0"
     queued = f", {sizes['ready']:,} stand in line for the hand-over rate" if sizes["ready"] else ""
@@ -204,7 +204,7 @@ def _flow(store: Store) -> Iterator[Finding]:
 
 
 def _modes(store: Store, now: int) -> Iterator[Finding]:
-    for mode in store.control.modes():
+    for mode in store.modes.all():
         if mode.mode == "on":
             continue
         whom = "" if mode.merchant == "*" else f" for merchant {mode.merchant}"
@@ -218,9 +218,7 @@ def _modes(store: Store, now: int) -> Iterator[Finding]:
 
 
 def _pauses(store: Store, now: int) -> Iterator[Finding]:
-    pauses = [
-        (entry["z"], field, entry) for field, entry in store.control.pauses().items() if entry["z"] > now
-    ]
+    pauses = [(entry["z"], field, entry) for field, entry in store.pauses.all().items() if entry["z"] > now]
     for until, field, entry in sorted(pauses, key=lambda pause: pause[0])[:MANY_PAUSES]:
         what = field.replace("recipient:", "recipient:r_", 1)
         reason = f"by {entry['by']}: {entry['reason']}"
@@ -230,7 +228,7 @@ def _pauses(store: Store, now: int) -> Iterator[Finding]:
 
 
 def _breakers(store: Store, now: int) -> Iterator[Finding]:
-    for name, (head, _) in store.control.breakers().items():
+    for name, (head, _) in store.breakers.all().items():
         if "s" in head and head["z"] > now:
             by = "by a person" if head.get("m") else "its resends failed"
             is_open = head["s"] == "open" and head["u"] > now

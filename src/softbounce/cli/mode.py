@@ -10,7 +10,7 @@ from softbounce.cli.shared.output import Output, Row, show, tell, time_of, zoned
 from softbounce.cli.shared.session import by_whom, opened
 from softbounce.core.timestamps import iso
 from softbounce.errors import InvalidSettings
-from softbounce.store.controls import Mode
+from softbounce.store.modes import Mode
 
 app = typer.Typer(add_completion=False)
 
@@ -44,14 +44,14 @@ def mode(
         with opened() as store:
             now = store.now()
             head = ("MERCHANT", "MODE", zoned("SINCE"), "BY", "REASON")
-            show(head, (_mode_row(entry, now) for entry in store.control.modes()), output)
+            show(head, (_mode_row(entry, now) for entry in store.modes.all()), output)
         return
     if reason is None:
         message = f"give the reason: softbounce mode {wanted} --reason ..."
         raise InvalidSettings(message)
     with opened() as store:
         by = by_whom(actor, reason)
-        store.control.set_mode(wanted, by=by, now=store.now(), merchant=merchant or ALL)
+        store.modes.set(wanted, by=by, now=store.now(), merchant=merchant or ALL)
         whom = f" for merchant {merchant}" if merchant else ""
         tell(f"Mode is {wanted}{whom}: {MEANS[wanted]}", {"mode": wanted, "merchant": merchant}, output)
 

@@ -20,8 +20,8 @@ from softbounce.core.timestamps import iso
 from softbounce.errors import NotFound
 from softbounce.explain import delivery as deliveries
 from softbounce.store import Store
-from softbounce.store.controls import KINDS
 from softbounce.store.retries import FILTER_KEYS, Waiting
+from softbounce.store.scopes import KINDS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="What waits to be sent again.")
 
@@ -98,7 +98,7 @@ def run_now(words: options.NeededWords, *, intent: Intent) -> None:
         moved = store.retries.run_now(idents, by=intent.by)
         sentence = f"Due now: {count(moved, 'retries')}. What is due leaves at the hand-over rate."
         intent.tell(sentence, {"action": "run-now", "matched": len(idents), "done": moved})
-        mode = store.control.modes()[0]
+        mode = store.modes.all()[0]
         if mode.mode != "on":
             say(f"Mode is {mode.mode} ({mode.reason}): nothing leaves until: softbounce mode on --reason ...")
 
@@ -115,7 +115,7 @@ def cancel(words: options.NeededWords, *, intent: Intent) -> None:
         matching, marks = _marked(words, store, KINDS, intent)
         now = store.now()
         for kind, value in tracked(marks, "cancelling"):
-            store.control.cancel(kind, value, by=intent.by, now=now)
+            store.cancels.add(kind, value, by=intent.by, now=now)
         sentence = f"Cancelled: {count(len(matching), 'retries')}."
         if len(marks) == 1 and marks[0][0] in ("reference", "claim"):
             sentence += f" What is reported later of {':'.join(marks[0])} is cancelled too."
@@ -136,7 +136,7 @@ def pause(words: options.NeededWords, *, intent: Intent, period: options.Period 
         matching, marks = _marked(words, store, PAUSABLE, intent)
         now = store.now()
         for kind, value in tracked(marks, "pausing"):
-            store.control.pause(kind, value, until=now + period, by=intent.by)
+            store.pauses.add(kind, value, until=now + period, by=intent.by)
         sentence = f"Paused until {when(now + period, zone(), now)}: {count(len(matching), 'retries')}."
         facts = {"action": "pause", "matched": len(matching), "marks": len(marks), "until": iso(now + period)}
         intent.tell(sentence, facts)
@@ -148,13 +148,13 @@ def resume(words: options.NeededWords, *, intent: Intent) -> None:
     """End a pause: name what was paused, in the same words."""
     with opened() as store:
         matching, marks = _marked(words, store, PAUSABLE, intent)
-        paused = store.control.pauses()
-        marks = [mark for mark in marks if store.control.field(*mark) in paused]
+        paused = store.pauses.all()
+        marks = [mark for mark in marks if store.pauses.field(*mark) in paused]
         if not marks:
             message = f"no pause on {' '.join(words)}; paused: {', '.join(sorted(paused)) or 'nothing'}"
             raise NotFound(message)
         for kind, value in tracked(marks, "resuming"):
-            store.control.resume(kind, value, by=intent.by)
+            store.pauses.end(kind, value, by=intent.by)
         waited = [waiting.delivery.id for waiting in matching if waiting.state == "paused"]
         moved = store.retries.resume(waited, by=intent.by)
         sentence = f"Resumed: {count(moved, 'retries')} had become due."

@@ -40,7 +40,7 @@ def shadow(
     with opened() as store:
         policy = policy_in_force(store)
         remembered = store.retries.stories(since=store.now() - since)
-        stories = list(room.observed(remembered, store.control.modes()))
+        stories = list(room.observed(remembered, store.modes.all()))
     if not stories:
         message = (
             f"nothing observed within {words(since)}: softbounce mode observe --reason ..., and report to it"

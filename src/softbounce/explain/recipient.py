@@ -36,7 +36,7 @@ class Known:
 def known_of(value: str, channel: Channel, store: Store) -> Known:
     """Read what a store knows of an address, or of a ``r_...`` hash. Raises ``InvalidRecipient``."""
     rid, now = store.suppressions.rid(value, channel), store.now()
-    pause = store.control.pauses().get(f"recipient:{rid}")
+    pause = store.pauses.all().get(f"recipient:{rid}")
     waiting = store.retries.select(parse_filter(f"recipient:r_{rid}", keys=FILTER_KEYS), now=now)
     return Known(
         rid=rid,

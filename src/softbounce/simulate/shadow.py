@@ -12,8 +12,8 @@ from softbounce.simulate.from_history import reports
 from softbounce.simulate.recording import NEVER, Report, recorded
 from softbounce.simulate.replay import Night, Replay, Tally, decided, rule_of
 from softbounce.store import Store
-from softbounce.store.controls import Mode
 from softbounce.store.limits import LATE
+from softbounce.store.modes import Mode
 from softbounce.store.situations import Story
 
 TO_REFUSED = "refused"

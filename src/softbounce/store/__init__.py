@@ -9,10 +9,12 @@ import redis
 
 from softbounce.core.policy.model import Policy
 from softbounce.errors import UnsafeStore
+from softbounce.store.audit import Audit
 from softbounce.store.benchmark import Trial
+from softbounce.store.breakers import Breakers
+from softbounce.store.cancels import Cancels
 from softbounce.store.cases import Cases
 from softbounce.store.connection import StoreFacts, clock, close, connect, facts, reaching
-from softbounce.store.controls import Control
 from softbounce.store.dead_letters import DeadLetters
 from softbounce.store.erasure import Erasure
 from softbounce.store.hash_key import HashKey
@@ -21,14 +23,17 @@ from softbounce.store.incidents import Incidents
 from softbounce.store.keys import SWEPT, Keys
 from softbounce.store.ledger import Accepted, Caller, Claimed, Ended, Finish, Lease, Ledger
 from softbounce.store.limits import SWEEP_BATCH, SWEEP_ROUNDS, UNANSWERED_AFTER
+from softbounce.store.modes import Modes
 from softbounce.store.notices import Notice, Notices
 from softbounce.store.outbox import OutStream
+from softbounce.store.pauses import Pauses
 from softbounce.store.policies import Policies
 from softbounce.store.receipts import Receipts
 from softbounce.store.retries import Retries
 from softbounce.store.scripts import Script
 from softbounce.store.situations import Situation, Situations
 from softbounce.store.suppressions import Suppressions, Verdict
+from softbounce.store.workers import Workers
 
 __all__ = [
     "Accepted",
@@ -126,7 +131,7 @@ class Store:
             self.keys,
             key=self._hash_key,
             keep_addresses=self._keep_addresses,
-            replicas=self._replicas,
+            audit=self.audit,
         )
 
     @cached_property
@@ -145,9 +150,34 @@ class Store:
         return DeadLetters(self._client, self.keys)
 
     @cached_property
-    def control(self) -> Control:
-        """Mode, pauses, cancel, audit, workers."""
-        return Control(self._client, self.keys, key=self._hash_key, replicas=self._replicas)
+    def audit(self) -> Audit:
+        """Who changed what, and why."""
+        return Audit(self._client, self.keys, replicas=self._replicas)
+
+    @cached_property
+    def modes(self) -> Modes:
+        """Whether retries leave."""
+        return Modes(self._client, self.keys, audit=self.audit)
+
+    @cached_property
+    def pauses(self) -> Pauses:
+        """What waits until a moment that a person named."""
+        return Pauses(self._client, self.keys, audit=self.audit, key=self._hash_key)
+
+    @cached_property
+    def cancels(self) -> Cancels:
+        """What is not sent any more."""
+        return Cancels(audit=self.audit, key=self._hash_key)
+
+    @cached_property
+    def breakers(self) -> Breakers:
+        """Which providers get no resends for a while."""
+        return Breakers(self._client, self.keys, audit=self.audit)
+
+    @cached_property
+    def workers(self) -> Workers:
+        """Which workers run."""
+        return Workers(self._client, self.keys)
 
     @cached_property
     def policies(self) -> Policies:

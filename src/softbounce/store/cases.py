@@ -13,9 +13,8 @@ from softbounce.core.filters import Filter
 from softbounce.core.policy.model import Policy
 from softbounce.core.records import Delivery, decode, readable
 from softbounce.errors import InvalidSettings, NotFound
-from softbounce.store.audit import By
+from softbounce.store.audit import Audit, By
 from softbounce.store.connection import reaching
-from softbounce.store.controls import compact
 from softbounce.store.keys import Keys
 from softbounce.store.limits import RESOLVE_BATCH
 from softbounce.store.scripts import Script
@@ -64,7 +63,6 @@ class Cases:
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._client = client
         self._keys = keys
-        self._mark = Script("mark")
         self._resolve = Script("resolve")
 
     def select(self, wanted: Filter, *, now: int) -> Iterator[Case]:
@@ -112,14 +110,14 @@ class Cases:
 
     def ack(self, ident: str, *, by: By) -> None:
         """Say that somebody looks at it. Raises ``NotFound``."""
-        audit = by.entry("acknowledge", bounded(ident, "case"))
+        by.entry("acknowledge", bounded(ident, "case"))  # what is too long is refused before we look
         case, _ = self.show(ident, limit=0)
         if case.state == "resolved":
             msg = f"no open case {ident}; see: softbounce cases list"
             raise NotFound(msg)
         entry = {**case.entry, "state": "acknowledged", "by": by.actor}
-        with reaching():
-            self._mark(self._client, self._keys, [json.dumps(audit), ident, compact(entry)], target="cases")
+        audit = Audit(self._client, self._keys)
+        audit.change("cases", {ident: entry}, action="acknowledge", what=ident, by=by)
 
     def resolve(
         self,
@@ -195,3 +193,14 @@ class Cases:
             Case(id=ident, kind=entry["kind"], state=entry["state"], count=count, entry=entry)
             for (ident, entry), count in zip(entries, counts, strict=True)
         ]
+
+
+def close_incident(client: redis.Redis, keys: Keys, code: str, detail: str = "") -> None:
+    """Delete the open incident of a code, where there is one: what it warned of is over."""
+    group = f"incident\n\n\n{code}\n{detail}"
+    with reaching():
+        case = cast("bytes | None", client.hget(keys.fixed("open_cases"), group))
+        if case is not None:
+            client.hdel(keys.fixed("open_cases"), group)
+            client.hdel(keys.fixed("cases"), case.decode())
+            client.zrem(keys.fixed("members"), f"{group}\n\n")

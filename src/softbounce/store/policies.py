@@ -11,9 +11,8 @@ from softbounce.core.bounds import NAME, TEXT, bounded
 from softbounce.core.policy.model import Policy
 from softbounce.core.policy.yaml_tree import LARGEST
 from softbounce.core.replan import Move
-from softbounce.store.audit import By
+from softbounce.store.audit import By, compact
 from softbounce.store.connection import reaching
-from softbounce.store.controls import compact
 from softbounce.store.keys import Keys
 from softbounce.store.limits import LIST_BATCH, POLICY_KEPT
 from softbounce.store.scripts import Script

@@ -11,11 +11,11 @@ from softbounce.core.history import HistoryLine, read_lines
 from softbounce.core.policy.model import Policy
 from softbounce.core.records import Delivery, Json, digest, readable
 from softbounce.store.connection import as_text, reaching
-from softbounce.store.controls import workers_in
 from softbounce.store.encoding import gate_options
 from softbounce.store.keys import Keys
 from softbounce.store.scripts import Script
 from softbounce.store.suppressions import Verdict, verdict_on
+from softbounce.store.workers import workers_in
 
 ENDINGS = ("delivered", "cancelled", "suppressed")
 

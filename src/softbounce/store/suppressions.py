@@ -1,9 +1,8 @@
 """Who may be sent to: the list of recipients that refuse, its evidence, and the doors in and out of it."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import redis
 from msgspec import Struct
@@ -25,13 +24,11 @@ from softbounce.core.recipients import (
 from softbounce.core.table_files import cell
 from softbounce.core.timestamps import date_or_never
 from softbounce.errors import InvalidEvent, InvalidRecipient
-from softbounce.store.audit import By
+from softbounce.store.audit import Audit, By
 from softbounce.store.connection import ask, clock, reaching
-from softbounce.store.controls import compact
 from softbounce.store.hash_key import HashKey, hash_in
 from softbounce.store.keys import Keys
 from softbounce.store.limits import LIST_BATCH, LOOKUP_BATCH, SCAN_BATCH
-from softbounce.store.scripts import Script
 from softbounce.store.suppression_entries import SuppressionEntry, entry_of, evidence
 
 _read = Decoder().decode  # four times as fast as json, and a campaign may have many refused
@@ -56,14 +53,11 @@ class Suppressions:
     """The list. A read of 5,000 is one round trip; a change and its audit entry are one Lua call."""
 
     def __init__(
-        self, client: redis.Redis, keys: Keys, *, key: HashKey, keep_addresses: bool, replicas: int = 0
+        self, client: redis.Redis, keys: Keys, *, key: HashKey, keep_addresses: bool, audit: Audit
     ) -> None:
-        self._client = client
-        self._replicas = replicas
-        self._keys = keys
+        self._client, self._keys, self._audit = client, keys, audit
         self._hash_key, self._key = key, key.value
         self._keep_addresses = keep_addresses
-        self._mark = Script("mark")
 
     @property
     def fingerprint(self) -> str:
@@ -161,7 +155,9 @@ class Suppressions:
             entry["z"] = now + expires
         if self._keep_addresses:
             entry["address"] = target.address
-        self._write({_field(rid, merchant): entry}, action="suppress", what=f"r_{rid}", by=by)
+        self._audit.change(
+            "suppressions", {_field(rid, merchant): entry}, action="suppress", what=f"r_{rid}", by=by
+        )
         return rid
 
     def remove(self, fields: Iterable[str], *, by: By) -> int:
@@ -171,7 +167,9 @@ class Suppressions:
         while block := list(islice(source, LIST_BATCH)):
             block = [bounded(field, "recipient", most=2 * NAME) for field in block]
             what = f"r_{block[0]}" if len(block) == 1 else f"{len(block)} recipients"
-            before = self._write(dict.fromkeys(block), action="unsuppress", what=what, by=by)
+            before = self._audit.change(
+                "suppressions", dict.fromkeys(block), action="unsuppress", what=what, by=by
+            )
             removed += sum(value != b"" for value in before)
         return removed
 
@@ -197,13 +195,13 @@ class Suppressions:
     ) -> Iterator[InvalidEvent | Literal["listed", "past"] | None]:
         """Take in rows of ``read_rows``, 500 a call; yields None for each taken, else what is wrong.
 
-        A row whose end has come yields ``past``. One with ``meek`` leaves a standing entry as it is, where it
-        has the code that ``meek`` names, or any if it is empty, and yields ``listed``.
+        A row whose end has come yields ``past``. A row with ``keep_existing`` leaves an active entry that has
+        this code (empty: any code) as it is, and yields ``listed``.
         """
         source = iter(rows)
         while block := list(islice(source, LIST_BATCH)):
             entries: dict[str, dict[str, Any]] = {}
-            meek: dict[str, str] = {}
+            kept: dict[str, str] = {}
             places: dict[str, int] = {}  # in the block
             results: list[InvalidEvent | Literal["listed", "past"] | None] = []
             for row in block:
@@ -216,17 +214,19 @@ class Suppressions:
                     continue
                 if not _is_active(entry, now):
                     results.append("past")
-                elif field in entries and row.get("meek") in ("", entries[field]["code"]):
+                elif field in entries and row.get("keep_existing") in ("", entries[field]["code"]):
                     results.append("listed")
                 else:
                     entries[field], places[field] = entry, len(results)
-                    meek.pop(field, None)
-                    if "meek" in row:
-                        meek[field] = row["meek"]
+                    kept.pop(field, None)
+                    if "keep_existing" in row:
+                        kept[field] = row["keep_existing"]
                     results.append(None)
             if entries:
                 what = f"{len(entries)} recipients"
-                before = self._write(entries, action="import", what=what, by=by, meek=meek)
+                before = self._audit.change(
+                    "suppressions", entries, action="import", what=what, by=by, keep_existing=kept
+                )
                 for place, value in zip(places.values(), before, strict=True):
                     results[place] = "listed" if value == b"listed" else None
             yield from results
@@ -266,31 +266,6 @@ class Suppressions:
         if (until := date_or_never(row.get("until"), "until")) is not None:
             entry["z"] = until
         return _field(rid, cell(row, "merchant") or None), entry
-
-    def _write(
-        self,
-        fields: Mapping[str, object],
-        *,
-        action: str,
-        what: str,
-        by: By,
-        meek: Mapping[str, str] | None = None,
-    ) -> list[bytes]:
-        entry = by.entry(action, what) | {"meek": meek or {}}
-        pairs = [
-            part for name, value in fields.items() for part in (name, "" if value is None else compact(value))
-        ]
-        with reaching():
-            return cast(
-                "list[bytes]",
-                self._mark(
-                    self._client,
-                    self._keys,
-                    [json.dumps(entry), *pairs],
-                    target="suppressions",
-                    replicas=self._replicas,
-                ),
-            )
 
 
 def _refusing(

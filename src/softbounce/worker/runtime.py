@@ -149,7 +149,7 @@ class Runtime:
             self._keep_key()
             self.policies.refresh(self.store.policies.applied())
             facts = {"revision": self.policies.current.revision, "clock": time_ns() // 1_000_000}
-            self.store.control.beat(self.worker, facts, now=self.store.now())
+            self.store.workers.beat(self.worker, facts, now=self.store.now())
         if self._every_minute.is_due():
             policy = self.policies.current
             now = self.store.now()

@@ -18,7 +18,7 @@ def test_the_doctor_misses_a_worker(desk):
 def beat(desk: Desk, **workers: str) -> None:
     """Let workers live, each with its policy revision."""
     for name, revision in workers.items():
-        desk.store.control.beat(name, {"revision": revision}, now=desk.store.now())
+        desk.store.workers.beat(name, {"revision": revision}, now=desk.store.now())
 
 
 def test_the_doctor_is_content_with_a_store_a_policy_and_a_worker(desk):

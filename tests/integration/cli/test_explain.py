@@ -106,7 +106,7 @@ def test_explain_names_the_command_against_each_thing_that_holds_a_retry(desk):
         assert command in said
         assert f"Change it: {command}" in desk.run("explain", "a").stdout
         desk.run(*command.partition("; else")[0].split()[1:])
-    desk.store.control.beat("w1", {}, now=desk.store.now())
+    desk.store.workers.beat("w1", {}, now=desk.store.now())
 
     assert all("ramping" in what for what in why_not(desk, "a", "--at", "2026-11-22T18:00:00Z").values())
 
@@ -115,7 +115,7 @@ def test_explain_at_a_time_to_come_says_what_holds_then(desk):
     """In the night the line of the quiet hours; in the morning nothing, once the pause is over."""
     desk.report(failed("a"))
     desk.run("retries", "pause", "a", "--for", "30h", "--reason", "x")
-    desk.store.control.beat("w1", {}, now=desk.store.now())
+    desk.store.workers.beat("w1", {}, now=desk.store.now())
     night = why_not(desk, "a", "--at", "2026-11-22T22:00:00Z")
     quiet = next(line for line in night if line.startswith("quiet_hours, "))
 

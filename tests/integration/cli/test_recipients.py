@@ -38,4 +38,4 @@ def test_a_forgotten_address_is_gone_and_its_block_stays(desk):
 
 
 def _raw_audit(store: Store) -> list[bytes]:
-    return [json.dumps(entry).encode() for entry in store.control.audit()]
+    return [json.dumps(entry).encode() for entry in store.audit.entries()]

@@ -28,4 +28,4 @@ def test_a_text_without_end_is_refused_in_a_sentence(desk):
         refused = desk.run(*words)
         assert refused.exit_code == 2, refused.stderr[:200]
         assert f"{field}: is longer than" in refused.stderr[:200]
-    assert list(desk.store.control.audit()) == []
+    assert list(desk.store.audit.entries()) == []

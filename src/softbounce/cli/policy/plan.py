@@ -156,7 +156,7 @@ def _follow(store: Store, new: Policy, text: str, *, applied: Revision | None, a
     seen = applied.revision if applied else ""
     _require(done=store.policies.apply(entry, seen=seen, action=action, by=by))
     was = f", instead of {before.revision}" if before else ""
-    workers = len(store.control.workers(now=now))
+    workers = len(store.workers.all(now=now))
     follow = "1 worker follows" if workers == 1 else f"{workers} workers follow"
     typer.echo(f"Applied {new.revision}{was}: {follow} within ten seconds.")
 
@@ -182,7 +182,7 @@ def _running(store: Store) -> Revision | None:
     """Return what is applied, else what most workers run."""
     if applied := store.policies.applied():
         return applied
-    runs = Counter(str(entry["revision"]) for entry in store.control.workers(now=store.now()).values())
+    runs = Counter(str(entry["revision"]) for entry in store.workers.all(now=store.now()).values())
     if len(runs) > 1:
         said = ", ".join(f"{number} run {name}" for name, number in runs.most_common())
         say(f"warning: workers differ ({said}); compared with the first")

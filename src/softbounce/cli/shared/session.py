@@ -92,7 +92,7 @@ def by_whom(actor: str | None, reason: str) -> By:
 
 def note_reveal(store: Store, what: str) -> None:
     """Note in the audit that somebody looks at the addresses of ``what`` in full."""
-    store.control.note(action="reveal", what=what, by=by_whom(None, "--reveal"))
+    store.audit.note(action="reveal", what=what, by=by_whom(None, "--reveal"))
 
 
 def note_list_reveal(store: Store, noun: str, words: Collection[str] | None, *, bare: str) -> None:

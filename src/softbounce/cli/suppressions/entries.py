@@ -236,7 +236,7 @@ def history(
         now, rid = store.now(), store.suppressions.rid(recipient, channel_of(recipient, channel))
         changes = [
             entry
-            for entry in store.control.audit(count=audit.EVERYTHING)
+            for entry in store.audit.entries(count=audit.EVERYTHING)
             if str(entry["what"]).removeprefix("r_").removeprefix("recipient:").partition("@")[0] == rid
         ]
         show((zoned("WHEN"), *audit.HEAD), (audit.entry_row(entry, now) for entry in changes), output)

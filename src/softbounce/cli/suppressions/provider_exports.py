@@ -134,7 +134,7 @@ def _ours(row: Json, columns: _Columns, *, policy: Policy, now: int) -> Json:
         "reason": str(row.get("reason") or ""),
         "since": since,
         "until": until,
-        "meek": code if code in CONSENT else "",
+        "keep_existing": code if code in CONSENT else "",
     }
 
 
