@@ -142,7 +142,7 @@ MUTANTS = (
     ),
     Mutant(
         file="core/schedule.py",
-        old="        first = earliest  # of those that follow",
+        old="        first = earliest  # settle binds the first try alone",
         new="        first = planned  # of those that follow",
         rule="A later try does not wait for the place of the one before it.",
         tests=(SCHEDULE, EXPLAIN),
@@ -246,14 +246,14 @@ MUTANTS = (
         tests=(TEXTS,),
     ),
     Mutant(
-        file="core/policy/lints.py",
+        file="core/policy/checks.py",
         old="if is_recipients and first < rule.settle:",
         new="if is_recipients and first <= rule.settle:",
         rule="A first try at the end of settle is no mistake.",
         tests=(LINTS,),
     ),
     Mutant(
-        file="core/policy/lints.py",
+        file="core/policy/checks.py",
         old="zip(times, times[cap.count :], strict=False)",
         new="zip(times, times[cap.count - 1 :], strict=False)",
         rule="A cap that lets all tries of a message pass is no mistake.",

@@ -1,14 +1,14 @@
-"""How long a text may be that a caller gives us beside an event: one place, which names the field."""
+"""Limits for texts that a caller passes outside of an event, such as a reason or a name."""
 
 from softbounce.errors import InvalidSettings
 
-NAME = 512  # characters of what is used to find, to group or to label, as in an event
-TEXT = 4096  # characters of what is only shown
-LARGEST = 2**63 - 1  # of an id that is a number
+NAME = 512  # most characters of an id, a group or a label; the same limit as in an event
+TEXT = 4096  # most characters of a text that is only shown
+LARGEST = 2**63 - 1  # the largest id that is a number
 
 
 def bounded(value: object, field: str, *, most: int = NAME) -> str:
-    """Return a name or a text as text. Raises ``InvalidSettings``, naming the field, where it is too long."""
+    """Return the value as text. Raises ``InvalidSettings`` with the field's name if it is too long."""
     if isinstance(value, int) and abs(value) > LARGEST:
         reason = "is a number of more than 64 bits"
         raise InvalidSettings(reason, field)

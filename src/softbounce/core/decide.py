@@ -1,4 +1,4 @@
-"""What an event means under a policy: a plan. What did happen is the store's to say."""
+"""What a policy wants done about an event. The store decides what happens, by all that it knows."""
 
 import hashlib
 import json
@@ -17,25 +17,25 @@ from softbounce.core.records import Delivery
 from softbounce.core.schedule import Due, chances, due_times, out_of_quiet, zones_for
 from softbounce.errors import InvalidEvent
 
-_KEPT_BYTES = 64 * 1024  # of a dead letter
-HEAD_BYTES = 2 * 1024  # of a dead letter, once those that are kept have used up their budget
+_KEPT_BYTES = 64 * 1024  # so much of a dead letter is kept
+HEAD_BYTES = 2 * 1024  # so much of a new one is kept once all together have used up their budget
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What policy wants for one failure; times in ms."""
+    """What policy wants for one failure. Times are ms."""
 
     event: Event
-    do: Disposition  # after the vetoes
+    do: Disposition  # the rule's, unless a veto changed it
     fault: Fault
     rule: Rule
-    why: tuple[str, ...]  # how ``do`` came to differ from the rule, in sentences
-    hold: str  # a held delivery's kind of case: held, unknown_code, unclassified, ambiguous_recipient
-    dues: tuple[Due, ...]  # one for each try of the rule
-    at: int  # when it failed: as dated, but never later than it was received
+    why: tuple[str, ...]  # why ``do`` differs from the rule, in sentences
+    hold: str  # kind of case if it is held: held, unknown_code, unclassified, ambiguous_recipient
+    dues: tuple[Due, ...]  # one due time for each try of the rule
+    at: int  # when it failed: the producer's date, at most the time of receipt
     confirm: Confirm | None
-    counts: bool  # may count as a soft bounce
+    counts: bool  # whether it may count as a soft bounce
     subject: Recipient | None
-    suppress_until: int | None  # None with ``do`` suppress: never ends
+    suppress_until: int | None  # None: a suppression never ends
     deadline: int
 
 
@@ -47,7 +47,7 @@ class Arrived(Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):
-    """Input that could not be read; the first 64 KiB are kept."""
+    """Input that could not be read, with at most its first 64 KiB."""
 
     identity: str
     reason: str
@@ -55,14 +55,14 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     raw: bytes
     length: int
     sha256: str
-    is_poison: bool = False  # it ended a worker as often as it may: a person looks
+    is_poison: bool = False  # it has ended a worker three times: a case is opened
 
 
 Decision = Plan | Arrived | Ignored | DeadLetter
 
 
 def decide(raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int) -> Decision:
-    """Return what to do about one report. Never raises: what cannot be read is a dead letter."""
+    """Return what to do about one report. Never raises: unreadable input becomes a dead letter."""
     try:
         event = parse(raw)
     except InvalidEvent as error:
@@ -71,7 +71,7 @@ def decide(raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int) ->
 
 
 def decide_event(event: Event, *, policy: Policy, now: int) -> Plan | Arrived:
-    """Return what to do about one event that was read before."""
+    """Return what to do about one event that is parsed already."""
     if event.delivered:
         merchant = _text(event.claim.merchant_id)
         rule = policy.rule_for(code=None, channel=event.channel, merchant=merchant, smtp=None)
@@ -82,11 +82,11 @@ def decide_event(event: Event, *, policy: Policy, now: int) -> Plan | Arrived:
 def dead_letter(
     raw: bytes | str | Mapping[str, Any], error: InvalidEvent, *, is_poison: bool = False
 ) -> DeadLetter:
-    """Return the dead letter for input that ``error`` says cannot be read."""
+    """Return the dead letter for input that ``parse`` refused with ``error``."""
     if isinstance(raw, Mapping):
         try:
             raw = json.dumps(raw, default=repr)
-        except (TypeError, ValueError, RecursionError):  # in a program of one process: never from a queue
+        except (TypeError, ValueError, RecursionError):  # only an embedded caller can pass such a mapping
             raw = f"a mapping that cannot be written as JSON, with {len(raw)} keys"
     data = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
     return DeadLetter(
@@ -101,7 +101,7 @@ def dead_letter(
 
 
 def dead_letter_entry(letter: DeadLetter, *, most: int = _KEPT_BYTES) -> dict[str, Any]:
-    """Return a dead letter as the store keeps it, with at most so many of its bytes."""
+    """Return a dead letter as the store keeps it, with at most ``most`` of its bytes."""
     return {
         "reason": letter.reason,
         "path": letter.path,
@@ -112,7 +112,7 @@ def dead_letter_entry(letter: DeadLetter, *, most: int = _KEPT_BYTES) -> dict[st
 
 
 def plan(event: Event, *, policy: Policy, now: int) -> Plan:
-    """Return what ``policy`` wants for one failure that is received ``now``."""
+    """Return what ``policy`` wants for one failure that was received at ``now`` (ms)."""
     failure = event.failure
     code = failure.code if failure and failure.code else None
     rule = policy.rule_for(
@@ -155,9 +155,9 @@ def plan(event: Event, *, policy: Policy, now: int) -> Plan:
 
 
 def quiet_for(delivery: Delivery, *, policy: Policy, now: int, subject: Recipient | None = None) -> int:
-    """Return for how many ms it is quiet where the recipient is; 0 if not, or if a person says so.
+    """Return for how many more ms the recipient has quiet hours; 0 if none, or if a person overrides them.
 
-    ``subject``: whose clock counts, where the delivery itself cannot tell.
+    ``subject``: the recipient whose time zone counts, if the delivery does not tell it.
     """
     channel = Channel(delivery.channel) if delivery.channel else None
     rule = policy.rule_for(
@@ -174,12 +174,12 @@ def quiet_for(delivery: Delivery, *, policy: Policy, now: int, subject: Recipien
 
 
 def only_recipient(recipients: Sequence[object], channel: Channel | None) -> Recipient | None:
-    """Return the recipient of a delivery if it has one and that can be read: whose clock counts."""
+    """Return the recipient of a delivery, or None if it has several or its address cannot be read."""
     return None if channel is None or len(recipients) != 1 else readable(recipients[0], channel)
 
 
 def confirmation(rule: Rule) -> Confirm | None:
-    """Return how many reports convict under ``rule``; where retries are off, the first one is held."""
+    """Return the ``confirm`` block of ``rule``; where retries are off, the first report is held meanwhile."""
     confirm = rule.confirm
     if confirm is None or confirm.meanwhile is not Disposition.RETRY or not rule.off:
         return confirm
@@ -189,7 +189,7 @@ def confirmation(rule: Rule) -> Confirm | None:
 def _verdict(
     event: Event, rule: Rule, *, policy: Policy, code: str | None
 ) -> tuple[Disposition, str, tuple[str, ...]]:
-    """Return the disposition after the vetoes, the kind of case a hold joins, the reasons for a change."""
+    """Return the disposition after the vetoes, the kind of case of a hold, and the reasons for a change."""
     hold = "held"
     if code is None:
         hold = "unclassified"
@@ -213,7 +213,7 @@ def _verdict(
 
 
 def _suppress_veto(event: Event, rule: Rule, *, code: str | None, hold: str) -> tuple[str, str] | None:
-    """Return the kind of case and the reason where the event may not suppress anybody."""
+    """Return the kind of case and the reason if the event may not suppress anybody, else None."""
     failure = event.failure
     if failure is not None and failure.type in VETO_TYPES:
         return hold, f"type {failure.type} never suppresses: held"
@@ -225,7 +225,7 @@ def _suppress_veto(event: Event, rule: Rule, *, code: str | None, hold: str) -> 
 
 
 def _retry_veto(event: Event, rule: Rule, *, hold: str) -> tuple[str, str] | None:
-    """Return the kind of case and the reason where the event may not be retried."""
+    """Return the kind of case and the reason if the event may not be retried, else None."""
     if rule.off:
         return hold, "retry: off for this channel, merchant or code: held"
     if event.subject is None and len(event.recipients) > 1 and rule.several_recipients is Disposition.HOLD:

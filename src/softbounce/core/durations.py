@@ -1,4 +1,4 @@
-"""Durations, rates, shares and clock times as an operator writes them: ``90m``, ``6/1d``, ``20%``, ``21:00``.
+"""Durations, rates, shares and times of day as operators write them: ``90m``, ``6/1d``, ``20%``, ``21:00``.
 
 Every parser raises ``ValueError`` with a sentence for the operator. Durations are milliseconds.
 """
@@ -11,7 +11,7 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
-LONGEST = 3_660 * DAY  # ten years: whatever is longer is a typing error, and Lua's numbers stay exact
+LONGEST = 3_660 * DAY  # ten years: anything longer is a typing error, and Lua's numbers stay exact
 
 DURATION = r"^[0-9]{1,9}[smhd]$"
 RATE = r"^[0-9]{1,9}/([0-9]{1,9})?[smhd]$"
@@ -37,7 +37,7 @@ def parse_duration(value: object) -> int:
 def words(milliseconds: int) -> str:
     """Return a duration as an operator would write it: ``90m``, ``72h``, ``5d``; rounded to seconds.
 
-    Hours are kept up to three days, because retry windows are spoken of as 24h, 48h and 72h.
+    Up to three days it is in hours, because people say 24h, 48h and 72h of retry windows.
     """
     seconds = round(milliseconds / SECOND)
     if seconds % 86_400 == 0 and seconds > 3 * 86_400:
@@ -78,13 +78,8 @@ def parse_clock(value: object) -> int:
     return int(value[:2]) * 60 + int(value[3:])
 
 
-def clock(minute: int) -> str:
-    """Return a minute of the day as ``21:00``."""
-    return f"{minute // 60:02}:{minute % 60:02}"
-
-
 def shown(value: object) -> str:
-    """Return a value for a message: quoted, in the words of YAML, at most 60 characters."""
+    """Return a value for a message: in quotes, spelled as in YAML, cut to 60 characters."""
     if isinstance(value, dict | list):
         return "a block of keys" if isinstance(value, dict) else "a list"
     text = {True: "true", False: "false"}[value] if isinstance(value, bool) else printable(str(value))
@@ -92,7 +87,7 @@ def shown(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text on one line, without anything that a terminal would obey."""
+    """Return text with each control character replaced, so that it cannot control a terminal."""
     return (
         text
         if text.isprintable()

@@ -1,4 +1,4 @@
-"""What producers report: bytes in, one typed event out, or ``InvalidEvent`` with the field's path."""
+"""Parses a producer's report into a typed event, or raises ``InvalidEvent`` with the field's path."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ from softbounce.errors import InvalidEvent
 
 
 class Claim(Struct, frozen=True, kw_only=True):
-    """The business object a message belongs to, echoed as reported."""
+    """The business object that a message belongs to; resend commands repeat it as reported."""
 
     id: int | str | None = None
     merchant_id: int | str | None = None
@@ -29,61 +29,61 @@ class Claim(Struct, frozen=True, kw_only=True):
 
 
 class Failure(Struct, frozen=True, kw_only=True):
-    """What went wrong, as the producer says."""
+    """What went wrong, according to the producer."""
 
-    type: str  # CONTACT_ERROR RENDER_ERROR SEND_ERROR CONFIGURATION_ERROR, or any other text
+    type: str  # CONTACT_ERROR, RENDER_ERROR, SEND_ERROR, CONFIGURATION_ERROR or any other text
     code: str  # upper case
-    smtp: str | None = None  # "5.1.1" or "550"; None: says nothing (2xx, out of range, absent)
-    text: str | None = None  # details.message, as reported; may hold addresses, never logged unscrubbed
-    detail: str | None = None  # what groups a case: the snippet or placeholder named, else None
+    smtp: str | None = None  # "5.1.1" or "550"; None if it is absent or no error (2xx)
+    text: str | None = None  # details.message as reported; it may hold addresses, so logs must scrub it
+    detail: str | None = None  # the named snippet or placeholder, by which cases are grouped
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """One report about one message. ``failure`` is None for a delivery and for a bare report."""
+    """One report about one message. ``failure`` is None if it was delivered, and for a bare report."""
 
     delivered: bool
     event_id: str | None
-    identity: str  # 16 characters; hash of eventId where there is one, else of the whole content
-    at: int | None  # ms since the epoch, as dated by the producer; None: no usable date
+    identity: str  # 16 characters: a hash of eventId, or of the whole content if there is none
+    at: int | None  # ms since 1970, as dated by the producer; None: no usable date
     dated_without_zone: bool = False
     source: str | None = None
     claim: Claim
     reference: str
-    channel: Channel | None  # None: cannot be told (then: hold)
-    subject: Recipient | None  # the one recipient this is about; None: nobody in particular
+    channel: Channel | None  # None: unknown, and the report is held
+    subject: Recipient | None  # the one recipient that this is about; None: cannot be told
     recipients: tuple[object, ...]  # as reported, for the resend command
     failure: Failure | None
     not_after: int | None = None  # ms
-    is_unbounded: bool = False  # notAfter is no date that anybody means (the year 1, 9999): taken as absent
+    is_unbounded: bool = False  # notAfter was a placeholder date (the year 1, 9999) and is ignored
     timezone: str | None = None  # a valid IANA name
     provider: str | None = None
     campaign: str | None = None
     operator: str | None = None
-    resend_id: str | None = None  # id of the resend command this answers
+    resend_id: str | None = None  # id of the resend command that this report answers
     traceparent: str | None = None
 
     @property
     def is_bare(self) -> bool:
-        """Whether this is the old form of a failure, without any error."""
+        """Whether this is a failure report in the old form, which has no error."""
         return not self.delivered and self.failure is None
 
 
 class Ignored(Struct, frozen=True, kw_only=True):
-    """An event of a type that is not ours: acknowledged, counted, nothing else."""
+    """An event of another type: it is acknowledged and counted, nothing else."""
 
     type: str
     event_id: str | None
 
 
-_OURS = {"MESSAGE_NOT_DELIVERED": False, "MESSAGE_DELIVERED": True}  # delivered?
+_OURS = {"MESSAGE_NOT_DELIVERED": False, "MESSAGE_DELIVERED": True}  # type of event -> whether delivered
 _COMMUNICATION = "claim.communication"
 _ERROR = f"{_COMMUNICATION}.error"
 _MAX_RECIPIENTS = 100
-_MAX_RECIPIENTS_BYTES = 32 * 1024  # of all recipients of one message; they are read at each hand-over
-_MAX_NAME = 512  # bytes of what is used to find or to group
-_MAX_LABEL = 200  # bytes of what only describes
-_MAX_TEXT = 4096  # characters of what is only shown, or sent back
-_LARGEST = 2**63 - 1  # of an id that is a number
+_MAX_RECIPIENTS_BYTES = 32 * 1024  # all recipients of one message together; each hand-over reads them
+_MAX_NAME = 512  # most bytes of an id or of a group
+_MAX_LABEL = 200  # most bytes of a text that only describes
+_MAX_TEXT = 4096  # most characters of a text that is only shown, or sent back
+_LARGEST = 2**63 - 1  # the largest id that is a number
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _DIAGNOSTIC = r"(?i:smtp;\s*)?"  # how a bounce message quotes a reply
@@ -92,12 +92,12 @@ _THREE_DIGITS = re.compile(_DIAGNOSTIC + r"([45]\d\d)(?!\d)", re.ASCII)
 
 
 def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
-    """Return the event in ``raw``, or that it is none of ours. Raises ``InvalidEvent`` and nothing else.
+    """Return the event in ``raw``, or ``Ignored`` for another type. Raises ``InvalidEvent`` and nothing else.
 
-    Bytes and text must be strict JSON in UTF-8. Guards depend on reference, claim, recipients and deadline:
-    unreadable ones are refused. An unreadable label (provider, campaign, zone) is left out, one of more than
-    200 bytes is cut, and fields that we do not know are not judged. An error without ``reasonCode`` has the
-    code ``""``: unclassified.
+    Bytes and text must be strict JSON in UTF-8. An unreadable reference, claim, recipient or deadline is
+    refused, because limits and cancels depend on it. An unreadable label (provider, campaign, zone) is left
+    out, one of more than 200 bytes is cut, and unknown fields are accepted. An error without ``reasonCode``
+    has the code ``""``.
     """
     event = read_object(raw)
     kind = event.get("type")
@@ -148,12 +148,12 @@ def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
 
 
 def content_hash(raw: bytes) -> str:
-    """Return the 16 characters by which a content is known when it is seen again."""
+    """Return 16 characters that are equal for equal content."""
     return base64.urlsafe_b64encode(blake2b(raw, digest_size=12).digest()).decode()
 
 
 def _canonical(event: dict[str, Any]) -> bytes:
-    """Return one form for equal content, whatever its spacing, its order of keys and its escapes."""
+    """Return the same bytes for equal content, whatever its spacing, order of keys and escapes."""
     return json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -165,7 +165,7 @@ def _object(parent: dict[str, Any], name: str, above: str = "") -> dict[str, Any
 
 
 def _name(value: object, path: str) -> str | None:
-    """Return text (or a number as text) that something is found by; None if absent or empty."""
+    """Return an id or a name as text; None if it is absent or empty. Raises ``InvalidEvent``."""
     if value is None or value == "":
         return None
     if isinstance(value, int) and not isinstance(value, bool):
@@ -180,7 +180,7 @@ def _name(value: object, path: str) -> str | None:
 
 
 def _label(value: object) -> str | None:
-    """Return text that only describes, or None: a label that cannot be read is not worth a dead letter."""
+    """Return a descriptive text, or None if it cannot be read: the report itself is still accepted."""
     if value is None:
         return None
     try:
@@ -190,7 +190,7 @@ def _label(value: object) -> str | None:
 
 
 def _shortened(label: object) -> object:
-    """Return at most 200 bytes of a text, without half a character: each line of a history has the labels."""
+    """Return at most 200 bytes of a text, cut between characters: each history line holds the labels."""
     if type(label) is int:
         label = str(label)
     if not isinstance(label, str) or len(label) * 4 <= _MAX_LABEL:
@@ -247,7 +247,7 @@ def _recipients(value: object) -> tuple[object, ...]:
 
 
 def _failure(sent: dict[str, Any]) -> tuple[Failure | None, dict[str, Any]]:
-    """Return what went wrong and its details; (None, {}) for the old form, which does not say."""
+    """Return what went wrong and its details; (None, {}) for a report in the old form."""
     if sent.get("error") is None:
         return None, {}
     error = _object(sent, "error", f"{_COMMUNICATION}.")
@@ -270,9 +270,9 @@ def _first_text(values: object) -> str | None:
 
 
 def _smtp(code: object, text: object) -> str | None:
-    """Return a reply's enhanced status, else its three digits; None where it says nothing (2xx, 3xx).
+    """Return a reply's enhanced status, else its three digits; None for 2xx, 3xx and anything else.
 
-    The text counts only where it begins with an enhanced status and the code has none.
+    The text counts only if it begins with an enhanced status and the code has none.
     """
     reply = str(code).strip() if isinstance(code, str | int) else ""
     found = _ENHANCED.match(reply)

@@ -25,7 +25,7 @@ class _Term:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """A conjunction of terms; an empty one matches everything."""
+    """Terms that must all match; without any term it matches everything."""
 
     text: str
     terms: tuple[_Term, ...]
@@ -44,9 +44,9 @@ class Filter:
 
 
 def parse_filter(words: str | Collection[str], *, keys: Collection[str], bare: str = "reference") -> Filter:
-    """Return the filter that ``words`` spell: blank is and, comma or, ``-`` not; a keyless word is ``bare``.
+    """Return a filter: a blank means and, a comma or, ``-`` not; a word without a key has the key ``bare``.
 
-    Raises ``InvalidSettings`` for an unknown key, naming the nearest.
+    Raises ``InvalidSettings`` for an unknown key, with the nearest known one, and for an empty value.
     """
     text = words if isinstance(words, str) else " ".join(words)
     terms = []

@@ -1,7 +1,7 @@
-"""Phone numbers: E.164 out of every unambiguous spelling, and what the digits tell: country and time zones.
+"""Phone numbers: E.164 from every unambiguous spelling, with country and time zones.
 
-Most numbers arrive as E.164 and are only looked at; the library, five times slower, reads the rest.
-Nobody judges whether a number is assigned: that data changes with every release, and a key must not.
+Most numbers arrive as E.164 and are read here; the library, which is five times slower, reads the rest.
+Whether a number is assigned is not checked: that data changes with every release, but a key must not.
 """
 
 import re
@@ -16,19 +16,19 @@ from softbounce.errors import InvalidRecipient
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _MAX_WRITTEN = 64
 _AREA_CODE, _LOCAL_NUMBER = 3, 7  # digits, in North America
-# Other ways to write it: blanks, brackets, dashes of all kinds, the invisible marks that copying brings. No
-# letters and no masks: the library reads letters as on a telephone's keys, +1XXX5550100 as +19995550100.
+# Characters that may stand between digits: blanks, brackets, dashes, invisible marks from copying. Letters
+# are refused: the library reads them as on a telephone's keys, the masked +1XXX5550100 as +19995550100.
 _FILLER = r"\s()./\-\u2010-\u2015\u2212\u200b-\u200f\u202a-\u202e\u2060\ufeff"
 _INTERNATIONAL = re.compile(rf"[{_FILLER}]*(?:\+|00)([\d{_FILLER}]+)")
 DIALLED = re.compile(rf"[{_FILLER}]*[+\d][\d{_FILLER}]+")
 
 
 def read_number(text: str) -> tuple[str, str | None]:
-    """Return a number in E.164, and its country; ``InvalidRecipient`` for a national or broken one."""
+    """Return a number in E.164, and its country. Raises ``InvalidRecipient`` if it is national or broken."""
     if E164.fullmatch(text):
         length, national_prefix = calling_code(text[1:4])
         national = text[1 + length :]
-        # Where a national prefix may hide in the digits, the library has to look.
+        # Only the library can remove a national prefix.
         if length and not ((found := national_prefix.match(national)) and found.end()):
             return text, _country(int(text[1 : 1 + length]), national)
     written = _INTERNATIONAL.fullmatch(text) if len(text) <= _MAX_WRITTEN else None
@@ -44,24 +44,24 @@ def read_number(text: str) -> tuple[str, str | None]:
     if not E164.fullmatch(e164):
         message = "a phone number has 7 to 15 digits"
         raise InvalidRecipient(message)
-    # The library takes one national prefix at each reading, and there may be more (+49 0049 70...).
-    # A key must stay the same when it is read again.
+    # The library removes one national prefix each time, and there may be more (+49 0049 70...).
+    # Reading a key again must give the same key.
     if len(e164) <= sum(map(str.isdigit, written[1])):
         return read_number(e164)
     return e164, _country(number.country_code or 0, phonenumbers.national_significant_number(number))
 
 
 def zones_of(e164: str) -> tuple[str, ...]:
-    """Return the zones of the longest known prefix, assigned number or not; () if there is none."""
+    """Return the time zones of the longest known prefix of a number; () if there is none."""
     return _zones(e164[1 : 1 + TIMEZONE_LONGEST_PREFIX])
 
 
 def zones_of_country(country: str) -> tuple[str, ...]:
-    """Return every zone in which a number of this country may be; () for a country that is not known."""
+    """Return every time zone in which a number of this country may be; () for an unknown country."""
     return _zones(f"{phonenumbers.country_code_for_region(country) or ''}")
 
 
-@lru_cache(maxsize=100_000)  # some operators' blocks of numbers, each of thousands of subscribers
+@lru_cache(maxsize=100_000)  # a prefix stands for thousands of subscribers
 def _zones(digits: str) -> tuple[str, ...]:
     prefixes = (digits[:length] for length in range(len(digits), 0, -1))
     return next((zones for prefix in prefixes if (zones := TIMEZONE_DATA.get(prefix))), ())
@@ -78,7 +78,7 @@ def calling_code(digits: str) -> tuple[int, re.Pattern[str]]:
 
 
 def _country(code: int, national: str) -> str | None:
-    """Return the country of a number; where the library cannot place it, the code's main country."""
+    """Return the country of a number; the main country of its code if the library does not know better."""
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]
     region: str | None = regions[0]
     if code == 1 and len(national) == _AREA_CODE + _LOCAL_NUMBER:

@@ -1,4 +1,4 @@
-"""The reason codes we know by themselves: who is to blame for each, and what it means in plain words."""
+"""The built-in reason codes: who is to blame for each, and what it means in plain words."""
 
 from enum import StrEnum
 
@@ -13,10 +13,10 @@ class Fault(StrEnum):
 
 
 VETO_TYPES = frozenset({"RENDER_ERROR", "CONFIGURATION_ERROR"})
-"""Error types that forbid suppressing and counting, whatever the code says: no recipient causes them."""
+"""Error types that no recipient causes: they forbid suppressing and counting, whatever the code is."""
 
 CONTACT_CODES = frozenset({"INVALID_MOBILE_NUMBER", "INVALID_EMAIL_ADDRESS", "INVALID_POSTAL_ADDRESS"})
-"""Codes that say the address itself is malformed: such an address is known as it was written."""
+"""Codes of a malformed address; such an address is kept as it was written."""
 
 CONSENT = ("COMPLAINT", "OPT_OUT")
 """Codes that tell of the recipient's own will: the suppression brake does not count them."""
@@ -50,10 +50,10 @@ KNOWN: dict[str, Fault] = {
     "COMPLAINT": Fault.RECIPIENT,
     "OPT_OUT": Fault.RECIPIENT,
 }
-"""Every code known by name, and who is to blame for it."""
+"""Code -> who is to blame for it."""
 
 FAMILIES: dict[str, Fault] = {"BOUNCE_TRANSIENT_*": Fault.RECIPIENT, "BOUNCE_PERMANENT_*": Fault.RECIPIENT}
-"""Siblings of known codes that are not known by name."""
+"""Wildcards for codes that are not in ``KNOWN``."""
 
 UNREPORTED = "Failed, cause not reported"
 
@@ -87,16 +87,16 @@ _CAUSES = {
 
 
 def built_in_fault(code: str) -> Fault | None:
-    """Return who is to blame for ``code`` by its own meaning; None for a code nobody knows.
+    """Return who is to blame for ``code`` by its meaning; None for an unknown code.
 
-    A policy may weaken this, never raise another fault to ``recipient``.
+    A policy may change it, but never from another fault to ``recipient``.
     """
     fault = KNOWN.get(code)
     return fault if fault is not None else FAMILIES.get(_family(code))
 
 
 def cause(code: str | None) -> str:
-    """Return in a few words what went wrong, as people read it: ``Mailbox full``."""
+    """Return in a few words what went wrong: ``Mailbox full``."""
     if not code:
         return UNREPORTED
     return _CAUSES.get(code) or _CAUSES.get(_family(code)) or f"Unknown reason {code}"

@@ -1,4 +1,4 @@
-"""Who a message goes to: one normalised key for every spelling of an address, and its mask and hash."""
+"""Recipients: one normalised address for all of its spellings, its mask and its hash."""
 
 import re
 import unicodedata
@@ -15,7 +15,7 @@ from softbounce.errors import InvalidRecipient
 
 
 class Channel(StrEnum):
-    """How a message travels."""
+    """How a message is sent."""
 
     SMS = "sms"
     EMAIL = "email"
@@ -23,16 +23,16 @@ class Channel(StrEnum):
 
 
 class Recipient(Struct, frozen=True, kw_only=True):
-    """One address on one channel; ``address`` is normalised and is what gets hashed."""
+    """One address on one channel; ``address`` is normalised, and it is what is hashed."""
 
     channel: Channel
     address: str
     country: str | None = None  # ISO 3166 alpha-2, from the number or the postal address
     domain: str | None = None  # e-mail only, lower-case ASCII
-    zones: tuple[str, ...] = ()  # IANA zones of the number's region, for quiet hours; () unknown
+    zones: tuple[str, ...] = ()  # IANA zones of the number's region; () if unknown
 
 
-# Field names of recipient objects, in lower case without separators: "postal_code" and "postalCode" are one.
+# Field names of recipient objects, in lower case without separators, as ``plain`` returns them.
 _PHONE = ("phonenumber", "phone", "mobilenumber", "mobile", "msisdn", "number", "telephone", "tel", "sms")
 _EMAIL = ("email", "emailaddress", "mail")
 _ANY = ("value", "address", "recipient", "to")
@@ -56,11 +56,11 @@ FIELDS: dict[Channel, frozenset[str]] = {
 
 _MAX_TEXT = 4096
 _MAX_EMAIL = 320
-_SHOWS_BOTH_ENDS = 4  # a local part so long shows its last character too
+_SHOWS_BOTH_ENDS = 4  # a mask also shows the last character of a local part that is at least so long
 
-# Possessive, and without IGNORECASE: half the time, and nothing to go back over in a long wrong one.
-_LABEL = r"(?!-|..--)[A-Za-z0-9-]{1,63}+(?<!-)"  # "..--" is Punycode, or wrong
-_ATOM = r"[A-Za-z0-9!#$%&'+/=?^_`{|}~-]++"  # without "*": that is how addresses are masked
+# Possessive and without IGNORECASE: this halves the time, and a long wrong address causes no backtracking.
+_LABEL = r"(?!-|..--)[A-Za-z0-9-]{1,63}+(?<!-)"  # labels such as "xn--" are left to the library
+_ATOM = r"[A-Za-z0-9!#$%&'+/=?^_`{|}~-]++"  # without "*", which marks a masked address
 _ADDR_SPEC = re.compile(
     rf"((?![xX]{{3,}}@){_ATOM}(?:\.{_ATOM})*+)@((?:{_LABEL}\.)+{_LABEL}(?<=[A-Za-z]))", re.ASCII
 )
@@ -76,18 +76,18 @@ _X_WORD = re.compile(r"(?i)\bx{3,}\b")
 
 
 def normalise(value: object, channel: Channel | str) -> str:
-    """Return the one text under which ``value`` is known on ``channel``, however it is spelled.
+    """Return the normalised address of ``value``, the same for all of its spellings.
 
     A phone number becomes E.164 and must be written internationally (``+`` or ``00``). An e-mail address
-    becomes lower case with an ASCII domain. So does its local part: the standard lets case matter there,
-    mailbox providers do not, and a suppression missed by its case costs more than one too many. A letter is
-    known by country, postcode, street and name. ``InvalidRecipient`` never holds the address.
+    becomes lower case with an ASCII domain, its local part too: by the standard case may matter there, but
+    no mailbox provider makes a difference, and a missed suppression costs more than one too many. A letter
+    is known by country, postcode, street and name. The text of ``InvalidRecipient`` never holds the address.
     """
     return recipient(value, channel_named(channel)).address
 
 
 def recipient(value: object, channel: Channel) -> Recipient:
-    """Return the normalised recipient with what its address tells: country, domain, time zones."""
+    """Return the normalised recipient with country, domain and time zones. Raises ``InvalidRecipient``."""
     match channel:
         case Channel.SMS:
             return _phone(_text_of(value, _PHONE_OR_ANY))
@@ -98,7 +98,7 @@ def recipient(value: object, channel: Channel) -> Recipient:
 
 
 def readable(value: object, channel: Channel) -> Recipient | None:
-    """Return the recipient, None where the value is no address that can be read."""
+    """Return the normalised recipient, or None if the value is no valid address."""
     try:
         return recipient(value, channel)
     except InvalidRecipient:
@@ -106,7 +106,7 @@ def readable(value: object, channel: Channel) -> Recipient | None:
 
 
 def address_of(value: object, channel: Channel) -> str:
-    """Return ``recipient(value, channel).address`` alone: half the price, for lists of millions."""
+    """Return ``recipient(value, channel).address`` in half the time, for lists of millions."""
     if isinstance(value, str):
         text = value.strip()
         if channel is Channel.SMS:
@@ -117,7 +117,7 @@ def address_of(value: object, channel: Channel) -> str:
 
 
 def as_written(value: object, channel: Channel) -> Recipient | None:
-    """Return a recipient known by its malformed spelling, trimmed and lower-cased; None if masked."""
+    """Return a recipient whose address is the trimmed, lower-case spelling; None if that is masked."""
     if isinstance(value, Mapping):
         fields = _folded(value)
         names = _POSTAL if channel is Channel.LETTER else (*FIELDS[channel], *_ANY)
@@ -128,9 +128,9 @@ def as_written(value: object, channel: Channel) -> Recipient | None:
 
 
 def listed(value: object, channel: Channel) -> Recipient:
-    """Return whom the store may know by ``value``: normalised, or as it was written where it is no address.
+    """Return the normalised recipient, or the one ``as_written`` if the address is invalid.
 
-    An invalid number can be suppressed under its spelling; this finds it again. Raises ``InvalidRecipient``.
+    An invalid number can be suppressed as it was written; this finds it again. Raises ``InvalidRecipient``.
     """
     try:
         return recipient(value, channel)
@@ -141,7 +141,7 @@ def listed(value: object, channel: Channel) -> Recipient:
 
 
 def form(value: object) -> Channel | None:
-    """Return the channel that an address belongs to by its looks alone; None if that cannot be told."""
+    """Return the channel that an address looks like; None if that cannot be told."""
     if isinstance(value, str):
         if "@" in value:
             return Channel.EMAIL
@@ -150,13 +150,13 @@ def form(value: object) -> Channel | None:
         names = _folded(value).keys()
         fitting = [channel for channel in Channel if names & FIELDS[channel]]
         if len(fitting) > 1 and Channel.LETTER in fitting:
-            fitting.remove(Channel.LETTER)  # a name or a country stands beside any address
+            fitting.remove(Channel.LETTER)  # any address may come with a name or a country
         return fitting[0] if len(fitting) == 1 else None
     return None
 
 
 def mask(address: str) -> str:
-    """Return an address to recognise, not to use: ``+49•••67``, ``j…e@web.de``, ``DE 10•••``."""
+    """Return an address that can be recognised but not used: ``+49•••67``, ``j…e@web.de``, ``DE 10•••``."""
     if E164.fullmatch(address):
         return f"+{address[1 : 1 + calling_code(address[1:4])[0]]}•••{address[-2:]}"
     local, at, domain = address.rpartition("@")
@@ -169,21 +169,21 @@ def mask(address: str) -> str:
 _ENDS = r"""\s<>()\[\]{}"',;:|=/"""
 _EMAIL_IN_TEXT = re.compile(rf"""(?:"[^"\n]+"|(?<![^{_ENDS}])[^{_ENDS}…]+)@[\w.-]*\w""")
 _PHONE_IN_TEXT = re.compile(
-    r"\+[(\d][\d\xa0 ()./-]{5,24}\d"  # with a plus: a number, whatever stands around it
+    r"\+[(\d][\d\xa0 ()./-]{5,24}\d"  # with a plus it is a number, whatever is around it
     r"|(?<![\w.-])(?<!\d:)\(?\d[\d\xa0 ()/-]{5,24}\d(?![\w-]|[.:]\d)"  # without: no part of an id or a time
 )
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d)?|1\d{9}|1\d{12}(?:-\d+)?")  # a date, s, ms, a stream entry
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d)?|1\d{9}|1\d{12}(?:-\d+)?")  # a date, s, ms or an entry id
 
 
 def scrub(text: str) -> str:
-    """Return ``text`` with everything in it that looks like an e-mail address or a phone number masked."""
+    """Return ``text`` with all e-mail addresses and phone numbers in it masked."""
     if "@" in text:
         text = _EMAIL_IN_TEXT.sub(lambda found: mask(found[0]), text)
     return _PHONE_IN_TEXT.sub(_scrubbed_number, text)
 
 
 def named_in(value: object) -> Iterator[Recipient]:
-    """Yield everybody whom JSON may name, on any channel: fields, spellings, addresses in texts."""
+    """Yield each recipient whom a JSON value may name: on any channel, in any spelling, also inside texts."""
     if isinstance(value, Mapping | list | tuple):
         for inner in value.values() if isinstance(value, Mapping) else value:
             yield from named_in(inner)
@@ -207,23 +207,23 @@ def _spellings(value: object, channels: Iterable[Channel]) -> Iterator[Recipient
 
 
 def fingerprint(key: bytes) -> str:
-    """Return what tells one hash key from another, and nothing of either."""
+    """Return a hash that identifies a hash key without revealing it."""
     return blake2b(key, digest_size=8, person=b"softbounce-key").hexdigest()
 
 
 def hashed(who: Recipient, key: bytes) -> str:
-    """Return the 12 characters that stand for a recipient everywhere; ``key`` has at most 64 bytes."""
+    """Return the recipient's keyed hash, 12 characters; ``key`` has at most 64 bytes."""
     return keyed(f"{who.channel}:{who.address}", key)
 
 
 def keyed(name: str, key: bytes) -> str:
-    """Return the hash of ``channel:address``, see ``hashed``."""
+    """Return the keyed hash of the text ``channel:address``."""
     digest = blake2b(name.encode(), key=key, digest_size=9).digest()
     return b2a_base64(digest, newline=False).translate(_URL_SAFE).decode()
 
 
 def channel_named(name: Channel | str) -> Channel:
-    """Return the channel of a name, in upper case too. Raises ``InvalidRecipient``, without the name."""
+    """Return the channel of a name in any case. Raises ``InvalidRecipient`` if there is none."""
     try:
         return Channel(name.lower())
     except ValueError:
@@ -232,7 +232,7 @@ def channel_named(name: Channel | str) -> Channel:
 
 
 def plain(name: object) -> str:
-    """Return a field name in lower case, without ``_``, ``-`` and blanks: all spellings of it are one."""
+    """Return a field name in lower case without separators: ``postal_code`` and ``postalCode`` are equal."""
     return re.sub(r"[^a-z0-9]", "", str(name).lower())
 
 
@@ -254,14 +254,14 @@ def _text_of(value: object, names: tuple[str, ...]) -> str:
     if isinstance(value, Mapping):
         fields = _folded(value)
         if text := _first(fields, names).strip():
-            # An MSISDN has the country code and no plus, by definition.
+            # By definition an MSISDN begins with the country code and has no plus.
             return f"+{text}" if text == str(fields.get("msisdn")) and text[0] in "123456789" else text
     message = "neither text nor an object with an address for this channel"
     raise InvalidRecipient(message)
 
 
 def _is_masked(text: str, channel: Channel) -> bool:
-    """Whether parts of an address were made unreadable on purpose: it must not pass for another one."""
+    """Whether parts of an address are hidden: normalising it could give somebody else's address."""
     if _BLACKED_OUT.search(text):
         return True
     pattern = {Channel.SMS: _CROSSED_OUT, Channel.EMAIL: _X_LOCAL, Channel.LETTER: _X_WORD}[channel]
@@ -291,7 +291,7 @@ def _email(text: str) -> Recipient:
 
 
 def _usual(text: str) -> re.Match[str] | None:
-    """Return local part and domain of an e-mail address as most are written; None: the library must look."""
+    """Return local part and domain of an ordinary e-mail address; None: the library must read it."""
     if len(text) <= _MAX_ADDR_SPEC and (found := _ADDR_SPEC.fullmatch(text)):
         at = found.end(1)
         return found if at <= _MAX_LOCAL and len(text) - at - 1 <= _MAX_DOMAIN else None
@@ -311,7 +311,7 @@ def _letter(value: object) -> Recipient:
 
 
 def _postal(fields: dict[str, object]) -> tuple[str, str]:
-    """Return the key of an address object and its country; the key is empty if too little is known."""
+    """Return the normalised text of an address object and its country; empty if too little is known."""
     for name in ("postaladdress", "address"):
         inner = fields.get(name)
         if isinstance(inner, Mapping):
@@ -326,7 +326,7 @@ def _postal(fields: dict[str, object]) -> tuple[str, str]:
 
 
 def _fold(text: str) -> str:
-    """Return text as a letter is compared: one case, one blank, one form of each character."""
+    """Return text for a comparison: in one case, with single blanks, in normal form NFKC."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().replace("|", " ").split())
 
 

@@ -1,4 +1,4 @@
-"""What another policy would make of a retry that waits, by its record and the failure that scheduled it."""
+"""Plans a waiting retry anew under another policy, from its record and the failure that scheduled it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,14 +20,12 @@ class Effect(StrEnum):
     LATER = "later"
     DROPPED = "dropped"
     UNCHANGED = "unchanged"
-    KEPT = (
-        "kept"  # the new rule would hold or block it: a person's word, no schedule, says that of what waits
-    )
+    KEPT = "kept"  # the new rule would hold or suppress: only a person may do that to a waiting retry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """One retry and what it would get, as ``replan.lua`` takes it."""
+    """One retry and its new values, as ``replan.lua`` takes them."""
 
     delivery: str
     effect: Effect
@@ -36,10 +34,10 @@ class Move:
 
 
 def replanned(delivery: Delivery, failure: HistoryLine, *, policy: Policy, now: int) -> Effect | Move:
-    """Return the move of a waiting retry under ``policy``, or why there is none.
+    """Return the move of a waiting retry under ``policy``, or why it stays as it is.
 
-    ``failure``: the line of history that scheduled it. What is due already, or was hurried by a person, is
-    unchanged. Seconds are compared, as records keep them.
+    ``failure``: the history line that scheduled it. A retry that is due, or that a person made due, is
+    unchanged. Times are compared in seconds, because records keep seconds.
     """
     if delivery.is_urgent or delivery.due is None or delivery.due <= now:
         return Effect.UNCHANGED

@@ -1,7 +1,7 @@
-"""When each try of a rule may leave: delay, jitter, settle, and out of the recipient's night.
+"""The due time of each try of a rule: delay, jitter, settle, moved out of the recipient's quiet hours.
 
-Everything here is an integer of milliseconds since the epoch, and follows from the arguments alone: chance
-comes from a hash of the seed, so that explain, replay and a second worker compute the same moment.
+All times are integer milliseconds since 1970 and follow from the arguments alone: jitter comes from a hash of
+the seed, so that explain, replay and a second worker compute the same time.
 """
 
 import struct
@@ -18,16 +18,16 @@ from softbounce.core.policy.model import QuietHours, Rule
 from softbounce.core.reasons import Fault
 from softbounce.core.recipients import Recipient
 
-HORIZON = 8 * DAY  # quiet hours repeat weekly: what is quiet for 8 days is quiet for ever
-MOST_ZONES = 4  # a number that may be in more zones than this is as good as unknown
-LAST_SECOND = 16_725_225_600  # 2500-01-01: a date of the year 9999 in an event must not overflow a clock
-DRAWS = struct.Struct("<16I")  # of one hash: jitter and spread of eight tries
+HORIZON = 8 * DAY  # quiet hours repeat weekly, so 8 days without a sendable minute mean never
+MOST_ZONES = 4  # a number that may be in more zones counts as unknown
+LAST_SECOND = 16_725_225_600  # 2500-01-01; a later date, such as the year 9999, would overflow
+DRAWS = struct.Struct("<16I")  # one hash gives jitter and spread of eight tries
 TRIES_A_HASH = 8
 DRAW = 2**32
 
 
 class Due(Struct, frozen=True, kw_only=True):
-    """One try: when it may leave, and when it would have left without quiet hours."""
+    """One try: when it is due, and when it would be due without quiet hours."""
 
     at: int
     planned: int
@@ -36,7 +36,7 @@ class Due(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """One quiet time of a day, and how much sendable time follows it, up to the spread."""
+    """One stretch of quiet hours, and how much sendable time (at most the spread) follows it."""
 
     start: int
     end: int
@@ -53,10 +53,10 @@ def due_times(
     subject: Recipient | None,
     timezone: str | None,
 ) -> tuple[Due, ...]:
-    """Return one due time for each try that ``rule`` allows, each as if ``at`` were the failure before it.
+    """Return one due time for each try that ``rule`` allows, each counted from ``at``, the latest failure.
 
-    None is earlier than ``now + min_delay``; the first try also waits for late receipts (``settle``) where
-    the recipient is at fault. ``seed`` names the delivery.
+    No try is due before ``now + min_delay``; where the recipient is at fault, the first one also waits for
+    late receipts (``settle``). ``seed`` names the delivery.
     """
     dues = []
     quiet, deviation = rule.quiet_hours, rule.jitter
@@ -71,17 +71,17 @@ def due_times(
         jitter = draws[2 * draw] / DRAW
         planned = at + round(delay * (jitter if deviation is None else 1 + deviation * (2 * jitter - 1)))
         planned = max(planned, first)
-        first = earliest  # of those that follow
+        first = earliest  # settle binds the first try alone
         moment = out_of_quiet(planned, quiet, zones, draws[2 * draw + 1] / DRAW) if quiet else planned
         dues.append(Due(at=moment, planned=planned, quiet=moment != planned))
     return tuple(dues)
 
 
 def zones_for(rule: Rule, subject: Recipient | None, timezone: str | None) -> tuple[tuple[str, ...], str]:
-    """Return the zones whose night counts, and who named them: policy, event, country, merchant or default.
+    """Return the zones whose quiet hours count, and their source: policy, event, country, merchant, default.
 
-    ``policy`` is a fixed zone in the quiet hours themselves; else the event's own ``timezone`` comes first,
-    then the zones of the number's region where there are at most four, then the rule's.
+    ``policy`` is a fixed zone in the quiet hours themselves; else the event's ``timezone`` comes first, then
+    the zones of the number's region if there are at most four, then the rule's zone.
     """
     if rule.quiet_hours and rule.quiet_hours.zone != "recipient":
         return (rule.quiet_hours.zone,), "policy"
@@ -94,11 +94,11 @@ def zones_for(rule: Rule, subject: Recipient | None, timezone: str | None) -> tu
 
 
 def out_of_quiet(moment: int, quiet: QuietHours, zones: tuple[str, ...], spread: float) -> int:
-    """Return ``moment``, or where it is quiet in any of ``zones`` a sendable moment after that quiet time.
+    """Return ``moment`` if it is in no zone's quiet hours, else a time after those quiet hours.
 
-    ``spread`` in [0, 1) is the place in the spread after the end; the spread ends early where it gets quiet
-    again. With no sendable minute in 8 days the moment moves by those 8 days and is quiet still: the try
-    then runs into its deadline and becomes a case, rather than a text in the night or a silence for ever.
+    ``spread`` in [0, 1) is the position in the spread after the end; the spread ends early if quiet hours
+    begin again. With no sendable minute in 8 days the result is 8 days later, still in quiet hours: the try
+    then passes its deadline and becomes a case, instead of waiting for ever or leaving at night.
     """
     for night in _nights(quiet, zones, moment // DAY):
         if night.start <= moment < night.end:
@@ -107,20 +107,20 @@ def out_of_quiet(moment: int, quiet: QuietHours, zones: tuple[str, ...], spread:
 
 
 def chances(seed: str, attempt: int) -> tuple[float, float]:
-    """Return two independent fractions in [0, 1) for one try: of its jitter, and of its spread."""
+    """Return two independent fractions in [0, 1) for one try: for its jitter and for its spread."""
     block, draw = divmod(attempt - 1, TRIES_A_HASH)
     jitter, spread = _draws(seed, block)[2 * draw : 2 * draw + 2]
     return jitter / DRAW, spread / DRAW
 
 
 def _draws(seed: str, block: int) -> tuple[int, ...]:
-    """Return eight tries' pairs, each number below ``DRAW``."""
+    """Return the pairs of eight tries; each number is below ``DRAW``."""
     return DRAWS.unpack(blake2b(f"{seed}|{block}".encode()).digest())
 
 
-@lru_cache(maxsize=8192)  # a rule's quiet hours x the zones in use x the days ahead; a miss costs 30 us
+@lru_cache(maxsize=8192)  # quiet hours x zones in use x days ahead; a miss costs 30 us
 def _nights(quiet: QuietHours, zones: tuple[str, ...], day: int) -> tuple[Quiet, ...]:
-    """Return the quiet times that touch one UTC day, in order, each to its real end."""
+    """Return the stretches of quiet hours that touch one UTC day, in order, each to its real end."""
     nights = []
     moment, midnight = day * DAY, (day + 1) * DAY
     while moment < midnight:
@@ -133,7 +133,7 @@ def _nights(quiet: QuietHours, zones: tuple[str, ...], day: int) -> tuple[Quiet,
 
 
 def _run(moment: int, quiet: QuietHours, zones: tuple[str, ...], limit: int) -> tuple[bool, int]:
-    """Return whether it is quiet at ``moment``, and when that changes, at most ``limit``."""
+    """Return whether ``moment`` is in quiet hours, and when that changes, at most ``limit``."""
     first, until = _reading(moment, quiet, zones)
     while until < limit:
         is_quiet, next_until = _reading(until, quiet, zones)
@@ -144,16 +144,16 @@ def _run(moment: int, quiet: QuietHours, zones: tuple[str, ...], limit: int) -> 
 
 
 def _reading(moment: int, quiet: QuietHours, zones: tuple[str, ...]) -> tuple[bool, int]:
-    """Return whether it is quiet in any zone, and until when that holds for certain."""
+    """Return whether it is quiet in any zone, and until when this is certain."""
     readings = [_reading_in(moment, quiet, zone) for zone in zones]
     return any(is_quiet for is_quiet, _ in readings), min(until for _, until in readings)
 
 
 def _reading_in(moment: int, quiet: QuietHours, zone: str) -> tuple[bool, int]:
-    """Read the wall clock of one zone, and say until when the answer holds for certain.
+    """Return whether it is quiet in one zone, and until when this is certain.
 
-    It holds to the next edge of the quiet hours, to local midnight (the weekday), or to the next change of
-    the zone's offset, whichever comes first: between those, local time runs as evenly as UTC.
+    That is the next edge of the quiet hours, local midnight (the weekday changes), or the next change of the
+    zone's offset, whichever comes first.
     """
     offset, until = _offset(zone, moment)
     day, time = divmod(moment + offset, DAY)

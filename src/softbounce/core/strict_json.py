@@ -1,4 +1,4 @@
-"""Strict JSON: what one parser accepts and another refuses or reads differently is refused here."""
+"""Strict JSON: input that two parsers could read differently is refused."""
 
 import json
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ _read, _write = Decoder().decode, Encoder().encode
 def read_object(raw: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON object in ``raw``. Raises ``InvalidEvent`` for anything else.
 
-    UTF-8 without a mark, no comments, trailing commas, NaN, numbers beyond a double, duplicate keys or lone
-    surrogates; at most 256 KiB and 64 levels. A mapping is held to the same.
+    UTF-8 without a byte order mark; no comments, trailing commas, NaN, numbers beyond a double, duplicate
+    keys or lone surrogates; at most 256 KiB and 64 levels. The same holds for a mapping.
     """
     data = _encoded(raw)
     if len(data) > MAX_BYTES:
@@ -30,15 +30,15 @@ def read_object(raw: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
         refuse("must be a JSON object")
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH:  # at least as many as there are levels
         _require_shallow(value, 1)
-    # The parser keeps the last of two equal keys. As many quotes in the input as in the result written
-    # again mean that none was lost; a quote may come as an escape, though. Then the slow parser looks.
+    # The parser keeps the last of two equal keys. If the result, written again, has as many quotes as the
+    # input, no key was lost. Where it has not, or a quote is escaped, the slow parser looks for duplicates.
     if data.count(b'"') != _write(value).count(b'"') or (b"\\" in data and b"\\u0022" in data):
         json.loads(data, object_pairs_hook=_without_duplicates)
     return value
 
 
 def refuse(reason: str, path: str = "") -> NoReturn:
-    """Say why an event cannot be read, and where."""
+    """Raise ``InvalidEvent``."""
     raise InvalidEvent(reason, path)
 
 

@@ -1,4 +1,4 @@
-"""Who a report is about: one error may speak of many recipients, and must never convict an innocent one."""
+"""Finds the channel and the one recipient that a report is about, or None where that is not certain."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _BY_NAME = {channel.name: channel for channel in Channel}
 
 
 def channel_of_code(code: str) -> Channel | None:
-    """Return the channel that a reason code speaks of by its name, None where it may be any."""
+    """Return the channel that the name of a reason code tells; None if it may be any."""
     return next((channel for prefix, channel in _BY_CODE.items() if code.startswith(prefix)), None)
 
 
@@ -40,10 +40,10 @@ def subject_of(
     code: str,
     details: dict[str, Any],
 ) -> Recipient | None:
-    """Return the one recipient an event is about, or None if it is about nobody in particular.
+    """Return the one recipient that an event is about, or None if that cannot be told.
 
     A single recipient is the subject. Among several, or without any, it is the one that ``invalidValues``
-    names, if it names exactly one. An address reported as invalid, which it is, is known as it was written.
+    names, if it names exactly one. An invalid address that is reported as invalid is kept as written.
     """
     if channel is None:
         return None
@@ -58,7 +58,7 @@ def subject_of(
 
 
 def _invalid_values(values: object, channel: Channel) -> list[object]:
-    """Return the distinct addresses among invalid values (by field, a list, or one text); two are enough."""
+    """Return the first two distinct addresses among invalid values (an object, a list, or one text)."""
     if isinstance(values, dict):
         if channel is Channel.LETTER and FIELDS[channel] & {plain(name) for name in values}:
             return [values]  # the parts of one address

@@ -11,8 +11,8 @@ from pydantic_core import from_json
 from softbounce.core.bounds import NAME, TEXT, bounded
 from softbounce.errors import InvalidEvent, InvalidSettings
 
-# What a spreadsheet may take for a formula, also behind blanks; the full-width forms start one, too.
-# Apostrophes count as well, so that taking one off again gives back what was there.
+# A cell that a spreadsheet may take for a formula, also behind blanks and with full-width signs. Leading
+# apostrophes count too, so that removing one gives back the original.
 _FORMULA = re.compile(r"[\s'\ufeff]*[=+\-@＝＋－＠\t\r\n]")  # noqa: RUF001 - meant as they are
 
 
@@ -37,12 +37,12 @@ def write_rows(rows: Iterable[Mapping[str, Any]], file: IO[str], *, form: str, c
 
 
 def read_rows(file: IO[str], *, form: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows that ``write_rows`` wrote; CSV needs ``channel`` and ``address`` or ``recipient``."""
+    """Yield the rows of a file as ``write_rows`` writes it. Raises ``InvalidEvent`` for broken NDJSON."""
     if form == "ndjson":
         for number, line in enumerate(file, 1):
             if line.strip():
                 try:
-                    value = from_json(line, allow_inf_nan=False)  # refuses half a character, and 200 levels
+                    value = from_json(line, allow_inf_nan=False)  # refuses lone surrogates and 200 levels
                 except ValueError as error:
                     message = f"not JSON: {error}"
                     raise InvalidEvent(message, f"line {number}") from error
@@ -62,7 +62,7 @@ def _unquoted(cell: str) -> str:
 
 
 def cell(row: Mapping[str, Any], name: str) -> str:
-    """Return a cell that is text, or a number as text; empty if there is none. Raises ``InvalidEvent``."""
+    """Return a cell as text, empty if there is none. Raises ``InvalidEvent`` if it is no text or too long."""
     value = row.get(name)
     if value is None:
         return ""

@@ -1,7 +1,7 @@
-"""The one catalogue of what softbounce says to people: labels of outcomes, small words, and times.
+"""All texts that people read: labels of outcomes, single words, and times.
 
-A label is cause + what happens next + when. CLI, exports and notices all take theirs from here, so that one
-thing has one name.
+A label says the cause, what happens next, and when. CLI, exports and notices take their texts from here, so
+that one thing has one name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from softbounce.core.durations import DAY, HOUR, MINUTE, SECOND, printable
 from softbounce.core.timestamps import EPOCH, FIRST, LAST
 
-FAR = 300 * DAY  # a date further away than this carries its year
+FAR = 300 * DAY  # a date further away is shown with its year
 
 Sentences = tuple[tuple[str, ...], ...]
 """The alternatives of each sentence, the one with the most facts first."""
@@ -21,14 +21,14 @@ Sentences = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
-    """Everything that is said in one language."""
+    """All texts of one language."""
 
     labels: Mapping[str, Sentences]
     words: Mapping[str, str]
     plurals: Mapping[str, tuple[str, str]]
     weekdays: tuple[str, ...]
     months: tuple[str, ...]
-    days: Mapping[int, str]  # distance in days -> its own word
+    days: Mapping[int, str]  # distance in days -> word
 
 
 ENGLISH = Language(
@@ -95,14 +95,14 @@ ENGLISH = Language(
             ("Could not be read: {reason}.", "Could not be read."),
             ("Kept; replay it after a fix: {command}.", "Kept; it can be replayed after a fix."),
         ),
-        # the mark beside an outcome
+        # a mark beside an outcome
         "escalated": (
             ("{n:messages} failed within {days:days}.",),
             ("Case {case}.",),
             ("Sends pause until {pause_until}.",),
             ("Sends are refused until {refused_until}.",),
         ),
-        # notices that are no outcome
+        # notices that are no outcomes
         "recovered": (
             ("Arrived {time}, on try {n}, {hours} h after the first failure.", "Arrived {time}.", "Arrived."),
         ),
@@ -180,13 +180,13 @@ ENGLISH = Language(
     days={-1: "yesterday", 0: "today", 1: "tomorrow"},
 )
 LANGUAGES = {"en": ENGLISH}
-SPOKEN = LANGUAGES["en"]  # the one in use; a second needs a setting that chooses
+SPOKEN = LANGUAGES["en"]  # the language in use
 
 
 def label(outcome: str, /, **facts: object) -> str:
-    """Return the sentences for an outcome, notice or verdict, without those whose facts are not given.
+    """Return the sentences for an outcome, notice or verdict; one whose facts are missing is left out.
 
-    Facts are words already (``time="tomorrow 08:12 Berlin"``) or counts; None counts as not given.
+    Facts are texts (``time="tomorrow 08:12 Berlin"``) or counts; None counts as missing.
     """
     known = {name: fact for name, fact in facts.items() if fact is not None}
     phrases = (_first_complete(choices, known) for choices in SPOKEN.labels[outcome])
@@ -194,7 +194,7 @@ def label(outcome: str, /, **facts: object) -> str:
 
 
 def word(kind: str, key: str) -> str:
-    """Return the plain word of a state, case kind, fix, zone source and the like; an unknown key as it is."""
+    """Return the text for a state, case kind, fix, zone source and so on; an unknown key as it is."""
     return SPOKEN.words.get(f"{kind}.{key}", key)
 
 
@@ -204,7 +204,7 @@ def count(number: int, noun: str) -> str:
 
 
 def when(moment: int, zone: str, now: int | None = None) -> str:
-    """Return ``tomorrow 08:12 Berlin``, or without ``now`` or further away ``Sat 21 Nov 08:12 Berlin``."""
+    """Return ``tomorrow 08:12 Berlin``; further away, or without ``now``, ``Sat 21 Nov 08:12 Berlin``."""
     local = _local(moment, zone)
     near = None if now is None else SPOKEN.days.get((local.date() - _local(now, zone).date()).days)
     day = near or date(moment, zone, now)
@@ -212,12 +212,12 @@ def when(moment: int, zone: str, now: int | None = None) -> str:
 
 
 def stamp(moment: int, zone: str, now: int | None = None) -> str:
-    """Return ``Sat 21 Nov 08:12`` for a column whose head names the zone."""
+    """Return ``Sat 21 Nov 08:12``, for a column whose heading names the zone."""
     return f"{date(moment, zone, now)} {_local(moment, zone):%H:%M}"
 
 
 def date(moment: int, zone: str, now: int | None = None) -> str:
-    """Return ``Tue 12 Jan``, with its year where that is far from ``now``."""
+    """Return ``Tue 12 Jan``, with the year if it is more than 300 days from ``now``."""
     local = _local(moment, zone)
     year = f" {local.year}" if now is not None and abs(moment - now) > FAR else ""
     return f"{SPOKEN.weekdays[local.weekday()]} {local.day} {SPOKEN.months[local.month - 1]}{year}"
@@ -229,12 +229,12 @@ def clock(moment: int, zone: str) -> str:
 
 
 def place(zone: str) -> str:
-    """Return the short name of a zone: ``Europe/Berlin`` is ``Berlin``."""
+    """Return ``Berlin`` for ``Europe/Berlin``."""
     return zone.rpartition("/")[2].replace("_", " ")
 
 
 def span(milliseconds: int) -> str:
-    """Return about how long something is, in the largest unit that fits twice: ``40 min``, ``2 d``."""
+    """Return a rounded duration, in the largest unit that fits twice: ``40 min``, ``2 d``."""
     for unit, name in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
         if milliseconds >= 2 * unit:
             return f"{milliseconds // unit} {name}"
@@ -242,12 +242,12 @@ def span(milliseconds: int) -> str:
 
 
 def plain(text: object) -> str:
-    """Return text on one line, without anything that a terminal would obey."""
+    """Return ``printable`` text of any value."""
     return printable(str(text))
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows as lines of aligned columns."""
+    """Return rows as lines with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
@@ -265,7 +265,7 @@ def _first_complete(choices: tuple[str, ...], facts: Mapping[str, object]) -> st
 
 
 def _fact(name: str | None, noun: str | None, facts: Mapping[str, object]) -> str:
-    """Return one fact; with a noun behind the colon, counted in singular or plural."""
+    """Return one fact; with a noun behind the colon, as a count with singular or plural."""
     if name is None:
         return ""
     fact = facts[name]

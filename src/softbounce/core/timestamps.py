@@ -9,23 +9,23 @@ from softbounce.core.strict_json import refuse
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.IGNORECASE | re.ASCII
 )
-_LONGEST = 64  # characters: a thousand of them are kept
+_LONGEST = 64  # characters of a time; a thousand times are cached
 _ZERO = re.compile(r"0|0000-00-00.*")  # an unset time, as counters of seconds and MySQL write it
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_EARLIEST = (datetime(2000, 1, 1, tzinfo=UTC) - EPOCH) // _MILLISECOND  # what lies before was never set
-_LATEST = (datetime(2100, 1, 1, tzinfo=UTC) - EPOCH) // _MILLISECOND  # what lies after means "for ever"
+_EARLIEST = (datetime(2000, 1, 1, tzinfo=UTC) - EPOCH) // _MILLISECOND  # an earlier date was never set
+_LATEST = (datetime(2100, 1, 1, tzinfo=UTC) - EPOCH) // _MILLISECOND  # a later date means "for ever"
 FIRST, LAST = -62_000_000_000_000, 253_000_000_000_000  # about the years 5 and 9987: calendars end there
 _NEVER = 10**14  # ms, the year 5138: Lua writes a longer number as 1e+14, and would read 1
-_FIRST_ZONE = timedelta(hours=14) // _MILLISECOND  # Kiritimati: in no zone is the same clock time sooner
+_FIRST_ZONE = timedelta(hours=14) // _MILLISECOND  # Kiritimati is the earliest zone of all
 
 
 def moment(value: object) -> tuple[int | None, bool]:
-    """Return an RFC 3339 time in ms (None: not one), and whether it came without a zone; then it is UTC."""
+    """Return an RFC 3339 time in ms (None if it is none), and whether it had no zone and was read as UTC."""
     return _read_moment(value) if isinstance(value, str) and len(value) <= _LONGEST else (None, False)
 
 
-@lru_cache(maxsize=1000)  # many events are of one second
+@lru_cache(maxsize=1000)  # many events have the same second
 def _read_moment(text: str) -> tuple[int | None, bool]:
     found = _RFC3339.fullmatch(text)
     if not found:
@@ -39,11 +39,11 @@ def _read_moment(text: str) -> tuple[int | None, bool]:
 
 
 def deadline(value: object, path: str) -> tuple[int | None, bool]:
-    """Return ``notAfter`` in ms (None: there is none), and whether it was left out as a date nobody means.
+    """Return ``notAfter`` in ms (None: no deadline), and whether it was ignored as a placeholder date.
 
-    An unset date (the year 1 of Go and .NET, 1970, MySQL's zeros) and "for ever" (9999) bound nothing.
-    Without a zone it is the earliest moment that it can mean, for nothing may go out after it. What is no
-    time at all is refused by its ``path``.
+    Placeholders are an unset date (the year 1 of Go and .NET, 1970, MySQL's zeros) and "for ever" (9999).
+    Without a zone it is the earliest time that it can mean, because nothing may go out after it. Raises
+    ``InvalidEvent`` with ``path`` for anything else.
     """
     if value is None:
         return None, False
@@ -77,7 +77,7 @@ def date_or_never(value: object, path: str) -> int | None:
 
 
 def iso(moment: int | None) -> str | None:
-    """Return a time as RFC 3339 in UTC, to the second, or None; beyond the calendar its end."""
+    """Return a time (ms) as RFC 3339 in UTC, to the second; ``FIRST`` or ``LAST`` beyond these."""
     if moment is None:
         return None
     seconds = min(max(moment, FIRST), LAST) // 1000  # a date with an offset may lie in the year 0 or 10000

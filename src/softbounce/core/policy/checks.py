@@ -1,26 +1,33 @@
-"""What a policy may not mean, though every key and value in it is legal by itself.
+"""Forbidden and suspicious combinations of values that are each valid alone.
 
 The worst errors of a policy block healthy recipients. So only a recipient's own fault may suppress, the fault
-of a known code is never raised to ``recipient``, and an SMTP reply never hardens a verdict.
+of a known code is never raised to ``recipient``, and an SMTP reply never makes a verdict more severe.
 """
 
 from collections.abc import Iterator
 
-from softbounce.core.durations import parse_duration, shown
+from softbounce.core.durations import HOUR, MINUTE, parse_duration, shown, words
 from softbounce.core.policy.merge import SEVERITY, Level, Rulebook, Stack, allowed_fault, matches
-from softbounce.core.policy.model import Disposition
+from softbounce.core.policy.model import Disposition, QuietHours, Rate, Rule
 from softbounce.core.policy.schema import File
 from softbounce.core.policy.validation import did_you_mean
 from softbounce.core.policy.values import BUILT_IN
-from softbounce.core.policy.yaml_tree import Mistake, Tree
+from softbounce.core.policy.yaml_tree import Mistake, Place, Tree
 from softbounce.core.reasons import FAMILIES, KNOWN, Fault, built_in_fault
+from softbounce.core.recipients import Channel
+from softbounce.core.subject import channel_of_code
 
-MOST_NAMED = 3  # codes in one message
-NEAR = 0.88  # one or two wrong letters in a code; BOUNCE_PERMANENT_NO_EMAIL and _GENERAL are at 0.77
+MOST_NAMED = 3  # one message names at most so many codes
+NEAR = (
+    0.88  # similarity of a code with one or two wrong letters; BOUNCE_PERMANENT_NO_EMAIL and _GENERAL: 0.77
+)
+LATE = 90 * MINUTE  # receipts of texts arrive until then: of 9,600 texts, 28 tries at 60 min came twice
+LEAST_SENDABLE = 6 * HOUR  # with fewer sendable hours a day the tries crowd
+DAY_MINUTES = 24 * 60
 
 
 def errors(file: File, tree: Tree, rules: Rulebook) -> Iterator[Mistake]:
-    """Yield everything that the policy may not mean."""
+    """Yield every forbidden combination, at the place to change."""
     yield from _retention(file, tree, rules)
     yield from _notify(file, tree)
     named = [*rules.codes.levels, *(code for book in rules.merchant_codes.values() for code in book.levels)]
@@ -30,7 +37,7 @@ def errors(file: File, tree: Tree, rules: Rulebook) -> Iterator[Mistake]:
         for merchant in (None, *merchants):
             for mistake in _rule(tree, code, rules.code_levels(code, merchant)):
                 codes = covered.setdefault(mistake, [])
-                if mistake.message.endswith(" ") and code not in codes:  # a wildcard's: it ends in the codes
+                if mistake.message.endswith(" ") and code not in codes:  # of a wildcard
                     codes.append(code)
     for mistake, codes in covered.items():
         more = f" and {len(codes) - MOST_NAMED} more" if len(codes) > MOST_NAMED else ""
@@ -51,7 +58,7 @@ def _retention(file: File, tree: Tree, rules: Rulebook) -> Iterator[Mistake]:
     dedupe, path = file.retention.dedupe, ("retention", "dedupe")
     if dedupe is None:
         if tree.line(path):
-            return  # it is written, and wrong by itself
+            return  # it has a mistake of its own already
         dedupe = parse_duration(BUILT_IN["retention"]["dedupe"])
     key = "retry.give_up_after"
     levels = [level for level in rules.every() if key in level.values]
@@ -76,7 +83,7 @@ def _notify(file: File, tree: Tree) -> Iterator[Mistake]:
 
 
 def _rule(tree: Tree, code: str, levels: list[Level]) -> Iterator[Mistake]:
-    """Yield what is wrong with the rule for one code, as one merchant, or nobody in particular, gets it."""
+    """Yield what is wrong with the rule for one code, as it applies to one merchant or without one."""
     if not levels:
         return
     stack, exact = Stack(levels), levels[-1]
@@ -116,7 +123,7 @@ def _suppresses(tree: Tree, code: str, level: Level, do: Disposition, fault: Fau
     whose = f"(it is {fault}) for " if is_wildcard else f"(it is {fault})"
     if (
         do is Disposition.SUPPRESS and {"do", "fault"} & level.values.keys()
-    ):  # else a more general level is wrong
+    ):  # else the mistake is in a more general level
         place = tree.key_place((*level.path, "do" if "do" in level.values else "fault"))
         yield Mistake(place=place, message=f"{level.name}: 'suppress' needs fault: recipient {whose}")
     then = level.values.get("retry.then")
@@ -132,3 +139,86 @@ def _raised(level: Level, code: str, natural: Fault) -> str:
     if level.path[-1] == code:
         return f"{level.name}: 'fault: recipient' is refused (this code's fault is {natural})"
     return f"{level.name}: 'fault: recipient' covers faults of others; give rules of their own to "
+
+
+def lints(file: File, tree: Tree, rules: Rulebook) -> Iterator[Mistake]:
+    """Yield what is legal and probably not intended, at the place that an operator would change."""
+    for level in rules.every():
+        quiet = level.values.get("quiet_hours")
+        if quiet and quiet.value:
+            yield from _quiet(tree.key_place((*level.path, "quiet_hours")), quiet.value)
+        yield from _branches(tree, level)
+    used = set(file.escalation.notify or ())
+    for name in file.escalation.targets or {}:
+        if name not in used:
+            place = tree.key_place(("escalation", "targets", name))
+            yield Mistake(place=place, message=f"target '{name}' is in no notify: nobody hears by it")
+    yield from dict.fromkeys(_schedules(tree, rules))  # a rule has the same mistake on each channel
+
+
+def _quiet(place: Place, quiet: QuietHours) -> Iterator[Mistake]:
+    sendable = (quiet.start - quiet.end) % DAY_MINUTES * MINUTE
+    if sendable < LEAST_SENDABLE:
+        message = f"only {words(sendable)} a day are left to send in: tries crowd, and reach their deadline"
+        yield Mistake(place=place, message=message)
+    if not quiet.spread:
+        message = "spread: 0s lets every try of a night leave in one second; 45m spreads them"
+        yield Mistake(place=place, message=message)
+
+
+def _branches(tree: Tree, level: Level) -> Iterator[Mistake]:
+    """Yield the replies of a ``when`` that an earlier branch has taken already."""
+    before: list[str] = []
+    for patterns, branch in level.values["when"].value if "when" in level.values else ():
+        taken = [one for one in patterns if any(matches(earlier, one) for earlier in before)]
+        if taken:
+            message = f"never reached: an earlier branch takes {', '.join(taken)}"
+            yield Mistake(place=tree.key_place((*branch.path, "smtp")), message=message)
+        before += patterns
+
+
+def _schedules(tree: Tree, rules: Rulebook) -> Iterator[Mistake]:
+    books = [(None, rules.codes), *rules.merchant_codes.items()]
+    for merchant, book in books:
+        for code, level in book.levels.items():
+            named = channel_of_code(code)
+            for channel in (named,) if named else Channel:
+                rule = rules.resolve(code=code, channel=channel, merchant=merchant, smtp=None)
+                if rule.retries and rule.delays and not rule.off:
+                    yield from _schedule(_place(tree, level), rule, channel, rules)
+
+
+def _place(tree: Tree, level: Level) -> Place:
+    has_retry = any(key.startswith("retry") for key in level.values)
+    return tree.key_place((*level.path, "retry") if has_retry else level.path)
+
+
+def _schedule(place: Place, rule: Rule, channel: Channel, rules: Rulebook) -> Iterator[Mistake]:
+    first = rule.delays[0]
+    is_recipients = rule.fault is Fault.RECIPIENT
+    if is_recipients and first < rule.settle:
+        message = f"{rule.name}: the first try says {words(first)}, settle {words(rule.settle)}: settle wins"
+        yield Mistake(place=place, message=message)
+    elif is_recipients and channel is Channel.SMS and first < LATE:
+        message = (
+            f"{rule.name}: a text that is tried again after {words(first)} may be a second one: "
+            f"receipts arrive until {words(LATE)} after it"
+        )
+        yield Mistake(place=place, message=message)
+    times = [sum(rule.delays[: n + 1]) for n in range(len(rule.delays))]
+    late = [n for n, time in enumerate(times, 1) if time > rule.give_up_after]
+    if late:
+        which = f"try {late[0]}" if len(late) == 1 else f"tries {late[0]} to {late[-1]}"
+        message = f"{rule.name}: {which} would come after give_up_after ({words(rule.give_up_after)})"
+        yield Mistake(place=place, message=message)
+    limits = rules.limits
+    for name, cap in (("recipient", limits.resends_per_recipient), ("claim", limits.resends_per_claim)):
+        if _exceeds(times, cap):
+            said = f"limits.resends_per_{name} ({cap.count}/{words(cap.per)})"
+            message = f"{rule.name}: {said} holds back the tries of a single message"
+            yield Mistake(place=place, message=message)
+
+
+def _exceeds(times: list[int], cap: Rate) -> bool:
+    """Whether more tries fall into the cap's time than it lets pass."""
+    return any(last - first < cap.per for first, last in zip(times, times[cap.count :], strict=False))

@@ -1,4 +1,4 @@
-"""What differs between two policies once all levels are merged: what an operator reviews before it acts."""
+"""The differences between two policies after all levels are merged, for an operator's review."""
 
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields, is_dataclass
@@ -8,10 +8,9 @@ from softbounce.core.durations import words
 from softbounce.core.policy.model import Policy, Rate, Rule, Target
 from softbounce.core.recipients import Channel
 
-_BY_NAME = {"SMS": Channel.SMS, "BOUNCE": Channel.EMAIL}  # the channel that a code's name tells
+_BY_NAME = {"SMS": Channel.SMS, "BOUNCE": Channel.EMAIL}  # beginning of a code -> its channel
 _COUNTS = {"max_attempts", "more_than", "of_last", "least", "probe"}  # numbers that are no durations
-
-_WRITTEN = {  # names that are others in the file
+_WRITTEN = {  # keys that have another name in the file
     "escalation.by": "escalation.group_by",
     "escalation.wait": "escalation.group_wait",
     "defaults.suppression.brake.lasts": "defaults.suppression.brake.for",
@@ -20,7 +19,7 @@ _WRITTEN = {  # names that are others in the file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One value: where it is said, what it was and is, as written, and the line (of the old file if gone)."""
+    """One changed value: its key, old and new text, and its line (of the old file if it was removed)."""
 
     key: str  # "codes.SMS_EXPIRED.retry.delays"
     old: str
@@ -29,10 +28,10 @@ class Change:
 
 
 def changes(old: Policy, new: Policy) -> list[Change]:
-    """Return each difference once, under the level that says it, however many codes it reaches.
+    """Return each difference once, under the level that sets it, however many codes it affects.
 
-    Compared is what applies to every code, merchant, channel and SMTP reply that either policy names, so that
-    a changed line without effect is none, and another spelling of the same duration neither.
+    The merged rules of every code, merchant, channel and SMTP reply that either policy names are compared, so
+    a changed line without effect, or another spelling of the same duration, is no difference.
     """
     found = dict.fromkeys(
         change
@@ -64,7 +63,7 @@ def _of_rules(old: Policy, new: Policy, was: Rule, now: Rule) -> Iterator[Change
         if key == "retry.max_attempts" and before["retry.delays"] != after["retry.delays"]:
             said = now.sources.get("retry.delays")
             if said and new_source and said.line == new_source.line:
-                continue  # the list of delays says how many tries there are
+                continue  # the number of tries follows from the list of delays
         names_new = new_source is not None and (new_source.line or old_source is None)
         source, policy = (new_source, new) if names_new else (old_source, old)
         if source is None:
@@ -80,7 +79,7 @@ def _of_rules(old: Policy, new: Policy, was: Rule, now: Rule) -> Iterator[Change
 
 
 def _typed(rule: Rule) -> dict[str, object]:
-    """Return a rule's values under the names of its sources."""
+    """Return a rule's values by the keys of its ``sources``."""
     found: dict[str, object] = {
         "do": rule.do,
         "fault": rule.fault,
@@ -97,12 +96,12 @@ def _typed(rule: Rule) -> dict[str, object]:
     }
     for name in ("quiet_hours", "confirm", "soft_bounce", "suppression"):
         value = getattr(rule, name)
-        found[name] = value and astuple(value)  # quiet hours are known by identity
+        found[name] = value and astuple(value)  # quiet hours have no equality of their own
     return found
 
 
 def _beside(old: Policy, new: Policy) -> Iterator[Change]:
-    """Yield what differs outside the rules."""
+    """Yield the differences outside of the rules."""
     was, now = _flat(old), _flat(new)
     for key in dict.fromkeys([*was, *now]):
         if was.get(key, "none") != now.get(key, "none"):

@@ -1,4 +1,4 @@
-"""Tests of a policy: files beside it that say what an event, or several, must lead to."""
+"""Tests of a policy: files that say what must follow from one event, or from several."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from softbounce.core.policy.validation import read_as
 from softbounce.core.policy.values import Block, Duration
 from softbounce.core.policy.yaml_tree import Tree
 
-MOST_EVENTS = 1_000  # of one test
+MOST_EVENTS = 1_000  # one test may have so many events
 Json = dict[str, Any]
 
 
@@ -32,15 +32,15 @@ Id = int | str
 
 
 class Between(Block):
-    """A stretch of time, both ends included."""
+    """A period of time, both ends included."""
 
     between: Annotated[list[Time], Field(min_length=2, max_length=2)]
 
 
 class TestEvent(Block):
-    """One report, in short; what is left out is as in ``softbounce.testing``."""
+    """One report in short form; defaults are those of ``softbounce.testing``."""
 
-    __test__ = False  # for pytest, which takes the name for a test of ours
+    __test__ = False  # pytest must not collect it
 
     code: str | None = None
     channel: Literal["sms", "email", "letter"] | None = None
@@ -59,7 +59,7 @@ class TestEvent(Block):
 
 
 class Reports(TestEvent):
-    """Some reports of one kind, one after the other."""
+    """Several reports of one kind, in sequence."""
 
     after: Duration = Field(0, description="Since the report before")
     repeat: Annotated[int, Field(ge=1, le=MOST_EVENTS)] = 1
@@ -68,20 +68,20 @@ class Reports(TestEvent):
 
 
 class Suppress(Block):
-    """Until when, and by whose word."""
+    """Until when, and from which source."""
 
     until: Time | Between | None = None
     origin: Literal["event", "provider"] | None = None
 
 
 class Escalated(Block):
-    """At which of the reports, from 1."""
+    """Number of the report that escalates, from 1."""
 
     at_event: Annotated[int, Field(ge=1)]
 
 
 class Expect(Block):
-    """What must come of it; keys as in ``explain -o json``, and those that are left out do not matter."""
+    """The expected result, with the keys of ``explain -o json``; a key that is left out is not compared."""
 
     outcome: str | None = None
     disposition: Literal["retry", "suppress", "hold", "drop", "ignore"] | None = None
@@ -96,7 +96,7 @@ class Expect(Block):
 
 
 class Test(Block):
-    """One test: an event, or several, and what must come of them."""
+    """One test: one event or several, and the expected result."""
 
     __test__ = False
 
@@ -115,7 +115,7 @@ class Test(Block):
 
     @property
     def is_single(self) -> bool:
-        """Whether the policy alone answers it, without a store."""
+        """Whether the policy alone gives the result, without a store."""
         asks_store = {"escalated", "resends"} & self.expect.model_fields_set
         return self.event is not None and not asks_store
 
@@ -125,7 +125,7 @@ class Test(Block):
         number = 0
         for one in several if isinstance(several, list) else [several]:
             if not isinstance(one, Reports):
-                assert one is not None  # noqa: S101 - the validator has seen to it
+                assert one is not None  # noqa: S101 - the validator has checked it
                 yield 0, one, one.reference
                 continue
             for turn in range(one.repeat):
@@ -144,7 +144,7 @@ class TestFile(Block):
 
 
 def load(text: str, *, file: str) -> tuple[TestFile | None, list[int], list[Problem]]:
-    """Return a file's tests with the line of each, or None and every mistake in it."""
+    """Return a file's tests and their lines, or None and every mistake in the file."""
     tree = Tree(text, takes_null=True)
     found, mistakes = read_as(TestFile, tree)
     wrong = [("error", mistake) for mistake in (*tree.mistakes, *mistakes)]
@@ -154,7 +154,7 @@ def load(text: str, *, file: str) -> tuple[TestFile | None, list[int], list[Prob
 
 
 def differences(expect: Expect, found: Json) -> Iterator[str]:
-    """Yield what differs, as ``expected disposition retry, got suppress``."""
+    """Yield each difference: ``expected disposition retry, got suppress``."""
     for name in sorted(expect.model_fields_set):
         wanted, field = getattr(expect, name), type(expect).model_fields[name].alias or name
         got = found.get(field)

@@ -1,4 +1,4 @@
-"""The policy file: YAML text to a ``Policy``, or to every mistake in it with line, column and caret."""
+"""Reads a policy file: YAML text to a ``Policy``, or to all of its mistakes with line, column and caret."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +11,7 @@ from pydantic import BaseModel
 from softbounce.core.durations import printable
 from softbounce.core.policy import schema
 from softbounce.core.policy import sections as beside
-from softbounce.core.policy.checks import errors, warnings
-from softbounce.core.policy.lints import lints
+from softbounce.core.policy.checks import errors, lints, warnings
 from softbounce.core.policy.merge import Branch, CodeRules, Level, Rulebook, Value
 from softbounce.core.policy.model import (
     Brake,
@@ -35,14 +34,14 @@ from softbounce.core.reasons import Fault
 from softbounce.core.recipients import Channel
 from softbounce.errors import InvalidPolicy, InvalidSettings
 
-# a key for signing, the user and password of a URL, or all of one that apprise knows: slack://TOKEN/TOKEN
+# a signing key, user and password of a URL, or a whole URL of apprise: slack://TOKEN/TOKEN
 SECRETS = r"""whsec_\S+|(?<=://)[^/@\s]+(?=@)|\b(?!https?:)\w+://[^\s"'},]+"""
-WIDEST = 160  # columns of a source line that are shown around a mistake
+WIDEST = 160  # at most so many columns of a source line are shown around a mistake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One finding, as data and as the lines that people read."""
+    """One error or warning, as data and as text for people."""
 
     line: int
     column: int
@@ -52,9 +51,9 @@ class Problem:
 
 
 def load(text: str, *, file: str, what_if: Sequence[str] = ()) -> Policy:
-    """Return the policy that ``text`` says; raise ``InvalidPolicy`` with every mistake, in line order.
+    """Return the policy of a file's text; raise ``InvalidPolicy`` with every mistake, in line order.
 
-    ``what_if``: settings such as ``retry.delays=[1h]`` that beat whatever rule decides.
+    ``what_if``: settings such as ``retry.delays=[1h]`` that override every rule.
     """
     policy, wrong = check(text, file=file, what_if=_what_if(what_if) if what_if else None)
     if policy is None:
@@ -63,7 +62,7 @@ def load(text: str, *, file: str, what_if: Sequence[str] = ()) -> Policy:
 
 
 def check(text: str, *, file: str, what_if: Level | None = None) -> tuple[Policy | None, list[Problem]]:
-    """Return the policy, or None where there is an error; and all errors and warnings, in line order."""
+    """Return the policy, or None if there is an error, and all errors and warnings in line order."""
     tree = Tree(text)
     model, raw, wrong = read(tree)
     found = {("error", mistake) for mistake in (*tree.mistakes, *wrong)}
@@ -79,7 +78,7 @@ def check(text: str, *, file: str, what_if: Level | None = None) -> tuple[Policy
 
 
 def _what_if(settings: Sequence[str]) -> Level:
-    """Return the settings as a level of their own, read like the rule of a code in a file of one."""
+    """Return the settings as a level; they are read as the only rule of a made-up file."""
     nested: dict[str, Any] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
@@ -110,7 +109,7 @@ def _flow(nested: Mapping[str, Any]) -> str:
 
 
 def problems(found: Iterable[tuple[str, Mistake]], text: str, *, file: str) -> list[Problem]:
-    """Return (severity, mistake) pairs as people read them, in line order."""
+    """Return (severity, mistake) pairs with their texts, in line order."""
     lines = text.splitlines()
     shown = (_problem(severity, mistake, file, lines) for severity, mistake in found)
     return sorted(shown, key=lambda problem: (problem.line, problem.column, problem.message))
@@ -129,10 +128,10 @@ def _problem(severity: str, mistake: Mistake, file: str, lines: list[str]) -> Pr
 
 
 def _excerpt(place: Place, lines: list[str]) -> list[str]:
-    """Return the line and a caret below the place; of a very long line the part around it."""
+    """Return the line, or the part around the place if it is long, and a line with carets."""
     if place.line > len(lines):
         return []
-    text = re.sub(SECRETS, lambda found: "*" * len(found[0]), lines[place.line - 1])  # this reaches logs
+    text = re.sub(SECRETS, lambda found: "*" * len(found[0]), lines[place.line - 1])  # the text reaches logs
     first = 0 if len(text) <= WIDEST else max(0, place.column - 1 - WIDEST // 2)
     line = "".join(c if c.isprintable() else " " for c in text[first : first + WIDEST])
     indent = place.column - 1 - first
@@ -175,7 +174,7 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
 
 
 def _providers(said: Mapping[str, beside.Provider]) -> dict[str, Provider]:
-    """Return each provider's entry; what a named one leaves open, ``*`` says."""
+    """Return each provider's entry; what it leaves open comes from ``*``."""
     general = said.get("*", beside.Provider())
     return {name: _provider(one, general) for name, one in said.items()}
 
@@ -196,7 +195,7 @@ def _provider(one: beside.Provider, general: beside.Provider) -> Provider:
 
 
 def _complete(kind: type[BaseModel], name: str, said: BaseModel) -> dict[str, Any]:
-    """Return a block's values, the built-in ones where the file is silent."""
+    """Return a block's values, completed with the built-in ones."""
     built_in = dict(kind.model_validate(BUILT_IN[name]))
     return built_in | {key: getattr(said, key) for key in said.model_fields_set}
 
@@ -234,7 +233,7 @@ def _rulebook(model: schema.File, raw: dict[str, Any], tree: Tree) -> Rulebook:
 
 
 def _values(block: BaseModel, written: dict[str, Any], *, path: Path, tree: Tree | None) -> dict[str, Value]:
-    """Return what a block says, by dotted key; what it leaves open comes from a more general level."""
+    """Return the values of a block by dotted key; other keys come from a more general level."""
     values: dict[str, Value] = {}
     for key in block.model_fields_set - {"codes", "smtp"}:
         said, here = getattr(block, key), (*path, key)
@@ -249,7 +248,7 @@ def _values(block: BaseModel, written: dict[str, Any], *, path: Path, tree: Tree
             values[key] = Value(value=branches, text="when", line=line)
         else:
             values[key] = Value(value=_typed(key, said), text=_written(written[key]), line=line)
-    if "delays" in values and "max_attempts" not in values:  # a list of delays says how many tries there are
+    if "delays" in values and "max_attempts" not in values:  # one try for each delay
         tries = len(values["delays"].value)
         values["max_attempts"] = replace(values["delays"], value=tries, text=str(tries))
     return values
@@ -261,7 +260,7 @@ def _branch(when: schema.When, written: dict[str, Any], *, path: Path, tree: Tre
     return tuple(when.smtp), Level(name=name, line=values["do"].line, path=tuple(path), values=values)
 
 
-def _typed(key: str, said: Any) -> Any:  # noqa: ANN401 - one of many types, by key
+def _typed(key: str, said: Any) -> Any:  # noqa: ANN401 - the type depends on the key
     if isinstance(said, schema.Quiet):
         return QuietHours(**dict(said))
     if isinstance(said, schema.Confirm):

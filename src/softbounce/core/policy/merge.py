@@ -1,7 +1,7 @@
-"""Merging the levels of a policy into one rule.
+"""Merges the levels of a policy into one rule.
 
-defaults < channel < merchant < code < the merchant's code < the SMTP reply; ``limits`` clamp last. Every
-value remembers its level, its line and what it replaced, for ``explain``.
+defaults < channel < merchant < code < the merchant's code < the SMTP reply; ``limits`` are applied last. For
+``explain`` every value keeps its level, its line and what it replaced.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ SEVERITY = {
     Disposition.RETRY: 1,
     Disposition.IGNORE: 0,
 }
-"""How hard a verdict is for the recipient. An SMTP reply may soften a verdict, never harden it."""
+"""How severe a disposition is. An SMTP reply may make it less severe, never more."""
 
 BACKOFF = ("retry.backoff.base", "retry.backoff.factor", "retry.backoff.cap")
 SUPPRESSION = ("suppression.expires", "suppression.scope", "origin")
@@ -38,7 +38,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """What one block of the file says, by dotted key: ``retry.jitter``, ``quiet_hours``, ``do``."""
+    """The values of one block of the file by dotted key: ``retry.jitter``, ``quiet_hours``, ``do``."""
 
     name: str  # "defaults", "channels.sms", "merchants.42.codes.SMS_EXPIRED"
     line: int
@@ -46,18 +46,18 @@ class Level:
     values: Mapping[str, Value]
 
 
-Branch = tuple[tuple[str, ...], Level]  # reply patterns, and what they change
+Branch = tuple[tuple[str, ...], Level]  # patterns of SMTP replies, and the values for them
 
 
 class CodeRules:
-    """The rules under one ``codes:``. Exactly one applies: the exact name, else the longest wildcard."""
+    """The rules under one ``codes:``. One applies to a code: its exact name, else the longest wildcard."""
 
     def __init__(self, levels: Mapping[str, Level]) -> None:
         self.levels = levels
         self._wildcards = sorted((name for name in levels if name.endswith("*")), key=len, reverse=True)
 
     def find(self, code: str) -> Level | None:
-        """Return the one rule for ``code``, if any."""
+        """Return the rule for ``code``, if any."""
         names = (name for name in (code, *self._wildcards) if name in self.levels and matches(name, code))
         return self.levels.get(next(names, ""))
 
@@ -66,29 +66,29 @@ NO_CODES = CodeRules({})
 
 
 class Stack:
-    """The levels that speak about one failure, the most exact last: per key, the last one wins."""
+    """The levels that apply to one failure, the most specific last; for each key the last one wins."""
 
     def __init__(self, levels: Iterable[Level]) -> None:
         self.levels = tuple(levels)
 
     def said(self, *keys: str) -> list[tuple[Level, str]]:
-        """Return who says any of ``keys``, and which key."""
+        """Return each level that sets any of ``keys``, with the key."""
         return [(level, key) for level in self.levels for key in keys if key in level.values]
 
     def value(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - typed by the file's models
-        """Return the most exact value."""
+        """Return the value of the most specific level."""
         said = self.said(key)
         return said[-1][0].values[key].value if said else default
 
     def text(self, key: str) -> str:
-        """Return the most exact value as written."""
+        """Return the value of the most specific level as written."""
         said = self.said(key)
         return said[-1][0].values[key].text if said else ""
 
     def source(self, *keys: str, text: "Callable[[Stack], str] | None" = None) -> Source | None:
         """Return where the value of ``keys`` comes from, and what it replaced.
 
-        Several keys are one thing to a reader, which ``text`` puts into words (``3 messages in 30d``).
+        ``text`` describes several keys that people read as one thing (``3 messages in 30d``).
         """
         said = self.said(*keys)
         if not said:
@@ -105,7 +105,7 @@ class Stack:
         return replace(layers[-1], below=tuple(layers[:-1]))
 
     def branches(self) -> Sequence[Branch]:
-        """Return what SMTP replies change; nothing where a level more exact than ``when`` says ``do``."""
+        """Return the branches by SMTP reply; none if a level more specific than ``when`` sets ``do``."""
         owner, judge = self.said("when")[-1:], self.said("do")[-1:]
         if not owner or (judge and self.levels.index(judge[0][0]) > self.levels.index(owner[0][0])):
             return ()
@@ -113,7 +113,7 @@ class Stack:
         return branches
 
     def schedule(self, limits: Limits) -> tuple[int, ...]:
-        """Return one delay for each try: the list, its last entry repeated, or the growing backoff."""
+        """Return one delay for each try, from the list (its last entry repeats) or from the backoff."""
         tries, low = min(self.value("retry.max_attempts"), limits.max_attempts), limits.min_delay
         if self.is_listed:
             steps: Sequence[int] = self.value("retry.delays")
@@ -123,7 +123,7 @@ class Stack:
 
     @property
     def is_listed(self) -> bool:
-        """Whether the most exact schedule is a list of delays; one level never has both."""
+        """Whether the most specific schedule is a list of delays; one level never has both."""
         return self.said(*BACKOFF, "retry.delays")[-1][1] == "retry.delays"
 
 
@@ -138,10 +138,10 @@ class Rulebook:
     merchant_codes: Mapping[str, CodeRules]
     limits: Limits
     limits_line: int
-    what_if: Level | None = None  # beats all others, see ``policy_file.load``
+    what_if: Level | None = None  # overrides all others, see ``file.load``
 
     def every(self) -> Iterator[Level]:
-        """Yield every level of the file, branches by SMTP reply included."""
+        """Yield every level of the file and every branch by SMTP reply."""
         books = [self.codes, *self.merchant_codes.values()]
         for level in (
             self.base,
@@ -153,7 +153,7 @@ class Rulebook:
             yield from (branch for _, branch in level.values["when"].value) if "when" in level.values else ()
 
     def rules(self) -> Iterator[tuple[str, int]]:
-        """Yield name and line of every rule that may decide: of codes, merchants' codes, and SMTP replies."""
+        """Yield name and line of every rule: of codes, merchants' codes, and SMTP replies."""
         for book in (self.codes, *self.merchant_codes.values()):
             for level in book.levels.values():
                 yield level.name, level.line
@@ -167,14 +167,14 @@ class Rulebook:
                 yield from patterns
 
     def code_levels(self, code: str | None, merchant: str | None) -> list[Level]:
-        """Return the rule for ``code`` and what the merchant changes in it, the more exact one last."""
+        """Return the rule for ``code``, then what the merchant changes in it."""
         books = self.codes, self.merchant_codes.get(merchant or "", NO_CODES)
         return [level for book in books if code and (level := book.find(code))]
 
     def resolve(
         self, *, code: str | None, channel: Channel | None, merchant: str | None, smtp: str | None
     ) -> Rule:
-        """Merge all levels that speak about one failure."""
+        """Merge all levels that apply to one failure."""
         exact = self.code_levels(code, merchant)
         general = self.base, channel and self.channels.get(channel), self.merchants.get(merchant or "")
         stack = Stack(level for level in (*general, *exact) if level)
@@ -184,14 +184,14 @@ class Rulebook:
         if branch:
             stack, line = Stack((*stack.levels, branch)), branch.line
             blamed = stack.value("fault", fault)
-            fault = fault if blamed is Fault.RECIPIENT else blamed  # a reply never moves the blame to them
+            fault = fault if blamed is Fault.RECIPIENT else blamed  # a reply never blames the recipient
         if self.what_if:
             stack = Stack((*stack.levels, self.what_if))
             fault = stack.value("fault", fault)
         fault = allowed_fault(code, fault)
         do = stack.value("do") or Disposition(stack.value("unknown_code") if code else "hold")
         if do is Disposition.SUPPRESS and fault is not Fault.RECIPIENT:
-            do = Disposition.HOLD  # the loader lets no such rule pass; should it ever, nobody is blocked
+            do = Disposition.HOLD  # the loader refuses such a rule; this is a second guard
         said = stack.source("do") or (stack.source("unknown_code") if code else None) or _built_in(do)
         return Rule(
             name=name,
@@ -256,7 +256,7 @@ class Rulebook:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether ``text`` is ``pattern``, or begins with it where that ends in ``*``."""
+    """Whether ``text`` equals ``pattern``, or begins with it if the pattern ends in ``*``."""
     return text.startswith(pattern[:-1]) if pattern.endswith("*") else text == pattern
 
 
@@ -265,7 +265,7 @@ def _any_matches(patterns: Sequence[str], smtp: str | None) -> bool:
 
 
 def allowed_fault(code: str | None, fault: Fault) -> Fault:
-    """Return ``fault``, unless it blames the recipient for what a known code blames on somebody else."""
+    """Return ``fault``, or the built-in fault of a known code if only ``fault`` blames the recipient."""
     natural = built_in_fault(code or "")
     return natural if natural and fault is Fault.RECIPIENT else fault
 
@@ -275,7 +275,7 @@ def _built_in(value: str) -> Source:
 
 
 def _line(said: Sequence[tuple[Level, str]]) -> int:
-    """Return the first line of what the most exact level says."""
+    """Return the first line of the keys that the most specific level sets."""
     level = said[-1][0]
     return min(
         (level.values[key].line for owner, key in said if owner is level and level.values[key].line),

@@ -1,4 +1,4 @@
-"""The rules as softbounce applies them: typed, merged, immutable. ``core.policy.file`` reads them from YAML.
+"""A policy as softbounce applies it: typed, merged, immutable. ``core.policy.file`` reads it from YAML.
 
 All durations are milliseconds.
 """
@@ -11,11 +11,11 @@ from typing import Protocol
 from softbounce.core.reasons import Fault
 from softbounce.core.recipients import Channel
 
-MOST_CACHED = 10_000  # rules; a policy with 500 merchants and 30 codes on 3 channels stays below
+MOST_CACHED = 10_000  # cached rules; most policies have fewer combinations
 
 
 class Disposition(StrEnum):
-    """What policy says a failure means."""
+    """What policy decides about a failure."""
 
     RETRY = "retry"
     SUPPRESS = "suppress"
@@ -31,11 +31,11 @@ class Source:
     value: str  # as an operator writes it: "90m 4h 12h 24h", "20:00-08:00"
     layer: str  # "defaults", "channels.sms", "merchants.42", "codes.X", "merchants.42.codes.X", "built-in"
     line: int  # 0: built in, -1: a what-if
-    below: tuple["Source", ...] = ()  # what it overrode, layer by layer, the nearest one last
+    below: tuple["Source", ...] = ()  # the values that it replaced, the most recent one last
 
     @property
     def replaces(self) -> str | None:
-        """What it overrode: ``backoff 1h x2, :11``."""
+        """The value that it replaced: ``backoff 1h x2, :11``."""
         if not self.below:
             return None
         last = self.below[-1]
@@ -46,19 +46,19 @@ class Source:
 class QuietHours:
     """When nothing may leave: from ``start`` to ``end``, in minutes of the local day; may pass midnight.
 
-    Known by identity: hashing its fields for each look at the nights cost half a microsecond a try.
+    ``eq=False``: the cache of nights compares by identity, because hashing six fields cost 0.5 us a try.
     """
 
     start: int
     end: int
     zone: str  # "recipient", or a fixed IANA name
-    days: frozenset[int]  # 0 = Monday; the day on which the quiet time starts
-    spread: int  # ms after the end over which moved tries are spread
+    days: frozenset[int]  # 0 = Monday; the days on which quiet hours start
+    spread: int  # moved tries are spread over so many ms after the end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoftBounce:
-    """When repeated soft bounces of one recipient become a case."""
+    """When repeated soft bounces of one recipient open a case."""
 
     count: str  # messages | events
     escalate_at: int
@@ -71,7 +71,7 @@ class SoftBounce:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuppressionTerm:
-    """How long and how far a suppression reaches."""
+    """How long a suppression lasts, and for which merchants."""
 
     expires: int | None  # None: never
     scope: str  # all | merchant
@@ -80,9 +80,9 @@ class SuppressionTerm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brake:
-    """From how many new suppressions of a group on they are provisional, and one incident."""
+    """When sudden new suppressions of a group become provisional, and one incident."""
 
-    by: tuple[str, ...]  # of code, country, domain
+    by: tuple[str, ...]  # some of code, country, domain
     more_than: int
     within: int
     times_usual: float
@@ -96,7 +96,7 @@ class Brake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirm:
-    """How many reports convict a recipient."""
+    """How many reports it takes to suppress a recipient."""
 
     reports: int
     within: int
@@ -106,20 +106,20 @@ class Confirm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """Everything policy says about one (code, channel, merchant, SMTP reply), merged and clamped."""
+    """The merged rule for one (code, channel, merchant, SMTP reply), within the limits."""
 
     name: str  # "codes.SMS_EXPIRED", "merchants.42.codes.X", "defaults.unknown_code", "defaults.unclassified"
     line: int
     do: Disposition
     fault: Fault
-    off: bool  # retry: off at some level
-    delays: tuple[int, ...]  # before jitter, one for each try the rule allows; () if it allows none
-    jitter: float | None  # largest relative deviation; None: full (anything from 0 to the delay)
+    off: bool  # whether any level says retry: off
+    delays: tuple[int, ...]  # before jitter, one for each try; () if it allows none
+    jitter: float | None  # largest relative deviation; None: full, anything from 0 to the delay
     give_up_after: int
     settle: int
     then: str  # review | suppress | drop
     quiet_hours: QuietHours | None
-    timezone: str  # where the recipient's own zone cannot be derived
+    timezone: str  # used if the recipient's zone is not known
     several_recipients: Disposition  # RETRY | HOLD
     soft_bounce: SoftBounce
     suppression: SuppressionTerm
@@ -133,13 +133,13 @@ class Rule:
 
 
 def is_retried(do: Disposition, confirm: Confirm | None) -> bool:
-    """Return whether a first report is tried again: by what it means, or while a second is waited for."""
+    """Return whether the first report is retried, also while ``confirm`` waits for another one."""
     return do is Disposition.RETRY or (confirm is not None and confirm.meanwhile is Disposition.RETRY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """So many in so much time."""
+    """At most ``count`` in ``per`` ms."""
 
     count: int
     per: int
@@ -147,7 +147,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What no rule and no merchant goes past."""
+    """Limits for all rules and merchants."""
 
     max_attempts: int
     min_delay: int
@@ -158,13 +158,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """When a provider gets no resends for a while."""
+    """When resends to a provider stop for a while."""
 
-    failures: float  # share of the answers, 0 to 1
+    failures: float  # share of the answers that opens it, 0 to 1
     of_last: int
     least: int
     within: int
-    base: int  # how long it is open at first
+    base: int  # how long it stays open at first
     factor: float
     cap: int
     probe: int
@@ -173,7 +173,7 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """What one provider gets. Fields that are None bind nothing."""
+    """Limits for one provider; None: no limit."""
 
     rate: Rate | None
     breaker: Breaker | None
@@ -193,7 +193,7 @@ class Retention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where people hear about escalations."""
+    """Where notices for people go."""
 
     name: str
     type: str  # log | celery | stream | webhook | apprise
@@ -201,16 +201,16 @@ class Target:
     queue: str | None = None
     stream: str | None = None
     url: str | None = None
-    secret: str | None = None  # the variable that holds it; apprise: the whole address
+    secret: str | None = None  # name of the variable with the secret; apprise: with the whole URL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grouping:
-    """How notices to people are put together: one for all that have the values of ``by`` in common."""
+    """How notices for people are grouped: one notice for all with the same values of ``by``."""
 
-    by: tuple[str, ...]  # merchant, channel, code
-    wait: int  # from the first one on
-    repeat: int  # from one telling to the next
+    by: tuple[str, ...]  # some of merchant, channel, code
+    wait: int  # ms from the first notice of a group until it is sent
+    repeat: int  # least ms between two notices of a group
 
 
 class Resolve(Protocol):
@@ -232,11 +232,11 @@ class Policy:
     limits: Limits
     retention: Retention
     brake: Brake | None  # None: off
-    providers: Mapping[str, Provider]  # "*": those without an entry of their own
+    providers: Mapping[str, Provider]  # "*" is for providers without an entry
     feedback: str  # delivered | none
     ignore_failures_before: int | None  # ms; None: never
     codes: tuple[str, ...]  # the names under codes:, in the file's order
-    rules: tuple[tuple[str, int], ...]  # name and line of all that may decide about a code
+    rules: tuple[tuple[str, int], ...]  # name and line of every rule about codes
     merchants: frozenset[str]
     replies: frozenset[str]  # every pattern of SMTP replies
     targets: Mapping[str, Target]
@@ -247,7 +247,7 @@ class Policy:
 
     @property
     def rules_count(self) -> int:
-        """How many code rules the file has, without those of merchants."""
+        """The number of code rules, without those of merchants."""
         return len(self.codes)
 
     def rule_for(
@@ -264,11 +264,11 @@ class Policy:
         return rule
 
     def provider(self, name: str) -> Provider | None:
-        """Return what a provider gets: its own entry, else that of all, else None."""
+        """Return a provider's entry, else the entry ``*``, else None."""
         return self.providers.get(name) or self.providers.get("*")
 
     def at(self, line: int) -> str:
-        """Return ``config/policy.yaml:39``; line 0 is what the file leaves to softbounce, -1 a what-if."""
+        """Return ``config/policy.yaml:39``; line 0 is a built-in value, -1 a what-if."""
         if line < 0:
             return "--set"
         return f"{self.file}:{line}" if line else "built-in"

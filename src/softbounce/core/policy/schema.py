@@ -1,7 +1,7 @@
-"""The policy file as pydantic models: its keys, their types, and the JSON schema that editors read.
+"""The policy file as pydantic models: its keys, their types, and the JSON schema for editors.
 
-A model says what one block may hold. A key that is not set is None here and comes from a more general level;
-``core.policy.merge`` looks at ``model_fields_set``, never at None.
+A key that is not set is None here and comes from a more general level; ``core.policy.merge`` reads
+``model_fields_set`` and never compares with None.
 """
 
 from typing import Annotated, Any, Literal, Self

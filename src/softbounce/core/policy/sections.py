@@ -1,4 +1,4 @@
-"""The blocks of the policy file beside the rules: what providers get, and who hears of cases."""
+"""The blocks of the policy file for providers and for notices to people."""
 
 from typing import Annotated, Literal, Self
 

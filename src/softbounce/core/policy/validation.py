@@ -1,4 +1,4 @@
-"""YAML nodes to the models of ``core.policy.schema``, with every mistake at its place."""
+"""Validates a YAML tree by the models of ``core.policy.schema``; each mistake gets its line and column."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -26,7 +26,7 @@ TARGETS: dict[str, type[BaseModel]] = {
     "apprise": AppriseTarget,
 }
 RULE_ENDS: tuple[list[str], ...] = ([], ["do"], ["fault"], ["when"])
-ROUNDS = 20  # of leaving out what is wrong; a broken value can hide at most a few others
+ROUNDS = 20  # so often wrong values are removed and the rest is validated again; few rounds are needed
 
 MESSAGES = {
     "model_type": "a block of keys is needed here, not {input}",
@@ -48,17 +48,17 @@ MESSAGES = {
 
 
 def did_you_mean(word: object, options: Sequence[str], *, cutoff: float = 0.6) -> str:
-    """Return ``; did you mean 'x'?`` for the nearest option, or nothing."""
-    short = word if isinstance(word, str) and len(word) <= 60 else ""  # noqa: PLR2004 - difflib is quadratic
+    """Return ``; did you mean 'x'?`` with the nearest option, or an empty text."""
+    short = word if isinstance(word, str) and len(word) <= 60 else ""  # noqa: PLR2004 - difflib takes quadratic time
     near = get_close_matches(short, options, n=1, cutoff=cutoff)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def read(tree: Tree) -> tuple[File | None, dict[str, Any], list[Mistake]]:
-    """Return the file's model, the plain values it was made of, and every mistake.
+    """Return the file's model, the plain values that it was made of, and every mistake.
 
-    What is wrong is left out of both, so that the meaning of the rest can be checked in the same run. The
-    model is None where there is nothing to go on with.
+    Both come without the wrong values, so that the rest can be checked in the same run. The model is None if
+    nothing is left to check.
     """
     raw = tree.plain()
     mistakes: list[Mistake] = []
@@ -80,7 +80,7 @@ def read(tree: Tree) -> tuple[File | None, dict[str, Any], list[Mistake]]:
 
 
 def read_as(model: type[Model], tree: Tree) -> tuple[Model | None, list[Mistake]]:
-    """Return another file of ours as its model, or None and every mistake in it."""
+    """Return another kind of file as its model, or None and every mistake in it."""
     raw = tree.plain()
     if tree.root is None:
         return None, []
@@ -116,7 +116,7 @@ def _unknown_key(path: Path, root: type[BaseModel]) -> str:
     key = str(path[-1])
     model = root
     for step in path[:-1]:
-        tagged = TARGETS.get(str(step)) if model in TARGETS.values() else None  # pydantic's step for the type
+        tagged = TARGETS.get(str(step)) if model in TARGETS.values() else None  # a step that pydantic adds
         model = tagged or _block(model, step) or model
     names = [field.alias or name for name, field in model.model_fields.items()]
     if key == "brake":
@@ -128,7 +128,7 @@ def _unknown_key(path: Path, root: type[BaseModel]) -> str:
 
 
 def _block(model: type[BaseModel], step: int | str) -> Any:  # noqa: ANN401 - a model, or None
-    """Return the model that a key holds, also inside of a list, a mapping or a union."""
+    """Return the model of a key, also from inside a list, a mapping or a union."""
     field = model.model_fields.get(str(step))
     waiting = [field.annotation] if field else []
     while waiting:
@@ -154,9 +154,9 @@ def _listed(options: Sequence[str]) -> str:
 
 
 def _leave_out(raw: dict[str, Any], path: Path) -> None:
-    """Remove what ``path`` points at; a code rule without a sound verdict becomes a hold instead.
+    """Remove the value at ``path``; a code rule whose ``do``, ``fault`` or ``when`` is wrong becomes a hold.
 
-    Were it removed, a wildcard would take its place, and be blamed for what this rule was to prevent.
+    If it were removed, a wildcard would apply to its code and get mistakes that it does not have.
     """
     if path == ("version",):
         raw["version"] = 1
@@ -171,7 +171,7 @@ def _leave_out(raw: dict[str, Any], path: Path) -> None:
             node = node[step]
     if not names:
         return
-    rule = {"codes": 1, "merchants": 3}.get(names[0], len(names))  # where the name of a code stands
+    rule = {"codes": 1, "merchants": 3}.get(names[0], len(names))  # index of the name of a code in the path
     if names[:2] == ["escalation", "targets"] and len(names) > 2:  # noqa: PLR2004 - escalation.targets.NAME
         holders[2][names[2]] = {"type": "log"}
     elif (

@@ -1,6 +1,6 @@
-"""The single values of a policy file, each with its check and its JSON schema.
+"""The types of single values of a policy file, each with its check and its JSON schema.
 
-A ``ValueError`` says in the operator's words what to write instead.
+A ``ValueError`` tells the operator what to write instead.
 """
 
 import re
@@ -62,8 +62,8 @@ def _moment(value: object) -> int | None:
 def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
-    except (OSError, ValueError, LookupError):  # a folder, an absolute path, no such zone
-        places = [name for name in available_timezones() if "/" in name]  # EST is no answer to CEST
+    except (OSError, ValueError, LookupError):  # also raised for a folder or an absolute path
+        places = [name for name in available_timezones() if "/" in name]  # not names such as EST
         near = get_close_matches(value[:60], places, n=1)
         hint = f"did you mean '{near[0]}'?" if near else "use a name such as Europe/Berlin"
         message = f"no time zone {shown(value)}; {hint}"
@@ -156,7 +156,7 @@ Off = Annotated[Literal["off"], Tag("off")]
 
 
 class Block(BaseModel):
-    """A block of keys; any other key is refused."""
+    """A block of keys; an unknown key is refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -220,4 +220,4 @@ BUILT_IN: dict[str, Any] = {
         "targets": {"log": {"type": "log"}},
     },
 }
-"""What holds where a file says nothing: limits, retention, defaults and escalation of the shipped file."""
+"""The values where a file sets none: limits, retention, defaults and escalation of the shipped file."""

@@ -1,7 +1,7 @@
-"""YAML 1.2 text to plain values, each with the line and column where it stands.
+"""YAML 1.2 text to plain values, each with its line and column.
 
-The events of ruamel.yaml's parser carry positions, also those of aliases. A tree made of them means that
-no tag ever runs code, that a key given twice is seen, and that depth and aliases stay bounded.
+The tree is made from the events of ruamel.yaml's parser, which have positions, also for aliases. So no tag
+runs code, a duplicate key is an error, and depth and aliases are bounded.
 """
 
 import re
@@ -23,13 +23,13 @@ from ruamel.yaml.reader import ReaderError
 
 from softbounce.core.durations import shown
 
-LARGEST = 256 * 1024  # bytes; the shipped policy has 8 KiB
-DEEPEST = 12  # levels; the policy needs 6
-MOST_VALUES = 50_000  # once aliases are followed ("billion laughs")
+LARGEST = 256 * 1024  # most bytes of a file; the shipped policy has 8 KiB
+DEEPEST = 12  # most levels; a policy needs 6
+MOST_VALUES = 50_000  # most values after aliases are followed, against "billion laughs"
 
 INTEGER = re.compile(r"[-+]?[0-9]{1,15}")
 DECIMAL = re.compile(r"[-+]?[0-9]{1,15}\.[0-9]{1,15}")
-SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, by an escape such as "\\ud800"
+SURROGATE = re.compile("[\ud800-\udfff]")  # a lone surrogate, from an escape such as "\\ud800"
 NULLS = frozenset({"", "~", "null"})
 
 Path = Sequence[int | str]
@@ -38,7 +38,7 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A stretch of one line, 1-based; ``end`` is the column after it, or ``column`` where it is not known."""
+    """A part of one line, from 1; ``end`` is the column after it, or ``column`` if that is unknown."""
 
     line: int
     column: int
@@ -55,28 +55,28 @@ class Node:
     items: "list[Node] | None" = None
     entries: "dict[str, tuple[Node, Node]] | None" = None
     is_alias: bool = False
-    is_meant: bool = False  # a null that may stand as a value
-    size: int = 1  # values in it, itself included
+    is_meant: bool = False  # a null that is allowed as a value
+    size: int = 1  # number of values in it, itself included
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistake:
-    """Something wrong at a place of the text."""
+    """An error at a place of the text."""
 
     place: Place
     message: str
 
 
-class _Unreadable(Exception):  # noqa: N818 - ends the reading, never leaves this module
+class _Unreadable(Exception):  # noqa: N818 - never leaves this module
     def __init__(self, place: Place, message: str) -> None:
         self.mistake = Mistake(place=place, message=message)
 
 
 class Tree:
-    """The text as nodes. ``root`` is None where the text cannot be read; ``mistakes`` says what is wrong."""
+    """The text as nodes. ``root`` is None if the text cannot be read; ``mistakes`` has every error."""
 
     def __init__(self, text: str, *, takes_null: bool = False) -> None:
-        """``takes_null``: a written ``null`` is a value; nothing at all is none in any case."""
+        """``takes_null``: a written ``null`` is a value; a key without anything is always an error."""
         self._takes_null = takes_null
         self.mistakes: list[Mistake] = []
         self.root: Node | None = None
@@ -96,13 +96,16 @@ class Tree:
             if "\\t" in problem:
                 message = "a tab cannot indent YAML; use spaces"
             elif "quoted scalar" in (error.context or "") and "end of stream" in problem:
-                message, mark = "this quote is never closed", error.context_mark  # the end says nothing
+                message, mark = (
+                    "this quote is never closed",
+                    error.context_mark,
+                )
             self._wrong(_place(mark), message)
         except (YAMLError, ValueError) as error:  # ValueError: a %YAML line with a broken number
             self._wrong(Place(line=1, column=1, end=1), f"this is not YAML: {error}")
 
     def plain(self) -> Any:  # noqa: ANN401 - whatever the file says
-        """Return dicts, lists and scalars, aliases followed, every container a fresh one."""
+        """Return new dicts, lists and scalars, with aliases followed."""
         return _plain(self.root) if self.root else None
 
     def nodes(self, path: Path) -> list[tuple[Node | None, Node]]:
@@ -115,22 +118,22 @@ class Tree:
             elif node and node.items and isinstance(step, int) and step < len(node.items):
                 found.append((None, node.items[step]))
             else:
-                continue  # a name that pydantic added: the arm of a union
+                continue  # pydantic adds the member of a union to a path
             node = found[-1][1]
         return found
 
     def key_place(self, path: Path) -> Place:
-        """Return where the key of ``path`` stands, or the item of a list."""
+        """Return the place of the key of ``path``, or of the item of a list."""
         key, value = self._last(path)
         return (key or value).place
 
     def value_place(self, path: Path) -> Place:
-        """Return where the value of ``path`` stands; its key, where the value begins on a later line."""
+        """Return the place of the value of ``path``, or of its key if the value begins on a later line."""
         key, value = self._last(path)
         return key.place if key and value.place.line > key.place.line else value.place
 
     def line(self, path: Path) -> int:
-        """Return the line that says ``path``, 0 if none does; under an alias, the line of the alias."""
+        """Return the line of ``path``, 0 if it is not in the text; under an alias, the line of the alias."""
         nodes = self.nodes(path)
         if len(nodes) < len(path):
             return 0
