@@ -6,12 +6,12 @@ from typing import Any
 
 from checks.bench.events import FAILURES, TRANSIENT, event
 
-from softbounce.core import events
+from softbounce.core import bounds, events
 
 NOW = 1_795_186_800_000  # 2026-11-20T15:00:00Z, a Friday: quiet nowhere in Europe
 DATE = "2026-11-20T14:59:00Z"
 HOUR = 3_600_000
-NAME = "\U0001f600" * ((events._MAX_NAME - 12) // 4)  # noqa: SLF001 - as large as is read
+NAME = "\U0001f600" * ((bounds.NAME - 12) // 4)  # as large as is read
 RECIPIENT = events._MAX_RECIPIENTS_BYTES // 100 - 50  # noqa: SLF001 - bytes of each of a hundred
 _numbers = count(1)
 

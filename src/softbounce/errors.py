@@ -74,7 +74,14 @@ class InvalidRecipient(SoftbounceError):
 
 
 class NotFound(SoftbounceError):
-    """The delivery, case, entry or dead letter that was named does not exist."""
+    """The named delivery, case, entry or dead letter does not exist.
+
+    ``noun`` and ``words``: the command ``softbounce NOUN list WORDS`` lists those that exist.
+    """
+
+    def __init__(self, message: str, noun: str = "", words: str = "") -> None:
+        super().__init__(message)
+        self.noun, self.words = noun, words
 
 
 class TryAgain(SoftbounceError):

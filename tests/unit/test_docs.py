@@ -243,7 +243,7 @@ FIGURES: tuple[tuple[str, str, tuple[object, ...]], ...] = (
             constant("MAX_DEPTH"),
             constant("_MAX_RECIPIENTS"),
             constant("_MAX_RECIPIENTS_BYTES") // KIB,
-            constant("_MAX_NAME"),
+            constant("NAME", "bounds"),
         ),
     ),
     ("docs/guides/intake.md", "are cut at {} bytes", (constant("_MAX_LABEL"),)),

@@ -69,7 +69,10 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except SoftbounceError as error:
-            typer.echo("\n".join(map(plain, str(error).split("\n"))), err=True)
+            told = str(error)
+            if isinstance(error, NotFound) and error.noun:
+                told += f"; see: {f'softbounce {error.noun} list {error.words}'.rstrip()}"
+            typer.echo("\n".join(map(plain, told.split("\n"))), err=True)
             code = next((code for kinds, code in CODES if isinstance(error, kinds)), REFUSED)
             raise typer.Exit(code) from None
 

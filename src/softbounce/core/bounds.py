@@ -1,8 +1,8 @@
-"""Limits for texts that a caller passes outside of an event, such as a reason or a name."""
+"""Limits for the texts of events, and of a caller's arguments such as a reason or a name."""
 
 from softbounce.errors import InvalidSettings
 
-NAME = 512  # most characters of an id, a group or a label; the same limit as in an event
+NAME = 512  # most characters of an id, a group or a label
 TEXT = 4096  # most characters of a text that is only shown
 LARGEST = 2**63 - 1  # the largest id that is a number
 

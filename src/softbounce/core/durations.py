@@ -24,12 +24,10 @@ def parse_duration(value: object) -> int:
     if isinstance(value, int | float) or (isinstance(value, str) and value.isdigit()):
         message = "a duration needs a unit, for example 30m or 30s"
         raise ValueError(message)
-    if not isinstance(value, str) or not re.fullmatch(DURATION, value):
-        message = f"{shown(value)} is no duration; write a number and s, m, h or d, for example 90m or 14d"
-        raise ValueError(message)
-    milliseconds = int(value[:-1]) * UNITS[value[-1]]
+    text = matching(DURATION, value, "duration; write a number and s, m, h or d, for example 90m or 14d")
+    milliseconds = int(text[:-1]) * UNITS[text[-1]]
     if milliseconds > LONGEST:
-        message = f"{value} is longer than ten years"
+        message = f"{text} is longer than ten years"
         raise ValueError(message)
     return milliseconds
 
@@ -51,31 +49,35 @@ def words(milliseconds: int) -> str:
 
 def parse_rate(value: object) -> tuple[int, int]:
     """Return (count, milliseconds) of ``50/s``, ``6/1d`` or ``12/7d``."""
-    if not isinstance(value, str) or not re.fullmatch(RATE, value):
-        message = f"{shown(value)} is no rate; write a count and a time, for example 50/s or 6/1d"
-        raise ValueError(message)
-    count, per = value.split("/")
+    text = matching(RATE, value, "rate; write a count and a time, for example 50/s or 6/1d")
+    count, per = text.split("/")
     period = parse_duration(per if per[0].isdigit() else f"1{per}")
     if not int(count) or not period:
-        message = f"{value} would stop everything; to stop, use 'softbounce mode off'"
+        message = f"{text} would stop everything; to stop, use 'softbounce mode off'"
         raise ValueError(message)
     return int(count), period
 
 
 def parse_share(value: object) -> float:
     """Return 0.2 for ``20%``."""
-    if not isinstance(value, str) or not re.fullmatch(SHARE, value) or int(value[:-1]) > 100:  # noqa: PLR2004 - percent
-        message = f"{shown(value)} is no share; write a percentage from 0% to 100%, for example 20%"
-        raise ValueError(message)
-    return int(value[:-1]) / 100
+    text = matching(
+        r"(0?[0-9]{1,2}|100)%", value, "share; write a percentage from 0% to 100%, for example 20%"
+    )
+    return int(text[:-1]) / 100
 
 
 def parse_clock(value: object) -> int:
     """Return the minute of the day of ``21:00``."""
-    if not isinstance(value, str) or not re.fullmatch(CLOCK, value):
-        message = f'{shown(value)} is no time of day; write 00:00 to 23:59, in quotes, for example "21:00"'
-        raise ValueError(message)
-    return int(value[:2]) * 60 + int(value[3:])
+    text = matching(CLOCK, value, 'time of day; write 00:00 to 23:59, in quotes, for example "21:00"')
+    return int(text[:2]) * 60 + int(text[3:])
+
+
+def matching(pattern: str, value: object, wanted: str) -> str:
+    """Return text that is of a pattern; the ``ValueError`` says what was wanted."""
+    if isinstance(value, str) and re.fullmatch(pattern, value):
+        return value
+    message = f"{shown(value)} is no {wanted}"
+    raise ValueError(message)
 
 
 def shown(value: object) -> str:

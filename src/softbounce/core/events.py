@@ -12,6 +12,7 @@ from zoneinfo import available_timezones
 from msgspec import Struct
 from msgspec.json import encode as _write
 
+from softbounce.core.bounds import LARGEST, NAME, TEXT
 from softbounce.core.recipients import Channel, Recipient
 from softbounce.core.strict_json import read_object, refuse
 from softbounce.core.subject import channel_of, subject_of
@@ -80,10 +81,7 @@ _COMMUNICATION = "claim.communication"
 _ERROR = f"{_COMMUNICATION}.error"
 _MAX_RECIPIENTS = 100
 _MAX_RECIPIENTS_BYTES = 32 * 1024  # all recipients of one message together; each hand-over reads them
-_MAX_NAME = 512  # most bytes of an id or of a group
 _MAX_LABEL = 200  # most bytes of a text that only describes
-_MAX_TEXT = 4096  # most characters of a text that is only shown, or sent back
-_LARGEST = 2**63 - 1  # the largest id that is a number
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _DIAGNOSTIC = r"(?i:smtp;\s*)?"  # how a bounce message quotes a reply
@@ -104,7 +102,7 @@ def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
     if not isinstance(kind, str):
         refuse("must be text" if "type" in event else "is missing", "type")
     if kind not in _OURS:
-        return Ignored(type=kind[:_MAX_NAME], event_id=_label(event.get("eventId")))
+        return Ignored(type=kind[:NAME], event_id=_label(event.get("eventId")))
     delivered = _OURS[kind]
     event_id = _name(event.get("eventId"), "eventId")
     claim = _object(event, "claim")
@@ -171,8 +169,8 @@ def _name(value: object, path: str) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if isinstance(value, str):
-        if len(value) > _MAX_NAME or (not value.isascii() and len(value.encode()) > _MAX_NAME):
-            refuse(f"is longer than {_MAX_NAME} bytes", path)
+        if len(value) > NAME or (not value.isascii() and len(value.encode()) > NAME):
+            refuse(f"is longer than {NAME} bytes", path)
         if not value.isprintable() and _CONTROL.search(value):
             refuse("holds a control character", path)
         return value
@@ -222,7 +220,7 @@ def _claim(claim: dict[str, Any]) -> Claim:
 def _id(value: object, path: str) -> int | str | None:
     if type(value) is not int:
         return _name(value, path)
-    return value if -_LARGEST <= value <= _LARGEST else refuse("is a number out of range", path)
+    return value if -LARGEST <= value <= LARGEST else refuse("is a number out of range", path)
 
 
 def _recipients(value: object) -> tuple[object, ...]:
@@ -238,8 +236,8 @@ def _recipients(value: object) -> tuple[object, ...]:
         if not isinstance(one, str | dict):
             refuse("must be text or an object", f"{path}[{place}]")
         size = len(one.encode()) if isinstance(one, str) else len(_write(one))
-        if size > _MAX_TEXT:
-            refuse(f"is longer than {_MAX_TEXT} bytes", f"{path}[{place}]")
+        if size > TEXT:
+            refuse(f"is longer than {TEXT} bytes", f"{path}[{place}]")
         total += size
     if total > _MAX_RECIPIENTS_BYTES:
         refuse(f"are longer than {_MAX_RECIPIENTS_BYTES // 1024} KiB together", path)
@@ -259,7 +257,7 @@ def _failure(sent: dict[str, Any]) -> tuple[Failure | None, dict[str, Any]]:
         type=(_name(error.get("type"), f"{_ERROR}.type") or "").strip().upper(),
         code=(_name(error.get("reasonCode"), f"{_ERROR}.reasonCode") or "").strip().upper(),
         smtp=_smtp(details.get("smtpCode"), text),
-        text=text[:_MAX_TEXT] if isinstance(text, str) and text else None,
+        text=text[:TEXT] if isinstance(text, str) and text else None,
         detail=_first_text(details.get("snippets")) or _first_text(details.get("placeholders")),
     )
     return failure, details

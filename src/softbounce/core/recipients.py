@@ -10,6 +10,7 @@ from hashlib import blake2b
 
 from msgspec import Struct
 
+from softbounce.core.bounds import TEXT
 from softbounce.core.phone_numbers import DIALLED, E164, calling_code, read_number, zones_of
 from softbounce.errors import InvalidRecipient
 
@@ -54,7 +55,6 @@ FIELDS: dict[Channel, frozenset[str]] = {
     Channel.LETTER: frozenset(_POSTAL),
 }
 
-_MAX_TEXT = 4096
 _MAX_EMAIL = 320
 _SHOWS_BOTH_ENDS = 4  # a mask also shows the last character of a local part that is at least so long
 
@@ -122,7 +122,7 @@ def as_written(value: object, channel: Channel) -> Recipient | None:
         fields = _folded(value)
         names = _POSTAL if channel is Channel.LETTER else (*FIELDS[channel], *_ANY)
         value = " ".join(str(fields[name]) for name in names if isinstance(fields.get(name), str | int))
-    if not isinstance(value, str) or not (text := value.strip().lower()) or len(text) > _MAX_TEXT:
+    if not isinstance(value, str) or not (text := value.strip().lower()) or len(text) > TEXT:
         return None
     return None if _is_masked(text, channel) else Recipient(channel=channel, address=text)
 
@@ -303,7 +303,7 @@ def _letter(value: object) -> Recipient:
         text, country = _postal(_folded(value))
     else:
         text, country = _fold(value) if isinstance(value, str) else "", ""
-    if not text or len(text) > _MAX_TEXT or _is_masked(text, Channel.LETTER):
+    if not text or len(text) > TEXT or _is_masked(text, Channel.LETTER):
         message = "not a postal address: it takes a postcode or city, and a street or name, unmasked"
         raise InvalidRecipient(message)
     known = country.upper() if re.fullmatch("[a-z]{2}", country) else None

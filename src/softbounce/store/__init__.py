@@ -1,4 +1,4 @@
-"""The only room that knows Redis: everything softbounce remembers, and every step that changes it."""
+"""All state of softbounce, and every change of it. No other package knows Redis."""
 
 import json
 import secrets
@@ -14,7 +14,16 @@ from softbounce.store.benchmark import Trial
 from softbounce.store.breakers import Breakers
 from softbounce.store.cancels import Cancels
 from softbounce.store.cases import Cases
-from softbounce.store.connection import StoreFacts, clock, close, connect, facts, reaching
+from softbounce.store.connection import (
+    StoreFacts,
+    clock,
+    close,
+    connect,
+    facts,
+    hash_field,
+    reaching,
+    whole_hash,
+)
 from softbounce.store.dead_letters import DeadLetters
 from softbounce.store.erasure import Erasure
 from softbounce.store.hash_key import HashKey
@@ -52,7 +61,7 @@ __all__ = [
 
 
 class Store:
-    """One namespace of one Redis or Valkey. Cheap to make; it connects at the first call."""
+    """One namespace of one Redis or Valkey. It connects at the first call."""
 
     def __init__(
         self,
@@ -63,9 +72,9 @@ class Store:
         keep_addresses: bool = True,
         replicas: int = 0,
     ) -> None:
-        """Use ``client``. ``pii_key`` replaces the store's own hash key; all clients then need the same.
+        """Use ``client``. ``pii_key`` replaces the hash key in the store; all clients then need the same one.
 
-        ``replicas``: how many must have a report, a suppression or a cancel before it counts as stored.
+        ``replicas``: a report, a suppression or a cancel counts as stored when so many replicas have it.
         """
         self._client = client
         self._keep_addresses = keep_addresses
@@ -95,11 +104,11 @@ class Store:
 
     @property
     def key(self) -> bytes:
-        """The recipients' hash key, made once for a store. Raises ``WrongKey``, ``StoreUnreachable``."""
+        """The hash key of recipients. Raises ``WrongKey``, ``StoreUnreachable``."""
         return self._hash_key.value
 
     def keep_key(self) -> bool:
-        """Give the store its hash key back where it is gone; return whether we did. Raises ``WrongKey``."""
+        """Write the hash key into a store that has lost it; return whether it had. Raises ``WrongKey``."""
         return self._hash_key.keep()
 
     @cached_property
@@ -115,7 +124,7 @@ class Store:
 
     @cached_property
     def retries(self) -> Retries:
-        """What waits, what became of a message, and a person's word on it."""
+        """Waiting retries, and what happened to a message."""
         return Retries(self._client, self.keys)
 
     @cached_property
@@ -125,7 +134,7 @@ class Store:
 
     @cached_property
     def suppressions(self) -> Suppressions:
-        """Who may be sent to."""
+        """The suppression list."""
         return Suppressions(
             self._client,
             self.keys,
@@ -136,12 +145,12 @@ class Store:
 
     @cached_property
     def cases(self) -> Cases:
-        """What a person must look at."""
+        """Cases that a person must look at."""
         return Cases(self._client, self.keys)
 
     @cached_property
     def incidents(self) -> Incidents:
-        """What the suppression brake caught, to be undone or confirmed."""
+        """Suppressions that the brake made provisional."""
         return Incidents(self._client, self.keys)
 
     @cached_property
@@ -161,12 +170,12 @@ class Store:
 
     @cached_property
     def pauses(self) -> Pauses:
-        """What waits until a moment that a person named."""
+        """What a person has paused."""
         return Pauses(self._client, self.keys, audit=self.audit, key=self._hash_key)
 
     @cached_property
     def cancels(self) -> Cancels:
-        """What is not sent any more."""
+        """What is cancelled."""
         return Cancels(audit=self.audit, key=self._hash_key)
 
     @cached_property
@@ -181,72 +190,71 @@ class Store:
 
     @cached_property
     def policies(self) -> Policies:
-        """Revisions, and which one is to be followed."""
+        """Policy revisions, and the applied one."""
         return Policies(self._client, self.keys, replicas=self._replicas)
 
     @cached_property
     def erasure(self) -> Erasure:
-        """Where an address lies, and its erasure."""
+        """Erasure of an address."""
         return Erasure(self._client, self.keys, key=self.key)
 
     @cached_property
     def notices(self) -> Notices:
-        """What the pipeline or a person is to be told."""
+        """Notices for the pipeline and for people."""
         return Notices(self._client, self.keys)
 
     @cached_property
     def events(self) -> EventStream:
-        """What producers report."""
+        """The stream of reports."""
         return EventStream(self._client, self.keys, replicas=self._replicas)
 
     @cached_property
     def receipts(self) -> Receipts:
-        """What a receiver has acted on."""
+        """Commands that a receiver has acted on."""
         return Receipts(self._client, self.keys)
 
     @cached_property
     def trial(self) -> Trial:
-        """The namespace as a whole, for what tries things out in it."""
+        """The whole namespace, for a benchmark."""
         return Trial(self._client, self.keys)
 
     def stream(self, key: str) -> OutStream:
-        """Return a stream for the pipeline by its key."""
+        """Return a stream to the pipeline by its key."""
         return OutStream(self._client, self.keys, key)
 
     def facts(self) -> StoreFacts:
-        """Return what the server says of itself."""
+        """Return what INFO says of the server."""
         return facts(self._client, self.keys.fixed("meta"))
 
     def require_safe(self) -> None:
-        """Raise ``UnsafeStore`` where the server may evict what we keep."""
+        """Raise ``UnsafeStore`` if the server may evict our state."""
         if faults := self.facts().faults:
             raise UnsafeStore("; ".join(faults))
 
     def epoch(self) -> str:
-        """Return the store's birth mark, made once; a worker that finds another later knows of lost state."""
+        """Return the store's random id, made once; if it changes, the state was lost."""
         meta = self.keys.fixed("meta")
-        with reaching():
-            known = cast("bytes | None", self._client.hget(meta, "epoch"))
-            if known is None:
+        known = hash_field(self._client, meta, "epoch")
+        if known is None:
+            with reaching():
                 *_, known = Script("found")(self._client, self.keys, ["epoch", secrets.token_hex(8), ""])
         return cast("bytes", known).decode()
 
     def found_again(self) -> str:
-        """Make the facts of a store that lost its state anew, under the hash key we know; return its epoch.
+        """Set up a store that has lost its state with the known hash key, and return its new epoch.
 
-        So every hash that was exported stays true. Raises ``WrongKey`` where somebody else was first: what we
-        would write, nobody would find.
+        So exported hashes stay valid. Raises ``WrongKey`` if another process has set another key.
         """
         self.keep_key()
         return self.epoch()
 
     def require_writable(self) -> None:
-        """Raise ``StoreUnreachable`` where the server takes no write, with what to do. Full is writable."""
+        """Raise ``StoreUnreachable`` if the server takes no writes. A full store counts as writable."""
         with reaching():
             self._client.hdel(self.keys.fixed("meta"), "")
 
     def now(self) -> int:
-        """Return the store's time in ms: the server's, or the virtual one."""
+        """Return the store's time in ms, which may be virtual."""
         return self.clock()[0]
 
     def clock(self) -> tuple[int, bool]:
@@ -255,7 +263,7 @@ class Store:
             return clock(self._client, self.keys.fixed("meta"))
 
     def set_now(self, moment: int | None) -> None:
-        """Set the virtual time for every script and worker (demo, tests), or go back to the server's."""
+        """Set the virtual time (ms) for demo and tests; None: back to the server's time."""
         with reaching():
             if moment is None:
                 self._client.hdel(self.keys.fixed("meta"), "now")
@@ -263,16 +271,14 @@ class Store:
                 self._client.hset(self.keys.fixed("meta"), "now", moment)
 
     def idle_at(self) -> int:
-        """Return the store's time at which a claim last found nothing due, 0 if never."""
-        with reaching():
-            found = cast("bytes | None", self._client.hget(self.keys.fixed("meta"), "idle"))
-        return int(found or 0)
+        """Return when a claim last found nothing due (ms), 0 if never."""
+        return int(hash_field(self._client, self.keys.fixed("meta"), "idle") or 0)
 
     def sweep(self, *, policy: Policy, count: int = SWEEP_BATCH) -> int:
-        """Delete what has ended in the swept hashes; returns how many.
+        """Delete expired fields of the swept hashes; returns the number.
 
-        Looks at some ``count`` fields of each, and again while a tenth of them had ended, at most 100 times:
-        however many end a second, about a tenth of what is kept waits for it, and no call takes long.
+        It checks about ``count`` fields of each hash, and goes on while a tenth of them had expired, at most
+        100 times. So about a tenth of all fields are expired ones at most, and no call takes long.
         """
         silence = UNANSWERED_AFTER if policy.feedback == "none" else 0
         kept = policy.retention
@@ -289,13 +295,12 @@ class Store:
         return gone
 
     def counters(self) -> dict[str, int]:
-        """Return how many events had each outcome and retries were handed over, since the store began."""
-        with reaching():
-            found = cast("dict[bytes, bytes]", self._client.hgetall(self.keys.fixed("counters")))
+        """Return how many events had each outcome so far, and how many retries were handed over."""
+        found = whole_hash(self._client, self.keys.fixed("counters"))
         return {name.decode(): int(value) for name, value in sorted(found.items())}
 
     def sizes(self) -> dict[str, int]:
-        """Count the scheduled (leased too), due, ready, notices, suppressions, open cases, dead letters."""
+        """Return the numbers of retries (scheduled includes leased), notices, suppressions and so on."""
         with reaching():
             pipe = self._client.pipeline(transaction=False)
             now = self.now()
@@ -310,7 +315,7 @@ class Store:
             return dict(zip(names, pipe.execute(), strict=True))
 
     def next_due(self) -> int | None:
-        """Return when the next retry is due (ms), or a lease ends; None where nothing waits."""
+        """Return when the next retry is due or a lease ends (ms); None if nothing waits."""
         with reaching():
             schedule = self.keys.fixed("schedule")
             oldest = cast("list[tuple[bytes, float]]", self._client.zrange(schedule, 0, 0, withscores=True))
@@ -319,7 +324,7 @@ class Store:
     def overdue(self) -> int:
         """Return by how many ms the oldest due retry is late, 0 if none is.
 
-        Of those that stand in line for the hand-over rate it asks 1,000 by chance: exact if no more do.
+        Of the retries that wait for the hand-over rate it samples 1,000; with more it is an estimate.
         """
         with reaching():
             places = cast("list[bytes]", self._client.zrandmember(self.keys.fixed("ready"), 1000) or [])

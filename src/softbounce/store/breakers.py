@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import redis
 
 from softbounce.core.bounds import bounded
 from softbounce.store.audit import Audit, By
 from softbounce.store.cases import close_incident
-from softbounce.store.connection import reaching
+from softbounce.store.connection import whole_hash
 from softbounce.store.keys import Keys
 from softbounce.store.limits import BREAKER_KEPT
 
@@ -37,9 +37,8 @@ class Breakers:
 
     def all(self) -> dict[str, tuple[dict[str, Any], str]]:
         """Return what is known of each provider: its head and its newest answers, see breakers.lua."""
-        with reaching():
-            found = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.fixed("breakers")))
-        return {name.decode(): breaker_in(value) for name, value in sorted(found.items())}
+        found = whole_hash(self._client, self._keys.fixed("breakers"))
+        return {name.decode(): breaker_in(raw) for name, raw in sorted(found.items())}
 
 
 def breaker_in(raw: bytes) -> tuple[dict[str, Any], str]:

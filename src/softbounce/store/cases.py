@@ -1,7 +1,7 @@
-"""What a person must look at: grouped, with its members, until somebody resolves it."""
+"""Cases: what a person must look at, grouped, until somebody resolves it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,19 +14,19 @@ from softbounce.core.policy.model import Policy
 from softbounce.core.records import Delivery, decode, readable
 from softbounce.errors import InvalidSettings, NotFound
 from softbounce.store.audit import Audit, By
-from softbounce.store.connection import reaching
+from softbounce.store.connection import as_text, hash_field, hash_fields, reaching, whole_hash
 from softbounce.store.keys import Keys
 from softbounce.store.limits import RESOLVE_BATCH
 from softbounce.store.scripts import Script
 
 FILTER_KEYS = ("case", "state", "kind", "merchant", "channel", "code", "age")
 RESOLUTIONS = ("release", "suppress", "drop", "fixed")
-SETTLED = 5 * MINUTE  # without a failure report, after which a canary counts as well
+SETTLED = 5 * MINUTE  # a canary without a failure report for so long counts as well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One case; ``count`` is how many deliveries it holds or shows now."""
+    """One case; ``count`` is the number of deliveries that it holds or shows now."""
 
     id: str
     # held unknown_code unclassified ambiguous_recipient exhausted soft_bounces also_retried
@@ -61,14 +61,12 @@ class Cases:
     """List, show, acknowledge, resolve."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
-        self._client = client
-        self._keys = keys
+        self._client, self._keys = client, keys
         self._resolve = Script("resolve")
 
     def select(self, wanted: Filter, *, now: int) -> Iterator[Case]:
         """Yield the cases that match, oldest first."""
-        with reaching():
-            found = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.fixed("cases")))
+        found = whole_hash(self._client, self._keys.fixed("cases"))
         entries = sorted(
             ((ident.decode(), json.loads(raw)) for ident, raw in found.items()),
             key=lambda pair: pair[1]["opened"],
@@ -79,42 +77,31 @@ class Cases:
 
     def show(self, ident: str, *, limit: int = 20) -> tuple[Case, list[Delivery]]:
         """Return a case and its first members. Raises ``NotFound``."""
+        raw = hash_field(self._client, self._keys.fixed("cases"), bounded(ident, "case"))
+        if raw is None:
+            msg = f"no case {ident}"
+            raise NotFound(msg, "cases")
+        (case,) = self._counted([(ident, json.loads(raw))])
+        prefix, first, last = _range(case.entry)
         with reaching():
-            raw = cast("bytes | None", self._client.hget(self._keys.fixed("cases"), bounded(ident, "case")))
-            if raw is None:
-                msg = f"no case {ident}; see: softbounce cases list"
-                raise NotFound(msg)
-            (case,) = self._counted([(ident, json.loads(raw))])
-            prefix = case.entry["group"] + "\n\n"
-            members = cast(
-                "list[bytes]",
-                self._client.zrangebylex(
-                    self._keys.fixed("members"), f"[{prefix}", f"[{prefix}".encode() + b"\xff", 0, limit
-                ),
-            )
-            idents = [member.decode(errors="replace")[len(prefix) :] for member in members]
-            raws = (
-                cast("list[bytes | None]", self._client.hmget(self._keys.fixed("deliveries"), idents))
-                if idents
-                else []
-            )
+            found = self._client.zrangebylex(self._keys.fixed("members"), first, last, 0, limit)
+        idents = [as_text(member)[len(prefix) :] for member in cast("list[bytes]", found)]
+        raws = hash_fields(self._client, self._keys.fixed("deliveries"), idents)
         return case, readable(zip(idents, raws, strict=True))
 
     def damaged(self, *, limit: int = 20) -> dict[str, bytes]:
-        """Return the first records and notices that nobody can read, as they were found."""
+        """Return the first records and notices that cannot be read, as they were found."""
         with reaching():
-            _, found = cast(
-                "tuple[int, dict[bytes, bytes]]", self._client.hscan(self._keys.fixed("damaged"), count=limit)
-            )
-        return {name.decode(errors="replace"): raw for name, raw in list(found.items())[:limit]}
+            _, found = cast("Any", self._client.hscan(self._keys.fixed("damaged"), count=limit))
+        return {as_text(name): raw for name, raw in list(found.items())[:limit]}
 
     def ack(self, ident: str, *, by: By) -> None:
-        """Say that somebody looks at it. Raises ``NotFound``."""
+        """Record that somebody works on a case. Raises ``NotFound``."""
         by.entry("acknowledge", bounded(ident, "case"))  # what is too long is refused before we look
         case, _ = self.show(ident, limit=0)
         if case.state == "resolved":
-            msg = f"no open case {ident}; see: softbounce cases list"
-            raise NotFound(msg)
+            msg = f"no open case {ident}"
+            raise NotFound(msg, "cases")
         entry = {**case.entry, "state": "acknowledged", "by": by.actor}
         audit = Audit(self._client, self._keys)
         audit.change("cases", {ident: entry}, action="acknowledge", what=ident, by=by)
@@ -133,9 +120,9 @@ class Cases:
     ) -> Resolved:
         """Close a case. ``how``: release (resend from ``first``, one a ``step`` ms), suppress, drop, fixed.
 
-        ``canary``: release one, and leave the case open.
-        ``release`` skips what is past its deadline, unless ``even_stale``, and what used up
-        ``limits.max_attempts``. Suppressing the recipients is the caller's step before. Raises ``NotFound``.
+        ``canary``: release one delivery only, and leave the case open.
+        ``release`` skips deliveries past their deadline, unless ``even_stale``, and those that used up
+        ``limits.max_attempts``. The caller suppresses the recipients before. Raises ``NotFound``.
         """
         if how not in RESOLUTIONS:
             msg = f"is one of {', '.join(RESOLUTIONS)}"
@@ -162,19 +149,18 @@ class Cases:
                 )
             released, skipped, ended = released + more_released, skipped + more_skipped, ended + more_ended
         if answer == b"gone":
-            msg = f"no open case {ident}; see: softbounce cases list"
-            raise NotFound(msg)
+            msg = f"no open case {ident}"
+            raise NotFound(msg, "cases")
         return Resolved(released=released, skipped=skipped, ended=ended)
 
     def canary(self, case: Case, *, now: int) -> str:
-        """Return what became of the message released first: ``none``, ``waits``, ``failed`` or ``well``.
+        """Return what became of the delivery released first: ``none``, ``waits``, ``failed`` or ``well``.
 
-        Well is what was delivered, or left five minutes ago without a failure since.
+        ``well``: it was delivered, or was handed over five minutes ago and no failure was reported.
         """
         if (ident := case.entry.get("canary")) is None:
             return "none"
-        with reaching():
-            raw = cast("bytes | None", self._client.hget(self._keys.fixed("deliveries"), ident))
+        raw = hash_field(self._client, self._keys.fixed("deliveries"), ident)
         sent = decode(ident, raw) if raw else None
         if sent is None or sent.outcome == "delivered":
             return "well"
@@ -186,8 +172,7 @@ class Cases:
         with reaching():
             pipe = self._client.pipeline(transaction=False)
             for _, entry in entries:
-                prefix = entry["group"] + "\n\n"
-                pipe.zlexcount(self._keys.fixed("members"), f"[{prefix}", f"[{prefix}".encode() + b"\xff")
+                pipe.zlexcount(self._keys.fixed("members"), *_range(entry)[1:])
             counts = pipe.execute()
         return [
             Case(id=ident, kind=entry["kind"], state=entry["state"], count=count, entry=entry)
@@ -195,12 +180,18 @@ class Cases:
         ]
 
 
+def _range(entry: Mapping[str, Any]) -> tuple[str, str, bytes]:
+    """Return what a case's members begin with, and the range of such names."""
+    prefix = entry["group"] + "\n\n"
+    return prefix, f"[{prefix}", f"[{prefix}".encode() + b"\xff"
+
+
 def close_incident(client: redis.Redis, keys: Keys, code: str, detail: str = "") -> None:
-    """Delete the open incident of a code, where there is one: what it warned of is over."""
+    """Delete the open incident of a code, if there is one, because its cause is gone."""
     group = f"incident\n\n\n{code}\n{detail}"
-    with reaching():
-        case = cast("bytes | None", client.hget(keys.fixed("open_cases"), group))
-        if case is not None:
+    case = hash_field(client, keys.fixed("open_cases"), group)
+    if case is not None:
+        with reaching():
             client.hdel(keys.fixed("open_cases"), group)
             client.hdel(keys.fixed("cases"), case.decode())
             client.zrem(keys.fixed("members"), f"{group}\n\n")

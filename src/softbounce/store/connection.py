@@ -1,7 +1,7 @@
-"""One client for one store: how to connect, what an error means, whether the store is fit for our state."""
+"""Connects to the store, translates its errors, and checks whether the server may hold our state."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,9 +17,9 @@ from redis.sentinel import Sentinel
 from softbounce.errors import Forbidden, Overloaded, ScriptFailed, StoreUnreachable
 from softbounce.urls import split_hosts
 
-_TIMEOUT = 10.0  # seconds; longer than the longest blocking read, see inbox.BLOCK_MS
-_CONFIRM_MS = 500  # that replicas have to confirm a write; on a healthy link they take one
-_REMEDIES = {  # the server's word -> what to do
+_TIMEOUT = 10.0  # seconds until a reply; longer than the longest blocking read, inbox.BLOCK_MS
+_CONFIRM_MS = 500  # replicas must confirm a write within so many ms; on a healthy link they take one
+_REMEDIES = {  # error word of the server -> what to do
     "LOADING": "it reads its data; this passes by itself",
     "READONLY": "it is a replica: SOFTBOUNCE_REDIS_URL must name the primary",
     "MISCONF": "it cannot write to its disk: free space there, see its log",
@@ -28,19 +28,19 @@ _REMEDIES = {  # the server's word -> what to do
     "UNKILLABLE": "another client's script runs for too long",
     "NOPERM": "its ACL forbids this to our user: take the worker's, or mend the rules (config/redis.acl)",
 }
-_NOT_NOW = re.compile(  # in a pipeline redis-py puts its own words before the server's
+_NOT_NOW = re.compile(  # in a pipeline redis-py puts text of its own before that of the server
     rf"(?:^|caused error: )({'|'.join(_REMEDIES)})\b"
 )
 
-_NOT_NOW_KINDS = (  # redis-py takes the word off these
+_NOT_NOW_KINDS = (  # redis-py removes the error word of these
     exceptions.ReadOnlyError,
     exceptions.MasterDownError,
     exceptions.ClusterDownError,
     exceptions.TryAgainError,
     exceptions.NoPermissionError,
-    exceptions.AskError,  # and MOVED: another node of the Cluster has it by now
+    exceptions.AskError,  # and MOVED: another node of the Cluster has the key now
 )
-_BY_CONTENT = re.compile(  # Lua's own errors; those of a command (WRONGTYPE) begin with the command's word
+_BY_CONTENT = re.compile(  # errors of Lua itself; those of a command begin with a word such as WRONGTYPE
     r"(?:^|caused error: )(?:ERR )?(?:user_script:\d+: |Error running script )(?P<said>[^\n]*)"
 )
 _UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED\] certificate verify failed: (.*?)(?: \(_ssl|$)")
@@ -50,8 +50,8 @@ _WORDS = {exceptions.ReadOnlyError: "READONLY", exceptions.NoPermissionError: "N
 def connect(url: str) -> redis.Redis:
     """Return a client for any URL that ``SOFTBOUNCE_REDIS_URL`` takes. It connects at the first call.
 
-    But on a Cluster at once, to learn who holds what: ``StoreUnreachable``. redis-py would repeat a command,
-    even a write, after a lost reply: off, the caller's retry layer decides.
+    A client of a Cluster connects at once and may raise ``StoreUnreachable``. redis-py's own retries are off:
+    it would repeat even a write after a lost reply; the caller's retry layer decides.
     """
     options: dict[str, Any] = {
         "socket_timeout": _TIMEOUT,
@@ -67,7 +67,7 @@ def connect(url: str) -> redis.Redis:
     if one.startswith("rediss:"):
         given["ssl"] = True
     if kind == "cluster":
-        given.pop("db", None)  # a Cluster has but one
+        given.pop("db", None)  # a Cluster has only database 0
         nodes = [ClusterNode(host, port) for host, port in hosts]  # type: ignore[no-untyped-call]
         with reaching():
             return cast("redis.Redis", redis.RedisCluster(startup_nodes=nodes, **(options | given)))
@@ -79,7 +79,7 @@ def connect(url: str) -> redis.Redis:
 
 
 def close(client: redis.Redis) -> None:
-    """Close the connections of a client, and those to its sentinels, which ``client.close`` leaves open."""
+    """Close the connections of a client and those to its sentinels, which ``client.close`` leaves open."""
     client.close()
     manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
     for sentinel in manager.sentinels if manager is not None else ():
@@ -90,7 +90,7 @@ def close(client: redis.Redis) -> None:
 def node(client: redis.Redis, key: str) -> Iterator[redis.Redis]:
     """Yield the server that holds ``key``, for commands that name no key (TIME, INFO, WAIT).
 
-    That is ``client``, but on a Cluster; there an error makes the next call look again who holds the key.
+    This is ``client``, except on a Cluster; there the nodes are read again after an error.
     """
     if not isinstance(client, redis.RedisCluster):
         yield client
@@ -103,7 +103,7 @@ def node(client: redis.Redis, key: str) -> Iterator[redis.Redis]:
 
 
 def clock(client: redis.Redis, meta: str) -> tuple[int, bool]:
-    """Return the store's time in ms, and whether it is virtual; in one round trip."""
+    """Return the store's time in ms and whether it is virtual, by one round trip."""
     with node(client, meta) as server:
         pipe = server.pipeline(transaction=False)
         pipe.hget(meta, "now")
@@ -112,20 +112,20 @@ def clock(client: redis.Redis, meta: str) -> tuple[int, bool]:
 
 
 def as_text(raw: bytes) -> str:
-    """Return bytes that the store gave as text, with a mark in place of what is none."""
+    """Return bytes of the store as text; invalid UTF-8 is replaced."""
     return raw.decode(errors="replace")
 
 
 def when(virtual: bytes | None, time: tuple[int, int]) -> tuple[int, bool]:
-    """Return the store's time in ms, and whether it is virtual, from meta's ``now`` and the server's TIME."""
+    """Return the store's time in ms and whether it is virtual, from meta's ``now`` and the server's TIME."""
     return (int(virtual), True) if virtual else (time[0] * 1000 + time[1] // 1000, False)
 
 
 def confirm(pipe: "redis.client.Pipeline", replicas: int) -> list[Any]:
-    """Execute a pipeline of writes; return its answers once that many replicas have them.
+    """Execute a pipeline of writes, and return its answers when that many replicas have the writes.
 
-    WAIT counts what its own connection wrote before. Raises ``StoreUnreachable`` where fewer confirm: the
-    writes are made, and a failover may take them back.
+    WAIT counts only writes of its own connection. Raises ``StoreUnreachable`` if fewer replicas confirm: the
+    writes are made, but a failover may lose them.
     """
     if not replicas:
         return pipe.execute()
@@ -139,9 +139,10 @@ def confirm(pipe: "redis.client.Pipeline", replicas: int) -> list[Any]:
 
 @contextmanager
 def reaching() -> Iterator[None]:
-    """Translate redis-py's errors: ``StoreUnreachable`` and ``Overloaded`` may pass, the rest are bugs.
+    """Translate redis-py's errors.
 
-    ``ScriptFailed`` is raised where a script of ours failed on what it was given.
+    ``StoreUnreachable`` and ``Overloaded`` are temporary. ``ScriptFailed``: a script failed on its arguments.
+    Any other error is a bug.
     """
     try:
         yield
@@ -179,10 +180,10 @@ def reaching() -> Iterator[None]:
 
 
 def ask(client: redis.Redis, key: str, *commands: tuple[str, ...]) -> list[Any]:
-    """Send commands to who holds ``key``, in one piece, and return their answers; errors as by ``reaching``.
+    """Send commands to the server that holds ``key``, and return their answers; errors as by ``reaching``.
 
-    Two cost 22 microseconds of CPU, one by redis-py's client 28, its pipeline 59: this one repeats, measures
-    and translates nothing. For what is asked before each message.
+    For the check before each message: two commands cost 22 us of CPU, one by redis-py's client 28, a pipeline
+    59, because this neither retries nor measures nor translates replies.
     """
     try:
         if not isinstance(client, redis.RedisCluster):
@@ -200,36 +201,54 @@ def _exchange(pool: redis.ConnectionPool, commands: tuple[tuple[str, ...], ...])
         connection.send_packed_command(connection.pack_commands(commands), check_health=False)
         return [connection.read_response() for _ in commands]
     except BaseException:
-        connection.disconnect()  # answers that nobody has read would be taken for those of the next call
+        connection.disconnect()  # the next call would take unread answers for its own
         raise
     finally:
         pool.release(connection)
 
 
+def hash_field(client: redis.Redis, key: str, field: str) -> bytes | None:
+    """Return one field of a hash; None if it is missing. Errors as by ``reaching``, as below."""
+    with reaching():
+        return cast("bytes | None", client.hget(key, field))
+
+
+def hash_fields(client: redis.Redis, key: str, fields: Sequence[str]) -> list[bytes | None]:
+    """Return several fields of a hash, in order; no field needs no round trip."""
+    with reaching():
+        return cast("list[bytes | None]", client.hmget(key, fields)) if fields else []
+
+
+def whole_hash(client: redis.Redis, key: str) -> dict[bytes, bytes]:
+    """Return all fields of a hash that is small."""
+    with reaching():
+        return cast("dict[bytes, bytes]", client.hgetall(key))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFacts:
-    """What the store says of itself. ``faults`` refuse a start; ``warnings`` are what ``doctor`` repeats."""
+    """What INFO says of the server. ``faults`` prevent a start; ``doctor`` shows ``warnings``."""
 
     kind: str
     version: str
     policy: str
     aof: bool
     fsync: str
-    memory_share: float | None  # of maxmemory; None: no limit is set
+    memory_share: float | None  # used part of maxmemory; None: no limit is set
     faults: tuple[str, ...]
     warnings: tuple[str, ...]
-    replicas: int = 0  # connected
+    replicas: int = 0  # connected ones
 
 
 def facts(client: redis.Redis, key: str) -> StoreFacts:
-    """Ask by INFO alone (CONFIG may be forbidden); a server that cannot say is taken as safe, and said so."""
+    """Return the facts from INFO, since CONFIG may be forbidden; what INFO does not tell counts as safe."""
     with reaching():
         try:
             with node(client, key) as server:
                 info = server.info("everything")
         except exceptions.NoPermissionError:
             info = {}
-        except exceptions.ResponseError as error:  # fakeredis knows no INFO
+        except exceptions.ResponseError as error:  # fakeredis has no INFO
             if _NOT_NOW.search(str(error)):
                 raise
             info = {}

@@ -1,4 +1,4 @@
-"""Input that could not be read: kept with its reason, listed, replayed, dropped."""
+"""Dead letters: input that could not be read, kept with the reason, to be replayed or dropped."""
 
 import json
 from base64 import b64decode
@@ -12,7 +12,7 @@ from softbounce.core.bounds import bounded
 from softbounce.core.filters import Filter
 from softbounce.errors import NotFound
 from softbounce.store.audit import By
-from softbounce.store.connection import reaching
+from softbounce.store.connection import hash_field, reaching
 from softbounce.store.inbox import EventStream
 from softbounce.store.keys import Keys
 from softbounce.store.limits import REPLAY_BATCH
@@ -23,16 +23,16 @@ FILTER_KEYS = ("id", "reason", "path", "age")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptInput:
-    """One dead letter. ``is_whole``: ``raw`` is all of it, so it can be replayed.
+    """One dead letter. ``is_whole``: ``raw`` is the complete input, so it can be replayed.
 
-    Else its first 64 KiB, or its first 2 KiB where the letters before it had used up their budget.
+    Otherwise ``raw`` is its first 64 KiB, or its first 2 KiB if earlier letters had used up their budget.
     """
 
     id: str
     reason: str
     path: str
-    at: int  # when it was seen last
-    seen: int  # how often
+    at: int  # when it was seen last (ms)
+    seen: int  # how often it was seen
     length: int
     raw: bytes
     is_whole: bool
@@ -43,18 +43,15 @@ class KeptInput:
 
 
 class DeadLetters:
-    """Their id is the hash of their bytes, so the same input is kept once."""
+    """The id of a letter is the hash of its bytes, so the same input is kept once."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
-        self._client = client
-        self._keys = keys
+        self._client, self._keys = client, keys
         self._discard = Script("discard")
 
     def kept_bytes(self) -> int:
-        """Return how much of ``DEAD_LETTERS_BYTES`` all take; past it only heads of new ones are kept."""
-        with reaching():
-            found = cast("bytes | None", self._client.hget(self._keys.fixed("meta"), "dead_letter_bytes"))
-        return int(found or 0)
+        """Return how many of ``DEAD_LETTERS_BYTES`` are used; beyond it only heads of new ones are kept."""
+        return int(hash_field(self._client, self._keys.fixed("meta"), "dead_letter_bytes") or 0)
 
     def select(self, wanted: Filter, *, now: int) -> Iterator[KeptInput]:
         """Yield the dead letters that match, in no order."""
@@ -66,17 +63,14 @@ class DeadLetters:
 
     def show(self, ident: str) -> KeptInput:
         """Return one dead letter. Raises ``NotFound``."""
-        with reaching():
-            raw = cast(
-                "bytes | None", self._client.hget(self._keys.fixed("dead_letters"), bounded(ident, "id"))
-            )
+        raw = hash_field(self._client, self._keys.fixed("dead_letters"), bounded(ident, "id"))
         if raw is None:
-            msg = f"no dead letter {ident}; see: softbounce dead-letters list"
-            raise NotFound(msg)
+            msg = f"no dead letter {ident}"
+            raise NotFound(msg, "dead-letters")
         return letter_of(ident, raw)
 
     def replay(self, letters: Sequence[KeptInput], *, events: EventStream, by: By) -> None:
-        """Report whole letters again. A crash may repeat some; one that fails again is kept."""
+        """Report whole letters again; a crash may repeat some. A letter that fails again is kept."""
         for start in range(0, len(letters), REPLAY_BATCH):
             block = letters[start : start + REPLAY_BATCH]
             events.publish([letter.raw for letter in block])

@@ -1,4 +1,4 @@
-"""How a batch of decisions is written down for ``accept.lua``: flat, and each rule once."""
+"""Encodes a batch of decisions for ``accept.lua``; each rule is written once."""
 
 import hashlib
 from dataclasses import asdict
@@ -23,26 +23,26 @@ from softbounce.core.recipients import as_written, hashed, mask, readable
 from softbounce.core.records import command_id, digest, payload
 
 _OCTAL = bytes(ord("0") + (byte & 7) for byte in range(256))
-_ANSWERABLE = 100  # tries among which a report's resendId is looked for: the most that a policy may allow
+_ANSWERABLE = 100  # a report's resendId may be of so many tries: the most that a policy allows
 
 
 def probe_of(delivery: str) -> bytes:
-    """Return a hash of it: seven octal digits that choose a bucket, and six bytes that stand in there."""
+    """Return a hash of a delivery: seven octal digits choose a bucket, six bytes are its entry in there."""
     hashed = hashlib.blake2b(delivery.encode(), digest_size=13).digest()
     return hashed[:7].translate(_OCTAL) + hashed[7:]
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """One event as ``accept.lua`` takes it: facts, and payload, recipients, history, kept as they are."""
+    """One event as ``accept.lua`` takes it: its facts, then payload, recipients and history to be stored."""
 
     identity: str
     delivery: str
     arguments: tuple[bytes | str, ...]
-    probe: bytes = bytes(13)  # of its delivery; accept/delivered.lua looks for it
+    probe: bytes = bytes(13)  # ``probe_of`` its delivery, for accept/delivered.lua
 
 
 class Facts(Struct, kw_only=True, omit_defaults=True, tag_field="y", tag="failure"):
-    """What ``accept.lua`` decides a failure by; its names. What is absent there has its default here."""
+    """The facts of a failure, with the names of ``accept.lua``; a field with its default is left out."""
 
     i: str  # identity
     d: str  # delivery
@@ -55,25 +55,25 @@ class Facts(Struct, kw_only=True, omit_defaults=True, tag_field="y", tag="failur
     detail: str | None = None
     mask: str
     bare: bool = False
-    name: str | None = None  # a bare report's eventId, written as in the history
+    name: str | None = None  # a bare report's eventId as JSON, as in the history
     do: Disposition
     hold: str = "held"
     at: int
     counts: bool = False
     dues: list[int] = []
-    quiet: str = ""  # for each due time "1" where quiet hours moved it, else "0"; "": none was moved
+    quiet: str = ""  # for each due time "1" if quiet hours moved it, else "0"; empty: none was moved
     answers: int = 0
     rule: int
-    id: str | None = None  # eventId, or the identity: the evidence of a suppression
+    id: str | None = None  # eventId or identity, as evidence of a suppression
     not_after: int | None = None
     rids: list[str] | None = None
-    first: int | None = None  # which of the probes of several is that of the first
+    first: int | None = None  # index of the first recipient's probe, where there are several
     address: str | None = None
-    b: str | None = None  # what a new suppression is counted with
+    b: str | None = None  # group of the brake in which a new suppression counts
 
 
 class Said(Struct, kw_only=True, omit_defaults=True):
-    """What the history keeps of a failure in clear, as no hash gives it back; never the address."""
+    """What the history keeps of a failure in clear, because a hash cannot be reversed; never the address."""
 
     id: str | None = None
     at: int  # s
@@ -83,10 +83,10 @@ class Said(Struct, kw_only=True, omit_defaults=True):
     ch: str | None = None
     to: str | None = None  # masked
     m: str | None = None
-    do: Disposition | None = None  # where it is not the rule's
+    do: Disposition | None = None  # if it differs from the rule's
     f: Fault
-    r: str | None = None  # the rule, where it is not the code's
-    l: int  # noqa: E741 - its line
+    r: str | None = None  # the rule's name, if it is not the code's
+    l: int  # noqa: E741 - the rule's line
     rev: str
     country: str | None = None
     domain: str | None = None
@@ -95,22 +95,20 @@ class Said(Struct, kw_only=True, omit_defaults=True):
     provider: str | None = None
     zone: str | None = None
     until: int | None = None
-    endless: bool = False  # notAfter was no date that anybody means, and was left out
+    endless: bool = False  # notAfter was a placeholder date and was ignored
     several: int | None = None
 
 
 class Encoder:
-    """Encodes one batch; what depends on the rule alone goes out once for all its events."""
+    """Encodes one batch; what depends on the rule alone is sent once for all of its events."""
 
     def __init__(
         self, *, key: bytes, revision: str, keep_addresses: bool, brake: Brake | None = None
     ) -> None:
         self.rules: list[dict[str, Any]] = []
-        self.probes: list[bytes] = []  # of each of several recipients
-        self._key = key
-        self._revision = revision
+        self.probes: list[bytes] = []  # for each recipient of events with several
+        self._key, self._revision, self._brake = key, revision, brake
         self._keep_addresses = keep_addresses
-        self._brake = brake
         self._numbers: dict[int, int] = {}
 
     def row(self, decision: Decision) -> Row:
@@ -145,7 +143,7 @@ class Encoder:
             "d": delivery,
             "ch": event.channel or "",
             "rid": rid,
-            "whole": not rid,  # unless several are named, each by a readable address
+            "whole": not rid,  # accept.lua uses rids instead if there are some
             "reset": decision.resets_count and rid != "",
         }
         if event.at is not None:
@@ -203,14 +201,14 @@ class Encoder:
         return Row(identity=event.identity, delivery=delivery, arguments=arguments, probe=probe_of(delivery))
 
     def _rids(self, event: Event) -> list[str]:
-        """Return the hash of each recipient, "" for one that cannot be read."""
+        """Return the hash of each recipient, empty for an invalid address."""
         if event.channel is None:
             return [""] * len(event.recipients)
         known = [readable(one, event.channel) for one in event.recipients]
         return [hashed(one, self._key) if one else "" for one in known]
 
     def _number(self, plan: Plan) -> int:
-        """Return the place of the plan's rule in ``rules``, from 1 as Lua counts."""
+        """Return the index of the plan's rule in ``rules``; it counts from 1, as Lua does."""
         rule = plan.rule
         if number := self._numbers.get(id(rule)):
             return number
@@ -224,25 +222,12 @@ class Encoder:
             "settle": rule.settle,
             "then": rule.then,
             "suppression": {"scope": term.scope, "origin": term.origin},
-            "soft": {
-                "count": soft.count,
-                "escalate_at": soft.escalate_at,
-                "within": soft.within,
-                "apart": soft.apart,
-                "then": soft.then,
-                "hold_for": soft.hold_for,
-                "keeps": soft.reset_on == "never",
-            },
+            "soft": {**asdict(soft), "keeps": soft.reset_on == "never"},
         }
         if term.expires is not None:
             row["suppression"]["expires"] = term.expires
         if confirm is not None:
-            row["confirm"] = {
-                "reports": confirm.reports,
-                "within": confirm.within,
-                "apart": confirm.apart,
-                "meanwhile": confirm.meanwhile,
-            }
+            row["confirm"] = asdict(confirm)
         self.rules.append(row)
         self._numbers[id(rule)] = len(self.rules)
         return len(self.rules)
@@ -254,12 +239,12 @@ def _may_suppress(plan: Plan) -> bool:
 
 
 def _answered(resend: str, delivery: str) -> int:
-    """Return the try that a report's ``resendId`` belongs to, or 0."""
+    """Return the number of the try that a report's ``resendId`` names, or 0."""
     return next((n for n in range(1, _ANSWERABLE + 1) if command_id(delivery, n) == resend), 0)
 
 
 def _addressed(event: Event) -> tuple[object, ...]:
-    """Return whom a resend goes to: the one it is about where there is one, else all as reported."""
+    """Return the recipients of a resend: the subject alone if there is one, else all as reported."""
     subject = event.subject
     if subject is None or len(event.recipients) < 2:  # noqa: PLR2004
         return event.recipients
@@ -301,7 +286,7 @@ def _said(plan: Plan, channel: str, masked: str, merchant: str, *, revision: str
 
 
 def _text(value: object) -> str:
-    """Return a value as it stands in a group, a queue or a marker; the parser lets no line break through."""
+    """Return an id as text for groups, queues and marks; the parser refuses line breaks in it."""
     return "" if value is None else str(value)
 
 

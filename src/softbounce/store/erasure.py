@@ -1,4 +1,4 @@
-"""A person's right to be forgotten: where an address lies in the store, and its erasure everywhere."""
+"""The right to be forgotten: finds an address in the whole store, and erases it."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -18,25 +18,25 @@ from softbounce.store.keys import Keys
 from softbounce.store.limits import LIST_BATCH
 from softbounce.store.scripts import Script
 
-_ROUNDS = 5  # what changed between our look and our write is looked at again
+_ROUNDS = 5  # searches at most; records may change between a search and its erasure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where one address lies. ``has_block``: also one whose address is gone already."""
+    """Where one address is stored. ``has_block``: it is on the suppression list, perhaps only by its hash."""
 
     suppressions: list[str]
-    deliveries: dict[str, list[Any]]  # id -> recipients before, after, kept places
+    deliveries: dict[str, list[Any]]  # id -> recipients before and after, indexes of those that stay
     notices: dict[str, list[Any]]
     dead_letters: list[str]
-    damaged: list[str]  # that were set aside, or will be: nobody can shorten them
-    unreadable: dict[str, list[bytes]]  # deliveries, notices -> name, bytes of each that is to be set aside
-    streamed: list[tuple[str, str, str, str]]  # stream, entry, id, body without it
-    unread: int  # reports that no worker has accepted yet: they are not deleted
+    damaged: list[str]  # records that are set aside, or will be; they are deleted as a whole
+    unreadable: dict[str, list[bytes]]  # deliveries, notices -> name and bytes of each to be set aside
+    streamed: list[tuple[str, str, str, str]]  # stream, entry, id, body without the address
+    unread: int  # reports that no worker has accepted yet; they are not deleted
     has_block: bool
 
     def counts(self) -> dict[str, int]:
-        """Return in how many places of each kind the address lies."""
+        """Return the number of places of each kind."""
         return {
             "suppressions": len(self.suppressions),
             "retries": len(self.deliveries),
@@ -48,16 +48,16 @@ class Places:
 
 
 class Erasure:
-    """Finds an address by its keyed hash, in whatever spelling it was written and beside whomever."""
+    """Finds an address by its keyed hash, in any spelling, also among other recipients."""
 
     def __init__(self, client: redis.Redis, keys: Keys, *, key: bytes) -> None:
         self._client, self._keys, self._key = client, keys, key
         self._forget, self._set_aside = Script("forget"), Script("set_aside")
 
     def find(self, rid: str, *, streams: Mapping[str, str]) -> Places:
-        """Return where the address of a recipient's hash lies; reads every record that holds addresses.
+        """Return where the address of a recipient's hash is stored; reads every record with addresses.
 
-        ``streams``: those to the pipeline, each with its field: ``{"softbounce:resend": "command"}``.
+        ``streams``: streams to the pipeline and their fields, ``{"softbounce:resend": "command"}``.
         """
         with reaching():
             blocks = {
@@ -89,10 +89,10 @@ class Erasure:
             )
 
     def erase(self, rid: str, *, streams: Mapping[str, str], by: By, history_kept: int) -> Places:
-        """Erase it wherever it lies; waiting retries to it alone end. Returns where it was.
+        """Erase the address everywhere; waiting retries to it alone end. Returns where it was.
 
-        Hash and block stay. What cannot be shortened goes as a whole: a dead letter, a damaged record, an
-        entry of a stream; an entry for several recipients comes again without this one, under its id.
+        Its hash and its suppression stay. A dead letter, a damaged record and a stream's entry are deleted as
+        a whole; an entry for several recipients is added again without this one, under its id.
         """
         entry = by.entry("forget", f"r_{rid}")
         options = {"history_period": history_kept}
@@ -124,9 +124,9 @@ class Erasure:
         return cast("Places", first)
 
     def _shortened(self, hash_: str, rid: str, unreadable: list[bytes]) -> Iterator[tuple[str, list[Any]]]:
-        """Yield the records whose recipients hold the address: these as written, without it, places kept.
+        """Yield each record with the address: its recipients as written, without it, and indexes that stay.
 
-        ``unreadable`` gets name and bytes of each that holds it and cannot be read.
+        Name and bytes of an unreadable record with the address are added to ``unreadable``.
         """
         for ident, raw in self._scan(hash_):
             try:
@@ -157,7 +157,7 @@ class Erasure:
         return any(hashed(who, self._key) == rid for who in named_in(value))
 
     def _is_in(self, raw: bytes, rid: str) -> bool:
-        """Whether input that could not be read holds the address, as far as can be told."""
+        """Whether unreadable input seems to hold the address."""
         text = raw.decode(errors="replace")
         try:
             if self._names(from_json(raw), rid):

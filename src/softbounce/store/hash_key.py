@@ -1,4 +1,4 @@
-"""The key under which recipients are hashed: made once for a store, never replaced in silence."""
+"""The key for hashes of recipients: made once for a store, and never replaced silently."""
 
 import re
 import secrets
@@ -28,7 +28,7 @@ _ANOTHER = (
 
 
 class HashKey:
-    """The store's own key, or ``SOFTBOUNCE_PII_KEY``, of which the store has a fingerprint."""
+    """The key in the store, or ``SOFTBOUNCE_PII_KEY``, of which the store keeps a fingerprint."""
 
     def __init__(self, client: redis.Redis, keys: Keys, *, given: bytes | None) -> None:
         self._client, self._keys, self._given = client, keys, given
@@ -36,9 +36,9 @@ class HashKey:
 
     @cached_property
     def value(self) -> bytes:
-        """The key, made where the store holds nothing yet. Raises ``WrongKey``, ``StoreUnreachable``."""
+        """The key; it is made if the store is empty. Raises ``WrongKey``, ``StoreUnreachable``."""
         with reaching():
-            own, mark = self._known()  # read first: who may only read can ask, too
+            own, mark = self._known()  # read first, so that a read-only user can ask too
             if own is None and mark is None:
                 made = self._given or secrets.token_bytes(32)
                 own, mark = self._found(made, is_new=True)
@@ -54,17 +54,17 @@ class HashKey:
 
     @property
     def question(self) -> tuple[str, str, str]:
-        """The command whose answer ``is_kept`` judges; to be asked in one piece with others."""
+        """The command whose answer ``is_kept`` takes; it can be sent together with other commands."""
         return "HGET", self._keys.fixed("meta"), self._field
 
     def is_kept(self, answer: bytes | None) -> bool:
-        """Whether the store has the same key as when we asked first; if not, ``keep`` says what to do."""
+        """Whether the store still has our key; if not, call ``keep``."""
         return answer == self._mark(self.value)
 
     def keep(self) -> bool:
-        """Give the store the key back where it is gone; return whether we did.
+        """Write the key into a store that has lost it; return whether that was needed.
 
-        Raises ``WrongKey`` where the store has another by now.
+        Raises ``WrongKey`` if the store has another key now.
         """
         value, gave = self.value, False
         with reaching():
@@ -76,7 +76,7 @@ class HashKey:
         return gave
 
     def _mark(self, key: bytes) -> bytes:
-        """Return what the store holds of a key."""
+        """Return what the store keeps of a key: the key, or its fingerprint."""
         return key if self._given is None else fingerprint(key).encode()
 
     def _known(self) -> tuple[bytes | None, bytes | None]:
@@ -91,5 +91,5 @@ class HashKey:
 
 
 def hash_in(value: object) -> str | None:
-    """Return the 12 characters of ``r_...``; None where the value is no recipient's hash."""
+    """Return the 12 characters after ``r_``; None if the value is no recipient's hash."""
     return value[2:] if isinstance(value, str) and _HASH.fullmatch(value) else None

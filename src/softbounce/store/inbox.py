@@ -16,23 +16,23 @@ from softbounce.core.decide import DeadLetter, dead_letter
 from softbounce.core.durations import SECOND
 from softbounce.core.strict_json import MAX_BYTES
 from softbounce.errors import InvalidEvent, Overloaded
-from softbounce.store.connection import clock, confirm, node, reaching, when
+from softbounce.store.connection import as_text, clock, confirm, node, reaching, when
 from softbounce.store.keys import Keys
 from softbounce.store.limits import FULL, READ_BYTES, REPLIES, REPLY_BATCH, REPLY_KEPT, STRIKES_WITHIN
 from softbounce.store.scripts import Script
 
 GROUP = "softbounce"
-BLOCK_MS = 1000  # a blocking read; shorter than the socket's timeout, see connection
-_ORDINARY = MAX_BYTES + 4096  # bytes of an entry; a larger one is read by itself
+BLOCK_MS = 1000  # a blocking read waits so long; less than the socket's timeout in connection
+_ORDINARY = MAX_BYTES + 4096  # an entry with more bytes is read alone
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_PROBE_EVERY = 5000  # events between two looks at the store's memory
+_PROBE_EVERY = 5000  # the store's memory is checked after so many events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One unread event: its bytes as the producer gave them, and how often it was delivered to a worker.
+    """One unread event: the producer's bytes, and how often it was delivered to a worker.
 
-    Of an event above 256 KiB ``raw`` is the first 64 KiB, and ``letter`` the dead letter that it becomes.
+    Of an event above 256 KiB ``raw`` has the first 64 KiB, and ``letter`` is its dead letter.
     """
 
     id: str
@@ -44,29 +44,27 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lag:
-    """What waits in front of the workers."""
+    """How many events wait for the workers."""
 
     unread: int
     pending: int
 
 
 class EventStream:
-    """The intake: ``XADD softbounce:events * event JSON``, read by one consumer group that starts at 0."""
+    """The stream ``softbounce:events``, each entry with a field ``event``, read by one consumer group."""
 
     def __init__(self, client: redis.Redis, keys: Keys, *, replicas: int = 0) -> None:
-        self._client = client
-        self._keys = keys
-        self._replicas = replicas
+        self._client, self._keys, self._replicas = client, keys, replicas
         self.key = keys.stream("events")
         self._since_probe = _PROBE_EVERY
         self._next, self._take_over, self._answer = Script("read"), Script("take_over"), Script("answer")
-        self.made_again = 0  # how often the group was gone, and with it what was read and not acknowledged
+        self.made_again = 0  # how often the group was lost, with all unacknowledged entries
 
     def publish(self, raws: Sequence[bytes], *, reply: str | None = None) -> list[str]:
-        """Append events, in order, and return their entry ids. Never trims: MAXLEN would drop unread ones.
+        """Append events in order; returns their entry ids. MAXLEN is not used, it would drop unread events.
 
-        ``reply``: a token of 1 to 64 letters, digits, ``_`` and ``-``, to wait for the outcomes with.
-        Raises ``StoreUnreachable``; ``Overloaded`` above 90 % of its memory (looked at every 5,000 events).
+        ``reply``: a token (1 to 64 letters, digits, ``_``, ``-``), by which ``wait_replies`` gets outcomes.
+        Raises ``StoreUnreachable``, and ``Overloaded`` above 90 % of maxmemory (checked every 5,000 events).
         """
         if reply is not None and not _TOKEN.fullmatch(reply):
             reason = "must be 1 to 64 letters, digits, _ or -"
@@ -97,10 +95,10 @@ class EventStream:
             raise Overloaded(msg)
 
     def read(self, consumer: str, *, count: int, block_ms: int = BLOCK_MS) -> tuple[list[Entry], int]:
-        """Return at most ``count`` new events and the store's time (ms), in one round trip.
+        """Return at most ``count`` new events, about 2 MiB, and the store's time (ms), by one round trip.
 
-        They have about 2 MiB at most, or are fewer; an entry above 260 KiB costs a round trip of its own.
-        ``block_ms`` 0 does not wait. A missing group is made, from 0: reports before the first worker count.
+        An entry above 260 KiB costs one more round trip. ``block_ms`` 0 does not wait. A missing group is
+        made to read from 0, so that reports from before the first worker count.
         """
         with reaching():
             try:
@@ -113,12 +111,12 @@ class EventStream:
             return self._read(consumer, count=count, block_ms=block_ms)
 
     def make_group(self) -> None:
-        """Make the consumer group and the stream unless they exist."""
+        """Make the consumer group and the stream if they do not exist."""
         with reaching():
             Script("group")(self._client, self._keys, [GROUP], more=(self.key,))
 
     def strike(self, message: bytes) -> int:
-        """Count one more delivery of what a broker delivers again; returns how many within 72 hours."""
+        """Count a delivery of a message by a broker; returns the number of deliveries within 72 hours."""
         with reaching():
             key = self._strikes(message)
             pipe = self._client.pipeline(transaction=True)
@@ -127,7 +125,7 @@ class EventStream:
             return cast("int", pipe.execute()[0])
 
     def pardon(self, message: bytes) -> None:
-        """Forget the strikes: it was given back, and killed nobody."""
+        """Reset the count of a message that was requeued on purpose."""
         with reaching():
             self._client.delete(self._strikes(message))
 
@@ -136,10 +134,10 @@ class EventStream:
 
     def _read(self, consumer: str, *, count: int, block_ms: int) -> tuple[list[Entry], int]:
         meta = self._keys.fixed("meta")
-        is_cluster = isinstance(self._client, redis.RedisCluster)  # there the clock is another node's
+        is_cluster = isinstance(self._client, redis.RedisCluster)  # there the time comes from another node
         with node(self._client, self.key) as server:
             pipe = server.pipeline(transaction=False)
-            if block_ms:  # a script cannot wait: one entry wakes us, and the script takes what is behind it
+            if block_ms:  # a script cannot block: wait for one entry here, the script reads the rest
                 pipe.xreadgroup(GROUP, consumer, {self.key: ">"}, count=1, block=block_ms)
                 count -= 1
             pipe.eval(self._next.text, 1, self.key, GROUP, consumer, count, READ_BYTES, _ORDINARY)
@@ -153,7 +151,7 @@ class EventStream:
         return [*_first(woken), *self._entries(found, repeat(1))], now
 
     def reclaim(self, consumer: str, *, idle_ms: int, count: int) -> list[Entry]:
-        """Take over events that another worker read ``idle_ms`` ago and never acknowledged."""
+        """Take over events that another worker read ``idle_ms`` ago and did not acknowledge."""
         words = [GROUP, consumer, idle_ms, count, READ_BYTES, _ORDINARY]
         with reaching():
             try:
@@ -165,7 +163,7 @@ class EventStream:
             return self._entries(found, deliveries)
 
     def _entries(self, found: list[Any], deliveries: Iterable[int]) -> list[Entry]:
-        """Return what ``entries.lua`` answers; what it leaves out is read one by one, so that one is held."""
+        """Return the entries that ``entries.lua`` answers; large ones, which it omits, are read singly."""
         entries = []
         triples = zip(found[::3], found[1::3], found[2::3], deliveries, strict=False)
         for entry_id, event, reply, times in triples:
@@ -173,11 +171,11 @@ class EventStream:
                 entries.append(Entry(id=entry_id.decode(), raw=event, reply=_token(reply), deliveries=times))
                 continue
             for _, fields in cast("list[Any]", self._client.xrange(self.key, entry_id, entry_id)):
-                entries.append(_entry(entry_id, fields, deliveries=times))  # none where it was deleted
+                entries.append(_entry(entry_id, fields, deliveries=times))  # empty if the entry was deleted
         return entries
 
     def forget_consumers(self, *, idle_ms: int) -> None:
-        """Take workers that are gone off the group: each start has a name of its own."""
+        """Remove stopped workers from the group: each start of a worker uses a new name."""
         with reaching():
             try:
                 consumers = self._client.xinfo_consumers(self.key, GROUP)
@@ -190,10 +188,10 @@ class EventStream:
     def ack(
         self, entries: Sequence[Entry], *, replies: Mapping[str, Mapping[str, Any]] | None = None
     ) -> None:
-        """Delete and acknowledge, in one step; also when memory is full.
+        """Delete and acknowledge entries in one step, also when memory is full.
 
-        ``replies``: outcomes by entry id, for producers that wait; they go out first, so that none is lost,
-        and each says as ``entry`` which entry it answers: several workers answer in no order.
+        ``replies``: outcomes by entry id, for producers that wait. They are sent first, so that none is lost.
+        Each has the entry's id as ``entry``, because several workers reply in any order.
         """
         if not entries:
             return
@@ -207,18 +205,18 @@ class EventStream:
             if waiting:
                 keys = tuple(self._keys.reply(token) for token, _ in waiting)
                 texts = [json.dumps(reply, ensure_ascii=False) for _, reply in waiting]
-                with suppress(exceptions.ResponseError):  # the report is safe, its reply is a courtesy
+                with suppress(exceptions.ResponseError):  # the report is stored; a lost reply is acceptable
                     self._answer(self._client, self._keys, [REPLY_KEPT // SECOND, REPLIES, *texts], more=keys)
             Script("acknowledge")(self._client, self._keys, [GROUP, *ids], more=(self.key,))
 
     def defer(self, entries: Sequence[Entry], consumer: str) -> None:
-        """Leave entries to whoever takes over what is not acknowledged; this delivery counts as no strike."""
+        """Leave entries to a worker that takes them over later; this delivery counts as no strike."""
         with reaching():
             ids: list[Any] = [entry.id for entry in entries]
             self._client.xclaim(self.key, GROUP, consumer, 0, ids, idle=0, retrycount=0, justid=True)
 
     def lag(self) -> Lag:
-        """Return how many events are unread, and how many were read and are not yet acknowledged."""
+        """Return the number of unread events, and of those that are read but not acknowledged."""
         with reaching():
             length = self._client.xlen(self.key)
             try:
@@ -229,7 +227,7 @@ class EventStream:
         return Lag(unread=max(0, length - held), pending=held)
 
     def wait_replies(self, token: str, *, count: int, seconds: float) -> Iterator[dict[str, Any]]:
-        """Yield at most ``count`` outcomes as they arrive; ends after ``seconds`` without one, 0: at once."""
+        """Yield at most ``count`` outcomes as they arrive; end after ``seconds`` without one."""
         key = self._keys.reply(token)
         while count > 0:
             with reaching():
@@ -244,31 +242,20 @@ class EventStream:
             yield from map(json.loads, found)
 
 
-def _first(streams: Any) -> list[Entry]:  # noqa: ANN401 - a list of streams, or a mapping by RESP3
+def _first(streams: Any) -> list[Entry]:  # noqa: ANN401 - a list, in RESP3 a mapping
     found = streams.items() if isinstance(streams, Mapping) else streams or []
-    return [
-        _entry(entry_id, fields, deliveries=1)
-        for _, messages in found
-        for entry_id, fields in _flat(messages)
-    ]
+    entries = (entry for _, messages in found for entry in _flat(messages))
+    return [_entry(entry_id, fields, deliveries=1) for entry_id, fields in entries]
 
 
-def _flat(messages: Any) -> list[Any]:  # noqa: ANN401 - RESP3 nests the list once more
-    return (
-        messages[0]
-        if messages
-        and isinstance(messages[0], list)
-        and messages[0]
-        and isinstance(messages[0][0], (list, tuple))
-        else messages
-    )
+def _flat(messages: Any) -> list[Any]:  # noqa: ANN401 - RESP3 has one more list around it
+    inner = messages[0] if messages else None
+    return inner if isinstance(inner, list) and inner and isinstance(inner[0], list | tuple) else messages
 
 
 def _as_json(fields: dict[bytes, bytes]) -> bytes:
-    """Return an entry that was added without the field ``event``: what it says is to be kept, too."""
-    return json.dumps(
-        {name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields.items()}
-    ).encode()
+    """Return the fields of an entry without the field ``event`` as JSON, for its dead letter."""
+    return json.dumps({as_text(name): as_text(value) for name, value in fields.items()}).encode()
 
 
 def _entry(entry_id: bytes, fields: dict[bytes, bytes], *, deliveries: int) -> Entry:
@@ -286,6 +273,6 @@ def _entry(entry_id: bytes, fields: dict[bytes, bytes], *, deliveries: int) -> E
 
 
 def _token(reply: bytes | None) -> str | None:
-    """Return the token by which a producer waits; None where it is none: nobody can wait by it."""
+    """Return the token by which a producer waits; None if it is missing or malformed."""
     text = reply.decode("ascii", "replace") if reply else ""
     return text if _TOKEN.fullmatch(text) else None

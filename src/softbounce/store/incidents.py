@@ -1,4 +1,4 @@
-"""A brake's incident: the suppressions that it is about, and the two words a person may say of them."""
+"""Incidents of the suppression brake: which suppressions belong to one, and their undo or confirmation."""
 
 import json
 from collections.abc import Iterator
@@ -17,21 +17,21 @@ from softbounce.store.suppression_entries import SuppressionEntry, entry_of
 
 
 class Incidents:
-    """Finds an incident's suppressions by a scan of the list: no call ever holds all of them."""
+    """Finds an incident's suppressions by a scan of the list, so that they are never all in memory."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
-        self._client = client
-        self._keys = keys
+        self._client, self._keys = client, keys
         self._settle = Script("incident")
 
     def suppressions(self, case: Case) -> Iterator[SuppressionEntry]:
-        """Yield what an undo would lift, in no order, without entries of persons and with other evidence.
+        """Yield the entries that an undo would remove, in no order.
 
-        Raises ``NotFound`` where the case is no incident of the brake.
+        Entries by a person, or with other evidence, are left out. Raises ``NotFound`` if the case is no
+        incident of the brake.
         """
         if "brake" not in case.entry:
-            msg = f"{case.id} is no incident of the brake; see: softbounce cases list kind:incident"
-            raise NotFound(msg)
+            msg = f"{case.id} is no incident of the brake"
+            raise NotFound(msg, "cases", "kind:incident")
         group, since = case.entry["brake"], int(case.entry["since"])
         mark = f'"b":{json.dumps(group)}'.encode()
         with reaching():
@@ -42,9 +42,9 @@ class Incidents:
                         yield found
 
     def settle(self, case: Case, how: str, *, batch: int = RESOLVE_BATCH) -> Iterator[int]:
-        """``undo``: lift them all; ``confirm``: give the provisional their term. Yields how many a call.
+        """Remove all entries (``undo``), or make the provisional ones last (``confirm``).
 
-        Repeating is harmless: what a crash left is done by the next run.
+        Yields the number of entries of each call. It can be repeated, for example after a crash.
         """
         source = self.suppressions(case)
         while fields := [entry.field for entry in islice(source, batch)]:

@@ -1,4 +1,4 @@
-"""The ledger: what becomes of each event and each retry. Every method is one Lua call for a whole batch."""
+"""Accepts events, leases due retries, and records how hand-overs ended: one Lua call for a whole batch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,11 +17,11 @@ from softbounce.store.keys import Keys
 from softbounce.store.limits import DEAD_LETTERS_BYTES, FINISH_BATCH
 from softbounce.store.scripts import Script
 
-_NOTHING: tuple[Any, ...] = (b"", 0, 0, b"", 0, b"", 0)  # what the script leaves out at the end of an answer
+_NOTHING: tuple[Any, ...] = (b"", 0, 0, b"", 0, b"", 0)  # defaults for what an answer leaves out at its end
 
 
 class Accepted(Struct, frozen=True, kw_only=True):
-    """What the store says became of one event."""
+    """What happened to one event."""
 
     outcome: str
     event_id: str | None
@@ -29,26 +29,26 @@ class Accepted(Struct, frozen=True, kw_only=True):
     delivery: str
     code: str
     attempt: int
-    due: int | None  # ms; of the try that waits
+    due: int | None  # when the waiting try is due (ms)
     case: str | None
     escalated: bool
-    first: str | None  # the outcome of the event that this one repeats
-    is_cut: bool = False  # of this dead letter only the head was kept
+    first: str | None  # of a duplicate: the outcome of the first event
+    is_cut: bool = False  # whether only the head of this dead letter was kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """One retry to hand over before ``ends`` (ms by the store's clock)."""
+    """One retry to hand over before ``ends`` (ms, the store's time)."""
 
     token: int
     delivery: Delivery
     ends: int
-    raw: bytes  # its record
+    raw: bytes  # the record of the delivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A retry that left the schedule without a hand-over, and why."""
+    """A retry that ended without a hand-over, and why."""
 
     delivery: str
     outcome: str
@@ -57,9 +57,9 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """The answer of ``claim``. ``idle``: nothing was due; ``alarm``: why hand-overs wait for a person.
+    """The answer of ``claim``. ``idle``: nothing was due. ``alarm``: why hand-overs wait for a person.
 
-    A retry whose record cannot be read is set aside, and is among those that ``ended``.
+    A retry with an unreadable record is set aside, and is in ``ended``.
     """
 
     leases: tuple[Lease, ...]
@@ -67,14 +67,14 @@ class Claimed:
     mode: str
     idle: bool
     now: int
-    number: int  # of claims of this store so far
+    number: int  # number of this claim among all of the store
     alarm: str
-    breakers: tuple[tuple[str, str], ...] = ()  # provider and state, of those that opened or closed
+    breakers: tuple[tuple[str, str], ...] = ()  # provider and state of breakers that changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who claims, by a name of its own; the number of this claim; the newest claim whose answer it has."""
+    """A worker's unique name, the number of its claim, and its newest claim whose answer arrived."""
 
     name: str
     claim: int
@@ -89,12 +89,12 @@ class Finish:
     token: int
     result: str
     delay: int = 0
-    note: str = ""  # the sink, or what it waits for
+    note: str = ""  # the sink, or the reason of ``later``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Decisions on their way to the store, as ``encode`` makes and ``commit`` takes them."""
+    """Encoded decisions, from ``encode`` for ``commit``."""
 
     decisions: Sequence[Decision]
     rows: list[Row]
@@ -107,28 +107,23 @@ class Ledger:
     def __init__(
         self, client: redis.Redis, keys: Keys, *, key: bytes, keep_addresses: bool, replicas: int = 0
     ) -> None:
-        self._client = client
-        self._replicas = replicas
-        self._keys = keys
-        self._key = key
-        self._keep_addresses = keep_addresses
-        self._accept = Script("accept")
-        self._claim = Script("claim")
-        self._finish = Script("finish")
-        self._set_aside = Script("set_aside")
+        self._client, self._keys, self._replicas = client, keys, replicas
+        self._key, self._keep_addresses = key, keep_addresses
+        self._accept, self._claim = Script("accept"), Script("claim")
+        self._finish, self._set_aside = Script("finish"), Script("set_aside")
 
     def accept(self, decisions: Sequence[Decision], *, policy: Policy) -> list[Accepted]:
-        """Give each event its outcome, in order. Repeating is harmless: it is then a ``duplicate``."""
+        """Return the outcome of each event, in order. A repeated event is a ``duplicate``."""
         return self.commit(self.encode(decisions, policy=policy))
 
     def encode(self, decisions: Sequence[Decision], *, policy: Policy) -> Batch:
-        """Do the part of ``accept`` that needs no store, while the store has another batch."""
+        """Do the part of ``accept`` that needs no store; meanwhile the store may work on another batch."""
         retention = policy.retention
         limits: dict[str, Any] = {
             "revision": policy.revision,
             "min_delay": policy.limits.min_delay,
             "max_attempts": policy.limits.max_attempts,
-            "history": max(retention.history, retention.dedupe),  # a record knows the events it has seen
+            "history": max(retention.history, retention.dedupe),  # a record holds the events that it has seen
             "dead_letters": retention.dead_letters,
             "dead_letter_bytes": DEAD_LETTERS_BYTES,
             "providers": provider_terms(policy),
@@ -157,11 +152,11 @@ class Ledger:
         )
 
     def commit(self, batch: Batch) -> list[Accepted]:
-        """Let the store accept what ``encode`` made; see ``accept``.
+        """Send a batch of ``encode`` to the store; return as ``accept`` does.
 
-        The outcome ``deferred``: a later release of softbounce wrote the record, and its worker is to take
-        the event; nothing was changed. Raises ``ScriptFailed``, and has changed nothing, where an event of
-        the batch cannot be taken.
+        Outcome ``deferred``: a later release of softbounce wrote the record, so its worker must take the
+        event; nothing was changed. Raises ``ScriptFailed`` if an event of the batch cannot be accepted; then
+        nothing of the batch was changed.
         """
         if not batch.rows:
             return []
@@ -185,12 +180,12 @@ class Ledger:
     ) -> Claimed:
         """Lease at most ``limit`` due retries for ``lease`` ms.
 
-        A reply that is lost costs each a lease and a strike, but not with a ``caller``: what got no answer is
-        due again with its next claim.
-        ``soon``: how many the caller hands over within a minute; where more is due, or more than the rate
-        allows at once, merchants take turns and the nearest deadlines go first.
-        ``epoch`` and ``seen``, a ``Claimed.number``, are what the caller knows of the store: one that came
-        back empty or older hands nothing over until a person says ``mode on``.
+        ``caller``: after a lost reply its leases are due again with its next claim; without it they cost a
+        lease's time and a strike.
+        ``soon``: how many the caller hands over within a minute. If more are due, or more than the rate
+        allows, merchants take turns and the nearest deadlines go first.
+        ``epoch`` and ``seen`` (a ``Claimed.number``): what the caller knows of the store. A store that was
+        restored empty or older hands nothing over until a person says ``mode on``.
         """
         options = {
             **gate_options(policy),
@@ -213,7 +208,7 @@ class Ledger:
         for name, token, raw in zip(fields, fields, fields, strict=True):
             try:
                 delivery = decode(name.decode(), raw)
-            except UNREADABLE:  # the script reads less of it
+            except UNREADABLE:  # the script reads only a part of a record
                 unread[name] = raw
             else:
                 read.append(Lease(token=token, delivery=delivery, ends=now + lease, raw=raw))
@@ -232,7 +227,7 @@ class Ledger:
         )
 
     def set_aside(self, records: Mapping[bytes | str, bytes]) -> tuple[Ended, ...]:
-        """Take deliveries whose records nobody can read off the schedule; a case keeps the bytes."""
+        """Remove deliveries with unreadable records from the schedule; a case keeps their bytes."""
         if records:
             with reaching():
                 words = ["deliveries", *chain.from_iterable(records.items())]
@@ -242,7 +237,7 @@ class Ledger:
         return tuple(Ended(delivery=name, outcome="held", reason=reason) for name in names)
 
     def finish(self, results: Sequence[Finish], *, policy: Policy) -> list[str]:
-        """Record how hand-overs ended; each answer is ``done``, or ``stale`` where the lease passed on."""
+        """Record how hand-overs ended; answers ``done``, or ``stale`` if the lease has ended."""
         if not results:
             return []
         alike: dict[tuple[str, int, str], list[int]] = {}
@@ -267,7 +262,7 @@ class Ledger:
         return [found[place] for place in range(len(results))]
 
     def release(self, leases: Sequence[Lease], *, policy: Policy) -> list[str]:
-        """Give leases back that were not begun: due again at once, the strike taken back."""
+        """Give unused leases back: the retries are due at once, without a strike."""
         back = [Finish(delivery=lease.delivery.id, token=lease.token, result="later") for lease in leases]
         return self.finish(back, policy=policy)
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import redis
 
@@ -11,7 +10,7 @@ from softbounce.core.bounds import bounded
 from softbounce.errors import InvalidSettings
 from softbounce.store.audit import Audit, By
 from softbounce.store.cases import close_incident
-from softbounce.store.connection import reaching
+from softbounce.store.connection import whole_hash
 from softbounce.store.keys import Keys
 
 MODES = ("on", "off", "observe")
@@ -51,14 +50,12 @@ class Modes:
 
     def all(self) -> list[Mode]:
         """Return the mode of all, then those of merchants that differ; see ``mode_of`` in gates.lua."""
-        with reaching():
-            found = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.fixed("modes")))
-        return modes_in(found)
+        return modes_in(whole_hash(self._client, self._keys.fixed("modes")))
 
 
 def modes_in(found: Mapping[bytes, bytes]) -> list[Mode]:
     """Return the mode of all, then those of merchants that differ, from the whole of ``modes``."""
-    entries = {name.decode(): json.loads(value) for name, value in found.items()}
+    entries = {name.decode(): json.loads(raw) for name, raw in found.items()}
     whole = entries.pop("*", {"mode": "on", "at": 0})
     others = {
         name: entry

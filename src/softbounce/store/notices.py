@@ -1,4 +1,4 @@
-"""What the pipeline or a person is to be told; each notice has one id, however often it is sent."""
+"""Notices for the pipeline and for people; each has one id, however often it is sent."""
 
 import re
 import shlex
@@ -22,41 +22,44 @@ from softbounce.store.scripts import Script
 
 _NOTICES = uuid.UUID("a7f4f2b0-54a1-5d5f-8f5e-0f3f7a7c9e11")
 _HEAD = "{}\n"
-_ODD = re.compile(r"[^\w.-]")  # in a filter: blanks, commas; a ? there fits any character
-FOR_PEOPLE = {  # -> the words by which `cases list` finds them
+_ODD = re.compile(r"[^\w.-]")  # characters that a filter replaces by ?, which matches any
+FOR_PEOPLE = {  # type of notice -> filter of `cases list`
     "escalated": "kind:soft_bounces",
     "incident": "kind:incident",
     "case_resolved": "state:resolved",
 }
-_SHOWN = ("case", "recipient", "reference", "how")  # of a sample, in this order, which cjson does not keep
+_SHOWN = (
+    "case",
+    "recipient",
+    "reference",
+    "how",
+)  # facts of a sample in order; cjson keeps no order
 
 
 class Notice(Struct, frozen=True, kw_only=True):
-    """One notice: ``body`` is what receivers get; ``key`` is what ``finish`` wants."""
+    """One notice: ``body`` goes to receivers, ``key`` to ``finish``."""
 
     key: str
     id: str
     type: str  # suppressed held given_up recovered escalated incident case_resolved
     body: dict[str, Any]
-    common: dict[str, str] = {}  # merchant, channel, code: what groups are made by
-    sample: dict[str, str] = {}  # how a group's notice shows this one
-    told: int = 0  # a group's: when it was first claimed; 0: the notice is the pipeline's
+    common: dict[str, str] = {}  # merchant, channel and code, by which people's notices are grouped
+    sample: dict[str, str] = {}  # the facts that a group's notice shows of this one
+    told: int = 0  # of a group's notice: when it was first claimed (ms); 0: it is for the pipeline
 
 
 class Notices:
-    """Claim and finish; what is not finished comes again under the same id."""
+    """Claim and finish; a notice that is not finished is claimed again, with the same id."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
-        self._client = client
-        self._keys = keys
-        self._claim = Script("notices_claim")
-        self._finish = Script("notices_finish")
+        self._client, self._keys = client, keys
+        self._claim, self._finish = Script("notices_claim"), Script("notices_finish")
         self._set_aside = Script("set_aside")
 
     def claim(self, *, limit: int, lease: int) -> list[Notice]:
-        """Lease for ``lease`` ms at most ``limit`` notices to the pipeline, and as many groups for people.
+        """Lease at most ``limit`` notices to the pipeline, and as many groups for people, for ``lease`` ms.
 
-        One that cannot be read is set aside: a case keeps its bytes.
+        An unreadable notice is set aside: a case keeps its bytes.
         """
         with reaching():
             rows, groups = self._claim(self._client, self._keys, [limit, lease])
@@ -72,10 +75,10 @@ class Notices:
         return read + [_group(name.decode(), raw.decode()) for name, raw in groups]
 
     def finish(self, notices: Sequence[Notice], *, people: Grouping | None = None) -> None:
-        """Forget notices that every receiver has got; those of ``FOR_PEOPLE`` join their groups first.
+        """Delete notices that every receiver has; those of ``FOR_PEOPLE`` join their groups before.
 
-        A group is told ``people.wait`` after its first notice, and what comes later a ``people.repeat``
-        after that. A case that stays open is not told of again: whoever heard of it twice stops to listen.
+        A group is sent ``people.wait`` after its first notice, and later ones ``people.repeat`` after that.
+        There is no reminder of a case that stays open, because people stop reading repeated notices.
         """
         if not notices:
             return
@@ -96,7 +99,7 @@ class Notices:
 
 
 def _group_name(notice: Notice, people: Grouping) -> str:
-    """Return what the members of a group have in common, as JSON: a change of policy leaves old groups be."""
+    """Return the common values of a group as JSON; a change of policy does not affect existing groups."""
     return to_json({"type": notice.type, **{key: notice.common[key] for key in people.by}}).decode()
 
 
@@ -153,7 +156,7 @@ def _notice(key: str, raw: str) -> Notice:
     common = {name: str(seen.get(name, "")) for name in ("merchant", "channel", "code")}
     sample = {name: seen[name] for name in _SHOWN if seen.get(name)}
     for name in ("merchant", "channel", "code", "recipient"):
-        facts.pop(name, None)  # the body has them elsewhere, or not at all
+        facts.pop(name, None)  # the body has them elsewhere, or not
     for name in ("until", "deadline"):
         if name in facts:
             facts[name] = iso(int(facts[name])) if facts[name] else None  # 0: never

@@ -1,4 +1,4 @@
-"""A stream of what leaves for the pipeline."""
+"""Streams to the pipeline."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -12,7 +12,7 @@ from softbounce.store.scripts import Script
 
 
 class OutStream:
-    """Resend commands or notices for the pipeline; trimmed up to what every group has acknowledged."""
+    """Resend commands or notices; entries that every group has acknowledged are trimmed."""
 
     def __init__(self, client: redis.Redis, keys: Keys, key: str) -> None:
         self._client, self._keys = client, keys
@@ -20,12 +20,12 @@ class OutStream:
         self._add = Script("add")
 
     def add(self, field: str, rows: Sequence[tuple[str, str]]) -> None:
-        """Append ``field`` with the JSON of each (id, JSON): all, or none; also when memory is full."""
+        """Append one entry for each (id, JSON), all or none, also when memory is full."""
         with reaching():
             self._add(self._client, self._keys, [field, *chain.from_iterable(rows)], more=(self.key,))
 
     def read(self, *, after: str = "0") -> list[tuple[str, dict[str, str]]]:
-        """Return (entry id, fields) of everything that came after an entry; joins no group."""
+        """Return (entry id, fields) of all entries after one; joins no group."""
         with reaching():
             found = cast("list[Any]", self._client.xrange(self.key, min=f"({after}" if after != "0" else "-"))
         return [
@@ -34,12 +34,12 @@ class OutStream:
         ]
 
     def trim(self, *, before: int) -> int:
-        """Delete what every group has acknowledged, and what is older than ``before`` (ms); returns how many.
+        """Delete entries that every group has acknowledged or that are older than ``before`` (ms).
 
-        A stream that nobody reads with a group is trimmed by age alone.
+        Returns the number of deleted entries. A stream without a group is trimmed by age alone.
         """
         with reaching():
-            if self._client.type(self.key) != b"stream":  # not made yet, or a mistake that its sink reports
+            if self._client.type(self.key) != b"stream":  # not made yet, or a wrong key, see its sink
                 return 0
             oldest = _ms(before)
             groups = self._client.xinfo_groups(self.key)

@@ -1,12 +1,12 @@
 """Pauses: what becomes due for a recipient, a merchant, a channel and the like waits until they end."""
 
 import json
-from typing import Any, cast
+from typing import Any
 
 import redis
 
 from softbounce.store.audit import Audit, By
-from softbounce.store.connection import reaching
+from softbounce.store.connection import whole_hash
 from softbounce.store.hash_key import HashKey
 from softbounce.store.keys import Keys
 from softbounce.store.scopes import scope_field, scope_named
@@ -31,9 +31,8 @@ class Pauses:
 
     def all(self) -> dict[str, dict[str, Any]]:
         """Return every pause by its field."""
-        with reaching():
-            found = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.fixed("pauses")))
-        return {name.decode(): json.loads(value) for name, value in found.items()}
+        found = whole_hash(self._client, self._keys.fixed("pauses"))
+        return {name.decode(): json.loads(raw) for name, raw in found.items()}
 
     def field(self, kind: str, value: object, *, channel: str | None = None) -> str:
         """Return the field of the pause of one kind:value."""

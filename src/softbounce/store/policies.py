@@ -1,9 +1,8 @@
-"""Which policies there were, each with its text, and the one that every worker is to follow."""
+"""Policy revisions with their texts, and the one that all workers must follow."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import redis
 
@@ -12,17 +11,17 @@ from softbounce.core.policy.model import Policy
 from softbounce.core.policy.yaml_tree import LARGEST
 from softbounce.core.replan import Move
 from softbounce.store.audit import By, compact
-from softbounce.store.connection import reaching
+from softbounce.store.connection import hash_field, reaching
 from softbounce.store.keys import Keys
 from softbounce.store.limits import LIST_BATCH, POLICY_KEPT
 from softbounce.store.scripts import Script
 
-_APPLIED = "applied"  # a field beside the revisions; without an end, so never swept
+_APPLIED = "applied"  # field for the applied revision; it has no ``z``, so it is never swept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """One policy as it was; ``previous``, ``by``, ``at`` (ms), ``reason`` where a person has applied it."""
+    """One revision; ``previous``, ``by``, ``at`` (ms) and ``reason`` are set if a person has applied it."""
 
     revision: str
     text: str
@@ -41,7 +40,7 @@ class Policies:
         self._put, self._apply, self._replan = Script("put"), Script("apply"), Script("replan")
 
     def keep(self, policy: Policy, *, text: str, now: int) -> None:
-        """Remember a revision; records keep its name and a line only."""
+        """Store a revision with its text; records hold only its name and a line."""
         file, name = bounded(policy.file, "file", most=TEXT), bounded(policy.name, "name")
         text = bounded(text, "text", most=LARGEST)
         entry = compact({"file": file, "name": name, "text": text, "z": now + POLICY_KEPT})
@@ -49,21 +48,21 @@ class Policies:
             self._put(self._client, self._keys, [policy.revision, entry], target="policies")
 
     def find(self, revision: str) -> Revision | None:
-        """Return a revision that is kept."""
+        """Return a stored revision with its text, else None."""
         found = self._read(revision)
         if found is None or "text" not in (entry := json.loads(found)):  # an older release kept no text
             return None
         return Revision(revision=revision, text=entry["text"], file=entry["file"])
 
     def applied(self) -> Revision | None:
-        """Return what every worker is to follow; None: each its own file."""
+        """Return the revision that all workers must follow; None: each follows its own file."""
         found = self._read(_APPLIED)
         return None if found is None else Revision(**json.loads(found))
 
     def apply(self, wanted: Revision | None, *, seen: str, action: str, by: By) -> bool:
-        """Let every worker follow ``wanted`` within some ten seconds, None: each its own file.
+        """Make all workers follow ``wanted`` within some ten seconds; None: each follows its own file.
 
-        False, and nothing changed, where another revision is applied than ``seen`` ("": none).
+        Returns false, without a change, if the applied revision is not ``seen`` (empty: none).
         """
         if wanted:
             _require_short(wanted)
@@ -81,7 +80,7 @@ class Policies:
         return bool(answer == b"done")
 
     def replan(self, moves: Sequence[Move], *, revision: str, by: By) -> int:
-        """Move waiting retries, 500 in a call; returns how many still stood as they were read."""
+        """Move waiting retries, 500 in a call; returns how many were moved, because they had not changed."""
         moved = 0
         for start in range(0, len(moves), LIST_BATCH):
             chunk = moves[start : start + LIST_BATCH]
@@ -96,10 +95,7 @@ class Policies:
         return moved
 
     def _read(self, field: str) -> bytes | None:
-        with reaching():
-            return cast(
-                "bytes | None", self._client.hget(self._keys.fixed("policies"), bounded(field, "revision"))
-            )
+        return hash_field(self._client, self._keys.fixed("policies"), bounded(field, "revision"))
 
 
 def _require_short(wanted: Revision) -> None:

@@ -1,4 +1,4 @@
-"""Which ids a receiver has acted on: one key with an end for each, in our store or in any other Redis."""
+"""Receipts: which commands a receiver has acted on, each a key with a TTL, in our store or another Redis."""
 
 from enum import StrEnum
 from typing import cast
@@ -14,23 +14,22 @@ _DONE = b"done"
 
 
 class Taken(StrEnum):
-    """Whose an id is."""
+    """Who may act on an id."""
 
     OURS = "ours"
-    THEIRS = "theirs"  # somebody else acts on it at the moment
+    THEIRS = "theirs"  # another receiver is acting on it
     DONE = "done"
 
 
 class Receipts:
-    """Take an id, act, then ``keep`` it, or ``give_back`` what did not succeed. Repeated calls do no harm."""
+    """Take an id and act; then ``keep`` it, or ``give_back`` it after a failure. Calls can be repeated."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
-        self._client = client
-        self._keys = keys
+        self._client, self._keys = client, keys
         self._give_back = Script("give_back")
 
     def take(self, ident: str, *, holder: str, lease: int) -> tuple[Taken, int]:
-        """Take an id for ``lease`` ms unless somebody has it; returns whose it is, and the store's time."""
+        """Take an id for ``lease`` ms if it is free; returns who may act on it, and the store's time (ms)."""
         key = self._keys.receipt(ident)
         with reaching(), node(self._client, key) as server:
             pipe = server.pipeline(transaction=True)
@@ -45,12 +44,12 @@ class Receipts:
         return (Taken.DONE if found == _DONE else Taken.THEIRS), now
 
     def keep(self, ident: str) -> None:
-        """Remember for 14 days that the act was done."""
+        """Record for 14 days that the receiver has acted."""
         with reaching():
             self._client.set(self._keys.receipt(ident), _DONE, px=RECEIPT_KEPT)
 
     def give_back(self, ident: str, *, holder: str) -> bool:
-        """Let the next delivery of the id act; false where the lease had passed on: nothing was changed."""
+        """Free an id, so that its next delivery acts; returns false if another holder has it."""
         with reaching():
             answer = self._give_back(self._client, self._keys, [holder], more=(self._keys.receipt(ident),))
         return bool(cast("int", answer))

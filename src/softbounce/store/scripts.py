@@ -22,17 +22,17 @@ _LOCAL = re.compile(r"^local (function )?(\w+(?:, \w+)*)", re.MULTILINE)
 
 
 def assemble(name: str) -> str:
-    """Return one script as the server gets it: its keys are bound, each ``-- include: x`` line is ``x.lua``.
+    """Return the text of a script: its keys are bound, and each line ``-- include: x`` is ``x.lua``.
 
-    The line ``-- keys: schedule deliveries`` gives these names to ``KEYS[1]`` and ``KEYS[2]``. Of the names
-    of an include the script sees those behind ``-- gives:`` alone, because Lua allows only 200 at once.
+    The line ``-- keys: schedule deliveries`` names ``KEYS[1]`` and ``KEYS[2]``. Of the names of
+    an include a script sees only those behind its ``-- gives:``, because Lua allows 200 local names at once.
     """
     bound = re.sub(_LIST.format("keys"), _bound, _read(name), flags=re.MULTILINE)
     return _INCLUDE.sub(lambda found: _block(_read(found[1]).rstrip()), bound)
 
 
 def listed(kind: str, text: str) -> tuple[str, ...]:
-    """Return the names behind ``-- kind:``; they may go on in lines that begin with ``--`` and two blanks."""
+    """Return the names behind ``-- kind:``; lines that begin with ``--`` and two blanks continue them."""
     found = re.search(_LIST.format(kind), text, re.MULTILINE)
     return tuple(found[1].replace("\n--", " ").split()) if found else ()
 
@@ -42,13 +42,13 @@ def _read(name: str) -> str:
 
 
 def _bound(found: re.Match[str]) -> str:
-    """Return the bindings, in as many lines as they were listed."""
+    """Return the bindings in as many lines as the list has."""
     names = ",\n".join(", ".join(line.removeprefix("--").split()) for line in found[1].splitlines())
     return f"local {names} = unpack(KEYS, 1, {len(names.split())})"
 
 
 def _block(text: str) -> str:
-    """Return an include as a block of its own, of which only what it gives is seen; all, if it says none."""
+    """Return an include as a block that hides the names that it does not give, if it has such a list."""
     given = listed("gives", text)
     if not given:
         return text
@@ -70,7 +70,7 @@ def _bindings(name: str) -> tuple[str, tuple[str, ...]]:
 
 
 class Script:
-    """One transition. Call it with client, keys, arguments; its ``-- keys:`` line says which keys."""
+    """One script. Call it with client, keys and arguments; its ``-- keys:`` line tells which keys it gets."""
 
     def __init__(self, name: str) -> None:
         self.text, self._names = _bindings(name)
@@ -88,10 +88,10 @@ class Script:
         target: str = "",
         more: tuple[str, ...] = (),
         replicas: int = 0,
-    ) -> Any:  # noqa: ANN401 - a script's reply has the shape its header says
-        """Run it. ``target`` names the key that the script calls ``hash``; ``more`` follow the fixed keys.
+    ) -> Any:  # noqa: ANN401 - the script's header describes its reply
+        """Run the script. ``target``: the key that it calls ``hash``. ``more``: keys after the fixed ones.
 
-        With ``replicas`` it returns once so many have it, see ``confirm``.
+        ``replicas``: it returns after so many replicas have the writes, see ``confirm``.
         """
         names = [keys.fixed(target if name == "hash" else name) for name in self._names]
         words = (self._sha, len(names) + len(more), *names, *more, *args)

@@ -1,4 +1,4 @@
-"""An entry of the suppression list: as the store keeps it, and as a row of an export or an import."""
+"""An entry of the suppression list, in the store and as a row of an export or import."""
 
 import json
 from collections.abc import Mapping
@@ -10,25 +10,16 @@ from softbounce.core.timestamps import iso
 from softbounce.errors import InvalidEvent
 
 COLUMNS = (
-    "recipient",
-    "address",
-    "channel",
-    "merchant",
-    "code",
-    "origin",
-    "reason",
-    "since",
-    "until",
-    "evidence",
+    "recipient", "address", "channel", "merchant", "code", "origin", "reason", "since", "until", "evidence",
     "key",
-)
+)  # fmt: skip
 """The columns of an export as CSV."""
 _MOST_EVIDENCE = 100  # an imported entry may name so many events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuppressionEntry:
-    """One entry of the list; ``address`` is None where only the hash is kept."""
+    """One entry of the suppression list."""
 
     field: str
     rid: str
@@ -37,11 +28,11 @@ class SuppressionEntry:
 
     @property
     def address(self) -> str | None:
-        """The address in clear, where it is kept."""
+        """The address in clear; None if only its hash is kept."""
         return cast("str | None", self.entry.get("address"))
 
     def facts(self, now: int) -> dict[str, Any]:
-        """Return what filters are matched against."""
+        """Return the facts that filters compare."""
         until = self.entry.get("z")
         return {
             "recipient": f"r_{self.rid}",
@@ -55,7 +46,7 @@ class SuppressionEntry:
         }
 
     def row(self, *, reveal: bool, key: str = "") -> dict[str, Any]:
-        """Return the entry for an export, masked unless ``reveal``; ``key``: its hash key's fingerprint."""
+        """Return a row of an export, masked unless ``reveal``; ``key``: fingerprint of the hash key."""
         entry = self.entry
         return {
             "recipient": f"r_{self.rid}",
@@ -74,14 +65,14 @@ class SuppressionEntry:
 
 
 def entry_of(field: bytes, raw: bytes) -> SuppressionEntry:
-    """Return an entry as it stands in the store."""
+    """Return an entry from its field and value in the store."""
     name = field.decode()
     rid, at, merchant = name.partition("@")
     return SuppressionEntry(field=name, rid=rid, merchant=merchant if at else None, entry=json.loads(raw))
 
 
 def evidence(row: Mapping[str, Any]) -> list[str]:
-    """Return the ids of the events that speak against a recipient. Raises ``InvalidEvent``."""
+    """Return the ids of events that caused a suppression. Raises ``InvalidEvent``."""
     value = row.get("evidence") or []
     is_short = isinstance(value, list) and len(value) <= _MOST_EVIDENCE
     if is_short and all(isinstance(one, str) and len(one) <= NAME for one in value):

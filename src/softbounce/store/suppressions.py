@@ -1,4 +1,4 @@
-"""Who may be sent to: the list of recipients that refuse, its evidence, and the doors in and out of it."""
+"""The suppression list: lookups, additions, removals and imports."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -31,18 +31,18 @@ from softbounce.store.keys import Keys
 from softbounce.store.limits import LIST_BATCH, LOOKUP_BATCH, SCAN_BATCH
 from softbounce.store.suppression_entries import SuppressionEntry, entry_of, evidence
 
-_read = Decoder().decode  # four times as fast as json, and a campaign may have many refused
+_read = Decoder().decode  # four times as fast as json; a campaign may have many suppressed recipients
 FILTER_KEYS = ("recipient", "channel", "code", "origin", "merchant", "expires", "age", "incident")
 
 
 class Verdict(Struct, frozen=True, kw_only=True, gc=False):
-    """Whether (true or false) a recipient may be sent to, and why. ``until``: ms; None: ever or never."""
+    """Whether a recipient may be sent to (also as truth value), and why. ``until``: ms; None: no end."""
 
     allowed: bool
-    recipient: str  # r_ and the hash, or "" where the value is no address
+    recipient: str  # r_ and the hash; empty if the value is no address
     reason: str = ""  # the code, "paused", or what is wrong with the value
     until: int | None = None
-    because: str = ""  # the rule, or who and why
+    because: str = ""  # the rule, or the person and the reason
     evidence: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
@@ -50,7 +50,7 @@ class Verdict(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Suppressions:
-    """The list. A read of 5,000 is one round trip; a change and its audit entry are one Lua call."""
+    """A lookup of 5,000 recipients is one round trip; a change and its audit entry are one Lua call."""
 
     def __init__(
         self, client: redis.Redis, keys: Keys, *, key: HashKey, keep_addresses: bool, audit: Audit
@@ -61,11 +61,11 @@ class Suppressions:
 
     @property
     def fingerprint(self) -> str:
-        """What tells the hash key of this list from another."""
+        """The fingerprint of this list's hash key."""
         return fingerprint(self._key)
 
     def rid(self, value: object, channel: Channel | str) -> str:
-        """Return the hash of a recipient; ``r_...`` is taken as one already. Raises ``InvalidRecipient``."""
+        """Return the hash of a recipient, also given as ``r_...``. Raises ``InvalidRecipient``."""
         if (rid := hash_in(value)) is not None:
             return rid
         return hashed(listed(value, channel_named(channel)), self._key)
@@ -77,7 +77,7 @@ class Suppressions:
     def check_many(
         self, values: Iterable[object], channel: Channel | str, *, merchant: object = None
     ) -> Iterator[Verdict]:
-        """Yield a verdict for each value, in order, any number; what is no address may not be sent to."""
+        """Yield a verdict for each of any number of values, in order; an invalid address is refused."""
         source = iter(values)
         while block := list(islice(source, LOOKUP_BATCH)):
             yield from self.check_block(block, channel_named(channel), merchant=merchant)
@@ -87,7 +87,7 @@ class Suppressions:
     ) -> list[Verdict]:
         """Return a verdict for each of at most 5,000 values, in order, by one round trip."""
         rids: list[str] = []
-        wrong: dict[int, InvalidRecipient] = {}  # by place
+        wrong: dict[int, InvalidRecipient] = {}  # by index
         key, prefix = self._key, f"{channel}:"
         for value in block:
             try:
@@ -108,7 +108,7 @@ class Suppressions:
         return verdicts
 
     def _refusals(self, rids: list[str], merchant: object) -> dict[int, dict[str, Any]]:
-        """Return by place what forbids to send to it now; an entry of the list goes before a pause."""
+        """Return by index the entry that forbids sending now; a suppression comes before a pause."""
         fields = rids if merchant is None else rids + [_field(rid, merchant) for rid in rids]
         suppressions, pauses = self._keys.fixed("suppressions"), self._keys.fixed("pauses")
         listed, paused, known = ask(
@@ -118,10 +118,10 @@ class Suppressions:
             ("HMGET", pauses, *[f"recipient:{rid}" for rid in rids]),
             self._hash_key.question,
         )
-        if not self._hash_key.is_kept(known):  # under another key than the store's everybody would be allowed
+        if not self._hash_key.is_kept(known):  # under a wrong key everybody would be allowed
             self._hash_key.keep()
         found = _refusing(listed, paused)
-        if any("z" in entry for _, entry in found):  # few end: the time is worth a round trip only then
+        if any("z" in entry for _, entry in found):  # few entries end, so the time is asked for only then
             with reaching():
                 now, _ = clock(self._client, self._keys.fixed("meta"))
             found = [(place, entry) for place, entry in found if _is_active(entry, now)]
@@ -138,7 +138,7 @@ class Suppressions:
         merchant: object = None,
         code: str = "MANUAL",
     ) -> str:
-        """List a recipient by a person's word, for ``expires`` ms or for ever; returns its hash."""
+        """Add a recipient for a person, for ``expires`` ms or for ever; returns its hash."""
         target = recipient(value, channel_named(channel))
         rid = hashed(target, self._key)
         entry: dict[str, Any] = {
@@ -161,7 +161,7 @@ class Suppressions:
         return rid
 
     def remove(self, fields: Iterable[str], *, by: By) -> int:
-        """Take entries off the list, by the fields that ``list`` shows; returns how many there were."""
+        """Remove entries by their fields; returns how many there were."""
         removed = 0
         source = iter(fields)
         while block := list(islice(source, LIST_BATCH)):
@@ -174,7 +174,7 @@ class Suppressions:
         return removed
 
     def find(self, value: object, channel: Channel | str) -> list[SuppressionEntry]:
-        """Return the entries of one recipient, of all scopes."""
+        """Return the entries of one recipient, for all merchants."""
         rid = self.rid(value, channel)
         with reaching():
             found = self._client.hscan_iter(
@@ -193,7 +193,7 @@ class Suppressions:
     def load(
         self, rows: Iterable[Mapping[str, Any]], *, by: By, now: int
     ) -> Iterator[InvalidEvent | Literal["listed", "past"] | None]:
-        """Take in rows of ``read_rows``, 500 a call; yields None for each taken, else what is wrong.
+        """Import rows of ``read_rows``, 500 a call; yields None for an imported row, else what is wrong.
 
         A row whose end has come yields ``past``. A row with ``keep_existing`` leaves an active entry that has
         this code (empty: any code) as it is, and yields ``listed``.
@@ -237,7 +237,7 @@ class Suppressions:
             message = "must be sms, email or letter"
             raise InvalidEvent(message, "channel")
         address = row.get("address") or ""
-        if not isinstance(address, Mapping):  # a letter's may be an object
+        if not isinstance(address, Mapping):  # a postal address may be an object
             address = cell(row, "address")
         entry: dict[str, Any] = {
             "at": date_or_never(row.get("since"), "since") or now,
@@ -271,16 +271,18 @@ class Suppressions:
 def _refusing(
     listed: Sequence[bytes | None], paused: Sequence[bytes | None]
 ) -> list[tuple[int, dict[str, Any]]]:
-    """Return what may forbid to send, each with its place among those ``paused``: the last one counts."""
+    """Return entries that may forbid sending, with the index of their recipient; the last one decides."""
     found = [(place, {**_read(raw), "code": "paused"}) for place, raw in enumerate(paused) if raw is not None]
     blocks = [(place % len(paused), _read(raw)) for place, raw in enumerate(listed) if raw is not None]
-    blocks.sort(key=lambda block: "incident" not in block[1])  # the last counts: no provisional one
+    blocks.sort(
+        key=lambda block: "incident" not in block[1]
+    )  # provisional ones first, since the last one decides
     found += blocks
     return found
 
 
 def verdict_on(rid: str, listed: Sequence[bytes | None], paused: bytes | None, *, now: int) -> Verdict:
-    """Return whether one recipient may be sent to, from its entries as the store has them."""
+    """Return whether one recipient may be sent to, from its raw entries."""
     if rid.startswith("*"):
         return Verdict(allowed=False, recipient="", because="nobody in particular")
     found = [entry for _, entry in _refusing(listed, [paused]) if _is_active(entry, now)]

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import redis
 
 from softbounce.store.audit import compact
-from softbounce.store.connection import reaching
+from softbounce.store.connection import reaching, whole_hash
 from softbounce.store.keys import Keys
 from softbounce.store.limits import WORKER_KEPT
 from softbounce.store.scripts import Script
@@ -28,12 +28,10 @@ class Workers:
 
     def all(self, *, now: int) -> dict[str, dict[str, Any]]:
         """Return the workers that have reported within the last minute."""
-        with reaching():
-            found = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.fixed("workers")))
-        return workers_in(found, now=now)
+        return workers_in(whole_hash(self._client, self._keys.fixed("workers")), now=now)
 
 
 def workers_in(found: Mapping[bytes, bytes], *, now: int) -> dict[str, dict[str, Any]]:
     """Return the workers that reported within a minute before ``now``, from the whole of ``workers``."""
-    entries = {name.decode(): json.loads(value) for name, value in found.items()}
-    return {name: entry for name, entry in sorted(entries.items()) if entry["z"] > now}
+    entries = ((name.decode(), json.loads(raw)) for name, raw in sorted(found.items()))
+    return {name: entry for name, entry in entries if entry["z"] > now}

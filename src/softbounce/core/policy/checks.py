@@ -169,7 +169,7 @@ def _quiet(place: Place, quiet: QuietHours) -> Iterator[Mistake]:
 def _branches(tree: Tree, level: Level) -> Iterator[Mistake]:
     """Yield the replies of a ``when`` that an earlier branch has taken already."""
     before: list[str] = []
-    for patterns, branch in level.values["when"].value if "when" in level.values else ():
+    for patterns, branch in level.branches:
         taken = [one for one in patterns if any(matches(earlier, one) for earlier in before)]
         if taken:
             message = f"never reached: an earlier branch takes {', '.join(taken)}"

@@ -45,6 +45,11 @@ class Level:
     path: tuple[str | int, ...]
     values: Mapping[str, Value]
 
+    @property
+    def branches(self) -> "Sequence[Branch]":
+        """The branches of its ``when``."""
+        return self.values["when"].value if "when" in self.values else ()
+
 
 Branch = tuple[tuple[str, ...], Level]  # patterns of SMTP replies, and the values for them
 
@@ -109,8 +114,7 @@ class Stack:
         owner, judge = self.said("when")[-1:], self.said("do")[-1:]
         if not owner or (judge and self.levels.index(judge[0][0]) > self.levels.index(owner[0][0])):
             return ()
-        branches: Sequence[Branch] = self.value("when")
-        return branches
+        return owner[0][0].branches
 
     def schedule(self, limits: Limits) -> tuple[int, ...]:
         """Return one delay for each try, from the list (its last entry repeats) or from the backoff."""
@@ -150,20 +154,19 @@ class Rulebook:
             *(level for book in books for level in book.levels.values()),
         ):
             yield level
-            yield from (branch for _, branch in level.values["when"].value) if "when" in level.values else ()
+            yield from (branch for _, branch in level.branches)
 
     def rules(self) -> Iterator[tuple[str, int]]:
         """Yield name and line of every rule: of codes, merchants' codes, and SMTP replies."""
         for book in (self.codes, *self.merchant_codes.values()):
             for level in book.levels.values():
                 yield level.name, level.line
-                branches = level.values["when"].value if "when" in level.values else ()
-                yield from ((level.name, branch.line) for _, branch in branches)
+                yield from ((level.name, branch.line) for _, branch in level.branches)
 
     def replies(self) -> Iterator[str]:
         """Yield every pattern of SMTP replies."""
         for level in self.every():
-            for patterns, _ in level.values["when"].value if "when" in level.values else ():
+            for patterns, _ in level.branches:
                 yield from patterns
 
     def code_levels(self, code: str | None, merchant: str | None) -> list[Level]:

@@ -8,22 +8,12 @@ from pydantic import BaseModel, ValidationError
 
 from softbounce.core.durations import shown
 from softbounce.core.policy.schema import File, Layer
-from softbounce.core.policy.sections import (
-    AppriseTarget,
-    CeleryTarget,
-    LogTarget,
-    StreamTarget,
-    WebhookTarget,
-)
+from softbounce.core.policy.sections import Target
 from softbounce.core.policy.yaml_tree import Mistake, Path, Tree
 
 Model = TypeVar("Model", bound=BaseModel)
 TARGETS: dict[str, type[BaseModel]] = {
-    "log": LogTarget,
-    "celery": CeleryTarget,
-    "stream": StreamTarget,
-    "webhook": WebhookTarget,
-    "apprise": AppriseTarget,
+    get_args(kind.model_fields["type"].annotation)[0]: kind for kind in get_args(get_args(Target)[0])
 }
 RULE_ENDS: tuple[list[str], ...] = ([], ["do"], ["fault"], ["when"])
 ROUNDS = 20  # so often wrong values are removed and the rest is validated again; few rounds are needed

@@ -3,7 +3,6 @@
 A ``ValueError`` tells the operator what to write instead.
 """
 
-import re
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
@@ -26,6 +25,7 @@ from softbounce.core.durations import (
     DURATION,
     RATE,
     SHARE,
+    matching,
     parse_clock,
     parse_duration,
     parse_rate,
@@ -76,17 +76,11 @@ def _zone_or_recipient(value: str) -> str:
 
 
 def _code(value: str) -> str:
-    if not re.fullmatch(CODE, value):
-        message = f"{shown(value)} is no reason code; use capitals, digits and _, and * at the end only"
-        raise ValueError(message)
-    return value
+    return matching(CODE, value, "reason code; use capitals, digits and _, and * at the end only")
 
 
 def _reply(value: str) -> str:
-    if not re.fullmatch(REPLY, value):
-        message = f"{shown(value)} is no SMTP reply; write for example 552, 5.2.2, 5.4.* or 4*, in quotes"
-        raise ValueError(message)
-    return value
+    return matching(REPLY, value, "SMTP reply; write for example 552, 5.2.2, 5.4.* or 4*, in quotes")
 
 
 def _web_address(value: str) -> str:
@@ -104,10 +98,7 @@ def _web_address(value: str) -> str:
 
 
 def _variable(value: str) -> str:
-    if not re.fullmatch(VARIABLE, value):
-        message = f"{shown(value)} is no name of a variable; use capitals, digits and _"
-        raise ValueError(message)
-    return value
+    return matching(VARIABLE, value, "name of a variable; use capitals, digits and _")
 
 
 def _days(value: object) -> frozenset[int]:
