@@ -130,7 +130,7 @@ MUTANTS = (
         new='if (theirs := cell(row, "key")) and not self.fingerprint:',
         rule="An import refuses hashes of another key.",
         tests=(
-            "tests/contract/test_gaps.py::test_hashes_of_another_key_are_refused_and_not_counted_as_imported",
+            "tests/contract/test_suppressions.py::test_hashes_of_another_key_are_refused_and_not_counted_as_imported",
         ),
     ),
     Mutant(

@@ -28,7 +28,7 @@ RECIPIENTS = (
         new="was_delivered(count + event.first + n)",
         rule="Who of several had the message before gets no resend; the others do.",
         tests=(
-            "tests/contract/test_review.py::test_one_of_several_who_had_the_message_before_does_not_get_it_again",
+            "tests/contract/test_several_recipients.py::test_one_of_several_who_had_the_message_before_does_not_get_it_again",
         ),
     ),
     Mutant(
@@ -64,7 +64,9 @@ RECIPIENTS = (
         old="people[#people + 1] = { rid = rid, pause = paused_[n], sent = sent_[n] }",
         new="people[#people + 1] = { rid = rid, sent = sent_[n] }",
         rule="A pause of one of several holds their delivery.",
-        tests=("tests/contract/test_gaps.py::test_a_pause_of_one_of_several_holds_their_delivery",),
+        tests=(
+            "tests/contract/test_several_recipients.py::test_a_pause_of_one_of_several_holds_their_delivery",
+        ),
     ),
 )
 
@@ -428,7 +430,7 @@ NOTICES = (
         new="    if item[2] > now then\n",
         rule="An arrival clears the bounces before it, and none that came after.",
         tests=(
-            "tests/contract/test_review.py::test_a_late_report_of_a_delivery_clears_nothing_that_came_after_it",
+            "tests/contract/test_accept.py::test_a_late_report_of_a_delivery_clears_nothing_that_came_after_it",
             *MODEL,
         ),
     ),

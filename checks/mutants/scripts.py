@@ -45,7 +45,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "record.u = rule.soft.keeps and 1 or nil",
             "record.u = nil",
             "Silence resets no count that nothing resets.",
-            "tests/contract/test_review.py::test_silence_resets_no_count_that_nothing_resets[fakeredis]",
+            "tests/contract/test_accept.py::test_silence_resets_no_count_that_nothing_resets[fakeredis]",
         ),
         (
             '"1" and "quiet" or nil',
@@ -75,7 +75,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "event.counts and why ==",
             "why ==",
             "A deadline or nobody in particular is never suppressed.",
-            "tests/contract/test_review.py::test_tries_that_are_used_up_suppress_a_named_recipient_and_nobody_in_particular",
+            "tests/contract/test_suppressions.py::test_tries_that_are_used_up_suppress_a_named_recipient_and_nobody_in_particular",
         ),
         (
             'give_up(event, why, next_step ~= "drop")',
@@ -126,7 +126,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "  if not event.bare then --",
             "  if true then --",
             "A try is counted once, by its enriched form.",
-            "tests/contract/test_review.py::test_the_enriched_form_counts_the_try_once[fakeredis]",
+            "tests/contract/test_bare_reports.py::test_the_enriched_form_counts_the_try_once[fakeredis]",
         ),
         (
             'if kind == "p" then',
@@ -150,13 +150,13 @@ MUTANTS: tuple[Mutant, ...] = (
             "math.min(record.y or math.huge,",
             "math.max(record.y or 0,",
             "The earliest notAfter of any report binds.",
-            "tests/contract/test_review.py::test_the_earliest_not_after_of_any_report_binds",
+            "tests/contract/test_accept.py::test_the_earliest_not_after_of_any_report_binds",
         ),
         (
             "  elseif record.x and record.y then -- the message's own deadline binds a waiting one as well\n    record.x = math.min(record.x, record.y)\n",
             "",
             "The message's own deadline binds what waits already.",
-            "tests/contract/test_review.py::test_the_earliest_not_after_of_any_report_binds",
+            "tests/contract/test_accept.py::test_the_earliest_not_after_of_any_report_binds",
         ),
         (
             "is_standing(marks[1]) or is_standing(marks[2])",
@@ -174,13 +174,13 @@ MUTANTS: tuple[Mutant, ...] = (
             "      note_reached(event, rid)\n",
             "",
             "Who has the message does not get it again with others.",
-            "tests/contract/test_review.py::test_one_of_several_who_had_the_message_before_does_not_get_it_again",
+            "tests/contract/test_several_recipients.py::test_one_of_several_who_had_the_message_before_does_not_get_it_again",
         ),
         (
             "record.rs = keep",
             "record.rs = nil and keep",
             "A resend to several reaches nobody who refuses.",
-            "tests/contract/test_review.py::test_no_resend_to_several_reaches_one_who_refuses",
+            "tests/contract/test_several_recipients.py::test_no_resend_to_several_reaches_one_who_refuses",
         ),
         (
             'local keeps_address = record.s == "waiting" or record.s == "held" or',
@@ -207,7 +207,7 @@ MUTANTS: tuple[Mutant, ...] = (
             'cjson.decode(pause).by == "policy" and',
             "",
             "A delivery lifts no person's pause.",
-            "tests/contract/test_review.py::test_a_policys_pause_does_not_shorten_a_persons[fakeredis]",
+            "tests/contract/test_suppressions.py::test_a_policys_pause_does_not_shorten_a_persons[fakeredis]",
         ),
         (
             'if old_state == "out" or old_state == "leased" then',
@@ -246,7 +246,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "if not old or cjson.decode(old).z < ends then",
             "if true then",
             "A policy's pause does not shorten a person's.",
-            "tests/contract/test_review.py::test_a_policys_pause_does_not_shorten_a_persons[fakeredis]",
+            "tests/contract/test_suppressions.py::test_a_policys_pause_does_not_shorten_a_persons[fakeredis]",
         ),
         (
             'soft.count == "messages" and string.sub(event.delivery, 1, 12) or event.i',
@@ -583,7 +583,7 @@ MUTANTS: tuple[Mutant, ...] = (
             'cancel_fields[at + 7] = "delivered:"',
             'cancel_fields[at + 7] = "arrived:"',
             "One of several who has the message does not get it again.",
-            "tests/contract/test_review.py::test_a_delivery_to_several_ends_theirs_alone[fakeredis]",
+            "tests/contract/test_several_recipients.py::test_a_delivery_to_several_ends_theirs_alone[fakeredis]",
         ),
         (
             '(own.mode ~= "on" or own.at > all.entry.at)',
@@ -616,31 +616,31 @@ MUTANTS: tuple[Mutant, ...] = (
             "made and made >= record.f * 1000 then",
             "made then",
             "A word about a person covers what waits, and not what comes.",
-            "tests/contract/test_review.py::test_one_of_several_who_is_cancelled_is_left_out",
+            "tests/contract/test_several_recipients.py::test_one_of_several_who_is_cancelled_is_left_out",
         ),
         (
             'single.e == "delivered" or',
             "",
             "One of several who has it does not get it again.",
-            "tests/contract/test_review.py::test_one_of_several_who_has_the_message_does_not_get_it_again[fakeredis]",
+            "tests/contract/test_several_recipients.py::test_one_of_several_who_has_the_message_does_not_get_it_again[fakeredis]",
         ),
         (
             "kept[place] = all[n]",
             "kept[place] = all[place]",
             "What is left of several recipients are those who are wanted.",
-            "tests/contract/test_review.py::test_one_of_several_who_has_the_message_does_not_get_it_again[fakeredis]",
+            "tests/contract/test_several_recipients.py::test_one_of_several_who_has_the_message_does_not_get_it_again[fakeredis]",
         ),
         (
             "pause = paused_[n]",
             "pause = nil",
             "A pause of one of several holds their delivery.",
-            "tests/contract/test_gaps.py::test_a_pause_of_one_of_several_holds_their_delivery[fakeredis]",
+            "tests/contract/test_several_recipients.py::test_a_pause_of_one_of_several_holds_their_delivery[fakeredis]",
         ),
         (
             "sent = sent_[n]",
             "sent = nil",
             "A recipient's cap counts resends to several.",
-            "tests/contract/test_gaps.py::test_a_recipients_cap_counts_resends_to_several",
+            "tests/contract/test_several_recipients.py::test_a_recipients_cap_counts_resends_to_several",
         ),
     ),
     *in_file(
@@ -664,13 +664,13 @@ MUTANTS: tuple[Mutant, ...] = (
             "and record.k - 1 or nil",
             "and record.k or nil",
             "A release takes back its own strike.",
-            "tests/contract/test_gaps.py::test_a_release_takes_back_its_own_strike_and_no_crash[fakeredis]",
+            "tests/contract/test_claim.py::test_a_release_takes_back_its_own_strike_and_no_crash[fakeredis]",
         ),
         (
             "record.kt = record.k and record.kt",
             "record.k = nil",
             "A release takes back no crash's strike.",
-            "tests/contract/test_gaps.py::test_a_release_takes_back_its_own_strike_and_no_crash[fakeredis]",
+            "tests/contract/test_claim.py::test_a_release_takes_back_its_own_strike_and_no_crash[fakeredis]",
         ),
     ),
     *in_file(
@@ -714,7 +714,7 @@ MUTANTS: tuple[Mutant, ...] = (
             'record.s ~= "out" or record.u or',
             'record.s ~= "out" or',
             "Silence is presumed once, and resets no count that nothing resets.",
-            "tests/contract/test_review.py::test_silence_resets_no_count_that_nothing_resets",
+            "tests/contract/test_accept.py::test_silence_resets_no_count_that_nothing_resets",
         ),
         (
             "    known.m = nil\n",
@@ -759,7 +759,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "and record.g == case.group then",
             "then",
             "A case decides about its own deliveries only.",
-            "tests/contract/test_review.py::test_a_case_decides_about_its_own_deliveries_only[fakeredis]",
+            "tests/contract/test_cases.py::test_a_case_decides_about_its_own_deliveries_only[fakeredis]",
         ),
         (
             "due = due + options.step\n",

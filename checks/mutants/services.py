@@ -150,7 +150,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "theirs != self.fingerprint:",
             "False:",
             "An import refuses hashes of another key.",
-            "tests/contract/test_gaps.py::test_hashes_of_another_key_are_refused_and_not_counted_as_imported",
+            "tests/contract/test_suppressions.py::test_hashes_of_another_key_are_refused_and_not_counted_as_imported",
         ),
         (
             'if not _is_active(entry, now):\n                    results.append("past")\n                elif',
@@ -234,7 +234,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "facts.first = len(self.probes) + 1",
             "facts.first = len(self.probes)",
             "Each of several is looked for by its own hash.",
-            "tests/contract/test_review.py::test_one_of_several_who_had_the_message_before_does_not_get_it_again[fakeredis]",
+            "tests/contract/test_several_recipients.py::test_one_of_several_who_had_the_message_before_does_not_get_it_again[fakeredis]",
         ),
         (
             "not_after=event.not_after,",
@@ -252,7 +252,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "facts.rids = self._rids(event)\n",
             "facts.rids = []\n",
             "A resend to several knows whom it goes to.",
-            "tests/contract/test_review.py::test_tries_that_are_used_up_suppress_a_named_recipient_and_nobody_in_particular[acl]",
+            "tests/contract/test_suppressions.py::test_tries_that_are_used_up_suppress_a_named_recipient_and_nobody_in_particular[acl]",
         ),
     ),
     *in_file(

@@ -716,3 +716,84 @@ def test_a_later_deadline_does_not_replace_an_earlier_one(book):
     book.resend()
 
     assert book.fail(resendId=book.resend_id(), notAfter=iso(book.now + 24 * HOUR)).outcome == "given_up"
+
+
+def test_a_delivery_event_that_comes_again_resets_nothing(book):
+    """A redelivered MESSAGE_DELIVERED is a duplicate: failures after it keep counting."""
+    event = book.delivered("m9")
+    book.accept(event)
+    for n in range(2):
+        book.fail(f"m{n}")
+        book.wait(25 * HOUR)
+
+    assert book.accept(event) == ["duplicate"]
+    assert book.fail("m3").escalated
+
+
+@pytest.mark.parametrize(("reference", "outcome"), [("m9", "duplicate"), ("m8", "delivered")])
+def test_a_late_report_of_a_delivery_clears_nothing_that_came_after_it(book, reference, outcome):
+    """Only what is dated before the delivery is cleared, be its report the first or a repeat under another id."""
+    book.accept(book.delivered("m9"))
+    late = book.delivered(reference)  # dated as the first, with an id of its own
+    for n in range(2):
+        book.wait(25 * HOUR)
+        book.fail(f"m{n}")
+    book.wait(25 * HOUR)
+
+    assert book.accept(late) == [outcome]
+    assert book.fail("m3").escalated
+
+
+@pytest.mark.parametrize("hours", [(24, 1), (4, 24), (24, 4)])
+def test_the_earliest_not_after_of_any_report_binds(book, hours):
+    """NotAfter is the message's own: named in a later report, it binds a retry that waits already."""
+    for number in hours:
+        book.fail(notAfter=iso(book.now + number * HOUR))
+    book.wait(5 * HOUR)
+
+    assert book.hand_over() == []
+    assert book.story().delivery.outcome == "given_up"
+
+
+def test_silence_resets_no_count_that_nothing_resets(book):
+    """reset_on: never also binds where silence counts as delivered."""
+    quiet = book.with_policy(
+        SHIPPED.replace("feedback: delivered", "feedback: none").replace(
+            "reset_on: delivered", "reset_on: never    "
+        )
+    )
+    quiet.fail()
+    quiet.resend()
+    quiet.wait(25 * HOUR)
+    quiet.store.sweep(policy=quiet.policy, count=1000)
+
+    assert len(quiet.store.retries.standing(book.store.suppressions.rid(NUMBER, "sms"))["soft_bounces"]) == 1
+
+
+def test_a_second_report_of_a_delivery_clears_nothing_that_came_after_it(book):
+    """Only what is dated before the delivery is cleared: its report under another id takes no later soft bounce away."""
+    book.accept(book.delivered("m9"))
+    again = book.delivered("m9")  # dated as the first, with an id of its own
+    for n in range(2):
+        book.wait(25 * HOUR)
+        book.fail(f"m{n}")
+    book.wait(25 * HOUR)
+
+    assert book.accept(again) == ["duplicate"]
+    assert book.fail("m3").escalated
+
+
+def test_an_answer_to_a_hand_over_that_seemed_to_fail_gets_its_next_try(book):
+    """A report that names a resend answers it, also where the sink lost its reply and the try waits again.
+
+    Handed over once more, under the same id, it would be taken for a repeat, and nobody would hear of it.
+    """
+    book.fail()
+    book.until_due()
+    book.finish(*book.claim(), result="later", delay=MINUTE)
+
+    answer = book.fail(resendId=book.resend_id(attempt=1))
+
+    assert (answer.outcome, answer.attempt) == ("scheduled", 2)
+    assert [w.delivery.attempt for w in book.waiting()] == [2]
+    assert [entry.kind for entry in book.story().history] == ["failed", "resent", "failed"]

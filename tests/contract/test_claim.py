@@ -861,3 +861,46 @@ def test_resume_gives_waiting_retries_their_own_time_back(book):
     book.store.retries.resume([w.delivery.id for w in book.waiting()], by=By("me", "mended"))
 
     assert book.hand_over() == [("m1", 1)]
+
+
+def crash(book):
+    """Claim what is due, and let the lease run out."""
+    leases = book.claim()
+    book.wait(LEASE + SECOND)
+    return leases
+
+
+def test_a_paused_customer_gets_nothing(book):
+    """A pause of a customer holds what waits for it."""
+    book.fail(customer="C7")
+    book.store.pauses.add("customer", "C7", until=book.now + DAY, by=By("test", "asked"))
+    book.until_due()
+
+    assert book.claim() == []
+
+
+def test_what_is_only_observed_uses_up_the_rate_and_no_more(book):
+    """A merchant on trial takes no hand-overs from the others."""
+    text = (
+        "version: 1\nlimits: {handover_rate: 2/s}\ncodes: {SMS_EXPIRED: {do: retry, retry: {delays: [1m]}}}\n"
+    )
+    book = book.with_policy(text)
+    book.store.modes.set("observe", merchant="1", by=By("test", "trial"), now=book.now)
+    for number in range(8):
+        book.fail(f"m{number}", to=[f"+49151123456{60 + number}"], claim=number)
+    book.wait(HOUR)
+
+    assert len(book.claimed().ended) == 2
+
+
+def test_a_release_takes_back_its_own_strike_and_no_crash(book):
+    """Three crashes hold a retry, also where workers that stop in order gave it back in between."""
+    book.fail()
+    book.until_due()
+    for _ in range(3):
+        assert crash(book)
+        if leases := book.claim():
+            book.finish(*leases, result="later")
+    book.claim()
+
+    assert book.story().delivery.state == "held"

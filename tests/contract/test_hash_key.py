@@ -125,3 +125,22 @@ def test_a_store_that_lost_everything_is_founded_anew(book, client):
     assert Store(client).key == key
     client.delete(META)
     assert Store(client).key != key
+
+
+def test_a_worker_gives_a_lost_store_its_hash_key_back(book, client):
+    """What was exported under the key, and what the worker writes, stays findable."""
+    key = book.store.key
+    client.delete(book.store.keys.fixed("meta"))
+    book.store.found_again()
+
+    assert Store(client).key == key
+
+
+def test_a_worker_refuses_a_lost_store_that_has_another_key_by_now(book, client):
+    """Its blocks would be written where nobody looks."""
+    assert book.store.key
+    client.delete(book.store.keys.fixed("meta"))
+    assert Store(client).key != book.store.key
+
+    with pytest.raises(WrongKey, match="Start this worker or program again"):
+        book.store.found_again()
