@@ -73,9 +73,8 @@ def decide(raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int) ->
 def decide_event(event: Event, *, policy: Policy, now: int) -> Plan | Arrived:
     """Return what to do about one event that is parsed already."""
     if event.delivered:
-        merchant = _text(event.claim.merchant_id)
-        rule = policy.rule_for(code=None, channel=event.channel, merchant=merchant, smtp=None)
-        return Arrived(event=event, resets_count=rule.soft_bounce.reset_on == "delivered")
+        reset_on = rule_of(event, policy).soft_bounce.reset_on
+        return Arrived(event=event, resets_count=reset_on == "delivered")
     return plan(event, policy=policy, now=now)
 
 
@@ -113,14 +112,8 @@ def dead_letter_entry(letter: DeadLetter, *, most: int = _KEPT_BYTES) -> dict[st
 
 def plan(event: Event, *, policy: Policy, now: int) -> Plan:
     """Return what ``policy`` wants for one failure that was received at ``now`` (ms)."""
-    failure = event.failure
+    failure, rule = event.failure, rule_of(event, policy)
     code = failure.code if failure and failure.code else None
-    rule = policy.rule_for(
-        code=code,
-        channel=event.channel,
-        merchant=_text(event.claim.merchant_id),
-        smtp=failure.smtp if failure else None,
-    )
     at = min(event.at, now) if event.at is not None else now
     do, hold, why = _verdict(event, rule, policy=policy, code=code)
     confirm = confirmation(rule) if do is Disposition.SUPPRESS else None
@@ -160,9 +153,7 @@ def quiet_for(delivery: Delivery, *, policy: Policy, now: int, subject: Recipien
     ``subject``: the recipient whose time zone counts, if the delivery does not tell it.
     """
     channel = Channel(delivery.channel) if delivery.channel else None
-    rule = policy.rule_for(
-        code=delivery.code or None, channel=channel, merchant=delivery.merchant or None, smtp=None
-    )
+    rule = rule_of_delivery(delivery, policy)
     if rule.quiet_hours is None or delivery.is_urgent:
         return 0
     whose = subject or only_recipient(delivery.recipients, channel)
@@ -171,6 +162,20 @@ def quiet_for(delivery: Delivery, *, policy: Policy, now: int, subject: Recipien
         return 0
     _, spread = chances(f"{delivery.reference}|{delivery.channel}", delivery.attempt)
     return out_of_quiet(now, rule.quiet_hours, zones, spread) - now
+
+
+def rule_of(event: Event, policy: Policy) -> Rule:
+    """Return the rule for an event."""
+    failure, merchant = event.failure, event.claim.merchant or None
+    code, smtp = (failure.code or None, failure.smtp) if failure else (None, None)
+    return policy.rule_for(code=code, channel=event.channel, merchant=merchant, smtp=smtp)
+
+
+def rule_of_delivery(delivery: Delivery, policy: Policy, *, smtp: str | None = None) -> Rule:
+    """Return the rule for a stored delivery; its record does not keep the SMTP reply."""
+    code, merchant = delivery.code or None, delivery.merchant or None
+    channel = Channel(delivery.channel) if delivery.channel else None
+    return policy.rule_for(code=code, channel=channel, merchant=merchant, smtp=smtp)
 
 
 def only_recipient(recipients: Sequence[object], channel: Channel | None) -> Recipient | None:
@@ -231,7 +236,3 @@ def _retry_veto(event: Event, rule: Rule, *, hold: str) -> tuple[str, str] | Non
     if event.subject is None and len(event.recipients) > 1 and rule.several_recipients is Disposition.HOLD:
         return "ambiguous_recipient", "several recipients and no culprit: held"
     return None
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)

@@ -28,6 +28,11 @@ class Claim(Struct, frozen=True, kw_only=True):
     reference_number: str | int | None = None
     customer_number: str | int | None = None
 
+    @property
+    def merchant(self) -> str:
+        """The merchant as text, empty if none was reported."""
+        return "" if self.merchant_id is None else str(self.merchant_id)
+
 
 class Failure(Struct, frozen=True, kw_only=True):
     """What went wrong, according to the producer."""

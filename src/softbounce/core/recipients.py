@@ -43,11 +43,8 @@ _POSTCODE = ("postcode", "postalcode", "zip", "zipcode", "plz")
 _CITY = ("city", "town")
 _STREET = ("street", "streetaddress", "addressline1", "addressline", "address1", "line1", "streetname")
 _HOUSE = ("housenumber", "streetnumber")
-_NAME, _GIVEN, _FAMILY = (
-    ("name", "fullname", "company"),
-    ("firstname", "givenname"),
-    ("lastname", "familyname"),
-)
+_NAME = ("name", "fullname", "company")
+_GIVEN, _FAMILY = ("firstname", "givenname"), ("lastname", "familyname")
 _POSTAL = (*_COUNTRY, *_POSTCODE, *_CITY, *_STREET, *_HOUSE, *_NAME, *_GIVEN, *_FAMILY)
 FIELDS: dict[Channel, frozenset[str]] = {
     Channel.SMS: frozenset(_PHONE),

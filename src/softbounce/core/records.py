@@ -110,8 +110,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
     @property
     def merchant(self) -> str:
-        """The merchant as text, empty where none was reported."""
-        return "" if self.claim.merchant_id is None else str(self.claim.merchant_id)
+        """The merchant as text, empty if none was reported."""
+        return self.claim.merchant
 
     @property
     def provider(self) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from softbounce.core.decide import confirmation, only_recipient
+from softbounce.core.decide import confirmation, only_recipient, rule_of_delivery
 from softbounce.core.history import HistoryLine
 from softbounce.core.policy.model import Disposition, Policy, Rule
 from softbounce.core.recipients import Channel
@@ -42,12 +42,7 @@ def replanned(delivery: Delivery, failure: HistoryLine, *, policy: Policy, now: 
     if delivery.is_urgent or delivery.due is None or delivery.due <= now:
         return Effect.UNCHANGED
     channel = Channel(delivery.channel) if delivery.channel else None
-    rule = policy.rule_for(
-        code=delivery.code or None,
-        channel=channel,
-        merchant=delivery.merchant or None,
-        smtp=failure.smtp,
-    )
+    rule = rule_of_delivery(delivery, policy, smtp=failure.smtp)
     do = _verdict(rule)
     if do not in (Disposition.RETRY, Disposition.DROP):
         return Effect.KEPT

@@ -31,6 +31,10 @@ class Language:
     days: Mapping[int, str]  # distance in days -> word
 
 
+_ARRIVED = (
+    ("Arrived {time}, on try {n}, {hours} h after the first failure.", "Arrived {time}.", "Arrived."),
+)
+_MORE = (("For example {samples}.",), ("Look further: {command}",))
 ENGLISH = Language(
     labels={
         # outcomes
@@ -66,9 +70,7 @@ ENGLISH = Language(
             ("No further try.",),
             ("Case {case}.",),
         ),
-        "delivered": (
-            ("Arrived {time}, on try {n}, {hours} h after the first failure.", "Arrived {time}.", "Arrived."),
-        ),
+        "delivered": _ARRIVED,
         "cancelled": (
             (
                 "Stopped by {who} {time}: {reason}.",
@@ -103,24 +105,16 @@ ENGLISH = Language(
             ("Sends are refused until {refused_until}.",),
         ),
         # notices that are no outcomes
-        "recovered": (
-            ("Arrived {time}, on try {n}, {hours} h after the first failure.", "Arrived {time}.", "Arrived."),
-        ),
+        "recovered": _ARRIVED,
         "escalated_group": (
             ("{n:recipients} failed again and again: {where}.", "{n:recipients} failed again and again."),
-            ("For example {samples}.",),
-            ("Look further: {command}",),
+            *_MORE,
         ),
         "incident_group": (
             ("{n:incidents} of sudden suppressions: {where}.", "{n:incidents} of sudden suppressions."),
-            ("For example {samples}.",),
-            ("Look further: {command}",),
+            *_MORE,
         ),
-        "case_resolved_group": (
-            ("{n:cases} resolved: {where}.", "{n:cases} resolved."),
-            ("For example {samples}.",),
-            ("Look further: {command}",),
-        ),
+        "case_resolved_group": (("{n:cases} resolved: {where}.", "{n:cases} resolved."), *_MORE),
         "case_resolved": (("Case {case} resolved by {who}: {reason}.", "Case {case} resolved."),),
         # may_send
         "allowed": (("Sends are allowed.",),),

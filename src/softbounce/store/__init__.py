@@ -45,19 +45,9 @@ from softbounce.store.suppressions import Suppressions, Verdict
 from softbounce.store.workers import Workers
 
 __all__ = [
-    "Accepted",
-    "Caller",
-    "Claimed",
-    "Ended",
-    "Entry",
-    "Finish",
-    "Lease",
-    "Notice",
-    "Situation",
-    "Store",
-    "StoreFacts",
-    "Verdict",
-]
+    "Accepted", "Caller", "Claimed", "Ended", "Entry", "Finish", "Lease", "Notice", "Situation", "Store",
+    "StoreFacts", "Verdict",
+]  # fmt: skip
 
 
 class Store:
@@ -136,11 +126,7 @@ class Store:
     def suppressions(self) -> Suppressions:
         """The suppression list."""
         return Suppressions(
-            self._client,
-            self.keys,
-            key=self._hash_key,
-            keep_addresses=self._keep_addresses,
-            audit=self.audit,
+            self._client, self.keys, key=self._hash_key, keep_addresses=self._keep_addresses, audit=self.audit
         )
 
     @cached_property

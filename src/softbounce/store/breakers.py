@@ -38,10 +38,5 @@ class Breakers:
     def all(self) -> dict[str, tuple[dict[str, Any], str]]:
         """Return what is known of each provider: its head and its newest answers, see breakers.lua."""
         found = whole_hash(self._client, self._keys.fixed("breakers"))
-        return {name.decode(): breaker_in(raw) for name, raw in sorted(found.items())}
-
-
-def breaker_in(raw: bytes) -> tuple[dict[str, Any], str]:
-    """Return the head of a provider's breaker and its newest answers, see breakers.lua."""
-    head, _, answers = raw.decode().partition("\n")
-    return json.loads(head), answers
+        parts = {name.decode(): raw.decode().partition("\n") for name, raw in sorted(found.items())}
+        return {name: (json.loads(head), answers) for name, (head, _, answers) in parts.items()}

@@ -159,15 +159,14 @@ class Encoder:
         channel = f"{event.channel}" if event.channel else ""
         delivery = digest(event.reference) + (rid or f"*{channel}")
         masked = mask(subject.address) if subject else ""
-        merchant = _text(event.claim.merchant_id)
         answers = 0 if event.resend_id is None else _answered(event.resend_id, delivery)
         facts = Facts(
             i=event.identity,
             d=delivery,
             rid=rid,
             ch=channel,
-            m=merchant,
-            cl=_text(event.claim.id),
+            m=event.claim.merchant,
+            cl="" if event.claim.id is None else str(event.claim.id),
             ref=event.reference,
             code=failure.code if failure else "",
             detail=failure.detail if failure else None,
@@ -196,7 +195,7 @@ class Encoder:
             if self._brake is not None and facts.code not in CONSENT:
                 facts.b = self._brake.group(facts.code, subject.country, subject.domain)
         kept = payload(event, plan.rule, revision=self._revision, channel=channel)
-        said = as_json(_said(plan, channel, masked, merchant, revision=self._revision))
+        said = as_json(_said(plan, channel, masked, revision=self._revision))
         arguments = (as_json(facts), kept, as_json(_addressed(event)), said[1:])
         return Row(identity=event.identity, delivery=delivery, arguments=arguments, probe=probe_of(delivery))
 
@@ -255,14 +254,14 @@ def _addressed(event: Event) -> tuple[object, ...]:
     return event.recipients
 
 
-def _said(plan: Plan, channel: str, masked: str, merchant: str, *, revision: str) -> Said:
+def _said(plan: Plan, channel: str, masked: str, *, revision: str) -> Said:
     event, failure, subject, rule = plan.event, plan.event.failure, plan.subject, plan.rule
     said = Said(
         id=event.event_id,
         at=plan.at // 1000,
         ch=channel or None,
         to=masked or None,
-        m=merchant or None,
+        m=event.claim.merchant or None,
         do=None if plan.do is rule.do else plan.do,
         f=plan.fault,
         l=rule.line,
@@ -285,13 +284,7 @@ def _said(plan: Plan, channel: str, masked: str, merchant: str, *, revision: str
     return said
 
 
-def _text(value: object) -> str:
-    """Return an id as text for groups, queues and marks; the parser refuses line breaks in it."""
-    return "" if value is None else str(value)
-
-
-as_json = JsonEncoder().encode
-"""Return compact JSON."""
+as_json = JsonEncoder().encode  # to compact JSON
 
 
 def gate_options(policy: Policy) -> dict[str, Any]:

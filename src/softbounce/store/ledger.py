@@ -130,12 +130,7 @@ class Ledger:
             "silence_is_good": policy.feedback == "none",
         }
         if brake := policy.brake:
-            limits["brake"] = {
-                "more_than": brake.more_than,
-                "within": brake.within,
-                "times_usual": brake.times_usual,
-                "for": brake.lasts,
-            }
+            limits["brake"] = {**asdict(brake), "for": brake.lasts}
         encoder = Encoder(
             key=self._key, revision=policy.revision, keep_addresses=self._keep_addresses, brake=policy.brake
         )

@@ -1,7 +1,6 @@
 """Whether retries leave at all, for everybody and for single merchants."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import redis
@@ -50,19 +49,15 @@ class Modes:
 
     def all(self) -> list[Mode]:
         """Return the mode of all, then those of merchants that differ; see ``mode_of`` in gates.lua."""
-        return modes_in(whole_hash(self._client, self._keys.fixed("modes")))
-
-
-def modes_in(found: Mapping[bytes, bytes]) -> list[Mode]:
-    """Return the mode of all, then those of merchants that differ, from the whole of ``modes``."""
-    entries = {name.decode(): json.loads(raw) for name, raw in found.items()}
-    whole = entries.pop("*", {"mode": "on", "at": 0})
-    others = {
-        name: entry
-        for name, entry in sorted(entries.items())
-        if entry["mode"] != "on" or (whole["mode"] != "on" and entry["at"] > whole["at"])
-    }
-    return [
-        Mode(merchant=name, **{k: v for k, v in entry.items() if k in ("mode", "reason", "by", "at")})
-        for name, entry in {"*": whole, **others}.items()
-    ]
+        found = whole_hash(self._client, self._keys.fixed("modes"))
+        entries = {name.decode(): json.loads(raw) for name, raw in found.items()}
+        whole = entries.pop("*", {"mode": "on", "at": 0})
+        others = {
+            name: entry
+            for name, entry in sorted(entries.items())
+            if entry["mode"] != "on" or (whole["mode"] != "on" and entry["at"] > whole["at"])
+        }
+        return [
+            Mode(merchant=name, **{k: v for k, v in entry.items() if k in ("mode", "reason", "by", "at")})
+            for name, entry in {"*": whole, **others}.items()
+        ]

@@ -28,12 +28,7 @@ FOR_PEOPLE = {  # type of notice -> filter of `cases list`
     "incident": "kind:incident",
     "case_resolved": "state:resolved",
 }
-_SHOWN = (
-    "case",
-    "recipient",
-    "reference",
-    "how",
-)  # facts of a sample in order; cjson keeps no order
+_SHOWN = ("case", "recipient", "reference", "how")  # facts of a sample in order; cjson keeps no order
 
 
 class Notice(Struct, frozen=True, kw_only=True):

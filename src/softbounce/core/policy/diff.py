@@ -7,8 +7,8 @@ from typing import Any
 from softbounce.core.durations import words
 from softbounce.core.policy.model import Policy, Rate, Rule, Target
 from softbounce.core.recipients import Channel
+from softbounce.core.subject import channel_of_code
 
-_BY_NAME = {"SMS": Channel.SMS, "BOUNCE": Channel.EMAIL}  # beginning of a code -> its channel
 _COUNTS = {"max_attempts", "more_than", "of_last", "least", "probe"}  # numbers that are no durations
 _WRITTEN = {  # keys that have another name in the file
     "escalation.by": "escalation.group_by",
@@ -47,7 +47,7 @@ def _keys(old: Policy, new: Policy) -> Iterator[dict[str, Any]]:
     replies = (None, *sorted(reply.rstrip("*") for reply in old.replies | new.replies))
     merchants = (None, *sorted(old.merchants | new.merchants))
     for code in codes:
-        known = _BY_NAME.get((code or "").partition("_")[0])
+        known = channel_of_code(code or "")
         for channel in [known] if known else Channel:
             for merchant in merchants:
                 for reply in replies:
@@ -81,18 +81,12 @@ def _of_rules(old: Policy, new: Policy, was: Rule, now: Rule) -> Iterator[Change
 def _typed(rule: Rule) -> dict[str, object]:
     """Return a rule's values by the keys of its ``sources``."""
     found: dict[str, object] = {
-        "do": rule.do,
-        "fault": rule.fault,
         "retry": rule.off,
         "retry.delays": rule.delays,
         "retry.backoff": rule.delays,
         "retry.max_attempts": len(rule.delays),
-        "retry.jitter": rule.jitter,
-        "retry.give_up_after": rule.give_up_after,
-        "retry.settle": rule.settle,
-        "retry.then": rule.then,
-        "timezone": rule.timezone,
-        "several_recipients": rule.several_recipients,
+        **{name: getattr(rule, name) for name in ("do", "fault", "timezone", "several_recipients")},
+        **{f"retry.{name}": getattr(rule, name) for name in ("jitter", "give_up_after", "settle", "then")},
     }
     for name in ("quiet_hours", "confirm", "soft_bounce", "suppression"):
         value = getattr(rule, name)

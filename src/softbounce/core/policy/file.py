@@ -184,10 +184,7 @@ def _provider(one: beside.Provider, general: beside.Provider) -> Provider:
     return Provider(
         rate=Rate(count=rate[0], per=rate[1]) if rate else None,
         breaker=Breaker(
-            **dict(breaker.open_when),
-            **dict(breaker.open_for),
-            probe=breaker.probe,
-            ramp_up=breaker.ramp_up,
+            **dict(breaker.open_when), **dict(breaker.open_for), probe=breaker.probe, ramp_up=breaker.ramp_up
         )
         if isinstance(breaker, beside.Breaker)
         else None,

@@ -96,10 +96,7 @@ class Tree:
             if "\\t" in problem:
                 message = "a tab cannot indent YAML; use spaces"
             elif "quoted scalar" in (error.context or "") and "end of stream" in problem:
-                message, mark = (
-                    "this quote is never closed",
-                    error.context_mark,
-                )
+                message, mark = ("this quote is never closed", error.context_mark)
             self._wrong(_place(mark), message)
         except (YAMLError, ValueError) as error:  # ValueError: a %YAML line with a broken number
             self._wrong(Place(line=1, column=1, end=1), f"this is not YAML: {error}")
