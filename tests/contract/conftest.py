@@ -16,7 +16,7 @@ from softbounce.store import Store
 from softbounce.store.connection import close, connect
 from softbounce.store.keys import FIXED
 
-from .book import START, Book
+from .store_driver import START, StoreDriver
 
 POLICY = Path(__file__).parents[2] / "config" / "policy.yaml"
 
@@ -92,9 +92,9 @@ def _is_accounted_for(client: redis.Redis, key: str) -> bool:
 
 
 @pytest.fixture
-def book(client, policy, request) -> Book:
+def driver(client, policy, request) -> StoreDriver:
     """A ledger in virtual time with the shipped policy, and short words for what tests do to it."""
     replicas = 1 if request.node.callspec.params["client"] in REPLICATED else 0
     store = Store(client, replicas=replicas)
     store.set_now(START)
-    return Book(store, policy, client=client)
+    return StoreDriver(store, policy, client=client)

@@ -8,7 +8,7 @@ from softbounce.core.filters import parse_filter
 from softbounce.store.audit import By
 from softbounce.store.cases import FILTER_KEYS
 
-from .book import DAY, HOUR, MINUTE
+from .store_driver import DAY, HOUR, MINUTE
 
 CODE = "INVALID_MOBILE_NUMBER"
 POLICY = """version: 1
@@ -25,9 +25,9 @@ codes:
 
 
 @pytest.fixture
-def braked(book):
-    """A book under a policy with a small brake."""
-    return book.with_policy(POLICY)
+def braked(driver):
+    """A driver under a policy with a small brake."""
+    return driver.with_policy(POLICY)
 
 
 def number(n):
@@ -35,27 +35,27 @@ def number(n):
     return f"+49151{20000000 + n}"
 
 
-def suppress(book, first, count, code=CODE, prefix="s"):
+def suppress(driver, first, count, code=CODE, prefix="s"):
     """Report so many recipients as dead, in one batch."""
-    raws = [book.failed(f"{prefix}{n}", code, to=[number(n)]) for n in range(first, first + count)]
-    return book.accept(*raws)
+    raws = [driver.failed(f"{prefix}{n}", code, to=[number(n)]) for n in range(first, first + count)]
+    return driver.accept(*raws)
 
 
-def incidents(book):
+def incidents(driver):
     """Return the cases of the brake."""
-    return [case for case in book.cases() if case.kind == "incident"]
+    return [case for case in driver.cases() if case.kind == "incident"]
 
 
-def refused(book, n):
+def refused(driver, n):
     """Whether a recipient may not be sent to."""
-    return not book.store.suppressions.check(number(n), "sms")
+    return not driver.store.suppressions.check(number(n), "sms")
 
 
-def undo(book, case):
+def undo(driver, case):
     """Do what suppressions undo does: lift, then release."""
-    done = sum(book.store.incidents.settle(case, "undo"))
-    resolved = book.store.cases.resolve(
-        case.id, how="release", by=By("me", "mislabelled"), policy=book.policy, first=book.now, step=20
+    done = sum(driver.store.incidents.settle(case, "undo"))
+    resolved = driver.store.cases.resolve(
+        case.id, how="release", by=By("me", "mislabelled"), policy=driver.policy, first=driver.now, step=20
     )
     return done, resolved
 
@@ -327,9 +327,9 @@ def test_a_try_that_never_left_keeps_its_number_under_an_incident(braked, state,
     assert attempt == (2 if state == "has left" else 1)
 
 
-def test_without_a_brake_nothing_is_counted(book):
+def test_without_a_brake_nothing_is_counted(driver):
     """brake: off leaves every suppression ordinary."""
-    off = book.with_policy(re.sub("brake: {.*}", "brake: off", POLICY))
+    off = driver.with_policy(re.sub("brake: {.*}", "brake: off", POLICY))
 
     assert suppress(off, 0, 20) == ["suppressed"] * 20
     assert not off.client.exists("{sb:default}:brakes")

@@ -4,7 +4,7 @@ import pytest
 
 from softbounce.store.audit import By
 
-from .book import DAY, HOUR, SECOND
+from .store_driver import DAY, HOUR, SECOND
 
 MINUTE = 60 * SECOND
 BREAKER = "{open_when: {failures: 50%, of_last: 20, least: 4, within: 10m}, open_for: {base: 1m, factor: 2, cap: 3m}, probe: 3, ramp_up: 10m}"
@@ -27,41 +27,41 @@ def text_of(*, feedback="delivered", rate=None, breaker=BREAKER):
 
 
 @pytest.fixture
-def down(book):
-    """A book in which four resends to sms:1 went out and failed by the provider's fault."""
-    book = book.with_policy(text_of())
-    fail_all(book, "a", 4)
-    assert len(book.hand_over()) == 4
-    fail_all(book, "a", 4)
-    return book
+def down(driver):
+    """A driver in which four resends to sms:1 went out and failed by the provider's fault."""
+    driver = driver.with_policy(text_of())
+    fail_all(driver, "a", 4)
+    assert len(driver.hand_over()) == 4
+    fail_all(driver, "a", 4)
+    return driver
 
 
-def fail_all(book, name, count, code="PROVIDER_ERROR", **options):
+def fail_all(driver, name, count, code="PROVIDER_ERROR", **options):
     """Report failures of so many messages, and let time pass until their next resend."""
-    book.accept(*(book.failed(f"{name}{n}", code, claim=n, **options) for n in range(count)))
-    book.wait(MINUTE + SECOND)
+    driver.accept(*(driver.failed(f"{name}{n}", code, claim=n, **options) for n in range(count)))
+    driver.wait(MINUTE + SECOND)
 
 
-def head(book, name="sms:1"):
+def head(driver, name="sms:1"):
     """Return what the store knows of a provider."""
-    return book.store.breakers.all().get(name, ({}, ""))[0]
+    return driver.store.breakers.all().get(name, ({}, ""))[0]
 
 
-def states(book):
+def states(driver):
     """Return what the waiting retries wait for."""
-    return sorted(waiting.state for waiting in book.waiting())
+    return sorted(waiting.state for waiting in driver.waiting())
 
 
-def places(book):
+def places(driver):
     """Return the time at which each waiting retry comes back, sorted."""
-    return [score for _, score in book.client.zrange("{sb:default}:schedule", 0, -1, withscores=True)]
+    return [score for _, score in driver.client.zrange("{sb:default}:schedule", 0, -1, withscores=True)]
 
 
-def half_open(book):
+def half_open(driver):
     """Let the breaker's time pass, and as many probes leave as may."""
-    book.wait(4 * MINUTE)
-    leases = book.claim()
-    book.finish(*leases)
+    driver.wait(4 * MINUTE)
+    leases = driver.claim()
+    driver.finish(*leases)
     return [lease.delivery.reference for lease in leases]
 
 
@@ -82,47 +82,47 @@ def test_a_worker_hears_once_of_a_breaker_that_opened(down):
     assert down.claimed().breakers == ()
 
 
-def test_first_failures_open_no_breaker(book):
+def test_first_failures_open_no_breaker(driver):
     """What the pipeline sent first is reported only where it failed: its share would always be all."""
-    book = book.with_policy(text_of())
-    fail_all(book, "a", 50)
+    driver = driver.with_policy(text_of())
+    fail_all(driver, "a", 50)
 
-    assert head(book) == {}
-    assert len(book.claim()) == 50
+    assert head(driver) == {}
+    assert len(driver.claim()) == 50
 
 
 @pytest.mark.parametrize("between", [None, 15 * MINUTE])
-def test_three_answers_are_too_few_to_open_a_breaker(book, between):
+def test_three_answers_are_too_few_to_open_a_breaker(driver, between):
     """With fewer answers than least, a share says nothing, and what was answered before ``within`` is no answer any more."""
-    book = book.with_policy(text_of())
+    driver = driver.with_policy(text_of())
     for _ in range(2 if between else 1):
-        fail_all(book, "a", 3)
-        assert len(book.hand_over()) == 3
-        fail_all(book, "a", 3)
-        book.wait(between or 0)
+        fail_all(driver, "a", 3)
+        assert len(driver.hand_over()) == 3
+        fail_all(driver, "a", 3)
+        driver.wait(between or 0)
 
-    assert head(book).get("s") is None
+    assert head(driver).get("s") is None
 
 
-def test_a_recipients_fault_says_nothing_of_the_provider(book):
+def test_a_recipients_fault_says_nothing_of_the_provider(driver):
     """A full mailbox is no outage."""
-    book = book.with_policy(text_of())
-    fail_all(book, "a", 10, "SMS_EXPIRED")
-    assert len(book.hand_over()) == 10
-    fail_all(book, "a", 10, "SMS_EXPIRED")
+    driver = driver.with_policy(text_of())
+    fail_all(driver, "a", 10, "SMS_EXPIRED")
+    assert len(driver.hand_over()) == 10
+    fail_all(driver, "a", 10, "SMS_EXPIRED")
 
-    assert head(book).get("s") is None
+    assert head(driver).get("s") is None
 
 
-def test_arrivals_keep_the_breaker_closed(book):
+def test_arrivals_keep_the_breaker_closed(driver):
     """Four failures beside five arrivals are less than half of the answers."""
-    book = book.with_policy(text_of())
-    fail_all(book, "a", 9)
-    assert len(book.hand_over()) == 9
-    book.accept(*(book.delivered(f"a{n}") for n in range(4, 9)))
-    fail_all(book, "a", 4)
+    driver = driver.with_policy(text_of())
+    fail_all(driver, "a", 9)
+    assert len(driver.hand_over()) == 9
+    driver.accept(*(driver.delivered(f"a{n}") for n in range(4, 9)))
+    fail_all(driver, "a", 4)
 
-    assert head(book).get("s") is None
+    assert head(driver).get("s") is None
 
 
 def test_an_open_breaker_stops_its_provider_alone(down):
@@ -236,80 +236,80 @@ def test_probes_that_nobody_answers_make_room_for_others(down):
 
 def test_answers_to_what_left_before_decide_nothing_afterwards(down):
     """Failures of the outage that come late do not fail the probes."""
-    book = down.with_policy(text_of())
-    fail_all(book, "c", 6, merchant=3)
-    book.hand_over()
-    fail_all(book, "c", 4, merchant=3)
-    assert head(book, "sms:3")["s"] == "open"
-    book.wait(2 * MINUTE)
-    assert book.claim()
-    assert head(book, "sms:3")["s"] == "half"
-    before = head(book, "sms:3")
-    book.fail("c5", "PROVIDER_ERROR", claim=5, merchant=3)
+    driver = down.with_policy(text_of())
+    fail_all(driver, "c", 6, merchant=3)
+    driver.hand_over()
+    fail_all(driver, "c", 4, merchant=3)
+    assert head(driver, "sms:3")["s"] == "open"
+    driver.wait(2 * MINUTE)
+    assert driver.claim()
+    assert head(driver, "sms:3")["s"] == "half"
+    before = head(driver, "sms:3")
+    driver.fail("c5", "PROVIDER_ERROR", claim=5, merchant=3)
 
-    assert head(book, "sms:3")["b"] == before["b"] == 0
+    assert head(driver, "sms:3")["b"] == before["b"] == 0
 
 
-def test_silence_is_good_where_nobody_reports_deliveries(book):
+def test_silence_is_good_where_nobody_reports_deliveries(driver):
     """With feedback: none each hand-over counts as arrived until it fails; probes that stay silent close."""
-    book = book.with_policy(text_of(feedback="none"))
-    fail_all(book, "a", 10)
-    assert len(book.hand_over()) == 10
-    fail_all(book, "a", 4)
-    assert head(book).get("s") is None
-    book.accept(book.failed("a4", "PROVIDER_ERROR", claim=4))
-    assert head(book)["s"] == "open"
+    driver = driver.with_policy(text_of(feedback="none"))
+    fail_all(driver, "a", 10)
+    assert len(driver.hand_over()) == 10
+    fail_all(driver, "a", 4)
+    assert head(driver).get("s") is None
+    driver.accept(driver.failed("a4", "PROVIDER_ERROR", claim=4))
+    assert head(driver)["s"] == "open"
 
-    assert len(half_open(book)) == 3
-    book.wait(11 * MINUTE)
-    book.claim()
-    assert head(book).get("s") is None
+    assert len(half_open(driver)) == 3
+    driver.wait(11 * MINUTE)
+    driver.claim()
+    assert head(driver).get("s") is None
 
 
-def test_a_round_without_a_probe_does_not_close_the_breaker(book):
+def test_a_round_without_a_probe_does_not_close_the_breaker(driver):
     """Silence is good only of what left: where the rate let no probe out, another round begins."""
-    book = book.with_policy(text_of(feedback="none", rate="6/10m"))
-    fail_all(book, "a", 4)
+    driver = driver.with_policy(text_of(feedback="none", rate="6/10m"))
+    fail_all(driver, "a", 4)
     left = []
     while len(left) < 4:
-        book.wait(100 * SECOND)
-        left += book.hand_over()
-    fail_all(book, "a", 4)  # it opens for a minute, and the rate lets nothing out for another 40 s
+        driver.wait(100 * SECOND)
+        left += driver.hand_over()
+    fail_all(driver, "a", 4)  # it opens for a minute, and the rate lets nothing out for another 40 s
     rounds = []
     for _ in range(3):
-        rounds.append((len(book.hand_over()), head(book).get("s", "closed")))
-        book.wait(11 * MINUTE)
+        rounds.append((len(driver.hand_over()), head(driver).get("s", "closed")))
+        driver.wait(11 * MINUTE)
 
     assert rounds == [(0, "half"), (1, "half"), (0, "closed")]
 
 
-def test_a_rate_binds_one_provider_and_the_others_go_on(book):
+def test_a_rate_binds_one_provider_and_the_others_go_on(driver):
     """What is over the rate waits for a place of its own; who stands behind it does not."""
-    book = book.with_policy(text_of(rate="2/s"))
-    fail_all(book, "a", 10)
-    fail_all(book, "b", 10, merchant="free")
+    driver = driver.with_policy(text_of(rate="2/s"))
+    fail_all(driver, "a", 10)
+    fail_all(driver, "b", 10, merchant="free")
 
-    assert sorted(reference[0] for reference, _ in book.hand_over()) == ["a"] * 2 + ["b"] * 10
-    assert states(book) == ["rate"] * 8
-    assert len(set(places(book))) == 8
+    assert sorted(reference[0] for reference, _ in driver.hand_over()) == ["a"] * 2 + ["b"] * 10
+    assert states(driver) == ["rate"] * 8
+    assert len(set(places(driver))) == 8
     left = 0
     for _ in range(8):
-        book.wait(SECOND // 2)
-        left += len(book.hand_over())
+        driver.wait(SECOND // 2)
+        left += len(driver.hand_over())
     assert left == 8
 
 
-def test_a_breaker_that_a_person_opens_ends_by_itself(book):
+def test_a_breaker_that_a_person_opens_ends_by_itself(driver):
     """Nothing leaves for the time named, then probes; without a breaker in policy, all."""
-    book = book.with_policy(text_of())
+    driver = driver.with_policy(text_of())
     for name in ("sms:1", "sms:free"):
-        book.store.breakers.open(name, until=book.now + HOUR, by=By("me", "x"), now=book.now)
-    fail_all(book, "a", 6)
-    fail_all(book, "b", 6, merchant="free")
-    assert book.hand_over() == []
-    book.wait(HOUR)
+        driver.store.breakers.open(name, until=driver.now + HOUR, by=By("me", "x"), now=driver.now)
+    fail_all(driver, "a", 6)
+    fail_all(driver, "b", 6, merchant="free")
+    assert driver.hand_over() == []
+    driver.wait(HOUR)
 
-    assert sorted(reference[0] for reference, _ in book.hand_over()) == ["a"] * 3 + ["b"] * 6
+    assert sorted(reference[0] for reference, _ in driver.hand_over()) == ["a"] * 3 + ["b"] * 6
 
 
 def test_a_person_closes_a_breaker_into_the_ramp(down):

@@ -5,36 +5,36 @@ import pytest
 from softbounce.errors import NotFound
 from softbounce.store.audit import By
 
-from .book import HOUR
+from .store_driver import HOUR
 
 
-def _resolve(book, case, how, **options):
-    return book.store.cases.resolve(
-        case.id, how=how, by=By("me", "looked"), policy=book.policy, first=book.now, step=1, **options
+def _resolve(driver, case, how, **options):
+    return driver.store.cases.resolve(
+        case.id, how=how, by=By("me", "looked"), policy=driver.policy, first=driver.now, step=1, **options
     )
 
 
-def test_a_case_decides_about_its_own_deliveries_only(book):
+def test_a_case_decides_about_its_own_deliveries_only(driver):
     """Resolving a case of soft bounces does not end what another case holds for a fix."""
     for n in range(3):
-        book.fail(f"m{n}")
-        book.wait(25 * HOUR)
-    book.fail("m2", code="PLACEHOLDER_ERROR", type="RENDER_ERROR")
-    soft, held = (next(c for c in book.cases() if c.kind == kind) for kind in ("soft_bounces", "held"))
+        driver.fail(f"m{n}")
+        driver.wait(25 * HOUR)
+    driver.fail("m2", code="PLACEHOLDER_ERROR", type="RENDER_ERROR")
+    soft, held = (next(c for c in driver.cases() if c.kind == kind) for kind in ("soft_bounces", "held"))
 
-    _resolve(book, soft, "fixed")
+    _resolve(driver, soft, "fixed")
 
-    assert book.story("m2").delivery.state == "held"
-    assert _resolve(book, held, "release").released == 1
+    assert driver.story("m2").delivery.state == "held"
+    assert _resolve(driver, held, "release").released == 1
 
 
-def test_a_resolved_case_is_not_reopened_by_an_acknowledgement(book):
+def test_a_resolved_case_is_not_reopened_by_an_acknowledgement(driver):
     """Only an open case can be acknowledged."""
-    book.fail(code="SMS_BLOCKED")
-    (case,) = book.cases()
-    _resolve(book, case, "drop")
+    driver.fail(code="SMS_BLOCKED")
+    (case,) = driver.cases()
+    _resolve(driver, case, "drop")
 
     with pytest.raises(NotFound, match="no open case"):
-        book.store.cases.ack(case.id, by=By("me", "late"))
-    (case,) = book.cases()
+        driver.store.cases.ack(case.id, by=By("me", "late"))
+    (case,) = driver.cases()
     assert case.state == "resolved"

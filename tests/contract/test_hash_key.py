@@ -13,20 +13,20 @@ META = "{sb:default}:meta"
 GIVEN = b"a key that the store does not hold"
 
 
-def blocked(book, number=NUMBER):
+def blocked(driver, number=NUMBER):
     """Put a recipient on the list."""
-    book.store.suppressions.add(number, "sms", by=By("test", "asked"), now=book.now)
+    driver.store.suppressions.add(number, "sms", by=By("test", "asked"), now=driver.now)
 
 
-def counted(book):
+def counted(driver):
     """Let a recipient have a soft bounce and a retry that waits."""
-    book.fail()
+    driver.fail()
 
 
 @pytest.mark.parametrize("hold", [blocked, counted])
-def test_no_key_is_made_for_a_store_that_holds_hashes(book, client, hold):
+def test_no_key_is_made_for_a_store_that_holds_hashes(driver, client, hold):
     """Under another key nobody would be found, and everybody allowed: it refuses, and changes nothing."""
-    hold(book)
+    hold(driver)
     client.hdel(META, "key")
     before = client.hgetall(META)
 
@@ -51,11 +51,11 @@ def test_each_of_the_three_places_that_hold_hashes_counts(client, kept):
     client.delete(f"{{sb:default}}:{kept}")
 
 
-def test_a_lost_fingerprint_is_refused_as_a_lost_key_is(book, client):
+def test_a_lost_fingerprint_is_refused_as_a_lost_key_is(driver, client):
     """Which key is the right one, nobody could say any more."""
     client.delete(META)
     store = Store(client, pii_key=GIVEN)
-    store.suppressions.add(NUMBER, "sms", by=By("test", "asked"), now=book.now)
+    store.suppressions.add(NUMBER, "sms", by=By("test", "asked"), now=driver.now)
     client.hdel(META, "key_fingerprint")
 
     for stranger in (GIVEN, b"another key"):
@@ -65,28 +65,28 @@ def test_a_lost_fingerprint_is_refused_as_a_lost_key_is(book, client):
     assert Store(client, pii_key=GIVEN).suppressions.check(NUMBER, "sms").reason == "MANUAL"
 
 
-def test_who_still_knows_the_key_gives_it_back(book, client):
+def test_who_still_knows_the_key_gives_it_back(driver, client):
     """A worker looks every five seconds; then every block is found again."""
-    blocked(book)
-    assert not book.store.keep_key()
+    blocked(driver)
+    assert not driver.store.keep_key()
     client.hdel(META, "key")
 
-    assert book.store.keep_key()
-    assert not book.store.keep_key()
+    assert driver.store.keep_key()
+    assert not driver.store.keep_key()
     assert not Softbounce(Store(client)).may_send(NUMBER, channel="sms")
 
 
-def test_the_first_to_give_a_key_back_is_right_and_the_other_refuses(book, client):
+def test_the_first_to_give_a_key_back_is_right_and_the_other_refuses(driver, client):
     """Two keys in one store would each find half of it."""
-    blocked(book)
+    blocked(driver)
     client.hset(META, "key", secrets.token_bytes(32))
 
     with pytest.raises(WrongKey, match="has another hash key by now"):
-        book.store.keep_key()
+        driver.store.keep_key()
     client.hdel(META, "key")
     client.hset(META, "key_fingerprint", "0" * 16)
     with pytest.raises(WrongKey, match="has another hash key by now"):
-        book.store.keep_key()
+        driver.store.keep_key()
 
 
 def test_a_client_that_lives_long_notices_another_key(client):
@@ -103,9 +103,9 @@ def test_a_client_that_lives_long_notices_another_key(client):
         sb.cancel(recipient=NUMBER, channel="sms", reason="paid")
 
 
-def test_a_client_that_lives_long_gives_a_lost_key_back(book, client):
+def test_a_client_that_lives_long_gives_a_lost_key_back(driver, client):
     """It knows what the store has lost, and its answer is right."""
-    blocked(book)
+    blocked(driver)
     sb = Softbounce(Store(client))
     assert not sb.may_send(NUMBER, channel="sms")
     client.hdel(META, "key")
@@ -114,33 +114,33 @@ def test_a_client_that_lives_long_gives_a_lost_key_back(book, client):
     assert not Softbounce(Store(client)).may_send(NUMBER, channel="sms")
 
 
-def test_a_store_that_lost_everything_is_founded_anew(book, client):
+def test_a_store_that_lost_everything_is_founded_anew(driver, client):
     """Nothing is hashed in it: the next command makes a key, and a worker that ran gives its own back."""
-    key = book.store.key
-    blocked(book)
-    epoch = book.store.epoch()
+    key = driver.store.key
+    blocked(driver)
+    epoch = driver.store.epoch()
     client.delete(META, "{sb:default}:suppressions", "{sb:default}:audit")
 
-    assert book.store.found_again() != epoch
+    assert driver.store.found_again() != epoch
     assert Store(client).key == key
     client.delete(META)
     assert Store(client).key != key
 
 
-def test_a_worker_gives_a_lost_store_its_hash_key_back(book, client):
+def test_a_worker_gives_a_lost_store_its_hash_key_back(driver, client):
     """What was exported under the key, and what the worker writes, stays findable."""
-    key = book.store.key
-    client.delete(book.store.keys.fixed("meta"))
-    book.store.found_again()
+    key = driver.store.key
+    client.delete(driver.store.keys.fixed("meta"))
+    driver.store.found_again()
 
     assert Store(client).key == key
 
 
-def test_a_worker_refuses_a_lost_store_that_has_another_key_by_now(book, client):
+def test_a_worker_refuses_a_lost_store_that_has_another_key_by_now(driver, client):
     """Its blocks would be written where nobody looks."""
-    assert book.store.key
-    client.delete(book.store.keys.fixed("meta"))
-    assert Store(client).key != book.store.key
+    assert driver.store.key
+    client.delete(driver.store.keys.fixed("meta"))
+    assert Store(client).key != driver.store.key
 
     with pytest.raises(WrongKey, match="Start this worker or program again"):
-        book.store.found_again()
+        driver.store.found_again()

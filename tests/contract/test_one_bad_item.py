@@ -9,7 +9,7 @@ from softbounce.errors import NewerRecord, ScriptFailed
 from softbounce.store.audit import By
 from softbounce.worker.intake import Intake
 
-from .book import ANYTHING, HOUR, LEASE, NUMBER, SECOND
+from .store_driver import ANYTHING, HOUR, LEASE, NUMBER, SECOND
 
 SLOW = "version: 1\nlimits: {handover_rate: 1/s, min_delay: 1s}\ncodes: {SMS_EXPIRED: {do: retry, fault: recipient, retry: {delays: [1m]}}}"
 ORDINARY = [f"m{n}" for n in range(4)]
@@ -22,17 +22,17 @@ class InForce:
         self.current = policy
 
 
-def intake_of(book):
-    """Return a worker's intake over the book's store."""
-    return Intake(book.store, InForce(book.policy), worker="w1", lease=LEASE, stopping=threading.Event())
+def intake_of(driver):
+    """Return a worker's intake over the driver's store."""
+    return Intake(driver.store, InForce(driver.policy), worker="w1", lease=LEASE, stopping=threading.Event())
 
 
-def change_record(book, reference, change):
+def change_record(driver, reference, change):
     """Write a message's record anew: ``change`` gets its three lines and returns them, or other bytes."""
-    key = book.store.keys.fixed("deliveries")
-    ident = book.story(reference).delivery.id
-    lines = change(*book.client.hget(key, ident).split(b"\n", 2))
-    book.client.hset(key, ident, b"\n".join(lines) if isinstance(lines, list) else lines)
+    key = driver.store.keys.fixed("deliveries")
+    ident = driver.story(reference).delivery.id
+    lines = change(*driver.client.hget(key, ident).split(b"\n", 2))
+    driver.client.hset(key, ident, b"\n".join(lines) if isinstance(lines, list) else lines)
     return ident
 
 
@@ -45,11 +45,11 @@ def with_head(**facts):
     return change
 
 
-def due_beside(book, reference):
+def due_beside(driver, reference):
     """Report four ordinary messages beside one, and let all become due."""
     for name in (*ORDINARY, reference):
-        book.fail(name, to=[f"+491511234{5678 + len(book.waiting())}"])
-    book.wait(book.waiting()[-1].due + HOUR - book.now)
+        driver.fail(name, to=[f"+491511234{5678 + len(driver.waiting())}"])
+    driver.wait(driver.waiting()[-1].due + HOUR - driver.now)
 
 
 DAMAGE = {
@@ -81,194 +81,194 @@ DAMAGE = {
 
 @pytest.mark.parametrize("line_up", [False, True], ids=["at once", "in line"])
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_record_that_cannot_be_read_is_set_aside_and_the_claim_goes_on(book, damage, line_up):
+def test_a_record_that_cannot_be_read_is_set_aside_and_the_claim_goes_on(driver, damage, line_up):
     """Its neighbours leave, its bytes are kept by a case, and nothing of it is left in the schedule."""
-    due_beside(book, "bad")
-    ident = change_record(book, "bad", DAMAGE[damage])
-    raw = book.client.hget(book.store.keys.fixed("deliveries"), ident)
+    due_beside(driver, "bad")
+    ident = change_record(driver, "bad", DAMAGE[damage])
+    raw = driver.client.hget(driver.store.keys.fixed("deliveries"), ident)
     if line_up:
-        slow = book.with_policy(SLOW)
+        slow = driver.with_policy(SLOW)
         gone = []
         for _ in range(8):
             gone += [reference for reference, _ in slow.hand_over()]
-            book.wait(SECOND)
+            driver.wait(SECOND)
     else:
-        gone = [reference for reference, _ in book.hand_over()]
+        gone = [reference for reference, _ in driver.hand_over()]
 
     assert sorted(gone) == ORDINARY
-    (case,) = [case for case in book.cases() if case.kind == "damaged_record"]
-    ((kept, kept_raw),) = book.store.cases.damaged().items()
+    (case,) = [case for case in driver.cases() if case.kind == "damaged_record"]
+    ((kept, kept_raw),) = driver.store.cases.damaged().items()
     assert (case.count, kept) == (1, ident)
     assert (
         kept_raw == raw or kept_raw.split(b"\n", 1)[1] == raw.split(b"\n", 1)[1]
     )  # leased, and then given up as unreadable
-    assert book.waiting() == []
-    assert book.client.zscore(book.store.keys.fixed("schedule"), ident) is None
+    assert driver.waiting() == []
+    assert driver.client.zscore(driver.store.keys.fixed("schedule"), ident) is None
 
 
-def test_a_deadline_before_1970_does_not_stop_the_line(book):
+def test_a_deadline_before_1970_does_not_stop_the_line(driver):
     """Whatever number a record has for its deadline, it gets a place in line, and ends as too late."""
-    due_beside(book, "bad")
-    change_record(book, "bad", with_head(x=-62_135_596_800))
-    slow, gone = book.with_policy(SLOW), []
+    due_beside(driver, "bad")
+    change_record(driver, "bad", with_head(x=-62_135_596_800))
+    slow, gone = driver.with_policy(SLOW), []
     for _ in range(8):
         gone += [reference for reference, _ in slow.hand_over()]
-        book.wait(SECOND)
+        driver.wait(SECOND)
 
     assert sorted(gone) == ORDINARY
-    assert book.story("bad").delivery.outcome == "given_up"
+    assert driver.story("bad").delivery.outcome == "given_up"
 
 
 @pytest.mark.parametrize(
     "unset",
     ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "0000-00-00T00:00:00Z", "9999-12-31T23:59:59Z", 0],
 )
-def test_a_second_report_with_an_unset_deadline_binds_nothing(book, unset):
+def test_a_second_report_with_an_unset_deadline_binds_nothing(driver, unset):
     """NotAfter of the year 1 or 9999 is none: the waiting retry keeps its deadline, and history tells that it was left out."""
-    book.fail()
-    before = book.story().delivery.deadline
-    book.fail(notAfter=unset)
+    driver.fail()
+    before = driver.story().delivery.deadline
+    driver.fail(notAfter=unset)
 
-    story = book.story()
+    story = driver.story()
     assert story.delivery.deadline == before
     assert story.history[-1].endless
-    assert book.resend() == [("m1", 1)]
+    assert driver.resend() == [("m1", 1)]
 
 
-def test_a_report_of_a_damaged_record_is_taken_in_anew(book):
+def test_a_report_of_a_damaged_record_is_taken_in_anew(driver):
     """Accept keeps the bytes as claim does, and the report gets its outcome."""
-    book.fail()
-    ident = change_record(book, "m1", DAMAGE["a head that is no JSON"])
+    driver.fail()
+    ident = change_record(driver, "m1", DAMAGE["a head that is no JSON"])
 
-    assert book.accept(book.failed(), book.failed("m2")) == ["scheduled", "scheduled"]
-    assert list(book.store.cases.damaged()) == [ident]
-    assert [case.kind for case in book.cases()] == ["damaged_record"]
+    assert driver.accept(driver.failed(), driver.failed("m2")) == ["scheduled", "scheduled"]
+    assert list(driver.store.cases.damaged()) == [ident]
+    assert [case.kind for case in driver.cases()] == ["damaged_record"]
 
 
-def test_a_sweep_sets_aside_what_nobody_claims(book):
+def test_a_sweep_sets_aside_what_nobody_claims(driver):
     """A damaged record that waits for nothing is found by the slow scan, which goes on."""
-    book.fail(code="INVALID_MOBILE_NUMBER")
-    ident = change_record(book, "m1", DAMAGE["no record at all"])
-    book.store.sweep(policy=book.policy)
+    driver.fail(code="INVALID_MOBILE_NUMBER")
+    ident = change_record(driver, "m1", DAMAGE["no record at all"])
+    driver.store.sweep(policy=driver.policy)
 
-    assert list(book.store.cases.damaged()) == [ident]
+    assert list(driver.store.cases.damaged()) == [ident]
 
 
-def damaged_case(book):
+def damaged_case(driver):
     """Return the case of the damaged records."""
-    return next(case for case in book.cases() if case.kind == "damaged_record")
+    return next(case for case in driver.cases() if case.kind == "damaged_record")
 
 
-def resolved(book, how):
+def resolved(driver, how):
     """Resolve that case; return what it did."""
-    return book.store.cases.resolve(
-        damaged_case(book).id,
+    return driver.store.cases.resolve(
+        damaged_case(driver).id,
         how=how,
         by=By("me", "looked"),
-        policy=book.policy,
-        first=book.now,
+        policy=driver.policy,
+        first=driver.now,
         step=1,
     )
 
 
-def test_a_damaged_record_that_is_released_is_tried_again(book):
+def test_a_damaged_record_that_is_released_is_tried_again(driver):
     """A release of softbounce that can read it takes it up; the bytes are those that were found."""
-    book.fail()
-    sound = book.client.hgetall(book.store.keys.fixed("deliveries"))
-    book.until_due()
-    change_record(book, "m1", DAMAGE["a payload of two"])
-    assert book.hand_over() == []
-    (ident,) = book.store.cases.damaged()
-    book.client.hset(
-        book.store.keys.fixed("damaged"), ident, sound[ident.encode()]
+    driver.fail()
+    sound = driver.client.hgetall(driver.store.keys.fixed("deliveries"))
+    driver.until_due()
+    change_record(driver, "m1", DAMAGE["a payload of two"])
+    assert driver.hand_over() == []
+    (ident,) = driver.store.cases.damaged()
+    driver.client.hset(
+        driver.store.keys.fixed("damaged"), ident, sound[ident.encode()]
     )  # what a mended reader sees
 
-    assert resolved(book, "release").released == 1
-    assert book.hand_over() == [("m1", 1)]
-    assert book.store.cases.damaged() == {}
+    assert resolved(driver, "release").released == 1
+    assert driver.hand_over() == [("m1", 1)]
+    assert driver.store.cases.damaged() == {}
 
 
-def test_a_damaged_record_that_was_reported_again_meanwhile_stays_aside(book):
+def test_a_damaged_record_that_was_reported_again_meanwhile_stays_aside(driver):
     """The record that was made anew counts: a release does not bring back what it replaced."""
-    book.fail()
-    book.until_due()
-    change_record(book, "m1", DAMAGE["a payload of two"])
-    book.claim()
-    book.fail(code="PROVIDER_ERROR")
+    driver.fail()
+    driver.until_due()
+    change_record(driver, "m1", DAMAGE["a payload of two"])
+    driver.claim()
+    driver.fail(code="PROVIDER_ERROR")
 
-    assert (resolved(book, "release").released, book.store.cases.damaged()) == (0, {})
-    assert book.story().delivery.code == "PROVIDER_ERROR"
+    assert (resolved(driver, "release").released, driver.store.cases.damaged()) == (0, {})
+    assert driver.story().delivery.code == "PROVIDER_ERROR"
 
 
-def test_a_damaged_record_that_is_dropped_is_gone(book):
+def test_a_damaged_record_that_is_dropped_is_gone(driver):
     """Its bytes go with its case."""
-    book.fail()
-    book.until_due()
-    change_record(book, "m1", DAMAGE["a payload of two"])
-    book.claim()
+    driver.fail()
+    driver.until_due()
+    change_record(driver, "m1", DAMAGE["a payload of two"])
+    driver.claim()
 
-    assert resolved(book, "drop").ended == 1
-    assert book.store.cases.damaged() == {}
-    assert book.client.hlen(book.store.keys.fixed("deliveries")) == 0
+    assert resolved(driver, "drop").ended == 1
+    assert driver.store.cases.damaged() == {}
+    assert driver.client.hlen(driver.store.keys.fixed("deliveries")) == 0
 
 
-def test_a_notice_that_cannot_be_read_is_set_aside_and_the_others_are_told(book):
+def test_a_notice_that_cannot_be_read_is_set_aside_and_the_others_are_told(driver):
     """One bad notice holds none back; released, it is tried again."""
-    book.fail("m1", code="INVALID_MOBILE_NUMBER")
-    book.fail("m2", code="PLACEHOLDER_ERROR", type="RENDER_ERROR", to=["+4915112345679"])
-    bodies = book.store.keys.fixed("notice_bodies")
+    driver.fail("m1", code="INVALID_MOBILE_NUMBER")
+    driver.fail("m2", code="PLACEHOLDER_ERROR", type="RENDER_ERROR", to=["+4915112345679"])
+    bodies = driver.store.keys.fixed("notice_bodies")
     name, body = next(
-        (name, body) for name, body in book.client.hgetall(bodies).items() if name.startswith(b"supp")
+        (name, body) for name, body in driver.client.hgetall(bodies).items() if name.startswith(b"supp")
     )
-    book.client.hset(bodies, name, b"\xff no notice")
+    driver.client.hset(bodies, name, b"\xff no notice")
 
-    assert book.notices() == ["held"]
-    (kept,) = book.store.cases.damaged()
-    book.client.hset(book.store.keys.fixed("damaged"), kept, body)
-    resolved(book, "release")
-    assert book.notices() == ["case_resolved", "suppressed"]
+    assert driver.notices() == ["held"]
+    (kept,) = driver.store.cases.damaged()
+    driver.client.hset(driver.store.keys.fixed("damaged"), kept, body)
+    resolved(driver, "release")
+    assert driver.notices() == ["case_resolved", "suppressed"]
 
 
 @pytest.mark.parametrize("send", ["failed", "delivered", "bare"])
-def test_an_event_about_a_newer_release_s_record_waits_for_that_release(book, send):
+def test_an_event_about_a_newer_release_s_record_waits_for_that_release(driver, send):
     """Nothing is changed, nobody is told, and the worker of the newer release finds it as it was."""
-    book.fail()
-    change_record(book, "m1", with_head(v=2))
-    before = book.client.hgetall(book.store.keys.fixed("deliveries"))
-    raw = {"failed": book.failed(), "delivered": book.delivered(), "bare": bare(book)}[send]
+    driver.fail()
+    change_record(driver, "m1", with_head(v=2))
+    before = driver.client.hgetall(driver.store.keys.fixed("deliveries"))
+    raw = {"failed": driver.failed(), "delivered": driver.delivered(), "bare": bare(driver)}[send]
 
-    assert book.accept(raw, book.failed("m2", to=["+4915112345679"])) == ["deferred", "scheduled"]
-    assert before.items() <= book.client.hgetall(book.store.keys.fixed("deliveries")).items()
-    assert book.cases() == []
-    assert "deferred" not in book.store.counters()
+    assert driver.accept(raw, driver.failed("m2", to=["+4915112345679"])) == ["deferred", "scheduled"]
+    assert before.items() <= driver.client.hgetall(driver.store.keys.fixed("deliveries")).items()
+    assert driver.cases() == []
+    assert "deferred" not in driver.store.counters()
     with pytest.raises(NewerRecord):
-        intake_of(book).take([raw])
-    change_record_back(book)
-    assert book.accept(raw) != ["deferred"]
+        intake_of(driver).take([raw])
+    change_record_back(driver)
+    assert driver.accept(raw) != ["deferred"]
 
 
-def bare(book):
+def bare(driver):
     """Return a report of the message that names neither a cause nor a recipient."""
-    report = json.loads(book.failed())
+    report = json.loads(driver.failed())
     del report["claim"]["communication"]["error"]
     return json.dumps(report).encode()
 
 
-def change_record_back(book):
+def change_record_back(driver):
     """Make the newer release's record one of ours."""
-    key = book.store.keys.fixed("deliveries")
-    for ident, raw in book.client.hgetall(key).items():
+    key = driver.store.keys.fixed("deliveries")
+    for ident, raw in driver.client.hgetall(key).items():
         head, rest = raw.split(b"\n", 1)
         facts = {name: value for name, value in json.loads(head).items() if name != "v"}
-        book.client.hset(key, ident, json.dumps(facts, separators=(",", ":")).encode() + b"\n" + rest)
+        driver.client.hset(key, ident, json.dumps(facts, separators=(",", ":")).encode() + b"\n" + rest)
 
 
-def test_a_deferred_report_stays_in_the_stream_without_a_strike(book):
+def test_a_deferred_report_stays_in_the_stream_without_a_strike(driver):
     """However often it is taken over, it is neither acknowledged nor a dead letter."""
-    book.fail()
-    change_record(book, "m1", with_head(v=2))
-    events, intake = book.store.events, intake_of(book)
-    events.publish([book.failed(), book.failed("m2", to=["+4915112345679"])])
+    driver.fail()
+    change_record(driver, "m1", with_head(v=2))
+    events, intake = driver.store.events, intake_of(driver)
+    events.publish([driver.failed(), driver.failed("m2", to=["+4915112345679"])])
     intake.turn()
     intake.settle()
 
@@ -277,82 +277,82 @@ def test_a_deferred_report_stays_in_the_stream_without_a_strike(book):
         events.defer([entry], "w2")
         assert entry.deliveries == 1
     assert (events.lag().unread, events.lag().pending) == (0, 1)
-    assert sorted(waiting.delivery.reference for waiting in book.waiting()) == ["m1", "m2"]
+    assert sorted(waiting.delivery.reference for waiting in driver.waiting()) == ["m1", "m2"]
 
 
-def test_an_entry_that_is_too_large_is_kept_as_the_head_of_a_dead_letter(book):
+def test_an_entry_that_is_too_large_is_kept_as_the_head_of_a_dead_letter(driver):
     """Its letter tells its whole length, and it cannot be replayed; its neighbours are taken in."""
-    events, intake = book.store.events, intake_of(book)
+    events, intake = driver.store.events, intake_of(driver)
     huge = b'{"type":"' + b"x" * 300_000 + b'"}'
-    events.publish([book.failed("m1"), huge, book.failed("m2", to=["+4915112345679"])])
+    events.publish([driver.failed("m1"), huge, driver.failed("m2", to=["+4915112345679"])])
     intake.turn()
     intake.settle()
 
-    assert sorted(waiting.delivery.reference for waiting in book.waiting()) == ["m1", "m2"]
-    (letter,) = book.store.dead_letters.select(ANYTHING, now=book.now)
+    assert sorted(waiting.delivery.reference for waiting in driver.waiting()) == ["m1", "m2"]
+    (letter,) = driver.store.dead_letters.select(ANYTHING, now=driver.now)
     assert (letter.length, letter.is_whole, letter.reason) == (len(huge), False, "is larger than 256 KiB")
 
 
-def test_a_report_on_which_the_script_fails_stands_alone_as_a_dead_letter(book):
+def test_a_report_on_which_the_script_fails_stands_alone_as_a_dead_letter(driver):
     """The batch is halved until the culprit stands alone; its neighbours get their outcome in the same call of the worker."""
-    standing = book.store.keys.fixed("standing")
-    book.fail("before")
-    (rid,) = book.client.hkeys(standing)
-    book.client.hset(standing, rid, "5")  # whatever makes a script fail on this recipient's reports
-    raws = [book.failed(f"m{n}", to=[f"+49151123{n:05}"]) for n in range(20)]
-    raws[7] = book.failed("bad", to=[NUMBER])
+    standing = driver.store.keys.fixed("standing")
+    driver.fail("before")
+    (rid,) = driver.client.hkeys(standing)
+    driver.client.hset(standing, rid, "5")  # whatever makes a script fail on this recipient's reports
+    raws = [driver.failed(f"m{n}", to=[f"+49151123{n:05}"]) for n in range(20)]
+    raws[7] = driver.failed("bad", to=[NUMBER])
     before = {
-        name: book.client.hgetall(book.store.keys.fixed(name))
+        name: driver.client.hgetall(driver.store.keys.fixed(name))
         for name in ("cases", "open_cases", "notice_bodies")
     }
     with pytest.raises(ScriptFailed, match="the store's script fails on it"):
-        book.accept(*raws)
-    assert book.waiting()[1:] == []
-    assert {name: book.client.hgetall(book.store.keys.fixed(name)) for name in before} == before
+        driver.accept(*raws)
+    assert driver.waiting()[1:] == []
+    assert {name: driver.client.hgetall(driver.store.keys.fixed(name)) for name in before} == before
 
-    answers = intake_of(book).take(raws)
+    answers = intake_of(driver).take(raws)
 
     assert [answer.outcome for answer in answers] == ["scheduled"] * 7 + ["dead_lettered"] + [
         "scheduled"
     ] * 12
-    (letter,) = book.store.dead_letters.select(ANYTHING, now=book.now)
+    (letter,) = driver.store.dead_letters.select(ANYTHING, now=driver.now)
     assert (letter.raw, letter.is_whole) == (raws[7], True)
     assert "script fails on it" in letter.reason
-    book.client.delete(standing)
+    driver.client.delete(standing)
 
 
-def test_a_server_that_refuses_a_command_convicts_no_report(book):
+def test_a_server_that_refuses_a_command_convicts_no_report(driver):
     """A key of another type is the store's fault: the batch fails as a whole, and nothing becomes a dead letter."""
-    key = book.store.keys.fixed("cases")
-    book.client.set(key, "of another type", ex=60)
-    raw = book.failed(code="PLACEHOLDER_ERROR", type="RENDER_ERROR")
+    key = driver.store.keys.fixed("cases")
+    driver.client.set(key, "of another type", ex=60)
+    raw = driver.failed(code="PLACEHOLDER_ERROR", type="RENDER_ERROR")
     with pytest.raises(Exception, match="WRONGTYPE"):
-        intake_of(book).take([raw])
-    book.client.delete(key)
+        intake_of(driver).take([raw])
+    driver.client.delete(key)
 
-    assert book.accept(raw) == ["held"]
-    assert list(book.store.dead_letters.select(ANYTHING, now=book.now)) == []
+    assert driver.accept(raw) == ["held"]
+    assert list(driver.store.dead_letters.select(ANYTHING, now=driver.now)) == []
 
 
-def test_a_label_that_is_a_number_of_401_digits_is_text_in_its_case(book):
+def test_a_label_that_is_a_number_of_401_digits_is_text_in_its_case(driver):
     """The case exists, and the message belongs to it."""
     details = {"snippets": [10**400]}
-    answer = book.fail(code="SNIPPET_ERROR", type="RENDER_ERROR", details=details)
-    (case,) = book.cases()
+    answer = driver.fail(code="SNIPPET_ERROR", type="RENDER_ERROR", details=details)
+    (case,) = driver.cases()
 
     assert (answer.outcome, answer.case, case.count) == ("held", case.id, 1)
     assert case.entry["detail"] == str(10**400)[:200]
 
 
-def test_a_producer_that_repeats_a_report_hears_what_came_of_it_first(book):
+def test_a_producer_that_repeats_a_report_hears_what_came_of_it_first(driver):
     """The reply to a duplicate says which outcome the report had."""
-    raw = book.failed()
-    book.store.events.publish([raw, raw], reply="t1")
-    intake = intake_of(book)
+    raw = driver.failed()
+    driver.store.events.publish([raw, raw], reply="t1")
+    intake = intake_of(driver)
     intake.turn()
     intake.settle()
 
-    replies = book.store.events.wait_replies("t1", count=2, seconds=0)
+    replies = driver.store.events.wait_replies("t1", count=2, seconds=0)
     assert [(reply["outcome"], reply.get("first")) for reply in replies] == [
         ("scheduled", None),
         ("duplicate", "scheduled"),

@@ -13,7 +13,7 @@ from softbounce.store import Store
 from softbounce.store.limits import RECEIPT_KEPT
 from softbounce.store.receipts import Taken
 
-from .book import HOUR, MINUTE, START
+from .store_driver import HOUR, MINUTE, START
 
 COMMAND = {"id": "0b7e6c1e-5f0a-5d53-9a41-3c1f1f0c9a27", "reference": "m1"}
 KEY = "{sb:default}:r:" + COMMAND["id"]

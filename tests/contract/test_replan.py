@@ -2,7 +2,7 @@
 
 import pytest
 
-from contract.book import DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, START
+from contract.store_driver import DAY, HOUR, LEASE, MINUTE, NUMBER, SECOND, START
 from softbounce.core.replan import Effect, Move, replanned
 from softbounce.core.timestamps import iso
 from softbounce.store.audit import By
@@ -13,9 +13,9 @@ HEAD = "version: 1\nname: test\ndefaults: {retry: {give_up_after: 3d, settle: 0s
 
 
 @pytest.fixture
-def old(book):
-    """The book under a policy whose first try comes after four hours."""
-    return book.with_policy(HEAD + SHIPPED)
+def old(driver):
+    """The driver under a policy whose first try comes after four hours."""
+    return driver.with_policy(HEAD + SHIPPED)
 
 
 def replan(old, rule, *, meanwhile=lambda: None):
@@ -137,22 +137,22 @@ def test_the_least_delay_of_a_new_plan_counts_from_the_report(old):
     assert old.story().delivery.due == began + 2 * HOUR
 
 
-def answered(book):
+def answered(driver):
     """Return when it is due then."""
-    book.resend()
-    book.fail()
-    return book.now + 6 * HOUR
+    driver.resend()
+    driver.fail()
+    return driver.now + 6 * HOUR
 
 
-def due_by_now(book):
+def due_by_now(driver):
     """Return when it was due."""
-    book.wait(5 * HOUR)
+    driver.wait(5 * HOUR)
     return START + 4 * HOUR
 
 
-def planned_by_another(book):
+def planned_by_another(driver):
     """Return when it is due then."""
-    replan(book, SHIPPED.replace("4h, 6h", "6h, 8h"))
+    replan(driver, SHIPPED.replace("4h, 6h", "6h, 8h"))
     return START + 6 * HOUR
 
 

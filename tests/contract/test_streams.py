@@ -11,55 +11,55 @@ from softbounce.errors import InvalidEvent, Overloaded, StoreUnreachable
 from softbounce.store import inbox as streams
 from softbounce.store.connection import reaching
 
-from .book import HOUR
+from .store_driver import HOUR
 
 
-def test_what_was_reported_before_the_first_worker_is_read(book):
+def test_what_was_reported_before_the_first_worker_is_read(driver):
     """The consumer group starts at 0, never at $."""
-    book.store.events.publish([b"one", b"two"])
+    driver.store.events.publish([b"one", b"two"])
 
-    entries, now = book.store.events.read("w1", count=10, block_ms=0)
+    entries, now = driver.store.events.read("w1", count=10, block_ms=0)
 
     assert [entry.raw for entry in entries] == [b"one", b"two"]
-    assert now == book.now
+    assert now == driver.now
 
 
-def test_an_acknowledged_event_leaves_the_stream(book):
+def test_an_acknowledged_event_leaves_the_stream(driver):
     """XDEL and XACK in one step: nothing stays for ever."""
-    book.store.events.publish([b"one"])
-    entries, _ = book.store.events.read("w1", count=10, block_ms=0)
-    book.store.events.ack(entries)
+    driver.store.events.publish([b"one"])
+    entries, _ = driver.store.events.read("w1", count=10, block_ms=0)
+    driver.store.events.ack(entries)
 
-    lag = book.store.events.lag()
+    lag = driver.store.events.lag()
     assert (lag.unread, lag.pending) == (0, 0)
 
 
-def test_what_a_dead_worker_read_is_taken_over(book):
+def test_what_a_dead_worker_read_is_taken_over(driver):
     """An event that was read and never acknowledged comes to another worker, with its count of deliveries."""
-    book.store.events.publish([b"one"])
-    book.store.events.read("dead", count=10, block_ms=0)
+    driver.store.events.publish([b"one"])
+    driver.store.events.read("dead", count=10, block_ms=0)
 
-    (entry,) = book.store.events.reclaim("living", idle_ms=0, count=10)
+    (entry,) = driver.store.events.reclaim("living", idle_ms=0, count=10)
 
     assert (entry.raw, entry.deliveries) == (b"one", 2)
 
 
-def test_a_lost_stream_is_made_again(book, client):
+def test_a_lost_stream_is_made_again(driver, client):
     """NOGROUP means that data was lost; the group is made anew, from 0."""
     if isinstance(client, fakeredis.FakeRedis):
         pytest.skip("fakeredis answers a read of a missing stream with words of its own")
-    book.store.events.make_group()
-    client.delete(book.store.events.key)
-    assert book.store.events.read("w1", count=10, block_ms=0)[0] == []
-    book.store.events.publish([b"one"])
+    driver.store.events.make_group()
+    client.delete(driver.store.events.key)
+    assert driver.store.events.read("w1", count=10, block_ms=0)[0] == []
+    driver.store.events.publish([b"one"])
 
-    assert [entry.raw for entry in book.store.events.read("w1", count=10, block_ms=0)[0]] == [b"one"]
-    assert book.store.events.made_again == 1
+    assert [entry.raw for entry in driver.store.events.read("w1", count=10, block_ms=0)[0]] == [b"one"]
+    assert driver.store.events.made_again == 1
 
 
-def test_strikes_of_what_a_broker_delivers_again_are_counted_for_a_time(book, client):
+def test_strikes_of_what_a_broker_delivers_again_are_counted_for_a_time(driver, client):
     """Each message has its own; they end by themselves after 72 hours, or when it was given back."""
-    strikes = book.store.events
+    strikes = driver.store.events
     counts = [strikes.strike(message) for message in (b"one", b"one", b"two")]
     ends = [client.pttl(key) for key in client.scan_iter() if not key.endswith(b":meta")]
     strikes.pardon(b"one")
@@ -68,30 +68,30 @@ def test_strikes_of_what_a_broker_delivers_again_are_counted_for_a_time(book, cl
     assert all(0 < end <= 72 * HOUR for end in ends)
 
 
-def test_a_producer_that_waits_hears_the_outcome(book):
+def test_a_producer_that_waits_hears_the_outcome(driver):
     """Events report --wait: the reply goes out before the acknowledgement."""
-    book.store.events.publish([b"one", b"two"], reply="t1")
-    entries, _ = book.store.events.read("w1", count=10, block_ms=0)
-    book.store.events.ack(entries, replies={entry.id: {"outcome": "scheduled"} for entry in entries})
+    driver.store.events.publish([b"one", b"two"], reply="t1")
+    entries, _ = driver.store.events.read("w1", count=10, block_ms=0)
+    driver.store.events.ack(entries, replies={entry.id: {"outcome": "scheduled"} for entry in entries})
 
-    (reply,) = book.store.events.wait_replies("t1", count=1, seconds=0)
+    (reply,) = driver.store.events.wait_replies("t1", count=1, seconds=0)
     assert (reply["outcome"], reply["entry"]) == ("scheduled", entries[0].id)
 
 
-def test_gone_workers_leave_the_group(book, client):
+def test_gone_workers_leave_the_group(driver, client):
     """Each start has a name of its own; those that hold nothing are forgotten."""
-    book.store.events.publish([b"one", b"two"])
-    book.store.events.ack(book.store.events.read("idle", count=1, block_ms=0)[0])
-    book.store.events.read("busy", count=1, block_ms=0)
-    book.store.events.forget_consumers(idle_ms=-1)
+    driver.store.events.publish([b"one", b"two"])
+    driver.store.events.ack(driver.store.events.read("idle", count=1, block_ms=0)[0])
+    driver.store.events.read("busy", count=1, block_ms=0)
+    driver.store.events.forget_consumers(idle_ms=-1)
 
-    names = [row["name"] for row in client.xinfo_consumers(book.store.events.key, "softbounce")]
+    names = [row["name"] for row in client.xinfo_consumers(driver.store.events.key, "softbounce")]
     assert names == [b"busy"]
 
 
-def test_the_outgoing_stream_keeps_what_a_group_has_not_acknowledged(book, client):
+def test_the_outgoing_stream_keeps_what_a_group_has_not_acknowledged(driver, client):
     """The resend stream is trimmed up to the oldest unacknowledged entry, however old the rest is."""
-    out = book.store.stream("softbounce:resend")
+    out = driver.store.stream("softbounce:resend")
     out.add("command", [("a", "1"), ("b", "2"), ("c", "3")])
     client.xgroup_create(out.key, "pipeline", id="0")
     read = client.xreadgroup("pipeline", "p1", {out.key: ">"}, count=2)
@@ -125,19 +125,19 @@ def test_the_suite_ran_on_an_external_redis_too(redis_url):
     assert redis_url
 
 
-def test_an_entry_without_the_field_event_becomes_a_letter_with_what_it_says(book):
+def test_an_entry_without_the_field_event_becomes_a_letter_with_what_it_says(driver):
     """A producer that names the field otherwise must not lose its report."""
-    book.client.xadd("softbounce:events", {"body": "{}", b"\xff": b"\xfe"})
-    ((entry,), _) = book.store.events.read("w", count=10, block_ms=0)
+    driver.client.xadd("softbounce:events", {"body": "{}", b"\xff": b"\xfe"})
+    ((entry,), _) = driver.store.events.read("w", count=10, block_ms=0)
 
     assert json.loads(entry.raw) == {"body": "{}", "\ufffd": "\ufffd"}
-    assert book.accept(entry.raw) == ["dead_lettered"]
+    assert driver.accept(entry.raw) == ["dead_lettered"]
 
 
-def test_an_empty_event_is_kept_as_what_it_is(book):
+def test_an_empty_event_is_kept_as_what_it_is(driver):
     """The field is there and says nothing: its letter has no bytes, and a replay gives none."""
-    book.client.xadd("softbounce:events", {"event": b""})
-    ((entry,), _) = book.store.events.read("w", count=10, block_ms=0)
+    driver.client.xadd("softbounce:events", {"event": b""})
+    ((entry,), _) = driver.store.events.read("w", count=10, block_ms=0)
 
     assert entry.raw == b""
 
@@ -145,12 +145,12 @@ def test_an_empty_event_is_kept_as_what_it_is(book):
 HUGE = b"x" * 3_000_000
 
 
-def test_one_read_holds_so_many_bytes_and_no_more(book):
+def test_one_read_holds_so_many_bytes_and_no_more(driver):
     """Whatever lies in the stream, a read ends near its budget, and the next one takes what is left."""
     raws = [bytes([65 + n % 26]) * 200_000 for n in range(60)]
-    book.store.events.publish(raws)
+    driver.store.events.publish(raws)
     reads = []
-    while entries := book.store.events.read("w1", count=300, block_ms=0)[0]:
+    while entries := driver.store.events.read("w1", count=300, block_ms=0)[0]:
         reads.append([entry.raw for entry in entries])
 
     assert [raw for read in reads for raw in read] == raws
@@ -159,11 +159,11 @@ def test_one_read_holds_so_many_bytes_and_no_more(book):
 
 
 @pytest.mark.parametrize("block_ms", [0, 50])
-def test_an_oversize_event_is_kept_by_its_head_and_costs_only_itself(book, block_ms):
+def test_an_oversize_event_is_kept_by_its_head_and_costs_only_itself(driver, block_ms):
     """Above 256 KiB it is a dead letter with its length and hash; its bytes are let go, its neighbours taken."""
-    book.store.events.publish([b"before", HUGE, b"after"])
+    driver.store.events.publish([b"before", HUGE, b"after"])
     taken = {}
-    while entries := book.store.events.read("w1", count=300, block_ms=block_ms)[0]:
+    while entries := driver.store.events.read("w1", count=300, block_ms=block_ms)[0]:
         taken |= {entry.raw[:6]: entry for entry in entries}
 
     assert list(taken) == [b"before", b"xxxxxx", b"after"]
@@ -174,17 +174,17 @@ def test_an_oversize_event_is_kept_by_its_head_and_costs_only_itself(book, block
     assert letter.reason == "is larger than 256 KiB"
 
 
-def test_what_a_dead_worker_read_is_taken_over_in_bounded_bytes(book):
+def test_what_a_dead_worker_read_is_taken_over_in_bounded_bytes(driver):
     """Oversize, wrongly named and ordinary entries alike, however many are asked for."""
     raws = [HUGE, b"one", *[b"y" * 250_000] * 20, b"two"]
-    book.store.events.publish(raws)
-    book.client.xadd(book.store.events.key, {"body": "{}"})
-    while book.store.events.read("dead", count=300, block_ms=0)[0]:
+    driver.store.events.publish(raws)
+    driver.client.xadd(driver.store.events.key, {"body": "{}"})
+    while driver.store.events.read("dead", count=300, block_ms=0)[0]:
         pass
     rounds = []
-    while entries := book.store.events.reclaim("living", idle_ms=0, count=300):
+    while entries := driver.store.events.reclaim("living", idle_ms=0, count=300):
         rounds.append(entries)
-        book.store.events.ack(entries)
+        driver.store.events.ack(entries)
 
     taken = [entry for entries in rounds for entry in entries]
     assert [entry.raw for entry in taken] == [HUGE[: 64 * 1024], *raws[1:], b'{"body": "{}"}']
@@ -192,10 +192,10 @@ def test_what_a_dead_worker_read_is_taken_over_in_bounded_bytes(book):
     assert max(sum(len(entry.raw) for entry in entries) for entries in rounds) <= streams.READ_BYTES + 250_000
 
 
-def test_an_ordinary_event_beside_a_huge_field_is_a_report_like_any_other(book):
+def test_an_ordinary_event_beside_a_huge_field_is_a_report_like_any_other(driver):
     """What else an entry holds is nothing to us."""
-    book.client.xadd(book.store.events.key, {"event": b"one", "trace": HUGE})
-    ((entry,), _) = book.store.events.read("w1", count=300, block_ms=0)
+    driver.client.xadd(driver.store.events.key, {"event": b"one", "trace": HUGE})
+    ((entry,), _) = driver.store.events.read("w1", count=300, block_ms=0)
 
     assert (entry.raw, entry.letter) == (b"one", None)
 
@@ -203,57 +203,57 @@ def test_an_ordinary_event_beside_a_huge_field_is_a_report_like_any_other(book):
 @pytest.mark.parametrize(
     "token", ["", "x" * 65, "a b", "a:b", "../../x", "\xff", "ünder", "t1\n", b"\xff\xfe"], ids=repr
 )
-def test_what_is_no_token_is_taken_as_none(book, token):
+def test_what_is_no_token_is_taken_as_none(driver, token):
     """1 to 64 letters, digits, _ and -: nobody waits by anything else, and it names no key."""
-    book.client.xadd(book.store.events.key, {"event": b"one", "reply": token})
-    ((entry,), _) = book.store.events.read("w1", count=10, block_ms=0)
-    before = set(book.client.scan_iter())
-    book.store.events.ack([entry], replies={entry.id: {"outcome": "scheduled"}})
+    driver.client.xadd(driver.store.events.key, {"event": b"one", "reply": token})
+    ((entry,), _) = driver.store.events.read("w1", count=10, block_ms=0)
+    before = set(driver.client.scan_iter())
+    driver.store.events.ack([entry], replies={entry.id: {"outcome": "scheduled"}})
 
     assert entry.reply is None
-    assert set(book.client.scan_iter()) <= before
+    assert set(driver.client.scan_iter()) <= before
     with pytest.raises(InvalidEvent, match="reply"):
-        book.store.events.publish([b"one"], reply="a b")
+        driver.store.events.publish([b"one"], reply="a b")
 
 
 @pytest.mark.parametrize("value", ["string", "hash", "stream"])
-def test_a_reply_never_stops_an_acknowledgement(book, value):
+def test_a_reply_never_stops_an_acknowledgement(driver, value):
     """A token may name a key of another type: its own reply is lost, and nothing else."""
-    taken = book.store.keys.reply("taken")
+    taken = driver.store.keys.reply("taken")
     match value:
         case "string":
-            book.client.set(taken, "x", ex=100)
+            driver.client.set(taken, "x", ex=100)
         case "hash":
-            book.client.hset(taken, "a", "b")
+            driver.client.hset(taken, "a", "b")
         case _:
-            book.client.xadd(taken, {"a": "b"})
-    book.client.expire(taken, 100)
-    book.store.events.publish([b"one"], reply="taken")
-    book.store.events.publish([b"two"], reply="free")
-    entries, _ = book.store.events.read("w1", count=10, block_ms=0)
-    book.store.events.ack(entries, replies={entry.id: {"outcome": "held"} for entry in entries})
+            driver.client.xadd(taken, {"a": "b"})
+    driver.client.expire(taken, 100)
+    driver.store.events.publish([b"one"], reply="taken")
+    driver.store.events.publish([b"two"], reply="free")
+    entries, _ = driver.store.events.read("w1", count=10, block_ms=0)
+    driver.store.events.ack(entries, replies={entry.id: {"outcome": "held"} for entry in entries})
 
-    lag = book.store.events.lag()
+    lag = driver.store.events.lag()
     assert (lag.unread, lag.pending) == (0, 0)
-    assert [reply["entry"] for reply in book.store.events.wait_replies("free", count=9, seconds=0)] == [
+    assert [reply["entry"] for reply in driver.store.events.wait_replies("free", count=9, seconds=0)] == [
         entries[1].id
     ]
 
 
-def test_a_list_of_replies_has_an_end_and_a_bound(book, monkeypatch):
+def test_a_list_of_replies_has_an_end_and_a_bound(driver, monkeypatch):
     """Nobody may ever take them: it goes by itself, and holds no more than 10,000."""
     monkeypatch.setattr(streams, "REPLIES", 3)
-    book.store.events.publish([b"one"] * 5, reply="nobody")
-    entries, _ = book.store.events.read("w1", count=10, block_ms=0)
-    book.store.events.ack(entries, replies={entry.id: {"outcome": "held"} for entry in entries})
+    driver.store.events.publish([b"one"] * 5, reply="nobody")
+    entries, _ = driver.store.events.read("w1", count=10, block_ms=0)
+    driver.store.events.ack(entries, replies={entry.id: {"outcome": "held"} for entry in entries})
 
-    key = book.store.keys.reply("nobody")
-    assert book.client.llen(key) == 3
-    assert 0 < book.client.ttl(key) <= 600
+    key = driver.store.keys.reply("nobody")
+    assert driver.client.llen(key) == 3
+    assert 0 < driver.client.ttl(key) <= 600
 
 
-def test_replies_lie_beside_no_stream(book):
+def test_replies_lie_beside_no_stream(driver):
     """A namespace may have any name, also reply: no key of one is a key of another."""
     names = {store_keys.stream("events") for store_keys in map(streams.Keys, ("reply", "a"))}
 
-    assert book.store.keys.reply("events") not in names
+    assert driver.store.keys.reply("events") not in names

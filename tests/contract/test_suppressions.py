@@ -4,22 +4,22 @@ from pathlib import Path
 
 from softbounce.store.audit import By
 
-from .book import ANYTHING, DAY, HOUR, MINUTE, NUMBER, SECOND
+from .store_driver import ANYTHING, DAY, HOUR, MINUTE, NUMBER, SECOND
 
 SHIPPED = (Path(__file__).parents[2] / "config" / "policy.yaml").read_text(encoding="utf-8")
 
 
-def test_a_deadline_suppresses_nobody(book):
+def test_a_deadline_suppresses_nobody(driver):
     """then: suppress applies where the tries are used up, not where the message ran out of time."""
-    strict = book.with_policy(SHIPPED.replace("then: review ", "then: suppress "))
+    strict = driver.with_policy(SHIPPED.replace("then: review ", "then: suppress "))
 
     assert strict.fail(notAfter="2026-11-23T09:30:00Z").outcome == "given_up"
     assert not strict.is_suppressed()
 
 
-def test_tries_that_are_used_up_suppress_a_named_recipient_and_nobody_in_particular(book):
+def test_tries_that_are_used_up_suppress_a_named_recipient_and_nobody_in_particular(driver):
     """then: suppress speaks of one recipient; of several nobody is known to be the cause."""
-    strict = book.with_policy(SHIPPED.replace("then: review ", "then: suppress "))
+    strict = driver.with_policy(SHIPPED.replace("then: review ", "then: suppress "))
     outcomes = {}
     for name, to in (("m1", [NUMBER]), ("m2", ["+4915112345671", "+4915112345672"])):
         while (answer := strict.fail(name, to=to)).outcome == "scheduled":
@@ -31,40 +31,40 @@ def test_tries_that_are_used_up_suppress_a_named_recipient_and_nobody_in_particu
     assert strict.client.hlen("{sb:default}:suppressions") == 1
 
 
-def test_a_persons_suppression_ends_by_itself(book):
+def test_a_persons_suppression_ends_by_itself(driver):
     """An entry that a person made for a week refuses retries for a week, and is swept after it."""
-    book.store.suppressions.add(NUMBER, "sms", by=By("me", "asked us to"), now=book.now, expires=7 * DAY)
-    assert book.fail().outcome == "suppressed"
-    book.wait(7 * DAY + SECOND)
+    driver.store.suppressions.add(NUMBER, "sms", by=By("me", "asked us to"), now=driver.now, expires=7 * DAY)
+    assert driver.fail().outcome == "suppressed"
+    driver.wait(7 * DAY + SECOND)
 
-    assert book.fail("m2").outcome == "scheduled"
-    assert book.resend("m2") == [("m2", 1)]
-    book.store.sweep(policy=book.policy, count=1000)
-    assert book.store.suppressions.find(NUMBER, "sms") == []
+    assert driver.fail("m2").outcome == "scheduled"
+    assert driver.resend("m2") == [("m2", 1)]
+    driver.store.sweep(policy=driver.policy, count=1000)
+    assert driver.store.suppressions.find(NUMBER, "sms") == []
 
 
-def test_a_permanent_verdict_outlasts_a_persons_shorter_word(book):
+def test_a_permanent_verdict_outlasts_a_persons_shorter_word(driver):
     """A report may lengthen an entry that a person made, never shorten it."""
-    book.store.suppressions.add(NUMBER, "sms", by=By("me", "ill"), now=book.now, expires=7 * DAY)
-    book.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR")
-    book.wait(8 * DAY)
+    driver.store.suppressions.add(NUMBER, "sms", by=By("me", "ill"), now=driver.now, expires=7 * DAY)
+    driver.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR")
+    driver.wait(8 * DAY)
 
-    assert book.is_suppressed()
+    assert driver.is_suppressed()
 
 
-def test_an_opt_out_without_a_merchant_refuses_everything(book):
+def test_an_opt_out_without_a_merchant_refuses_everything(driver):
     """scope: merchant needs a merchant; where none is named the recipient is refused altogether."""
-    book.fail(code="OPT_OUT", merchant=None)
+    driver.fail(code="OPT_OUT", merchant=None)
 
-    assert book.is_suppressed()
-    assert book.is_suppressed(merchant=1)
+    assert driver.is_suppressed()
+    assert driver.is_suppressed(merchant=1)
 
 
-def test_a_policys_pause_does_not_shorten_a_persons(book):
+def test_a_policys_pause_does_not_shorten_a_persons(driver):
     """soft_bounce.then: hold leaves a longer pause of a person as it is; a delivery does not lift that."""
-    strict = book.with_policy(SHIPPED.replace("then: notify", "then: hold"))
+    strict = driver.with_policy(SHIPPED.replace("then: notify", "then: hold"))
     strict.store.pauses.add(
-        "recipient", NUMBER, channel="sms", until=book.now + 60 * DAY, by=By("me", "court")
+        "recipient", NUMBER, channel="sms", until=driver.now + 60 * DAY, by=By("me", "court")
     )
     for n in range(3):
         strict.fail(f"m{n}")
@@ -74,32 +74,32 @@ def test_a_policys_pause_does_not_shorten_a_persons(book):
     assert strict.is_suppressed()
 
 
-def test_a_refusal_for_ever_has_no_end_in_its_notice(book):
+def test_a_refusal_for_ever_has_no_end_in_its_notice(driver):
     """The notice of a suppression without an end says null, not the epoch."""
-    book.fail(code="OPT_OUT")
-    (notice,) = book.store.notices.claim(limit=10, lease=MINUTE)
+    driver.fail(code="OPT_OUT")
+    (notice,) = driver.store.notices.claim(limit=10, lease=MINUTE)
 
     assert notice.body["until"] is None
 
 
-def test_a_delivery_clears_the_evidence_against_an_address(book):
+def test_a_delivery_clears_the_evidence_against_an_address(driver):
     """One "no such number" before it and one after it are no two reports of a dead number."""
-    book.fail("m1", "SMS_NOT_DELIVERED")
-    book.deliver("m1")
-    book.wait(6 * DAY)
-    book.fail("m2", "SMS_NOT_DELIVERED")
+    driver.fail("m1", "SMS_NOT_DELIVERED")
+    driver.deliver("m1")
+    driver.wait(6 * DAY)
+    driver.fail("m2", "SMS_NOT_DELIVERED")
 
-    assert not book.is_suppressed()
+    assert not driver.is_suppressed()
 
 
-def test_hashes_of_another_key_are_refused_and_not_counted_as_imported(book):
+def test_hashes_of_another_key_are_refused_and_not_counted_as_imported(driver):
     """They would protect nobody."""
-    book.store.suppressions.add(NUMBER, "sms", by=By("test", "asked"), now=book.now)
-    (entry,) = book.store.suppressions.select(ANYTHING, now=book.now)
-    good = entry.row(reveal=False, key=book.store.suppressions.fingerprint)
+    driver.store.suppressions.add(NUMBER, "sms", by=By("test", "asked"), now=driver.now)
+    (entry,) = driver.store.suppressions.select(ANYTHING, now=driver.now)
+    good = entry.row(reveal=False, key=driver.store.suppressions.fingerprint)
 
     def load_row(row):
-        return list(book.store.suppressions.load([row], by=By("test", "import"), now=book.now))
+        return list(driver.store.suppressions.load([row], by=By("test", "import"), now=driver.now))
 
     assert load_row(good) == [None]
     (refused,) = load_row(good | {"key": "0" * 16})

@@ -11,7 +11,7 @@ from softbounce.explain.delivery import last_report
 from softbounce.store import Store
 from softbounce.store.audit import By
 
-from .book import HOUR, MINUTE, NUMBER, SECOND, START, Book
+from .store_driver import HOUR, MINUTE, NUMBER, SECOND, START, StoreDriver
 
 OTHER = "+4915187654321"
 
@@ -19,9 +19,9 @@ OTHER = "+4915187654321"
 def paused(kind, value, **options):
     """Return a person's word: a pause of an hour."""
 
-    def say(book):
-        until = book.now + HOUR
-        book.store.pauses.add(kind, value, until=until, by=By("eva", "x"), **options)
+    def say(driver):
+        until = driver.now + HOUR
+        driver.store.pauses.add(kind, value, until=until, by=By("eva", "x"), **options)
 
     return say
 
@@ -29,8 +29,8 @@ def paused(kind, value, **options):
 def cancelled(kind, value, **options):
     """Return a person's word: a cancel of what has failed by now."""
 
-    def say(book):
-        book.store.cancels.add(kind, value, by=By("eva", "x"), now=book.now, **options)
+    def say(driver):
+        driver.store.cancels.add(kind, value, by=By("eva", "x"), now=driver.now, **options)
 
     return say
 
@@ -38,10 +38,10 @@ def cancelled(kind, value, **options):
 def mode(of_all, own=None):
     """Return a person's word: the mode of all, and a second later the merchant's own."""
 
-    def say(book):
-        book.store.modes.set(of_all, by=By("eva", "x"), now=book.now)
+    def say(driver):
+        driver.store.modes.set(of_all, by=By("eva", "x"), now=driver.now)
         if own:
-            book.store.modes.set(own, by=By("eva", "x"), now=book.now + SECOND, merchant="1")
+            driver.store.modes.set(own, by=By("eva", "x"), now=driver.now + SECOND, merchant="1")
 
     return say
 
@@ -49,8 +49,8 @@ def mode(of_all, own=None):
 def listed(number=NUMBER, **options):
     """Return a person's word: an entry on the list."""
 
-    def say(book):
-        book.store.suppressions.add(number, "sms", by=By("eva", "x"), now=book.now, **options)
+    def say(driver):
+        driver.store.suppressions.add(number, "sms", by=By("eva", "x"), now=driver.now, **options)
 
     return say
 
@@ -58,9 +58,9 @@ def listed(number=NUMBER, **options):
 def opened(provider, *, period=HOUR):
     """Return a person's word: a breaker that is open."""
 
-    def say(book):
-        until = book.now + period
-        book.store.breakers.open(provider, until=until, by=By("eva", "x"), now=book.now)
+    def say(driver):
+        until = driver.now + period
+        driver.store.breakers.open(provider, until=until, by=By("eva", "x"), now=driver.now)
 
     return say
 
@@ -101,19 +101,19 @@ WORDS = {
 
 
 @pytest.mark.parametrize(("say", "leaves"), WORDS.values(), ids=WORDS)
-def test_a_due_retry_leaves_if_and_only_if_nothing_is_against_it(book, say, leaves):
+def test_a_due_retry_leaves_if_and_only_if_nothing_is_against_it(driver, say, leaves):
     """Each word of a person that can hold one back, and its neighbour that speaks of others."""
-    book.fail(code="PROVIDER_ERROR")
-    say(book)
-    book.wait(max(0, book.waiting()[0].due - book.now) + MINUTE)
-    book.store.workers.beat("w1", {}, now=book.now)
-    (found,) = book.store.situations.of("m1", policy=book.policy)
-    decision = last_report(found.story, book.policy)
-    holds = [one.what for one in against(found, decision, policy=book.policy, zone="Europe/Berlin")]
+    driver.fail(code="PROVIDER_ERROR")
+    say(driver)
+    driver.wait(max(0, driver.waiting()[0].due - driver.now) + MINUTE)
+    driver.store.workers.beat("w1", {}, now=driver.now)
+    (found,) = driver.store.situations.of("m1", policy=driver.policy)
+    decision = last_report(found.story, driver.policy)
+    holds = [one.what for one in against(found, decision, policy=driver.policy, zone="Europe/Berlin")]
 
     assert (not holds and found.end is None) == leaves, holds
     assert (found.gates == ()) == leaves
-    assert bool(book.claim()) == leaves
+    assert bool(driver.claim()) == leaves
 
 
 BREAKS = (
@@ -140,22 +140,22 @@ SAID = (
 )
 
 
-def said(book, what, kind, value, period):
+def said(driver, what, kind, value, period):
     """Say one of these words; most of them hold for a period."""
-    store, by, now = book.store, By("eva", "x"), book.now
+    store, by, now = driver.store, By("eva", "x"), driver.now
     match what:
         case "pause":
             store.pauses.add(kind, value, until=now + period, by=by)
         case "breaker":
             store.breakers.open(kind, until=now + period, by=by, now=now)
         case "listed":
-            book.store.suppressions.add(kind, "sms", expires=period, by=by, now=now)
+            driver.store.suppressions.add(kind, "sms", expires=period, by=by, now=now)
         case "cancel":
             store.cancels.add(kind, value, by=by, now=now)
         case "mode":
             store.modes.set(kind, by=by, now=now)
         case "urgent":
-            book.store.retries.run_now([book.story().delivery.id], by=by)
+            driver.store.retries.run_now([driver.story().delivery.id], by=by)
 
 
 @given(
@@ -165,24 +165,24 @@ def said(book, what, kind, value, period):
 )
 def test_claim_does_what_the_situation_says_at_every_gate_on_the_way(people, left, words):
     """Time travels from gate to gate until it leaves or ends, and at each of them the first gate decides."""
-    book = Book(Store(fakeredis.FakeRedis()), load(BREAKS, file="policy.yaml"), client=None)
-    book.client = book.store.situations._client  # noqa: SLF001 - Book moves the clock through it
-    book.store.set_now(START)
+    driver = StoreDriver(Store(fakeredis.FakeRedis()), load(BREAKS, file="policy.yaml"), client=None)
+    driver.client = driver.store.situations._client  # noqa: SLF001 - StoreDriver moves the clock through it
+    driver.store.set_now(START)
     for number in range(left):  # so that caps, tokens and a ramp have something to count
-        book.fail(f"old{number}", code="PROVIDER_ERROR")
-        while not book.hand_over():
-            book.wait(max(SECOND, book.store.next_due() - book.now))
-    book.fail("m1", code="PROVIDER_ERROR", to=people)
+        driver.fail(f"old{number}", code="PROVIDER_ERROR")
+        while not driver.hand_over():
+            driver.wait(max(SECOND, driver.store.next_due() - driver.now))
+    driver.fail("m1", code="PROVIDER_ERROR", to=people)
     for (what, kind, value), period in words:
-        said(book, what, kind, value, period)
+        said(driver, what, kind, value, period)
     for _ in range(20):
-        book.wait(
-            max(SECOND, (book.store.next_due() or 0) - book.now)
+        driver.wait(
+            max(SECOND, (driver.store.next_due() or 0) - driver.now)
         )  # off leaves it in line, not in the schedule
-        (found,) = book.store.situations.of("m1", policy=book.policy)
+        (found,) = driver.store.situations.of("m1", policy=driver.policy)
         first = found.gates[0] if found.gates else None
-        claimed = book.claimed()
-        (after,) = book.store.situations.of("m1", policy=book.policy)
+        claimed = driver.claimed()
+        (after,) = driver.store.situations.of("m1", policy=driver.policy)
         delivery = after.story.delivery
         if first is None:
             assert [lease.delivery.reference for lease in claimed.leases] == ["m1"]
@@ -190,12 +190,12 @@ def test_claim_does_what_the_situation_says_at_every_gate_on_the_way(people, lef
         assert not claimed.leases
         if first.why == "off":
             assert (delivery.state, delivery.due) == ("waiting", found.story.delivery.due)
-            book.store.modes.set("on", by=By("eva", "x"), now=book.now)
+            driver.store.modes.set("on", by=By("eva", "x"), now=driver.now)
             continue
         if first.becomes == "waiting":
             assert delivery.waits_for == {"capped": "rate"}.get(first.why, first.why)
-            ends = [gate.until or book.now for gate in found.gates if gate.why == first.why]
-            assert (book.store.next_due() or 0) >= max(ends)
+            ends = [gate.until or driver.now for gate in found.gates if gate.why == first.why]
+            assert (driver.store.next_due() or 0) >= max(ends)
             continue
         is_noted = first.becomes == "observed"
         assert (delivery.state, delivery.outcome) == (("out", None) if is_noted else ("ended", first.becomes))

@@ -9,7 +9,7 @@ import pytest
 import redis
 from checks.chaos.world import POLICY, Plan, World
 from tests import hostile
-from tests.contract.book import DAY, LEASE, SECOND, START
+from tests.contract.store_driver import DAY, LEASE, SECOND, START
 from tests.references import broken
 
 from softbounce.store import Store

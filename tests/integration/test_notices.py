@@ -14,7 +14,7 @@ import strange
 from celery import Celery
 from live import HOUR, Desk, until
 from strange import listening
-from tests.contract.book import Book
+from tests.contract.store_driver import StoreDriver
 
 from softbounce.settings import Settings
 from softbounce.store import Notice, Store
@@ -75,8 +75,8 @@ class Scene:
 
     def escalate(self, merchant):
         """Escalate a recipient of one merchant: a notice to the pipeline, then a group to people."""
-        book = Book(self.store, PolicyInForce(self.policy).current, client=self.client)
-        book.fail(f"m{merchant}", merchant=merchant, to=[f"+491511234{merchant:04}"])
+        driver = StoreDriver(self.store, PolicyInForce(self.policy).current, client=self.client)
+        driver.fail(f"m{merchant}", merchant=merchant, to=[f"+491511234{merchant:04}"])
 
     def let_leases_end(self):
         """Let a lease pass in the store."""

@@ -10,7 +10,7 @@ import pytest
 import redis
 from celery import Celery
 from proxy import Door
-from tests.contract.book import HOUR, LEASE, START, Book
+from tests.contract.store_driver import HOUR, LEASE, START, StoreDriver
 
 import softbounce.worker.handover
 from softbounce import embedded
@@ -35,12 +35,12 @@ def test_three_lost_answers_to_claim_hold_nobody(tmp_path):
     ):
         store = Store.open(server.url)
         store.set_now(START)
-        book = Book(store, load(policy_text()[0], file="policy.yaml"), client=client)
+        driver = StoreDriver(store, load(policy_text()[0], file="policy.yaml"), client=client)
         for n in range(5):
-            book.fail(f"m{n}", to=[f"+4915112345{n}11"], claim=n)
+            driver.fail(f"m{n}", to=[f"+4915112345{n}11"], claim=n)
         pump = _pump(Store.open(door.url))
         assert not pump.turn()  # from now on the store knows the script
-        book.wait(5 * HOUR)
+        driver.wait(5 * HOUR)
         for _ in range(4):
             door.lose_reply("answered")
             with pytest.raises(StoreUnreachable):
@@ -48,8 +48,8 @@ def test_three_lost_answers_to_claim_hold_nobody(tmp_path):
 
         assert pump.turn()
         assert len(store.stream("softbounce:resend").read()) == 5
-        assert {book.story(f"m{n}").delivery.state for n in range(5)} == {"out"}
-        assert book.cases() == []
+        assert {driver.story(f"m{n}").delivery.state for n in range(5)} == {"out"}
+        assert driver.cases() == []
 
 
 class Full:
@@ -86,19 +86,19 @@ def test_what_the_sink_did_not_take_goes_back_without_a_strike(kind, later):
     client, stopping = fakeredis.FakeRedis(), threading.Event()
     store = Store(client)
     store.set_now(START)
-    book = Book(store, load(policy_text()[0], file="policy.yaml"), client=client)
+    driver = StoreDriver(store, load(policy_text()[0], file="policy.yaml"), client=client)
     for n in range(5):
-        book.fail(f"m{n}", to=[f"+4915112345{n}11"], claim=n)
-    book.wait(5 * HOUR)
+        driver.fail(f"m{n}", to=[f"+4915112345{n}11"], claim=n)
+    driver.wait(5 * HOUR)
     pump = _pump(store, sink=Full() if kind == "full" else Asking(stopping), stopping=stopping)
     pump.turn()
     pump.settle()
 
-    deliveries = [book.story(f"m{n}").delivery for n in range(5)]
+    deliveries = [driver.story(f"m{n}").delivery for n in range(5)]
     assert sorted(one.state for one in deliveries) == ["out", "out", "waiting", "waiting", "waiting"]
     assert all("k" not in one.head for one in deliveries)
     dues = [due for _, due in client.zrange("{sb:default}:schedule", 0, -1, withscores=True)]
-    assert sum(due > book.now for due in dues) == later
+    assert sum(due > driver.now for due in dues) == later
 
 
 def test_a_record_of_which_no_command_can_be_made_is_set_aside_and_the_others_leave(monkeypatch):
@@ -109,12 +109,12 @@ def test_a_record_of_which_no_command_can_be_made_is_set_aside_and_the_others_le
     client = fakeredis.FakeRedis()
     store = Store(client)
     store.set_now(START)
-    book = Book(store, load(policy_text()[0], file="policy.yaml"), client=client)
+    driver = StoreDriver(store, load(policy_text()[0], file="policy.yaml"), client=client)
     for n in range(2):
-        book.fail(f"m{n}", to=[f"+4915112345{n}11"], claim=n)
-    key, ident = store.keys.fixed("deliveries"), book.story("m0").delivery.id
+        driver.fail(f"m{n}", to=[f"+4915112345{n}11"], claim=n)
+    key, ident = store.keys.fixed("deliveries"), driver.story("m0").delivery.id
     client.hset(key, ident, client.hget(key, ident).replace(b'"sms"', b'"fax"', 1))
-    book.wait(5 * HOUR)
+    driver.wait(5 * HOUR)
     pump = _pump(store)
     pump.turn()
     pump.settle()
@@ -143,7 +143,7 @@ def test_claims_younger_than_what_a_failover_may_lose_raise_no_alarm(tmp_path, m
     with embedded.start(tmp_path) as server, redis.Redis.from_url(server.url) as client:
         store = Store.open(server.url)
         store.set_now(START)
-        Book(store, load(policy_text()[0], file="policy.yaml"), client=client).fail("m1")
+        StoreDriver(store, load(policy_text()[0], file="policy.yaml"), client=client).fail("m1")
         pump = _pump(store)
         for seconds in (0.0, 11.0, 12.0, 13.0, 14.0):
             times.append(seconds)
@@ -194,16 +194,16 @@ def test_a_full_batch_is_finished_with_the_next_claim_and_at_the_word_to_stop(
     with embedded.start(tmp_path) as server, redis.Redis.from_url(server.url) as client:
         store = Store.open(server.url)
         store.set_now(START)
-        book = Book(store, load(policy.read_text(), file="policy.yaml"), client=client)
+        driver = StoreDriver(store, load(policy.read_text(), file="policy.yaml"), client=client)
         count = HANDOVER_BATCH + 1
         for first in range(0, count, 200):
             numbers = range(first, min(first + 200, count))
-            book.accept(*(book.failed(f"m{n}", to=[f"+49151{n:08}"], claim=n) for n in numbers))
-        book.wait(5 * HOUR)
+            driver.accept(*(driver.failed(f"m{n}", to=[f"+49151{n:08}"], claim=n) for n in numbers))
+        driver.wait(5 * HOUR)
         pump = _pump(store, policy)
 
         def out():
-            return sum(book.story(f"m{n}").delivery.state == "out" for n in range(count))
+            return sum(driver.story(f"m{n}").delivery.state == "out" for n in range(count))
 
         pump.turn()
         assert (client.xlen("softbounce:resend"), out()) == (HANDOVER_BATCH, 0)

@@ -6,7 +6,7 @@ import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from tests.contract.book import MINUTE, SECOND, START, Book
+from tests.contract.store_driver import MINUTE, SECOND, START, StoreDriver
 from tests.references import broken
 
 from softbounce.core.policy.file import load
@@ -44,7 +44,7 @@ class Provider(RuleBasedStateMachine):
         self.client.flushdb()
         store = Store(self.client)
         store.set_now(START)
-        self.book = Book(store, POLICY, client=self.client)
+        self.driver = StoreDriver(store, POLICY, client=self.client)
         self.count = 0
         self.out = []  # references that left, without an answer yet
         self.sent = {}  # when each left the last time
@@ -56,28 +56,28 @@ class Provider(RuleBasedStateMachine):
     @property
     def head(self):
         """What the store knows of the provider."""
-        return self.book.store.breakers.all().get(NAME, ({}, ""))[0]
+        return self.driver.store.breakers.all().get(NAME, ({}, ""))[0]
 
     @rule(count=st.integers(1, 6))
     def fail(self, count):
         """So many messages fail for the first time; their resends are due after ten seconds."""
         raws = [
-            self.book.failed(f"m{n}", "PROVIDER_ERROR", claim=n)
+            self.driver.failed(f"m{n}", "PROVIDER_ERROR", claim=n)
             for n in range(self.count, self.count + count)
         ]
         self.count += count
-        self.book.accept(*raws)
+        self.driver.accept(*raws)
 
     @rule(seconds=st.sampled_from([1, 11, 30, 61, 121, 181, 601]))
     def wait(self, seconds):
         """Time passes, and nobody claims."""
-        self.book.wait(seconds * SECOND)
+        self.driver.wait(seconds * SECOND)
 
     @rule()
     def hand_over(self):
         """What may leave, leaves: nothing before the wait is over, and no more than the probes at a time after it."""
-        was, now = self.head, self.book.now
-        left = [reference for reference, _ in self.book.hand_over()]
+        was, now = self.head, self.driver.now
+        left = [reference for reference, _ in self.driver.hand_over()]
         self.out += left
         self.sent |= dict.fromkeys(left, now)
         if was.get("s") == "open" and now < self.ends:
@@ -100,7 +100,7 @@ class Provider(RuleBasedStateMachine):
         self.out = [reference for reference in self.out if reference not in chosen]
         for reference in chosen:
             was = self.head
-            tell = self.book.deliver if good else self.book.fail
+            tell = self.driver.deliver if good else self.driver.fail
             tell(reference, **({} if good else {"code": "PROVIDER_ERROR"}))
             if was.get("s") == "half":
                 if self.sent[reference] >= was["c"]:
@@ -113,7 +113,7 @@ class Provider(RuleBasedStateMachine):
         """The provider stays down: each round of probes, let out as soon as may be, fails."""
         for _ in range(times):
             self.fail(PROBE)
-            self.book.wait(max(11 * SECOND, self.ends - self.book.now))
+            self.driver.wait(max(11 * SECOND, self.ends - self.driver.now))
             self.hand_over()
             self.answer(good=False, count=PROBE, newest=True)
 
@@ -121,22 +121,22 @@ class Provider(RuleBasedStateMachine):
     def let_the_probes_arrive(self):
         """The provider is well again: it closes, and leaves its ramp behind."""
         self.fail(PROBE)
-        self.book.wait(max(11 * SECOND, self.ends - self.book.now))
+        self.driver.wait(max(11 * SECOND, self.ends - self.driver.now))
         self.hand_over()
         self.answer(good=True, count=PROBE, newest=True)
-        self.book.wait(RAMP)
+        self.driver.wait(RAMP)
 
     @rule()
     def break_down(self):
         """Enough resends fail to open it, wherever it is closed."""
         self.fail(6)
-        self.book.wait(11 * SECOND)
+        self.driver.wait(11 * SECOND)
         self.hand_over()
         self.answer(good=False, count=6, newest=True)
 
     def follow(self):
         """Reckon the next wait wherever it opened: the base, doubled each time, up to the cap."""
-        head, now = self.head, self.book.now
+        head, now = self.head, self.driver.now
         state = head.get("s")
         if state == "open" and head["c"] == now and (self.was, self.opened) != ("open", now):
             self.in_a_row += 1
@@ -160,19 +160,19 @@ class Provider(RuleBasedStateMachine):
 
     def teardown(self):
         """All that the store names exists; good answers alone always close it, and after the ramp all that waits may leave."""
-        assert not broken(self.client, self.book.store.keys)
+        assert not broken(self.client, self.driver.store.keys)
         for _ in range(4):
             self.fail(PROBE)
-            self.book.wait(WITHIN + CAP)
-            for reference, _ in self.book.hand_over():
-                self.book.deliver(reference)
+            self.driver.wait(WITHIN + CAP)
+            for reference, _ in self.driver.hand_over():
+                self.driver.deliver(reference)
         assert self.head.get("s") is None
-        self.book.wait(RAMP + CAP)
-        self.book.hand_over()
+        self.driver.wait(RAMP + CAP)
+        self.driver.hand_over()
         self.fail(9)
-        self.book.wait(MINUTE)
+        self.driver.wait(MINUTE)
 
-        assert len(self.book.hand_over()) >= 9
+        assert len(self.driver.hand_over()) >= 9
 
 
 def _run(client, *, examples):

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 from tests import servers
 from tests.conftest import needs_redis_server
-from tests.contract.book import ANYTHING, LEASE, START, Book
+from tests.contract.store_driver import ANYTHING, LEASE, START, StoreDriver
 from tests.properties import hold
 from tests.references import broken
 
@@ -70,7 +70,7 @@ class Ledger(RuleBasedStateMachine):
             self.client.flushdb()
         store = Store(self.client)
         store.set_now(START)
-        self.book = Book(store, POLICIES[0], client=self.client)
+        self.driver = StoreDriver(store, POLICIES[0], client=self.client)
         self.model = Model(PEOPLE)
         self.names = {}  # delivery -> key
         self.leases = {}  # key, token -> lease: what some worker believes to hold
@@ -84,14 +84,16 @@ class Ledger(RuleBasedStateMachine):
     def begin(self, code, hand_over, line):
         """Some messages have failed already, and may be on their second way; there may be a line for the rate."""
         if line:  # what is due stands in line where somebody does
-            self.client.zadd(self.book.store.keys.fixed("ready"), {"another merchant\n9999999999\nnobody": 0})
+            self.client.zadd(
+                self.driver.store.keys.fixed("ready"), {"another merchant\n9999999999\nnobody": 0}
+            )
         for key in [*KEYS[:4], SEVERAL[0]]:
             self._report(key, code)
         if hand_over:
             self.hand_over()
 
     def _wait(self, ms):
-        self.book.wait(ms)
+        self.driver.wait(ms)
         self.now += ms
 
     def _ident(self, key):
@@ -115,9 +117,9 @@ class Ledger(RuleBasedStateMachine):
             options["resendId"] = command_id(self._ident(key), resend)
         if until is not None:
             options["notAfter"] = iso(until)
-        raw = self.book.failed(ref, code, **options)
+        raw = self.driver.failed(ref, code, **options)
         self.reports.append((raw, key))
-        (answer,) = self.book.accept_all(raw)
+        (answer,) = self.driver.accept_all(raw)
         self.names[answer.delivery] = key
         assert (answer.outcome, answer.escalated) == self.model.failed(
             str(len(self.reports)), key, code, at=options["at"], now=self.now, resend=resend, until=until
@@ -154,7 +156,7 @@ class Ledger(RuleBasedStateMachine):
         raw, key = self.reports[place]
         m = self.model.messages.get(key)
         if m and str(place + 1) in m.seen:
-            assert self.book.accept(raw) == ["duplicate"]
+            assert self.driver.accept(raw) == ["duplicate"]
 
     @rule(key=ANY_KEY, now=RARELY, age=st.sampled_from([0, 0, 2 * HOUR]))
     def arrive(self, key, now, age):
@@ -163,7 +165,7 @@ class Ledger(RuleBasedStateMachine):
             return
         ref, who = key
         at = self.now - age
-        answer = self.book.deliver(ref, to=list(PEOPLE[ref] if who == ALL else (who,)), at=at)
+        answer = self.driver.deliver(ref, to=list(PEOPLE[ref] if who == ALL else (who,)), at=at)
         assert answer.outcome == self.model.delivered(key, at=at, now=self.now)
 
     # --- hand-over -----------------------------------------------------------------------------------------
@@ -172,7 +174,7 @@ class Ledger(RuleBasedStateMachine):
     def claim(self, limit):
         """What leaves is due and allowed, to exactly its people; what ends or waits has a reason."""
         now, model = self.now, self.model
-        claimed = self.book.claimed(limit)
+        claimed = self.driver.claimed(limit)
         assert claimed.mode == model.mode
         due = model.due(now) if model.mode != "off" else set()
         verdicts = {key: model.verdict(key, now) for key in due}
@@ -199,16 +201,16 @@ class Ledger(RuleBasedStateMachine):
         assert lease.token == self.model.claim(key, now=now, lease=LEASE)
         m = self.model.messages[key]
         assert (delivery.attempt, delivery.max_attempts, delivery.recipients) == (m.attempt, m.last, m.people)
-        assert quiet_for(delivery, policy=self.book.policy, now=now) == self.model.quiet_for(key, now)
+        assert quiet_for(delivery, policy=self.driver.policy, now=now) == self.model.quiet_for(key, now)
         self.leases[key, lease.token] = lease
 
     def _put_off(self, keys, verdicts, pauses, *, is_all):
         """What was due and neither left nor ended waits for something; where nothing left, that is all of it."""
         for key in keys:
             delivery = decode(
-                "", self.client.hget(self.book.store.keys.fixed("deliveries"), self._ident(key))
+                "", self.client.hget(self.driver.store.keys.fixed("deliveries"), self._ident(key))
             )
-            due = int(self.client.zscore(self.book.store.keys.fixed("schedule"), self._ident(key)) or 0)
+            due = int(self.client.zscore(self.driver.store.keys.fixed("schedule"), self._ident(key)) or 0)
             if delivery.state == "waiting" and delivery.waits_for in ("paused", "breaker") and due > self.now:
                 assert not verdicts[key]
                 assert (delivery.waits_for == "paused") == (pauses[key] > 0)
@@ -257,7 +259,7 @@ class Ledger(RuleBasedStateMachine):
         self._finish(*data.draw(st.sampled_from(current or list(self.leases)[-6:])), result, delay)
 
     def _finish(self, key, token, result, delay=0):
-        (answer,) = self.book.finish(self.leases[key, token], result=result, delay=delay)
+        (answer,) = self.driver.finish(self.leases[key, token], result=result, delay=delay)
         assert answer == self.model.finish(key, token, result, now=self.now, delay=delay)
 
     def _is_open(self, key, token):
@@ -276,16 +278,16 @@ class Ledger(RuleBasedStateMachine):
             return
         self._wait(hours * HOUR)
         if sweep:
-            self.book.store.sweep(policy=self.book.policy)
+            self.driver.store.sweep(policy=self.driver.policy)
             self.model.sweep(self.now)
-            assert not broken(self.client, self.book.store.keys)
+            assert not broken(self.client, self.driver.store.keys)
 
     # --- people --------------------------------------------------------------------------------------------
 
     @rule(who=st.sampled_from([ANNA, BERT, CARL]), word=st.sampled_from(["add", "lift", "lift", "cancel"]))
     def speak_of_a_recipient(self, who, word):
         """A person blocks a recipient, lifts the block, or cancels what waits for the recipient by now."""
-        suppressions = self.book.store.suppressions
+        suppressions = self.driver.store.suppressions
         if word == "add":
             suppressions.add(who, "sms", by=By("test", "asked"), now=self.now)
             self.model.suppressed.add(who)
@@ -307,7 +309,7 @@ class Ledger(RuleBasedStateMachine):
 
     def _control(self, what, kind, value, **options):
         channel = "sms" if kind == "recipient" else None
-        store = self.book.store
+        store = self.driver.store
         change = {"cancel": store.cancels.add, "pause": store.pauses.add, "resume": store.pauses.end}[what]
         return change(kind, value, channel=channel, by=By("test", "asked"), **options)
 
@@ -336,7 +338,7 @@ class Ledger(RuleBasedStateMachine):
         assert self._control("resume", kind, value)
         del self.model.paused[kind, value]
         for key in self._keys("waiting"):
-            self.book.store.retries.resume([self._ident(key)], by=By("test", "asked"))
+            self.driver.store.retries.resume([self._ident(key)], by=By("test", "asked"))
             self.model.resume(key, self.now)
 
     @rule(data=st.data())
@@ -344,7 +346,7 @@ class Ledger(RuleBasedStateMachine):
     def run_now(self, data):
         """A person hurries one retry: it leaves at once, at night and in a pause, within its deadline."""
         key = self._somebody(data)
-        assert self.book.store.retries.run_now([self._ident(key)], by=By("test", "asked")) == 1
+        assert self.driver.store.retries.run_now([self._ident(key)], by=By("test", "asked")) == 1
         self.model.run_now(key, self.now)
 
     @rule(data=st.data(), how=st.sampled_from(["release"] * 4 + ["drop", "fixed"]), even_stale=st.booleans(),
@@ -354,14 +356,14 @@ class Ledger(RuleBasedStateMachine):
         """A case is closed: what it held waits anew, one a step and within its deadline, or has ended."""
         kind, code = data.draw(st.sampled_from(sorted(set(self.model.held()))))
         case = next(
-            one for one in self.book.cases()
+            one for one in self.driver.cases()
             if one.state != "resolved" and (one.kind, one.entry["code"]) == (kind, code)
         )  # fmt: skip
         held = [ident for ident, key in self.names.items() if self._is_held(key, kind, code)]
         keys = [self.names[ident] for ident in sorted(held)]
         options = {"how": how, "first": self.now, "step": step, "even_stale": even_stale}
-        found = self.book.store.cases.resolve(
-            case.id, by=By("test", "mended"), policy=self.book.policy, **options
+        found = self.driver.store.cases.resolve(
+            case.id, by=By("test", "mended"), policy=self.driver.policy, **options
         )
         expected = self.model.resolve(keys, now=self.now, **options)
         assert (found.released, found.skipped, found.ended) == expected
@@ -373,13 +375,13 @@ class Ledger(RuleBasedStateMachine):
     @rule(mode=st.sampled_from(["on"] * 4 + ["off"]))
     def switch(self, mode):
         """Hand-overs are stopped and go on."""
-        self.book.store.modes.set(mode, by=By("test", "test"), now=self.now)
+        self.driver.store.modes.set(mode, by=By("test", "test"), now=self.now)
         self.model.mode = mode
 
     @rule(seconds=st.sampled_from([60, 3600]), close=st.booleans())
     def switch_breaker(self, seconds, close):
         """A person stops the one provider for a time, or lets it go on."""
-        breakers, now = self.book.store.breakers, self.now
+        breakers, now = self.driver.store.breakers, self.now
         if close:
             breakers.close("sms:1", by=By("test", "test"), now=now)
         else:
@@ -389,16 +391,16 @@ class Ledger(RuleBasedStateMachine):
     @rule(place=st.sampled_from([0, 0, 0, 1, 1, 2]), reschedule=st.booleans())
     def reload(self, place, reschedule):
         """Another policy: what waits keeps what it got, unless a person says that it gets the new times, too."""
-        self.book.policy, self.model.rules = POLICIES[place], RULES[place]
+        self.driver.policy, self.model.rules = POLICIES[place], RULES[place]
         if not reschedule:
             return
-        store = self.book.store
+        store = self.driver.store
         waiting = [one.delivery for one in store.retries.select(ANYTHING, now=self.now)]
         waiting = [delivery for delivery in waiting if delivery.state == "waiting"]
         failures = zip(waiting, store.retries.scheduled_by(waiting), strict=True)
-        plans = [replanned(one, why, policy=self.book.policy, now=self.now) for one, why in failures if why]
+        plans = [replanned(one, why, policy=self.driver.policy, now=self.now) for one, why in failures if why]
         moves = [plan for plan in plans if isinstance(plan, Move)]
-        store.policies.replan(moves, revision=self.book.policy.revision, by=By("test", "asked"))
+        store.policies.replan(moves, revision=self.driver.policy.revision, by=By("test", "asked"))
         moved = {key for key in self._keys("waiting") if self.model.replan(key, self.now)}
         assert {self.names[move.delivery] for move in moves} == moved
 
@@ -413,7 +415,7 @@ class Ledger(RuleBasedStateMachine):
 
     def each_delivery_is_where_the_model_says(self):
         """State, end, try, token, deadline and people are the same."""
-        found = self.client.hgetall(self.book.store.keys.fixed("deliveries"))
+        found = self.client.hgetall(self.driver.store.keys.fixed("deliveries"))
         assert {self.names[ident.decode()] for ident in found} == set(self.model.messages)
         for ident, raw in found.items():
             delivery = decode(ident.decode(), raw)
@@ -431,18 +433,18 @@ class Ledger(RuleBasedStateMachine):
             key = sorted(self.model.messages)[self.moves % len(self.model.messages)]
             self.moves += 1
             (story,) = [
-                one for one in self.book.store.retries.find(key[0]) if self.names[one.delivery.id] == key
+                one for one in self.driver.store.retries.find(key[0]) if self.names[one.delivery.id] == key
             ]
             failures = [line.event_id for line in story.history if line.kind == "failed"]
             assert len(failures) == len(set(failures))
             who = PEOPLE[key[0]][0]
             is_paused = self.model.paused.get(("recipient", who), 0) > self.now
-            assert self.book.is_suppressed(who) == (who in self.model.suppressed or is_paused)
+            assert self.driver.is_suppressed(who) == (who in self.model.suppressed or is_paused)
 
     def everybody_is_told_what_the_model_says(self):
         """One notice for each end, hold, escalation and closed case, with its numbers."""
-        notices = self.book.store.notices.claim(limit=1000, lease=LEASE)
-        self.book.store.notices.finish(notices)
+        notices = self.driver.store.notices.claim(limit=1000, lease=LEASE)
+        self.driver.store.notices.finish(notices)
         told = [
             (one.type, one.body.get("reference", ""),
              *((name, one.body[name]) for name in sorted(FACTS) if name in one.body))
@@ -457,7 +459,7 @@ class Ledger(RuleBasedStateMachine):
 
     def teardown(self):
         """Whatever was done, all that the store names exists."""
-        assert not broken(self.client, self.book.store.keys)
+        assert not broken(self.client, self.driver.store.keys)
 
 
 GENERATING = 50  # s; a busy machine tries fewer examples

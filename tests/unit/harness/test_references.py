@@ -8,7 +8,7 @@ from pathlib import Path
 
 import fakeredis
 import pytest
-from tests.contract.book import DAY, START, Book
+from tests.contract.store_driver import DAY, START, StoreDriver
 from tests.model.ledger import RULES, policy_text
 from tests.references import broken
 
@@ -155,62 +155,64 @@ def lived():
     client = fakeredis.FakeRedis()
     store = Store(client)
     store.set_now(START)
-    book = Book(store, load(POLICY, file="policy.yaml"), client=client)
+    driver = StoreDriver(store, load(POLICY, file="policy.yaml"), client=client)
     for step in (_holds, _waits, _exhausts, _suppresses, _tells, _stands_in_line, _forgets):
-        step(book)
+        step(driver)
         if said := broken(client):
             return said
     return []
 
 
-def _holds(book):
+def _holds(driver):
     """Two are held by a case, one of them arrives; another case is resolved."""
-    book.fail("held", "PLACEHOLDER_ERROR")
-    book.fail("arrived", "PLACEHOLDER_ERROR")
-    book.deliver("arrived")
-    case = book.fail("resolved", "PLACEHOLDER_ERROR", merchant=2).case
-    terms = {"policy": book.policy, "first": book.now, "step": 1}
+    driver.fail("held", "PLACEHOLDER_ERROR")
+    driver.fail("arrived", "PLACEHOLDER_ERROR")
+    driver.deliver("arrived")
+    case = driver.fail("resolved", "PLACEHOLDER_ERROR", merchant=2).case
+    terms = {"policy": driver.policy, "first": driver.now, "step": 1}
     with suppress(NotFound):  # a bug has lost it
-        book.store.cases.resolve(case, how="drop", by=By("x", "x"), **terms)
+        driver.store.cases.resolve(case, how="drop", by=By("x", "x"), **terms)
 
 
-def _waits(book):
+def _waits(driver):
     """One is scheduled."""
-    book.fail("exhausted", "PROVIDER_ERROR")
+    driver.fail("exhausted", "PROVIDER_ERROR")
 
 
-def _exhausts(book):
+def _exhausts(driver):
     """And uses up its tries."""
     for _ in range(2):
-        book.resend("exhausted")
-        book.fail("exhausted", "PROVIDER_ERROR")
+        driver.resend("exhausted")
+        driver.fail("exhausted", "PROVIDER_ERROR")
 
 
-def _suppresses(book):
+def _suppresses(driver):
     """One waits, and its recipient is suppressed."""
     to = ["+4915112345679"]
-    book.fail("suppressed", to=to)
-    book.fail("suppressed", "INVALID_MOBILE_NUMBER", to=to)
+    driver.fail("suppressed", to=to)
+    driver.fail("suppressed", "INVALID_MOBILE_NUMBER", to=to)
 
 
-def _tells(book):
+def _tells(driver):
     """All notices so far are told."""
-    book.store.notices.finish(book.store.notices.claim(limit=100, lease=1000))
+    driver.store.notices.finish(driver.store.notices.claim(limit=100, lease=1000))
 
 
-def _stands_in_line(book):
+def _stands_in_line(driver):
     """More is due than may leave."""
-    book = Book(book.store, load(POLICY.replace("9000/s", "1/s"), file="slow.yaml"), client=book.client)
+    driver = StoreDriver(
+        driver.store, load(POLICY.replace("9000/s", "1/s"), file="slow.yaml"), client=driver.client
+    )
     for number in range(5):
-        book.fail(f"line{number}", to=[f"+49151123456{number:02}"])
-    book.wait(DAY)
-    book.claim()
+        driver.fail(f"line{number}", to=[f"+49151123456{number:02}"])
+    driver.wait(DAY)
+    driver.claim()
 
 
-def _forgets(book):
+def _forgets(driver):
     """Let a year go by."""
-    book.wait(400 * DAY)
-    while book.store.sweep(policy=book.policy, count=1000):
+    driver.wait(400 * DAY)
+    while driver.store.sweep(policy=driver.policy, count=1000):
         pass
 
 

@@ -16,7 +16,7 @@ NUMBER = "+4915112345678"
 ANYTHING = parse_filter("", keys=())
 
 
-class Book:
+class StoreDriver:
     """A store, a policy, and a clock that the test moves."""
 
     def __init__(self, store, policy, *, client):
@@ -36,8 +36,8 @@ class Book:
         self.client.hset("{sb:default}:meta", "swept", self.now)
 
     def with_policy(self, text):
-        """Return a book of the same store under another policy."""
-        return Book(self.store, load(text, file="policy.yaml"), client=self.client)
+        """Return a driver of the same store with another policy."""
+        return StoreDriver(self.store, load(text, file="policy.yaml"), client=self.client)
 
     def failed(self, reference="m1", code="SMS_EXPIRED", **options):
         """One failure report as bytes."""
