@@ -10,7 +10,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from softbounce.store.scripts import listed
+from softbounce.store.scripts import names_behind
 
 ROOT = Path(__file__).parents[1]
 LUA = ROOT / "src" / "softbounce" / "store" / "lua"
@@ -35,8 +35,8 @@ def problems(folder: Path) -> list[str]:
     for name in sorted(texts):
         if "/" in name:
             own = {word for found in _OWN.findall(texts[name]) for word in re.findall(r"\w+", found)}
-            said += _compared(name, "needs", listed("needs", texts[name]), used[name])
-            said += _compared(name, "gives", listed("gives", texts[name]), own & wanted[name])
+            said += _compared(name, "needs", names_behind("needs", texts[name]), used[name])
+            said += _compared(name, "gives", names_behind("gives", texts[name]), own & wanted[name])
     return said
 
 

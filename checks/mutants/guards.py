@@ -379,10 +379,10 @@ MUTANTS = (
         file="core/subject.py",
         old="""if len(culprits) != 1:
         return None
-    return readable(culprits[0], channel) or as_written(culprits[0], channel)""",
+    return read_recipient(culprits[0], channel) or as_written(culprits[0], channel)""",
         new="""if not culprits:
         return None
-    return readable(culprits[-1], channel) or as_written(culprits[-1], channel)""",
+    return read_recipient(culprits[-1], channel) or as_written(culprits[-1], channel)""",
         rule="Of several culprits none is convicted.",
         tests=(f"{ACCEPT}::test_a_malformed_culprit_among_several_convicts_nobody_else",),
     ),

@@ -12,7 +12,7 @@ from msgspec import Struct
 from softbounce.core.events import Event, Ignored, content_hash, parse
 from softbounce.core.policy.model import Confirm, Disposition, Policy, Rule, is_retried
 from softbounce.core.reasons import VETO_TYPES, Fault, built_in_fault
-from softbounce.core.recipients import Channel, Recipient, readable
+from softbounce.core.recipients import Channel, Recipient, read_recipient
 from softbounce.core.records import Delivery
 from softbounce.core.schedule import Due, chances, due_times, out_of_quiet, zones_for
 from softbounce.errors import InvalidEvent
@@ -180,7 +180,7 @@ def rule_of_delivery(delivery: Delivery, policy: Policy, *, smtp: str | None = N
 
 def only_recipient(recipients: Sequence[object], channel: Channel | None) -> Recipient | None:
     """Return the recipient of a delivery, or None if it has several or its address cannot be read."""
-    return None if channel is None or len(recipients) != 1 else readable(recipients[0], channel)
+    return None if channel is None or len(recipients) != 1 else read_recipient(recipients[0], channel)
 
 
 def confirmation(rule: Rule) -> Confirm | None:

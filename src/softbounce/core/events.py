@@ -16,7 +16,7 @@ from softbounce.core.bounds import LARGEST, NAME, TEXT
 from softbounce.core.recipients import Channel, Recipient
 from softbounce.core.strict_json import read_object, refuse
 from softbounce.core.subject import channel_of, subject_of
-from softbounce.core.timestamps import deadline, moment
+from softbounce.core.timestamps import deadline, parse_time
 from softbounce.errors import InvalidEvent
 
 
@@ -116,7 +116,7 @@ def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
     failure, details = (None, {}) if delivered else _failure(sent)
     code = failure.code if failure else ""
     channel = channel_of(sent.get("channel"), code=code, recipients=recipients, details=details)
-    at, dated_without_zone = moment(event.get("date"))
+    at, dated_without_zone = parse_time(event.get("date"))
     not_after, is_unbounded = deadline(sent.get("notAfter"), f"{_COMMUNICATION}.notAfter")
     zone = sent.get("timezone")
     trace = event.get("traceparent")

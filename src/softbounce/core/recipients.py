@@ -33,7 +33,7 @@ class Recipient(Struct, frozen=True, kw_only=True):
     zones: tuple[str, ...] = ()  # IANA zones of the number's region; () if unknown
 
 
-# Field names of recipient objects, in lower case without separators, as ``plain`` returns them.
+# Field names of recipient objects, in lower case without separators, as ``fold_name`` returns them.
 _PHONE = ("phonenumber", "phone", "mobilenumber", "mobile", "msisdn", "number", "telephone", "tel", "sms")
 _EMAIL = ("email", "emailaddress", "mail")
 _ANY = ("value", "address", "recipient", "to")
@@ -94,7 +94,7 @@ def recipient(value: object, channel: Channel) -> Recipient:
             return _letter(value)
 
 
-def readable(value: object, channel: Channel) -> Recipient | None:
+def read_recipient(value: object, channel: Channel) -> Recipient | None:
     """Return the normalised recipient, or None if the value is no valid address."""
     try:
         return recipient(value, channel)
@@ -228,14 +228,14 @@ def channel_named(name: Channel | str) -> Channel:
         raise InvalidRecipient(message) from None
 
 
-def plain(name: object) -> str:
+def fold_name(name: object) -> str:
     """Return a field name in lower case without separators: ``postal_code`` and ``postalCode`` are equal."""
     return re.sub(r"[^a-z0-9]", "", str(name).lower())
 
 
 def _folded(fields: Mapping[object, object]) -> dict[str, object]:
     """Return the fields by their plain names."""
-    return {plain(name): value for name, value in fields.items()}
+    return {fold_name(name): value for name, value in fields.items()}
 
 
 def _first(fields: Mapping[str, object], names: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from softbounce.core.reasons import CONTACT_CODES
-from softbounce.core.recipients import FIELDS, Channel, Recipient, as_written, form, plain, readable
+from softbounce.core.recipients import FIELDS, Channel, Recipient, as_written, fold_name, form, read_recipient
 
 _BY_CODE = {
     "SMS_": Channel.SMS,
@@ -49,21 +49,21 @@ def subject_of(
         return None
     if recipients and all(one == recipients[0] for one in recipients):
         is_reported = failure_type == "CONTACT_ERROR" or code in CONTACT_CODES
-        named = readable(recipients[0], channel)
+        named = read_recipient(recipients[0], channel)
         return named or (as_written(recipients[0], channel) if is_reported else None)
     culprits = _invalid_values(details.get("invalidValues"), channel)
     if len(culprits) != 1:
         return None
-    return readable(culprits[0], channel) or as_written(culprits[0], channel)
+    return read_recipient(culprits[0], channel) or as_written(culprits[0], channel)
 
 
 def _invalid_values(values: object, channel: Channel) -> list[object]:
     """Return the first two distinct addresses among invalid values (an object, a list, or one text)."""
     if isinstance(values, dict):
-        if channel is Channel.LETTER and FIELDS[channel] & {plain(name) for name in values}:
+        if channel is Channel.LETTER and FIELDS[channel] & {fold_name(name) for name in values}:
             return [values]  # the parts of one address
         others = frozenset[str]().union(*(FIELDS[other] for other in Channel if other is not channel))
-        values = [value for name, value in values.items() if plain(name.rpartition(".")[2]) not in others]
+        values = [value for name, value in values.items() if fold_name(name.rpartition(".")[2]) not in others]
     distinct: list[object] = []
     for value in values if isinstance(values, list) else [values]:
         for one in value if isinstance(value, list) else [value]:

@@ -20,13 +20,13 @@ _NEVER = 10**14  # ms, the year 5138: Lua writes a longer number as 1e+14, and w
 _FIRST_ZONE = timedelta(hours=14) // _MILLISECOND  # Kiritimati is the earliest zone of all
 
 
-def moment(value: object) -> tuple[int | None, bool]:
+def parse_time(value: object) -> tuple[int | None, bool]:
     """Return an RFC 3339 time in ms (None if it is none), and whether it had no zone and was read as UTC."""
-    return _read_moment(value) if isinstance(value, str) and len(value) <= _LONGEST else (None, False)
+    return _read_time(value) if isinstance(value, str) and len(value) <= _LONGEST else (None, False)
 
 
 @lru_cache(maxsize=1000)  # many events have the same second
-def _read_moment(text: str) -> tuple[int | None, bool]:
+def _read_time(text: str) -> tuple[int | None, bool]:
     found = _RFC3339.fullmatch(text)
     if not found:
         return None, False
@@ -49,7 +49,7 @@ def deadline(value: object, path: str) -> tuple[int | None, bool]:
         return None, False
     if value == 0 and not isinstance(value, bool):
         return None, True
-    found, without_zone = moment(value)
+    found, without_zone = parse_time(value)
     if found is None:
         if isinstance(value, str) and _ZERO.fullmatch(value):
             return None, True

@@ -9,21 +9,13 @@ import redis
 
 from softbounce.core.policy.model import Policy
 from softbounce.errors import UnsafeStore
+from softbounce.store import connection
 from softbounce.store.audit import Audit
 from softbounce.store.benchmark import Trial
 from softbounce.store.breakers import Breakers
 from softbounce.store.cancels import Cancels
 from softbounce.store.cases import Cases
-from softbounce.store.connection import (
-    StoreFacts,
-    clock,
-    close,
-    connect,
-    facts,
-    hash_field,
-    reaching,
-    whole_hash,
-)
+from softbounce.store.connection import StoreFacts, hash_field, reaching, whole_hash
 from softbounce.store.dead_letters import DeadLetters
 from softbounce.store.erasure import Erasure
 from softbounce.store.hash_key import HashKey
@@ -85,7 +77,7 @@ class Store:
     ) -> "Store":
         """Return the store at any URL that ``SOFTBOUNCE_REDIS_URL`` takes."""
         return cls(
-            connect(url),
+            connection.connect(url),
             namespace=namespace,
             pii_key=pii_key,
             keep_addresses=keep_addresses,
@@ -210,7 +202,7 @@ class Store:
 
     def facts(self) -> StoreFacts:
         """Return what INFO says of the server."""
-        return facts(self._client, self.keys.fixed("meta"))
+        return connection.facts(self._client, self.keys.fixed("meta"))
 
     def require_safe(self) -> None:
         """Raise ``UnsafeStore`` if the server may evict our state."""
@@ -246,7 +238,7 @@ class Store:
     def clock(self) -> tuple[int, bool]:
         """Return the store's time in ms, and whether it is virtual."""
         with reaching():
-            return clock(self._client, self.keys.fixed("meta"))
+            return connection.store_time(self._client, self.keys.fixed("meta"))
 
     def set_now(self, moment: int | None) -> None:
         """Set the virtual time (ms) for demo and tests; None: back to the server's time."""
@@ -321,4 +313,4 @@ class Store:
 
     def close(self) -> None:
         """Close the connections."""
-        close(self._client)
+        connection.close(self._client)

@@ -102,13 +102,13 @@ def node(client: redis.Redis, key: str) -> Iterator[redis.Redis]:
         raise
 
 
-def clock(client: redis.Redis, meta: str) -> tuple[int, bool]:
+def store_time(client: redis.Redis, meta: str) -> tuple[int, bool]:
     """Return the store's time in ms and whether it is virtual, by one round trip."""
     with node(client, meta) as server:
         pipe = server.pipeline(transaction=False)
         pipe.hget(meta, "now")
         pipe.time()
-        return when(*pipe.execute())
+        return time_in(*pipe.execute())
 
 
 def as_text(raw: bytes) -> str:
@@ -116,7 +116,7 @@ def as_text(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
-def when(virtual: bytes | None, time: tuple[int, int]) -> tuple[int, bool]:
+def time_in(virtual: bytes | None, time: tuple[int, int]) -> tuple[int, bool]:
     """Return the store's time in ms and whether it is virtual, from meta's ``now`` and the server's TIME."""
     return (int(virtual), True) if virtual else (time[0] * 1000 + time[1] // 1000, False)
 

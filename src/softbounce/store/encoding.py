@@ -19,7 +19,7 @@ from softbounce.core.decide import (
 from softbounce.core.events import Event, Ignored
 from softbounce.core.policy.model import Brake, Disposition, Policy
 from softbounce.core.reasons import CONSENT, Fault
-from softbounce.core.recipients import as_written, hashed, mask, readable
+from softbounce.core.recipients import as_written, hashed, mask, read_recipient
 from softbounce.core.records import command_id, digest, payload
 
 _OCTAL = bytes(ord("0") + (byte & 7) for byte in range(256))
@@ -203,7 +203,7 @@ class Encoder:
         """Return the hash of each recipient, empty for an invalid address."""
         if event.channel is None:
             return [""] * len(event.recipients)
-        known = [readable(one, event.channel) for one in event.recipients]
+        known = [read_recipient(one, event.channel) for one in event.recipients]
         return [hashed(one, self._key) if one else "" for one in known]
 
     def _number(self, plan: Plan) -> int:
@@ -248,7 +248,7 @@ def _addressed(event: Event) -> tuple[object, ...]:
     if subject is None or len(event.recipients) < 2:  # noqa: PLR2004
         return event.recipients
     for one in event.recipients:
-        known = readable(one, subject.channel) or as_written(one, subject.channel)
+        known = read_recipient(one, subject.channel) or as_written(one, subject.channel)
         if known is not None and known.address == subject.address:
             return (one,)
     return event.recipients

@@ -16,7 +16,7 @@ from softbounce.core.decide import DeadLetter, dead_letter
 from softbounce.core.durations import SECOND
 from softbounce.core.strict_json import MAX_BYTES
 from softbounce.errors import InvalidEvent, Overloaded
-from softbounce.store.connection import as_text, clock, confirm, node, reaching, when
+from softbounce.store.connection import as_text, confirm, node, reaching, store_time, time_in
 from softbounce.store.keys import Keys
 from softbounce.store.limits import FULL, READ_BYTES, REPLIES, REPLY_BATCH, REPLY_KEPT, STRIKES_WITHIN
 from softbounce.store.scripts import Script
@@ -147,7 +147,7 @@ class EventStream:
             answers = pipe.execute()
         woken = answers.pop(0) if block_ms else None
         found, *time = answers
-        now, _ = clock(self._client, meta) if is_cluster else when(*time)
+        now, _ = store_time(self._client, meta) if is_cluster else time_in(*time)
         return [*_first(woken), *self._entries(found, repeat(1))], now
 
     def reclaim(self, consumer: str, *, idle_ms: int, count: int) -> list[Entry]:

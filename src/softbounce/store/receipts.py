@@ -5,7 +5,7 @@ from typing import cast
 
 import redis
 
-from softbounce.store.connection import node, reaching, when
+from softbounce.store.connection import node, reaching, time_in
 from softbounce.store.keys import Keys
 from softbounce.store.limits import RECEIPT_KEPT
 from softbounce.store.scripts import Script
@@ -38,7 +38,7 @@ class Receipts:
             pipe.hget(self._keys.fixed("meta"), "now")
             pipe.time()
             _, found, *time = pipe.execute()
-        now, _ = when(*time)
+        now, _ = time_in(*time)
         if found == holder.encode():
             return Taken.OURS, now
         return (Taken.DONE if found == _DONE else Taken.THEIRS), now

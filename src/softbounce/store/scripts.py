@@ -31,7 +31,7 @@ def assemble(name: str) -> str:
     return _INCLUDE.sub(lambda found: _block(_read(found[1]).rstrip()), bound)
 
 
-def listed(kind: str, text: str) -> tuple[str, ...]:
+def names_behind(kind: str, text: str) -> tuple[str, ...]:
     """Return the names behind ``-- kind:``; lines that begin with ``--`` and two blanks continue them."""
     found = re.search(_LIST.format(kind), text, re.MULTILINE)
     return tuple(found[1].replace("\n--", " ").split()) if found else ()
@@ -49,7 +49,7 @@ def _bound(found: re.Match[str]) -> str:
 
 def _block(text: str) -> str:
     """Return an include as a block that hides the names that it does not give, if it has such a list."""
-    given = listed("gives", text)
+    given = names_behind("gives", text)
     if not given:
         return text
 
@@ -66,7 +66,7 @@ def _block(text: str) -> str:
 
 @cache
 def _bindings(name: str) -> tuple[str, tuple[str, ...]]:
-    return assemble(name), listed("keys", _read(name))
+    return assemble(name), names_behind("keys", _read(name))
 
 
 class Script:

@@ -25,7 +25,7 @@ from softbounce.core.table_files import cell
 from softbounce.core.timestamps import date_or_never
 from softbounce.errors import InvalidEvent, InvalidRecipient
 from softbounce.store.audit import Audit, By
-from softbounce.store.connection import ask, clock, reaching
+from softbounce.store.connection import ask, reaching, store_time
 from softbounce.store.hash_key import HashKey, hash_in
 from softbounce.store.keys import Keys
 from softbounce.store.limits import LIST_BATCH, LOOKUP_BATCH, SCAN_BATCH
@@ -123,7 +123,7 @@ class Suppressions:
         found = _refusing(listed, paused)
         if any("z" in entry for _, entry in found):  # few entries end, so the time is asked for only then
             with reaching():
-                now, _ = clock(self._client, self._keys.fixed("meta"))
+                now, _ = store_time(self._client, self._keys.fixed("meta"))
             found = [(place, entry) for place, entry in found if _is_active(entry, now)]
         return dict(found)
 
