@@ -97,7 +97,7 @@ class Cases:
 
     def ack(self, ident: str, *, by: By) -> None:
         """Record that somebody works on a case. Raises ``NotFound``."""
-        by.entry("acknowledge", bounded(ident, "case"))  # what is too long is refused before we look
+        by.entry("acknowledge", bounded(ident, "case"))  # a wrong argument is refused first
         case, _ = self.show(ident, limit=0)
         if case.state == "resolved":
             msg = f"no open case {ident}"

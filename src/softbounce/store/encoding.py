@@ -22,6 +22,7 @@ from softbounce.core.reasons import CONSENT, Fault
 from softbounce.core.recipients import as_written, hashed, mask, read_recipient
 from softbounce.core.records import command_id, digest, payload
 
+_SOFT = ("count", "escalate_at", "within", "apart", "then", "hold_for")
 _OCTAL = bytes(ord("0") + (byte & 7) for byte in range(256))
 _ANSWERABLE = 100  # a report's resendId may be of so many tries: the most that a policy allows
 
@@ -106,7 +107,7 @@ class Encoder:
         self, *, key: bytes, revision: str, keep_addresses: bool, brake: Brake | None = None
     ) -> None:
         self.rules: list[dict[str, Any]] = []
-        self.probes: list[bytes] = []  # for each recipient of events with several
+        self.probes: list[bytes] = []  # one for each recipient of the events that have several
         self._key, self._revision, self._brake = key, revision, brake
         self._keep_addresses = keep_addresses
         self._numbers: dict[int, int] = {}
@@ -186,7 +187,7 @@ class Encoder:
             facts.quiet = "".join("1" if due.quiet else "0" for due in plan.dues)
         if subject is None and event.recipients:
             facts.rids = self._rids(event)
-            facts.first = len(self.probes) + 1  # as Lua counts
+            facts.first = len(self.probes) + 1  # Lua counts from 1
             self.probes += (probe_of(digest(event.reference) + one) for one in facts.rids)
         if subject is not None and self._keep_addresses and plan.fault is Fault.RECIPIENT:
             facts.address = subject.address
@@ -221,12 +222,12 @@ class Encoder:
             "settle": rule.settle,
             "then": rule.then,
             "suppression": {"scope": term.scope, "origin": term.origin},
-            "soft": {**asdict(soft), "keeps": soft.reset_on == "never"},
+            "soft": {name: getattr(soft, name) for name in _SOFT} | {"keeps": soft.reset_on == "never"},
         }
         if term.expires is not None:
             row["suppression"]["expires"] = term.expires
         if confirm is not None:
-            row["confirm"] = asdict(confirm)
+            row["confirm"] = confirm
         self.rules.append(row)
         self._numbers[id(rule)] = len(self.rules)
         return len(self.rules)
@@ -284,7 +285,7 @@ def _said(plan: Plan, channel: str, masked: str, *, revision: str) -> Said:
     return said
 
 
-as_json = JsonEncoder().encode  # to compact JSON
+as_json = JsonEncoder().encode
 
 
 def gate_options(policy: Policy) -> dict[str, Any]:

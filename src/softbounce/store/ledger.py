@@ -32,7 +32,7 @@ class Accepted(Struct, frozen=True, kw_only=True):
     due: int | None  # when the waiting try is due (ms)
     case: str | None
     escalated: bool
-    first: str | None  # of a duplicate: the outcome of the first event
+    first: str | None  # a duplicate has the outcome of the first event here
     is_cut: bool = False  # whether only the head of this dead letter was kept
 
 

@@ -40,7 +40,7 @@ class Notice(Struct, frozen=True, kw_only=True):
     body: dict[str, Any]
     common: dict[str, str] = {}  # merchant, channel and code, by which people's notices are grouped
     sample: dict[str, str] = {}  # the facts that a group's notice shows of this one
-    told: int = 0  # of a group's notice: when it was first claimed (ms); 0: it is for the pipeline
+    told: int = 0  # when the notice of a group was first claimed (ms); 0 for one to the pipeline
 
 
 class Notices:

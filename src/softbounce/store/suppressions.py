@@ -87,7 +87,7 @@ class Suppressions:
     ) -> list[Verdict]:
         """Return a verdict for each of at most 5,000 values, in order, by one round trip."""
         rids: list[str] = []
-        wrong: dict[int, InvalidRecipient] = {}  # by index
+        wrong: dict[int, InvalidRecipient] = {}  # index in the block -> error
         key, prefix = self._key, f"{channel}:"
         for value in block:
             try:
@@ -202,7 +202,7 @@ class Suppressions:
         while block := list(islice(source, LIST_BATCH)):
             entries: dict[str, dict[str, Any]] = {}
             kept: dict[str, str] = {}
-            places: dict[str, int] = {}  # in the block
+            places: dict[str, int] = {}  # field -> index in the block
             results: list[InvalidEvent | Literal["listed", "past"] | None] = []
             for row in block:
                 try:

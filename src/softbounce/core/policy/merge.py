@@ -14,7 +14,7 @@ from softbounce.core.recipients import Channel
 
 SEVERITY = {
     Disposition.SUPPRESS: 3,  # later messages are refused too
-    Disposition.HOLD: 2,  # this message does not go out by itself
+    Disposition.HOLD: 2,  # this message is not sent without a person
     Disposition.DROP: 2,
     Disposition.RETRY: 1,
     Disposition.IGNORE: 0,

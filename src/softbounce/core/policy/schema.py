@@ -173,7 +173,7 @@ class Defaults(Layer):
 
 
 class Confirm(Block):
-    """How many reports convict a recipient."""
+    """How many reports it takes to suppress a recipient."""
 
     reports: Annotated[int, Field(ge=2, le=10)]
     within: Positive

@@ -16,7 +16,7 @@ TARGETS: dict[str, type[BaseModel]] = {
     get_args(kind.model_fields["type"].annotation)[0]: kind for kind in get_args(get_args(Target)[0])
 }
 RULE_ENDS: tuple[list[str], ...] = ([], ["do"], ["fault"], ["when"])
-ROUNDS = 20  # so often wrong values are removed and the rest is validated again; few rounds are needed
+ROUNDS = 20  # wrong values are removed and the rest is validated again at most so often
 
 MESSAGES = {
     "model_type": "a block of keys is needed here, not {input}",
