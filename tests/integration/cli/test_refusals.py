@@ -29,3 +29,14 @@ def test_a_text_without_end_is_refused_in_a_sentence(desk):
         assert refused.exit_code == 2, refused.stderr[:200]
         assert f"{field}: is longer than" in refused.stderr[:200]
     assert list(desk.store.audit.entries()) == []
+
+
+def test_what_does_not_exist_comes_with_the_command_that_lists_what_does(desk):
+    """The store names the noun; the command line says how to list it."""
+    for noun, ident, told in (
+        ("cases", "k_9", "no case k_9; see: softbounce cases list"),
+        ("dead-letters", "abc", "no dead letter abc; see: softbounce dead-letters list"),
+    ):
+        refused = desk.run(noun, "show", ident)
+
+        assert (refused.exit_code, refused.stderr.strip()) == (1, told)
