@@ -1,6 +1,6 @@
 """``softbounce breakers``: providers that get no resends for a while."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,10 +14,12 @@ from softbounce.core.texts import count, when
 from softbounce.core.timestamps import iso
 from softbounce.errors import InvalidSettings
 from softbounce.store import Store
+from softbounce.store.breakers import Breaker
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Providers that get no resends for a while."
 )
+UNKNOWN = Breaker(by_hand=False, failed=0, answered=0)
 Name = Annotated[str, typer.Argument(metavar="PROVIDER", help="As events name it, else sms:42: its merchant")]
 
 
@@ -31,7 +33,7 @@ def list_(*, policy: options.Policy = None, output: options.Output = Output.TABL
         names = sorted({*known, *waiting})
         states = store.situations.breakers(names, policy=loaded)
         rows = [
-            _breaker_row(name, known.get(name, ({}, "")), states[name], len(waiting.get(name, ())), now)
+            _breaker_row(name, known.get(name, UNKNOWN), states[name], len(waiting.get(name, ())), now)
             for name in names
         ]
         show(heads, rows, output)
@@ -63,13 +65,10 @@ def close(provider: Name, *, intent: Intent) -> None:
         intent.tell(sentence, {"provider": provider, "action": "close", "resumed": moved})
 
 
-def _breaker_row(
-    name: str, known: tuple[dict[str, Any], str], breaker: tuple[str, int | None], waiting: int, now: int
-) -> Row:
-    (head, answers), (state, until) = known, breaker
-    failed, total = answers.count("-"), answers.count("-") + answers.count("+")
+def _breaker_row(name: str, known: Breaker, standing: tuple[str, int | None], waiting: int, now: int) -> Row:
+    (state, until), failed, total = standing, known.failed, known.answered
     facts = {"provider": name, "state": state, "until": iso(until), "failed": failed, "answers": total}
-    facts |= {"waiting": waiting, "byHand": bool(head.get("m"))}
+    facts |= {"waiting": waiting, "byHand": known.by_hand}
     share = f"{failed} of {total}" if total else ""
     return facts, (name, state, time_of(until, now), share, str(waiting or ""))
 

@@ -13,7 +13,7 @@ import typer
 from softbounce.cli.dead_letters import fullness
 from softbounce.cli.shared import options
 from softbounce.cli.shared.output import REFUSED, Json, Output, say, show, zone
-from softbounce.cli.shared.session import opened, policy_of, unreachable_targets
+from softbounce.cli.shared.session import opened, policy_in_force, policy_of, unreachable_targets
 from softbounce.core.durations import MINUTE, SECOND
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy import file as policy_file
@@ -218,22 +218,26 @@ def _modes(store: Store, now: int) -> Iterator[Finding]:
 
 
 def _pauses(store: Store, now: int) -> Iterator[Finding]:
-    pauses = [(entry["z"], field, entry) for field, entry in store.pauses.all().items() if entry["z"] > now]
-    for until, field, entry in sorted(pauses, key=lambda pause: pause[0])[:MANY_PAUSES]:
+    pauses = [(field, pause) for field, pause in store.pauses.all().items() if pause.until > now]
+    for field, pause in sorted(pauses, key=lambda found: found[1].until)[:MANY_PAUSES]:
         what = field.replace("recipient:", "recipient:r_", 1)
-        reason = f"by {entry['by']}: {entry['reason']}"
-        yield Level.WARN, f"{what} is paused until {when(until, zone(), now)}, {reason}"
+        until = when(pause.until, zone(), now)
+        yield Level.WARN, f"{what} is paused until {until}, by {pause.by}: {pause.reason}"
     if len(pauses) > MANY_PAUSES:
         yield Level.WARN, f"{len(pauses) - MANY_PAUSES:,} more pauses"
 
 
 def _breakers(store: Store, now: int) -> Iterator[Finding]:
-    for name, (head, _) in store.breakers.all().items():
-        if "s" in head and head["z"] > now:
-            by = "by a person" if head.get("m") else "its resends failed"
-            is_open = head["s"] == "open" and head["u"] > now
-            state = f"is open until {when(head['u'], zone(), now)}" if is_open else "is half-open"
-            yield Level.WARN, f"the breaker of {name} {state} ({by}): softbounce breakers list"
+    known = store.breakers.all()
+    try:
+        policy = policy_in_force(store)
+    except InvalidPolicy:  # which is a finding of its own
+        return
+    for name, (state, until) in store.situations.breakers(tuple(known), policy=policy).items():
+        if state in ("open", "half-open"):
+            by = "by a person" if known[name].by_hand else "its resends failed"
+            end = f" until {when(until, zone(), now)}" if until else ""
+            yield Level.WARN, f"the breaker of {name} is {state}{end} ({by}): softbounce breakers list"
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from softbounce.core.texts import columns, count, date, label, plain, stamp, whe
 from softbounce.core.timestamps import iso
 from softbounce.explain.delivery import masked
 from softbounce.store import Store, Verdict
+from softbounce.store.pauses import Pause
 from softbounce.store.retries import FILTER_KEYS, Waiting
 from softbounce.store.suppression_entries import SuppressionEntry
 
@@ -29,7 +30,7 @@ class Known:
     verdict: Verdict
     entries: tuple[SuppressionEntry, ...]  # on the list, of all scopes
     counts: Json  # soft bounces, reports by code, escalation
-    pause: Json | None  # that has not ended
+    pause: Pause | None  # that has not ended
     waiting: tuple[Waiting, ...]
 
 
@@ -45,7 +46,7 @@ def known_of(value: str, channel: Channel, store: Store) -> Known:
         verdict=store.suppressions.check(f"r_{rid}", channel),
         entries=tuple(store.suppressions.find(f"r_{rid}", channel)),
         counts=store.retries.standing(rid),
-        pause=pause if pause and int(pause["z"]) > now else None,
+        pause=pause if pause and pause.until > now else None,
         waiting=tuple(waiting),
     )
 
@@ -57,8 +58,7 @@ def as_json(known: Known) -> Json:
         "channel": str(known.channel),
         "suppressions": [entry.row(reveal=False) for entry in known.entries],
         "change": _change(known) or None,
-        "pause": pause
-        and {"until": iso(int(pause["z"])), "by": pause.get("by"), "reason": pause.get("reason")},
+        "pause": pause and {"until": iso(pause.until), "by": pause.by, "reason": pause.reason},
         "softBounces": [{"message": name, "at": iso(int(at))} for name, at in counts["soft_bounces"]],
         "escalatedAt": counts["escalated"] and iso(int(counts["escalated"])),
         "reports": {
@@ -90,14 +90,14 @@ def _rows(known: Known, zone: str) -> Iterator[tuple[str, str]]:
         row = entry.row(reveal=False)
         scope = f"merchant {row['merchant']}, " if row["merchant"] else ""
         scope += f"{PROVISIONAL}, incident {row['incident']}, " if "incident" in row else ""
-        until = until_of(entry.entry.get("z"), zone=zone, now=now)
-        dates = f"since {stamp(int(entry.entry['at']), zone, now)}, {until}"
+        until = until_of(entry.until, zone=zone, now=now)
+        dates = f"since {stamp(entry.since, zone, now)}, {until}"
         events = f", events {' '.join(row['evidence'])}" if row["evidence"] else ""
         yield "on the list", plain(f"{row['code']}, {scope}{dates}, by {row['origin']}{events}")
     if change := _change(known):
         yield "change it", change
     if pause:
-        yield "paused", f"until {when(int(pause['z']), zone, now)}, by {plain(pause.get('by', ''))}"
+        yield "paused", f"until {when(pause.until, zone, now)}, by {plain(pause.by)}"
     for found in known.waiting:
         due = stamp(found.due, zone, now)
         yield "waits", plain(f"{found.delivery.reference}, next try {due} ({found.state})")
@@ -105,7 +105,7 @@ def _rows(known: Known, zone: str) -> Iterator[tuple[str, str]]:
 
 def _change(known: Known) -> str:
     """Return the command that would let sends through again; empty where they are, or where nothing does."""
-    incidents = [str(entry.entry["incident"]) for entry in known.entries if "incident" in entry.entry]
+    incidents = [entry.incident for entry in known.entries if entry.incident]
     return "" if known.verdict else lifting(f"r_{known.rid}", known.verdict.reason, incidents)
 
 

@@ -59,7 +59,7 @@ class Audit:
         Returns the values before, empty for none. ``keep_existing``: fields whose active entry stays where it
         has this code (empty: any code); such a field returns ``listed``.
         """
-        entry = by.entry(action, what) | {"meek": keep_existing or {}}
+        entry = by.entry(action, what) | {"keep_existing": keep_existing or {}}
         pairs = [
             part for name, value in fields.items() for part in (name, "" if value is None else compact(value))
         ]

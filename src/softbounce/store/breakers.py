@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -12,6 +13,15 @@ from softbounce.store.cases import close_incident
 from softbounce.store.connection import whole_hash
 from softbounce.store.keys import Keys
 from softbounce.store.limits import BREAKER_KEPT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """What is known of one provider; ``Situations.breakers`` says how the next claim finds its breaker."""
+
+    by_hand: bool  # a person opened it
+    failed: int  # of its newest answers
+    answered: int
 
 
 class Breakers:
@@ -35,8 +45,14 @@ class Breakers:
         name = bounded(provider, "provider")
         self._audit.change("breakers", {name: entry}, action=action, what=name, by=by)
 
-    def all(self) -> dict[str, tuple[dict[str, Any], str]]:
-        """Return what is known of each provider: its head and its newest answers, see breakers.lua."""
-        found = whole_hash(self._client, self._keys.fixed("breakers"))
-        parts = {name.decode(): raw.decode().partition("\n") for name, raw in sorted(found.items())}
-        return {name: (json.loads(head), answers) for name, (head, _, answers) in parts.items()}
+    def all(self) -> dict[str, Breaker]:
+        """Return what is known of each provider that was heard of within a day."""
+        known = {}
+        for name, raw in sorted(whole_hash(self._client, self._keys.fixed("breakers")).items()):
+            head, _, answers = raw.decode().partition("\n")
+            failed = answers.count("-")
+            by_hand = bool(json.loads(head).get("m"))
+            known[name.decode()] = Breaker(
+                by_hand=by_hand, failed=failed, answered=failed + answers.count("+")
+            )
+        return known

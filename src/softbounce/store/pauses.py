@@ -1,7 +1,7 @@
 """Pauses: what becomes due for a recipient, a merchant, a channel and the like waits until they end."""
 
 import json
-from typing import Any
+from dataclasses import dataclass
 
 import redis
 
@@ -10,6 +10,15 @@ from softbounce.store.connection import whole_hash
 from softbounce.store.hash_key import HashKey
 from softbounce.store.keys import Keys
 from softbounce.store.scopes import scope_field, scope_named
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """One pause; it may have ended."""
+
+    until: int  # ms
+    by: str
+    reason: str
 
 
 class Pauses:
@@ -29,10 +38,14 @@ class Pauses:
         _, before = self._change(kind, value, None, action="resume", by=by, channel=channel)
         return before != [b""]
 
-    def all(self) -> dict[str, dict[str, Any]]:
+    def all(self) -> dict[str, Pause]:
         """Return every pause by its field."""
         found = whole_hash(self._client, self._keys.fixed("pauses"))
-        return {name.decode(): json.loads(raw) for name, raw in found.items()}
+        entries = {name.decode(): json.loads(raw) for name, raw in found.items()}
+        return {
+            name: Pause(until=int(entry["z"]), by=entry["by"], reason=entry["reason"])
+            for name, entry in entries.items()
+        }
 
     def field(self, kind: str, value: object, *, channel: str | None = None) -> str:
         """Return the field of the pause of one kind:value."""

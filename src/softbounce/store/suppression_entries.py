@@ -31,18 +31,32 @@ class SuppressionEntry:
         """The address in clear; None if only its hash is kept."""
         return cast("str | None", self.entry.get("address"))
 
+    @property
+    def since(self) -> int:
+        """When it was made (ms)."""
+        return int(self.entry["at"])
+
+    @property
+    def until(self) -> int | None:
+        """When it ends (ms); None: never."""
+        return cast("int | None", self.entry.get("z"))
+
+    @property
+    def incident(self) -> str | None:
+        """The case of the incident that made it, while it is provisional."""
+        return cast("str | None", self.entry.get("incident"))
+
     def facts(self, now: int) -> dict[str, Any]:
         """Return the facts that filters compare."""
-        until = self.entry.get("z")
         return {
             "recipient": f"r_{self.rid}",
             "channel": self.entry.get("channel"),
             "code": self.entry.get("code"),
             "origin": self.entry.get("origin"),
             "merchant": self.merchant,
-            "expires": until - now if until else None,
-            "age": now - int(self.entry["at"]),
-            "incident": self.entry.get("incident"),
+            "expires": self.until - now if self.until else None,
+            "age": now - self.since,
+            "incident": self.incident,
         }
 
     def row(self, *, reveal: bool, key: str = "") -> dict[str, Any]:
@@ -56,10 +70,10 @@ class SuppressionEntry:
             "code": entry.get("code", ""),
             "origin": entry.get("origin", ""),
             "reason": entry.get("reason", ""),
-            "since": iso(int(entry["at"])),
-            "until": iso(entry.get("z")) or "never",
+            "since": iso(self.since),
+            "until": iso(self.until) or "never",
             "evidence": list(entry.get("evidence") or ()),
-            **({"incident": entry["incident"]} if "incident" in entry else {}),
+            **({"incident": self.incident} if self.incident else {}),
             **({"key": key} if key else {}),
         }
 

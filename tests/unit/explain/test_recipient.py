@@ -19,6 +19,7 @@ from softbounce.explain.recipient import (
     verdict_text,
 )
 from softbounce.store import Verdict
+from softbounce.store.pauses import Pause
 from softbounce.store.retries import Waiting
 
 from .known import DUE, FAILED, NOW, ZONE, delivery
@@ -74,7 +75,7 @@ def test_evidence_pause_and_what_waits_stand_below_the_verdict():
         "reports": {"SMS_NOT_DELIVERED": [["e1", FAILED]]},
         "escalated": FAILED,
     }
-    pause = {"z": NOW + HOUR, "by": "eva", "reason": "holiday"}
+    pause = Pause(until=NOW + HOUR, by="eva", reason="x")
     waiting = (Waiting(delivery=delivery(), due=DUE, state="paused"),)
     known = replace(UNKNOWN, counts=counts, pause=pause, waiting=waiting)
     head, *lines = as_text(known, zone=ZONE)

@@ -76,7 +76,7 @@ def list_(
         now = store.now()
         found: Iterable[SuppressionEntry] = store.suppressions.select(_filter(words, store), now=now)
         if output is Output.TABLE:
-            found = sorted(found, key=lambda entry: -int(entry.entry["at"]))
+            found = sorted(found, key=lambda entry: -entry.since)
         if reveal:
             note_list_reveal(store, "suppressions", words, bare="recipient")
         head = (*HEAD, zoned("SINCE"), "UNTIL")
@@ -248,7 +248,7 @@ def _filter(words: Collection[str] | None, store: Store, *, channel: str | None 
 
 
 def _entry_row(entry: SuppressionEntry, now: int, *, reveal: bool) -> Row:
-    row, until = entry.row(reveal=reveal), entry.entry.get("z")
+    row, until = entry.row(reveal=reveal), entry.until
     incident = f" {PROVISIONAL}, {row['incident']}" if "incident" in row else ""
     code = cause(row["code"]) if row["origin"] != "person" else row["reason"]
     return row, (
@@ -258,7 +258,7 @@ def _entry_row(entry: SuppressionEntry, now: int, *, reveal: bool) -> Row:
         code,
         row["merchant"],
         row["origin"],
-        time_of(int(entry.entry["at"]), now),
+        time_of(entry.since, now),
         (time_of(until, now) or "for ever") + incident,
     )
 

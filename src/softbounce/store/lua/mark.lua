@@ -1,12 +1,12 @@
 -- mark: writes or deletes fields of one hash for a person, with the audit entry; all of it or nothing.
 -- effects  a field given "" is deleted. Cancels, pauses, modes, suppressions and acknowledged cases are such fields
--- returns  the values before, "" for none, "listed" where a meek one left what stands
+-- returns  the values before, "" for none, "listed" where a keep_existing one left what stands
 -- keys: hash audit meta
 
--- actor, action, what, reason, meek (field -> code: a standing entry of that code, "" for any, is left); then field, value pairs
+-- actor, action, what, reason, keep_existing (field -> code: a standing entry of that code, "" for any, is left); then field, value pairs
 local entry = cjson.decode(ARGV[1])
-local meek = entry.meek or {}
-entry.meek = nil
+local keep_existing = entry.keep_existing or {}
+entry.keep_existing = nil
 
 -- include: shared/full_store
 -- include: shared/clock
@@ -27,7 +27,7 @@ end
 
 local before = {}
 for n = 2, #ARGV, 2 do
-  local old, code = redis.call("HGET", hash, ARGV[n]), meek[ARGV[n]]
+  local old, code = redis.call("HGET", hash, ARGV[n]), keep_existing[ARGV[n]]
   table.insert(before, old or "")
   if code and old and is_left(old, code) then
     before[#before] = "listed"
