@@ -75,7 +75,7 @@ def test_evidence_pause_and_what_waits_stand_below_the_verdict():
         "reports": {"SMS_NOT_DELIVERED": [["e1", FAILED]]},
         "escalated": FAILED,
     }
-    pause = Pause(until=NOW + HOUR, by="eva", reason="x")
+    pause = Pause(until=NOW + HOUR, by="eva", reason="holiday")
     waiting = (Waiting(delivery=delivery(), due=DUE, state="paused"),)
     known = replace(UNKNOWN, counts=counts, pause=pause, waiting=waiting)
     head, *lines = as_text(known, zone=ZONE)

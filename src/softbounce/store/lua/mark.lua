@@ -1,9 +1,9 @@
 -- mark: writes or deletes fields of one hash for a person, with the audit entry; all of it or nothing.
 -- effects  a field given "" is deleted. Cancels, pauses, modes, suppressions and acknowledged cases are such fields
--- returns  the values before, "" for none, "listed" where a keep_existing one left what stands
+-- returns  the values before, "" for none, "listed" where keep_existing left an active entry
 -- keys: hash audit meta
 
--- actor, action, what, reason, keep_existing (field -> code: a standing entry of that code, "" for any, is left); then field, value pairs
+-- actor, action, what, reason, keep_existing (field -> code: an active entry of that code, or of any for "", is left); then field, value pairs
 local entry = cjson.decode(ARGV[1])
 local keep_existing = entry.keep_existing or {}
 entry.keep_existing = nil
