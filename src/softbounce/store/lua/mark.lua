@@ -3,7 +3,7 @@
 -- returns  the values before, "" for none, "listed" where keep_existing left an active entry
 -- keys: hash audit meta
 
--- actor, action, what, reason, keep_existing (field -> code: an active entry of that code, or of any for "", is left); then field, value pairs
+-- actor, action, what, reason, keep_existing (field -> code: an active entry of that code, "" for any, stays); then field, value pairs
 local entry = cjson.decode(ARGV[1])
 local keep_existing = entry.keep_existing or {}
 entry.keep_existing = nil
