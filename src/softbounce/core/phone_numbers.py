@@ -5,50 +5,86 @@ Whether a number is assigned is not checked: that data changes with every releas
 """
 
 import re
+import unicodedata
 from functools import lru_cache
 
 import phonenumbers
 from phonenumbers.phonemetadata import PhoneMetadata
 from phonenumbers.tzdata import TIMEZONE_DATA, TIMEZONE_LONGEST_PREFIX
 
+from softbounce.core.dialling import PLANS, Plan
 from softbounce.errors import InvalidRecipient
 
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _MAX_WRITTEN = 64
 _AREA_CODE, _LOCAL_NUMBER = 3, 7  # digits, in North America
-# Characters that may stand between digits: blanks, brackets, dashes, invisible marks from copying. Letters
-# are refused: the library reads them as on a telephone's keys, the masked +1XXX5550100 as +19995550100.
-_FILLER = r"\s()./\-\u2010-\u2015\u2212\u200b-\u200f\u202a-\u202e\u2060\ufeff"
-_INTERNATIONAL = re.compile(rf"[{_FILLER}]*(?:\+|00)([\d{_FILLER}]+)")
-DIALLED = re.compile(rf"[{_FILLER}]*[+\d][\d{_FILLER}]+")
+# Signs that may stand in a number, besides blanks, dashes and invisible marks. Letters and masks are refused:
+# the library reads letters as on a telephone's keys, +1XXX5550100 as +19995550100.
+_PUNCTUATION = frozenset("()./'\u2212")
+_IGNORED = frozenset(("Zs", "Zl", "Zp", "Cf", "Cc", "Pd"))  # Unicode's blanks, control characters and dashes
+_SCHEME = re.compile(r"(?:tel|sms|whatsapp):(?://)?([^;?]*).*", re.DOTALL)
+_INTERNATIONAL = re.compile(r"(?:\+|00)(\d+)", re.ASCII)
+_DIALLED = re.compile(r"\+?\d{2,}", re.ASCII)
+
+
+def folded_number(text: str) -> str:
+    """Return a number without the signs that only decorate it; it may still be no number."""
+    text = unicodedata.normalize("NFKC", text).strip()
+    if ".." in text:  # also an ellipsis: it stands for digits that were left out
+        return text
+    if found := _SCHEME.fullmatch(text.casefold()):
+        text = found[1]
+    return "".join(
+        sign for sign in text if sign not in _PUNCTUATION and unicodedata.category(sign) not in _IGNORED
+    )
+
+
+def is_dialled(text: str) -> bool:
+    """Whether a text looks like a number as people dial it."""
+    return len(text) <= _MAX_WRITTEN and _DIALLED.fullmatch(folded_number(text)) is not None
 
 
 def read_number(text: str) -> tuple[str, str | None]:
-    """Return a number in E.164, and its country. Raises ``InvalidRecipient`` if it is national or broken."""
+    """Return a number in E.164, and its country. Raises ``InvalidRecipient`` if it is national or broken.
+
+    Of the numbers by which one telephone is known it is the one that ``dialling.toml`` names.
+    """
     if E164.fullmatch(text):
-        length, national_prefix = calling_code(text[1:4])
+        length, national_prefix, plan = calling_code(text[1:4])
         national = text[1 + length :]
         # Only the library can remove a national prefix.
-        if length and not ((found := national_prefix.match(national)) and found.end()):
+        if plan.key.fullmatch(national) if plan else length and not _begins_with(national_prefix, national):
             return text, _country(int(text[1 : 1 + length]), national)
-    written = _INTERNATIONAL.fullmatch(text) if len(text) <= _MAX_WRITTEN else None
+    written = _INTERNATIONAL.fullmatch(folded_number(text)) if len(text) <= _MAX_WRITTEN else None
     if not written:
         message = "a phone number must be written internationally, as +49..., with nothing around it"
         raise InvalidRecipient(message)
+    digits = _as_today(written[1])
     try:
-        number = phonenumbers.parse(f"+{written[1]}")
+        number = phonenumbers.parse(f"+{digits}")
     except phonenumbers.NumberParseException:
         message = "not a phone number of any country"
         raise InvalidRecipient(message) from None
-    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    e164 = f"+{_as_today(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:])}"
     if not E164.fullmatch(e164):
         message = "a phone number has 7 to 15 digits"
         raise InvalidRecipient(message)
     # The library removes one national prefix each time, and there may be more (+49 0049 70...).
     # Reading a key again must give the same key.
-    if len(e164) <= sum(map(str.isdigit, written[1])):
+    if len(e164) <= len(digits):
         return read_number(e164)
     return e164, _country(number.country_code or 0, phonenumbers.national_significant_number(number))
+
+
+def _begins_with(prefix: re.Pattern[str], national: str) -> bool:
+    found = prefix.match(national)
+    return found is not None and found.end() > 0
+
+
+def _as_today(digits: str) -> str:
+    """Return international digits as they are dialled today."""
+    length, _, plan = calling_code(digits[:3])
+    return digits[:length] + plan.today(digits[length:]) if plan else digits
 
 
 def zones_of(e164: str) -> tuple[str, ...]:
@@ -68,13 +104,14 @@ def _zones(digits: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1000)
-def calling_code(digits: str) -> tuple[int, re.Pattern[str]]:
-    """Return how many of three digits are the country code (0: none), and its national prefix."""
+def calling_code(digits: str) -> tuple[int, re.Pattern[str], Plan | None]:
+    """Return how many of three digits are the country code (0: none), its national prefix and its plan."""
     for length in (1, 2, 3):
         if regions := phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(digits[:length])):
             facts = PhoneMetadata.metadata_for_region_or_calling_code(int(digits[:length]), regions[0])
-            return length, re.compile((facts and facts.national_prefix_for_parsing) or "(?!)")
-    return 0, re.compile("(?!)")
+            prefix = re.compile((facts and facts.national_prefix_for_parsing) or "(?!)")
+            return length, prefix, PLANS.get(int(digits[:length]))
+    return 0, re.compile("(?!)"), None
 
 
 def _country(code: int, national: str) -> str | None:

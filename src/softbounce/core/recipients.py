@@ -11,7 +11,7 @@ from hashlib import blake2b
 from msgspec import Struct
 
 from softbounce.core.bounds import TEXT
-from softbounce.core.phone_numbers import DIALLED, E164, calling_code, read_number, zones_of
+from softbounce.core.phone_numbers import E164, calling_code, is_dialled, read_number, zones_of
 from softbounce.errors import InvalidRecipient
 
 
@@ -34,7 +34,7 @@ class Recipient(Struct, frozen=True, kw_only=True):
 
 
 # Field names of recipient objects, in lower case without separators, as ``fold_name`` returns them.
-_PHONE = ("phonenumber", "phone", "mobilenumber", "mobile", "msisdn", "number", "telephone", "tel", "sms")
+_PHONE = ("mobilenumber", "mobile", "msisdn", "sms", "phonenumber", "phone", "number", "telephone", "tel")
 _EMAIL = ("email", "emailaddress", "mail")
 _ANY = ("value", "address", "recipient", "to")
 _PHONE_OR_ANY, _EMAIL_OR_ANY = (*_PHONE, *_ANY), (*_EMAIL, *_ANY)
@@ -142,7 +142,7 @@ def form(value: object) -> Channel | None:
     if isinstance(value, str):
         if "@" in value:
             return Channel.EMAIL
-        return Channel.SMS if DIALLED.fullmatch(value) else None
+        return Channel.SMS if is_dialled(value) else None
     if isinstance(value, Mapping):
         names = _folded(value).keys()
         fitting = [channel for channel in Channel if names & FIELDS[channel]]

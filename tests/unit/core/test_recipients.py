@@ -1,14 +1,17 @@
 """Recipients: one key for every spelling, none for what is masked or ambiguous, and no address in clear."""
 
 import string
+import unicodedata
 
 import phonenumbers
 import pytest
 from email_validator import EmailNotValidError, validate_email
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from phonenumbers import timezone
 
+from softbounce.core.dialling import PLANS
+from softbounce.core.phone_numbers import calling_code
 from softbounce.core.recipients import (
     Channel,
     Recipient,
@@ -25,13 +28,16 @@ from softbounce.errors import InvalidRecipient
 
 E164 = phonenumbers.PhoneNumberFormat.E164
 INTERNATIONAL = phonenumbers.PhoneNumberFormat.INTERNATIONAL
-CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
+CODES = sorted(
+    set(phonenumbers.COUNTRY_CODE_TO_REGION_CODE) - set(PLANS)
+)  # those that the library alone reads
 EXAMPLES = sorted(
     {
         phonenumbers.format_number(example, E164)
         for region in phonenumbers.SUPPORTED_REGIONS
         for kind in phonenumbers.PhoneNumberType.values()
         if (example := phonenumbers.example_number_for_type(region, kind))
+        and example.country_code not in PLANS
     }
 )
 DIGITS = st.text(string.digits, min_size=4, max_size=12)
@@ -87,6 +93,7 @@ def test_a_national_prefix_in_the_digits_is_found():
 @given(st.from_regex(r"\+[0-9]{1,18}", fullmatch=True))
 def test_any_digits_after_a_plus_are_what_the_library_makes_of_them(text):
     """Unknown country codes, leading zeros and too many digits are refused exactly where the library does."""
+    assume(calling_code(text[1:4])[2] is None)
     assert key(text, "sms") == by_library(text)
 
 
@@ -102,6 +109,74 @@ def test_every_spelling_of_a_number_has_one_key():
     }
 
     assert {e164: keys for e164, keys in spellings.items() if keys != {by_library(e164)}} == {}
+
+
+SIGNS = [
+    chr(code) for code in range(0x10000) if unicodedata.category(chr(code)) in {"Zs", "Zl", "Zp", "Cf", "Pd"}
+]
+
+
+@pytest.mark.parametrize("sign", [*SIGNS, "\t", "\n", "(", ")", "/", "\u2212"], ids=ascii)
+def test_no_sign_between_the_digits_changes_a_key(sign):
+    """Blanks, dashes and invisible marks of all kinds, before, in and after a number."""
+    assert key(f"{sign}+{sign}33{sign}6{sign}12 34 56 78{sign}", "sms") == "+33612345678"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["tel:+33612345678", "tel:+33-6-12-34-56-78;ext=1", "SMS:+33612345678?body=hi", "whatsapp:+33612345678", "sms://+33612345678",
+     "'+33612345678", "\uff0b33612345678", "\uff10\uff10\uff133612345678", "00 33 6 12 34 56 78", {"phone": "+4930123456", "mobile": "+33612345678"}],
+)  # fmt: skip
+def test_what_decorates_a_number_leaves_its_key(spelling):
+    """Schemes of links, a spreadsheet's apostrophe, full-width signs; a mobile among other numbers gets the text."""
+    assert key(spelling, "sms") == "+33612345678"
+
+
+@pytest.mark.parametrize(
+    ("spellings", "expected"),
+    [
+        (("+5215512345678", "+52 044 55 1234 5678", "+52 01 55 1234 5678"), "+525512345678"),
+        (
+            ("+5491112345678", "+54 11 15 1234 5678", "+54 9 11 15 1234 5678", "+54 0 11 15 1234 5678"),
+            "+541112345678",
+        ),
+        (("+54 9 221 123 4567", "+54 221 15 123 4567"), "+542211234567"),
+        (("+54 9 2966 12 3456", "+54 2966 15 12 3456"), "+542966123456"),
+        (("+551187654321",), "+5511987654321"),
+        (("+22507123456",), "+2250707123456"),
+        (("+22544123456",), "+2250544123456"),
+        (("+22502123456",), "+2250102123456"),
+        (("+22997123456",), "+2290197123456"),
+        (("+24107123456", "+241077123456"), "+24177123456"),
+        (("+24106123456", "+241066123456"), "+24166123456"),
+        (("+841662345678",), "+84362345678"),
+        (("+841202345678",), "+84702345678"),
+        (("+841993456789",), "+84593456789"),
+    ],
+)
+def test_the_numbers_of_one_telephone_have_one_key(spellings, expected):
+    """As it is dialled today; how it was dialled before, or is within the country, is the same telephone."""
+    assert {key(number, "sms") for number in (*spellings, expected)} == {expected}
+
+
+@given(st.data())
+def test_two_telephones_of_today_never_share_a_key(data):
+    """A number as it is dialled today is its own key, so older ways to dial lead to one telephone only."""
+    code = data.draw(st.sampled_from(sorted(PLANS)))
+    national = data.draw(st.from_regex(PLANS[code].key, fullmatch=True, alphabet=string.digits))
+
+    assert key(f"+{code}{national}", "sms") == f"+{code}{national}"
+    assert PLANS[code].today(national) == national
+
+
+@given(st.data())
+def test_whatever_fits_a_rule_is_dialled_today(data):
+    """Each rule ends with a number of the plan."""
+    code = data.draw(st.sampled_from(sorted(PLANS)))
+    pattern, _ = data.draw(st.sampled_from(PLANS[code].rules))
+    national = data.draw(st.from_regex(pattern, fullmatch=True, alphabet=string.digits))
+
+    assert PLANS[code].today(PLANS[code].today(national)) == PLANS[code].today(national)
 
 
 def test_the_country_of_an_assigned_number_is_the_librarys():
