@@ -377,12 +377,8 @@ MUTANTS = (
     ),
     Mutant(
         file="core/subject.py",
-        old="""if len(culprits) != 1:
-        return None
-    return read_recipient(culprits[0], channel) or as_written(culprits[0], channel)""",
-        new="""if not culprits:
-        return None
-    return read_recipient(culprits[-1], channel) or as_written(culprits[-1], channel)""",
+        old="identity(values[0], channel) if len(values) == 1 else None",
+        new="identity(values[-1], channel) if values else None",
         rule="Of several culprits none is convicted.",
         tests=(f"{ACCEPT}::test_a_malformed_culprit_among_several_convicts_nobody_else",),
     ),

@@ -198,8 +198,8 @@ MUTANTS = (
     ),
     Mutant(
         file="core/subject.py",
-        old="if len(culprits) != 1:",
-        new="if not culprits:",
+        old="if len(values) == 1 else None",
+        new="if values else None",
         rule="Two invalid values convict nobody.",
         tests=(EVENTS, "tests/unit/core/test_recipients.py"),
     ),

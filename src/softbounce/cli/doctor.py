@@ -269,6 +269,9 @@ def _waiting_for_people(store: Store) -> Iterator[Finding]:
             text = f"incident {case.id}, {group}: {case.entry['suppressed']:,} sudden suppressions,"
             text += f" {count(case.count, 'messages')} held. See: softbounce cases show {case.id}"
             yield Level.WARN, text
+        if case.kind == "ambiguous_recipient" and "recipients[" in (detail := case.entry.get("detail") or ""):
+            text = f"{count(case.count, 'messages')} held, nobody can read whom they go to ({plain(detail)})"
+            yield Level.WARN, f"{text}: softbounce cases show {case.id}"
         if case.kind == "damaged_record":
             text = f"{count(case.count, 'records')} of the store cannot be read, set aside"
             yield Level.FAULT, f"{text}: softbounce cases show {case.id}"

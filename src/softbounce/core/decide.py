@@ -117,6 +117,8 @@ def plan(event: Event, *, policy: Policy, now: int) -> Plan:
     at = min(event.at, now) if event.at is not None else now
     do, hold, why = _verdict(event, rule, policy=policy, code=code)
     confirm = confirmation(rule) if do is Disposition.SUPPRESS else None
+    if confirm and confirm.meanwhile is Disposition.RETRY and _holds_unreadable(event, policy):
+        confirm = replace(confirm, meanwhile=Disposition.HOLD)
     is_vetoed = failure is not None and failure.type in VETO_TYPES
     can_count = rule.fault is Fault.RECIPIENT and event.subject is not None and not is_vetoed
     give_up = at + rule.give_up_after
@@ -210,7 +212,7 @@ def _verdict(
     if rule.do is Disposition.SUPPRESS:
         veto = _suppress_veto(event, rule, code=code, hold=hold)
     else:
-        veto = _retry_veto(event, rule, hold=hold)
+        veto = _retry_veto(event, rule, policy=policy, hold=hold)
     if veto is None:
         return rule.do, hold, ()
     kind, why = veto
@@ -226,13 +228,22 @@ def _suppress_veto(event: Event, rule: Rule, *, code: str | None, hold: str) -> 
         return hold, f"fault {rule.fault} never suppresses: held"
     if event.subject is None:
         return "ambiguous_recipient", "no single recipient is named: nobody is suppressed, held"
+    if event.subject.is_masked:
+        return "ambiguous_recipient", "a masked address stands for many: nobody is suppressed, held"
     return None
 
 
-def _retry_veto(event: Event, rule: Rule, *, hold: str) -> tuple[str, str] | None:
+def _holds_unreadable(event: Event, policy: Policy) -> bool:
+    """Whether policy lets no resend go to whom nobody can read: no limit, pause or block would know them."""
+    return bool(event.unreadable) and policy.unreadable_recipient is Disposition.HOLD
+
+
+def _retry_veto(event: Event, rule: Rule, *, policy: Policy, hold: str) -> tuple[str, str] | None:
     """Return the kind of case and the reason if the event may not be retried, else None."""
     if rule.off:
         return hold, "retry: off for this channel, merchant or code: held"
     if event.subject is None and len(event.recipients) > 1 and rule.several_recipients is Disposition.HOLD:
         return "ambiguous_recipient", "several recipients and no culprit: held"
+    if _holds_unreadable(event, policy):
+        return "ambiguous_recipient", f"{event.unreadable}: held"
     return None

@@ -15,7 +15,7 @@ from msgspec.json import encode as _write
 from softbounce.core.bounds import LARGEST, NAME, TEXT
 from softbounce.core.recipients import Channel, Recipient
 from softbounce.core.strict_json import read_object, refuse
-from softbounce.core.subject import channel_of, subject_of
+from softbounce.core.subject import channel_of, named_by
 from softbounce.core.timestamps import deadline, parse_time
 from softbounce.errors import InvalidEvent
 
@@ -57,7 +57,9 @@ class Event(Struct, frozen=True, kw_only=True):
     reference: str
     channel: Channel | None  # None: unknown, and the report is held
     subject: Recipient | None  # the one recipient that this is about; None: cannot be told
-    recipients: tuple[object, ...]  # as reported, for the resend command
+    recipients: tuple[object, ...]  # as reported, for the resend command, without who is left out
+    unreadable: str = ""  # why none of its recipients can be read
+    left_out: str = ""  # which of several recipients cannot be read, and why
     failure: Failure | None
     not_after: int | None = None  # ms
     is_unbounded: bool = False  # notAfter was a placeholder date (the year 1, 9999) and is ignored
@@ -116,6 +118,7 @@ def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
     failure, details = (None, {}) if delivered else _failure(sent)
     code = failure.code if failure else ""
     channel = channel_of(sent.get("channel"), code=code, recipients=recipients, details=details)
+    named = named_by(recipients, channel=channel, details=details)
     at, dated_without_zone = parse_time(event.get("date"))
     not_after, is_unbounded = deadline(sent.get("notAfter"), f"{_COMMUNICATION}.notAfter")
     zone = sent.get("timezone")
@@ -130,14 +133,10 @@ def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
         claim=_claim(claim),
         reference=_reference(sent),
         channel=channel,
-        subject=subject_of(
-            recipients,
-            channel=channel,
-            failure_type=failure.type if failure else "",
-            code=code,
-            details=details,
-        ),
-        recipients=recipients,
+        subject=named.subject,
+        recipients=named.recipients,
+        unreadable=named.unreadable,
+        left_out=named.left_out,
         failure=failure,
         not_after=not_after,
         is_unbounded=is_unbounded,

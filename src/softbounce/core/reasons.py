@@ -15,9 +15,6 @@ class Fault(StrEnum):
 VETO_TYPES = frozenset({"RENDER_ERROR", "CONFIGURATION_ERROR"})
 """Error types that no recipient causes: they forbid suppressing and counting, whatever the code is."""
 
-CONTACT_CODES = frozenset({"INVALID_MOBILE_NUMBER", "INVALID_EMAIL_ADDRESS", "INVALID_POSTAL_ADDRESS"})
-"""Codes of a malformed address; such an address is kept as it was written."""
-
 CONSENT = ("COMPLAINT", "OPT_OUT")
 """Codes that tell of the recipient's own will: the suppression brake does not count them."""
 

@@ -4,14 +4,15 @@ import re
 import unicodedata
 from binascii import b2a_base64
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from enum import StrEnum
+from functools import cache
 from hashlib import blake2b
+from urllib.parse import unquote
 
 from msgspec import Struct
 
 from softbounce.core.bounds import TEXT
-from softbounce.core.phone_numbers import E164, calling_code, is_dialled, read_number, zones_of
+from softbounce.core.phone_numbers import E164, calling_code, folded_number, is_dialled, read_number, zones_of
 from softbounce.errors import InvalidRecipient
 
 
@@ -30,6 +31,8 @@ class Recipient(Struct, frozen=True, kw_only=True):
     address: str
     country: str | None = None  # ISO 3166 alpha-2, from the number or the postal address
     domain: str | None = None  # e-mail only, lower-case ASCII
+    unreadable: str = ""  # why the address cannot be read: ``address`` is its folded spelling then
+    is_masked: bool = False  # it stands for many people: nobody may be convicted by it
     zones: tuple[str, ...] = ()  # IANA zones of the number's region; () if unknown
 
 
@@ -43,9 +46,10 @@ _POSTCODE = ("postcode", "postalcode", "zip", "zipcode", "plz")
 _CITY = ("city", "town")
 _STREET = ("street", "streetaddress", "addressline1", "addressline", "address1", "line1", "streetname")
 _HOUSE = ("housenumber", "streetnumber")
-_NAME = ("name", "fullname", "company")
+_COMPANY, _NAME = ("company",), ("name", "fullname")
 _GIVEN, _FAMILY = ("firstname", "givenname"), ("lastname", "familyname")
-_POSTAL = (*_COUNTRY, *_POSTCODE, *_CITY, *_STREET, *_HOUSE, *_NAME, *_GIVEN, *_FAMILY)
+_POSTAL = (*_COUNTRY, *_POSTCODE, *_CITY, *_STREET, *_HOUSE, *_COMPANY, *_NAME, *_GIVEN, *_FAMILY)
+_STREET_WORD = re.compile(r"str(?:asse\b|\.)")  # the German word, folded
 FIELDS: dict[Channel, frozenset[str]] = {
     Channel.SMS: frozenset(_PHONE),
     Channel.EMAIL: frozenset(_EMAIL),
@@ -62,6 +66,12 @@ _ADDR_SPEC = re.compile(
     rf"((?![xX]{{3,}}@){_ATOM}(?:\.{_ATOM})*+)@((?:{_LABEL}\.)+{_LABEL}(?<=[A-Za-z]))", re.ASCII
 )
 _DOMAIN = re.compile(r"[\w.-]+")
+_ODD_DOTS = re.compile(_ATOM.replace("[A", "[.A", 1), re.ASCII)  # "a..b@", "a.@": some carriers allow them
+_IN_ANGLES = re.compile(r"[^<>]*<([^<>]*)>", re.DOTALL)  # a display name before it
+_COMMENT = re.compile(r"\([^()]*\)")
+_NESTED = 8  # decorations one in the other that are taken off
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"@([^"@]*)')
+_BEFORE, _AFTER = " \t\r\n,;", " \t\r\n,;."  # what stands around an address in a list or a sentence
 _MAX_LOCAL, _MAX_DOMAIN, _MAX_ADDR_SPEC = 64, 253, 254
 
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
@@ -113,28 +123,50 @@ def address_of(value: object, channel: Channel) -> str:
     return recipient(value, channel).address
 
 
-def as_written(value: object, channel: Channel) -> Recipient | None:
-    """Return a recipient whose address is the trimmed, lower-case spelling; None if that is masked."""
+def identity(value: object, channel: Channel) -> Recipient | None:
+    """Return who is meant: the normalised recipient, or one known by its folded spelling and why.
+
+    None where there is no spelling: nobody is named.
+    """
+    try:
+        return recipient(value, channel)
+    except InvalidRecipient as error:
+        text = _spelling(value, channel)
+        if not text or len(text) > TEXT:
+            return None
+        return Recipient(
+            channel=channel, address=text, unreadable=str(error), is_masked=_is_masked(text, channel)
+        )
+
+
+def _spelling(value: object, channel: Channel) -> str:
+    """Return the folded text of what is no address; empty where it has none."""
     if isinstance(value, Mapping):
         fields = _folded(value)
         names = _POSTAL if channel is Channel.LETTER else (*FIELDS[channel], *_ANY)
         value = " ".join(str(fields[name]) for name in names if isinstance(fields.get(name), str | int))
-    if not isinstance(value, str) or not (text := value.strip().lower()) or len(text) > TEXT:
-        return None
-    return None if _is_masked(text, channel) else Recipient(channel=channel, address=text)
+    if not isinstance(value, str) or len(value) > TEXT:
+        return ""
+    return _fold(folded_number(value) if channel is Channel.SMS else _visible(value))
+
+
+def with_plus(who: Recipient) -> Recipient | None:
+    """Return the number that digits without a plus would be with one; None if they are no such digits.
+
+    Several carriers write numbers so, but 030... or 0911... may be anybody's: only refusals are shared.
+    """
+    is_digits = who.channel is Channel.SMS and who.unreadable and who.address.isdecimal()
+    return read_recipient(f"+{who.address}", Channel.SMS) if is_digits and who.address[0] != "0" else None
 
 
 def listed(value: object, channel: Channel) -> Recipient:
-    """Return the normalised recipient, or the one ``as_written`` if the address is invalid.
+    """Return the ``identity`` under which the suppression list knows ``value``.
 
-    An invalid number can be suppressed as it was written; this finds it again. Raises ``InvalidRecipient``.
+    An invalid number can be suppressed as it was written; this finds it again. Raises ``InvalidRecipient``,
+    also for a masked address.
     """
-    try:
-        return recipient(value, channel)
-    except InvalidRecipient:
-        if (known := as_written(value, channel)) is None:
-            raise
-        return known
+    known = identity(value, channel)
+    return recipient(value, channel) if known is None or known.is_masked else known
 
 
 def form(value: object) -> Channel | None:
@@ -196,11 +228,7 @@ def named_in(value: object) -> Iterator[Recipient]:
 
 
 def _spellings(value: object, channels: Iterable[Channel]) -> Iterator[Recipient]:
-    for channel in channels:
-        with suppress(InvalidRecipient):
-            yield recipient(value, channel)
-        if (known := as_written(value, channel)) is not None:
-            yield known
+    yield from (known for channel in channels if (known := identity(value, channel)))
 
 
 def fingerprint(key: bytes) -> str:
@@ -271,20 +299,54 @@ def _phone(text: str) -> Recipient:
 
 
 def _email(text: str) -> Recipient:
-    if usual := _usual(text):
+    usual = _usual(text)
+    if not usual:
+        text = _undecorated(text)
+        usual = _usual(text)
+    if usual:
         return Recipient(channel=Channel.EMAIL, address=text.lower(), domain=usual[2].lower())
     if len(text) > _MAX_EMAIL or _is_masked(text, Channel.EMAIL):
         message = "a masked or overlong e-mail address"
         raise InvalidRecipient(message)
     from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - 20 ms, for few addresses
 
+    local, at, domain = text.rpartition("@")
+    has_odd_dots = at and len(local) <= _MAX_LOCAL and _ODD_DOTS.fullmatch(local)
     try:
-        known = validate_email(text, check_deliverability=False, test_environment=True)
+        known = validate_email(
+            f"x@{domain}" if has_odd_dots else text, check_deliverability=False, test_environment=True
+        )
     except EmailNotValidError:
         message = "not an e-mail address"
         raise InvalidRecipient(message) from None
     domain = known.ascii_domain.lower()
-    return Recipient(channel=Channel.EMAIL, address=f"{known.local_part.lower()}@{domain}", domain=domain)
+    local = local if has_odd_dots else known.local_part
+    return Recipient(channel=Channel.EMAIL, address=f"{local.lower()}@{domain}", domain=domain)
+
+
+def _undecorated(text: str) -> str:
+    """Return an e-mail address without what mail programs, links and lists put around it (RFC 5322, 6068)."""
+    text = _visible(text)
+    for _ in range(_NESTED):
+        before = text
+        text = text.lstrip(_BEFORE).rstrip(_AFTER)
+        if text[:7].casefold() == "mailto:":
+            text = unquote(text[7:].partition("?")[0])
+        if found := _IN_ANGLES.fullmatch(text):
+            text = found[1]
+        head, quote, tail = text.rpartition('"')  # in quotes a bracket is no comment
+        text = head + quote + _COMMENT.sub("", tail)
+        if text == before:
+            break
+    if found := _QUOTED.fullmatch(text):
+        local = re.sub(r"\\(.)", r"\1", found[1])
+        text = f"{local}@{found[2]}" if _ODD_DOTS.fullmatch(local) else text
+    return text
+
+
+def _visible(text: str) -> str:
+    """Return text without marks that nobody sees: a BOM, marks of direction, zero-width blanks."""
+    return text if text.isascii() else "".join(sign for sign in text if unicodedata.category(sign) != "Cf")
 
 
 def _usual(text: str) -> re.Match[str] | None:
@@ -314,12 +376,28 @@ def _postal(fields: dict[str, object]) -> tuple[str, str]:
         if isinstance(inner, Mapping):
             fields = fields | _folded(inner)
     country = _fold(_first(fields, _COUNTRY))
+    country = _countries().get(country, country)
     place = _fold(_first(fields, _POSTCODE)).replace(" ", "") or _fold(_first(fields, _CITY))
-    street = _fold(f"{_first(fields, _STREET)} {_first(fields, _HOUSE)}")
-    name = _fold(_first(fields, _NAME) or f"{_first(fields, _GIVEN)} {_first(fields, _FAMILY)}")
+    street = _STREET_WORD.sub("str", _fold(f"{_first(fields, _STREET)} {_first(fields, _HOUSE)}"))
+    person = _first(fields, _NAME) or f"{_first(fields, _GIVEN)} {_first(fields, _FAMILY)}"
+    name = _fold(f"{_first(fields, _COMPANY)} {person}")  # each person of a company is somebody else
     if place and (street or name):
         return f"{country}|{place}|{street}|{name}", country
     return _fold(_first(fields, _ANY)), country
+
+
+@cache
+def _countries() -> dict[str, str]:
+    """Return the code of each country by its folded name, in all languages that the library knows."""
+    from phonenumbers.geodata.locale import LOCALE_DATA  # noqa: PLC0415 - 40 ms, for letters alone
+
+    named = {
+        _fold(name): code.lower()
+        for code, names in LOCALE_DATA.items()
+        for name in names.values()
+        if not name.startswith("*")  # it names the language whose word is the same
+    }
+    return named | {"uk": "gb", "england": "gb", "usa": "us", "deu": "de", "gbr": "gb", "aut": "at"}
 
 
 def _fold(text: str) -> str:

@@ -1,9 +1,11 @@
 """Finds the channel and the one recipient that a report is about, or None where that is not certain."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from softbounce.core.reasons import CONTACT_CODES
-from softbounce.core.recipients import FIELDS, Channel, Recipient, as_written, fold_name, form, read_recipient
+from msgspec import Struct
+
+from softbounce.core.recipients import FIELDS, Channel, Recipient, fold_name, form, identity
 
 _BY_CODE = {
     "SMS_": Channel.SMS,
@@ -32,29 +34,47 @@ def channel_of(
     return forms.pop() if len(forms) == 1 else None
 
 
-def subject_of(
-    recipients: tuple[object, ...],
-    *,
-    channel: Channel | None,
-    failure_type: str,
-    code: str,
-    details: dict[str, Any],
-) -> Recipient | None:
-    """Return the one recipient that an event is about, or None if that cannot be told.
+class Named(Struct, frozen=True):
+    """Whom a report names, as far as that can be told."""
 
-    A single recipient is the subject. Among several, or without any, it is the one that ``invalidValues``
-    names, if it names exactly one. An invalid address that is reported as invalid is kept as written.
+    subject: Recipient | None  # the one recipient that it is about; None: cannot be told
+    recipients: tuple[object, ...]  # as reported, without those that cannot be read beside others that can
+    unreadable: str = ""  # why none of them can be read
+    left_out: str = ""  # which one cannot be read, and why
+
+
+def named_by(recipients: tuple[object, ...], *, channel: Channel | None, details: dict[str, Any]) -> Named:
+    """Return the one recipient that an event is about, if that can be told, and whom a resend may go to.
+
+    A single recipient is the subject, also one that is named twice or cannot be read, who is known by the
+    folded spelling. Among several, or without any, it is the one that ``invalidValues`` names, if it names
+    exactly one, and one of these.
     """
     if channel is None:
-        return None
-    if recipients and all(one == recipients[0] for one in recipients):
-        is_reported = failure_type == "CONTACT_ERROR" or code in CONTACT_CODES
-        named = read_recipient(recipients[0], channel)
-        return named or (as_written(recipients[0], channel) if is_reported else None)
-    culprits = _invalid_values(details.get("invalidValues"), channel)
-    if len(culprits) != 1:
-        return None
-    return read_recipient(culprits[0], channel) or as_written(culprits[0], channel)
+        return Named(None, recipients)
+    people = [identity(one, channel) for one in recipients]
+    keys = {who and who.address for who in people}
+    subject = people[0] if len(keys) == 1 else _culprit(people, channel, details)
+    unread = [(place, who) for place, who in enumerate(people) if who is None or who.unreadable]
+    if not unread:
+        return Named(subject, recipients)
+    place, who = unread[0]
+    why = f"recipients[{place}]: {who.unreadable if who else 'nobody is named'}"
+    if len(unread) == len(people):
+        return Named(subject, recipients, unreadable=why)
+    if subject is not None and subject.unreadable:
+        return Named(subject, recipients, unreadable=why)
+    kept = tuple(one for one, who in zip(recipients, people, strict=True) if who and not who.unreadable)
+    return Named(subject, kept, left_out=why)
+
+
+def _culprit(
+    people: Sequence[Recipient | None], channel: Channel, details: dict[str, Any]
+) -> Recipient | None:
+    values = _invalid_values(details.get("invalidValues"), channel)
+    found = identity(values[0], channel) if len(values) == 1 else None
+    is_of_these = not people or found in people  # a value of somebody else convicts nobody
+    return found if found and is_of_these and not found.is_masked else None
 
 
 def _invalid_values(values: object, channel: Channel) -> list[object]:

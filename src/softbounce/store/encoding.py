@@ -19,7 +19,7 @@ from softbounce.core.decide import (
 from softbounce.core.events import Event, Ignored
 from softbounce.core.policy.model import Brake, Disposition, Policy
 from softbounce.core.reasons import CONSENT, Fault
-from softbounce.core.recipients import as_written, hashed, mask, read_recipient
+from softbounce.core.recipients import hashed, identity, mask, with_plus
 from softbounce.core.records import command_id, digest, payload
 
 _SOFT = ("count", "escalate_at", "within", "apart", "then", "hold_for")
@@ -70,6 +70,7 @@ class Facts(Struct, kw_only=True, omit_defaults=True, tag_field="y", tag="failur
     rids: list[str] | None = None
     first: int | None = None  # index of the first recipient's probe, where there are several
     address: str | None = None
+    also: str | None = None  # the hash under which a refusal is written as well
     b: str | None = None  # group of the brake in which a new suppression counts
 
 
@@ -98,6 +99,7 @@ class Said(Struct, kw_only=True, omit_defaults=True):
     until: int | None = None
     endless: bool = False  # notAfter was a placeholder date and was ignored
     several: int | None = None
+    unread: str | None = None  # why its recipient cannot be read, or which of several was left out
 
 
 class Encoder:
@@ -170,7 +172,7 @@ class Encoder:
             cl="" if event.claim.id is None else str(event.claim.id),
             ref=event.reference,
             code=failure.code if failure else "",
-            detail=failure.detail if failure else None,
+            detail=event.unreadable or (failure.detail if failure else None),
             mask=masked,
             bare=event.is_bare,
             name=as_json(event.event_id).decode() if event.is_bare and event.event_id else None,
@@ -192,6 +194,8 @@ class Encoder:
         if subject is not None and self._keep_addresses and plan.fault is Fault.RECIPIENT:
             facts.address = subject.address
         if subject is not None and _may_suppress(plan):
+            if other := with_plus(subject):
+                facts.also = hashed(other, self._key)
             facts.id = event.event_id or event.identity
             if self._brake is not None and facts.code not in CONSENT:
                 facts.b = self._brake.group(facts.code, subject.country, subject.domain)
@@ -201,10 +205,10 @@ class Encoder:
         return Row(identity=event.identity, delivery=delivery, arguments=arguments, probe=probe_of(delivery))
 
     def _rids(self, event: Event) -> list[str]:
-        """Return the hash of each recipient, empty for an invalid address."""
+        """Return the hash of each recipient, empty for one that has no spelling."""
         if event.channel is None:
             return [""] * len(event.recipients)
-        known = [read_recipient(one, event.channel) for one in event.recipients]
+        known = [identity(one, event.channel) for one in event.recipients]
         return [hashed(one, self._key) if one else "" for one in known]
 
     def _number(self, plan: Plan) -> int:
@@ -249,7 +253,7 @@ def _addressed(event: Event) -> tuple[object, ...]:
     if subject is None or len(event.recipients) < 2:  # noqa: PLR2004
         return event.recipients
     for one in event.recipients:
-        known = read_recipient(one, subject.channel) or as_written(one, subject.channel)
+        known = identity(one, subject.channel)
         if known is not None and known.address == subject.address:
             return (one,)
     return event.recipients
@@ -273,6 +277,7 @@ def _said(plan: Plan, channel: str, masked: str, *, revision: str) -> Said:
         zone=event.timezone,
         until=event.not_after,
         endless=event.is_unbounded,
+        unread=event.unreadable or event.left_out or None,
     )
     if failure:
         said.type, said.code, said.smtp = failure.type or None, failure.code or None, failure.smtp

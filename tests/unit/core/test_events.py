@@ -455,7 +455,6 @@ def test_several_recipients_without_a_culprit_have_no_subject():
         (OTHER, OTHER),
         ({"phone": {"number": OTHER}}, OTHER),
         ({"phone": OTHER, "email": "a@example.com", "name": ""}, OTHER),
-        ({"phone": " 0151-ABC "}, "0151-abc"),
         ({"phone": [NUMBER, OTHER]}, None),
         ({"phone": OTHER, "mobile": NUMBER}, None),
         ({"phone": ["+1XXX5550100", OTHER]}, None),
@@ -468,33 +467,67 @@ def test_several_recipients_without_a_culprit_have_no_subject():
 )
 @pytest.mark.parametrize("recipients", [[NUMBER, OTHER], [], None])
 def test_the_only_invalid_value_names_the_subject(values, expected, recipients):
-    """Among several recipients or without any, one named value counts: as written if need be, not masked."""
+    """Among several recipients or without any, one named value counts, unless it is masked."""
     assert (
         subject(failed("SMS_REJECTED", recipients=recipients, details={"invalidValues": values})) == expected
     )
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "expected"),
+    ("recipients", "value", "expected"),
     [
-        ("INVALID_MOBILE_NUMBER", "SEND_ERROR", "0151-12"),
-        ("NEW_CODE", "CONTACT_ERROR", "0151-12"),
-        ("SMS_EXPIRED", "SEND_ERROR", None),
-        ("INVALID_CLAIM", "SEND_ERROR", None),
+        ([], " 0151-ABC ", "0151abc"),
+        ([NUMBER, "0151 abc"], " 0151-ABC ", "0151abc"),
+        ([NUMBER, OTHER], " 0151-ABC ", None),
+        ([NUMBER, OTHER], "+4915199999999", None),
+        ([NUMBER, OTHER], OTHER.replace("+49", "0049 "), OTHER),
     ],
 )
-def test_an_invalid_recipient_is_known_as_written_if_that_is_the_complaint(code, kind, expected):
-    """Otherwise it is nobody in particular, and echoed all the same."""
-    event = parse(failed(recipients=["0151-12"], error={"type": kind, "reasonCode": code}))
+def test_an_invalid_value_convicts_only_a_recipient_of_the_event(recipients, value, expected):
+    """A value that is none of them is somebody else's, or a slip; how it is spelled does not matter."""
+    details = {"invalidValues": {"phone": value}}
 
-    assert (event.subject and event.subject.address) == expected
-    assert event.recipients == ("0151-12",)
+    assert subject(failed("SMS_REJECTED", recipients=recipients, details=details)) == expected
 
 
-@pytest.mark.parametrize("masked", ["+1XXX5550100", "+49151•••78", {"phone": "+49151***78"}])
-def test_a_masked_number_is_never_a_subject(masked):
-    """It would be read as somebody else's number."""
-    assert subject(failed("INVALID_MOBILE_NUMBER", recipients=[masked])) is None
+@pytest.mark.parametrize(
+    "twice",
+    [[NUMBER, NUMBER.replace("+", "00")], [NUMBER, {"phone": f"tel:{NUMBER}"}], ["0151 12", "0151-12"]],
+)
+def test_one_person_named_twice_is_one(twice):
+    """Recipients are compared by key."""
+    event = parse(failed(recipients=twice))
+
+    assert event.subject is not None
+    assert event.recipients == tuple(twice)
+
+
+def test_who_cannot_be_read_among_several_is_left_out():
+    """The resend goes to the others, and it says who was left out; nobody is convicted."""
+    event = parse(failed(recipients=[NUMBER, "0151-12", OTHER]))
+
+    assert (event.subject, event.recipients, event.unreadable) == (None, (NUMBER, OTHER), "")
+    assert event.left_out.startswith("recipients[1]: a phone number must be written internationally")
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "is_masked"),
+    [
+        ("0151-12", "015112", False),
+        ("447911123457", "447911123457", False),
+        ("4.47911E+11", "447911e+11", False),
+        ("+1XXX5550100", "+1xxx5550100", True),
+        ("+49151•••78", "+49151•••78", True),
+        ({"phone": "+49151***78"}, "+49151***78", True),
+    ],
+)
+def test_who_cannot_be_read_is_known_by_the_folded_spelling(value, key, is_masked):
+    """So every guard knows it again; the event says why, and the resend has it as it was."""
+    event = parse(failed(recipients=[value]))
+
+    assert (event.subject.address, event.subject.is_masked) == (key, is_masked)
+    assert event.unreadable.startswith("recipients[0]: a phone number must be written internationally")
+    assert event.recipients == (value,)
 
 
 def test_the_parts_of_one_postal_address_are_one_culprit():

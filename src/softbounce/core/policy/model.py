@@ -234,6 +234,7 @@ class Policy:
     brake: Brake | None  # None: off
     providers: Mapping[str, Provider]  # "*" is for providers without an entry
     feedback: str  # delivered | none
+    unreadable_recipient: Disposition  # HOLD | RETRY
     ignore_failures_before: int | None  # ms; None: never
     codes: tuple[str, ...]  # the names under codes:, in the file's order
     rules: tuple[tuple[str, int], ...]  # name and line of every rule about codes

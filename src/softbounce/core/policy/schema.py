@@ -244,6 +244,9 @@ class File(Block):
     limits: Limits = Limits()
     retention: Retention = Retention()
     feedback: Literal["delivered", "none"] = "delivered"
+    unreadable_recipient: Literal["hold", "retry"] = Field(
+        "hold", description="what becomes of a retry to whom nobody can read"
+    )
     ignore_failures_before: Moment = Field(None, description="never, or a date")
     defaults: Defaults = Defaults()
     channels: Channels = Channels()

@@ -1,5 +1,5 @@
 -- outcomes: the ways in which a failure ends or goes on.
--- needs: schedule suppressions open_cases members now hget hmget zadd zrem notify open_case group_of case_facts suppress
+-- needs: schedule suppressions open_cases members now hget hmget hset zadd zrem notify open_case group_of case_facts suppress
 --        is_standing limits
 -- gives: finish_record suppress_recipient hold_for_incident end_suppressed refusal hold give_up schedule_next
 local function finish_record(event, state, ended)
@@ -28,6 +28,15 @@ local function suppress_recipient(event)
     at = now, z = term.expires and now + term.expires or nil, code = event.code, origin = term.origin, evidence = { event.id },
     revision = limits.revision, rule = rule.name, line = rule.line, channel = event.ch, mask = event.mask, address = event.address,
   })
+  if event.also then -- digits without a plus: whoever writes the plus is refused as well
+    local also = event.also .. string.sub(field, #event.rid + 1)
+    if not is_standing(hget(suppressions, also)) then
+      local address = entry.address
+      entry.address = nil
+      hset(suppressions, also, cjson.encode(entry))
+      entry.address = address
+    end
+  end
   return entry.z or 0, entry
 end
 

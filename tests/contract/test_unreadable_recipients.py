@@ -1,0 +1,98 @@
+"""Recipients that nobody can read: known by their spelling in every guard, held unless policy sends all the same."""
+
+import pytest
+
+from softbounce.store.audit import By
+
+from .store_driver import HOUR, NUMBER
+
+DIGITS = "4915112345678"  # of NUMBER, without its plus
+MASKED = "+49151•••78"
+RETRIES = """
+version: 1
+unreadable_recipient: retry
+defaults: {quiet_hours: off}
+limits: {resends_per_recipient: 1/1d}
+codes:
+  SMS_EXPIRED: {do: retry, retry: {delays: [1m, 1m]}}
+  SMS_REJECTED: {do: suppress, fault: recipient}
+"""
+
+
+@pytest.fixture
+def sending(driver):
+    """The same store under a policy that retries whom nobody can read."""
+    return driver.with_policy(RETRIES)
+
+
+@pytest.mark.parametrize("recipient", [DIGITS, "0151 12345678", MASKED, "4.915E+12"])
+def test_a_retry_to_whom_nobody_can_read_is_held_with_its_reason(driver, recipient):
+    """A block, a pause or a cap of the person would not stop it."""
+    answer = driver.fail(to=[recipient])
+    (case,) = driver.cases()
+    (line,) = driver.story().history
+
+    assert answer.outcome == "held"
+    assert case.kind == "ambiguous_recipient"
+    assert "a phone number must be written internationally" in case.entry["detail"]
+    assert line.unread.startswith("recipients[0]: ")
+
+
+def test_where_policy_says_so_it_is_sent_and_a_cap_knows_it_again(sending):
+    """By its folded spelling, so that another dash makes nobody new."""
+    sending.fail("m1", to=["0151 12345678"])
+    sending.fail("m2", to=["0151-12345678"])
+
+    sending.wait(HOUR)
+
+    assert len(sending.hand_over()) == 1
+
+
+def test_a_pause_stops_whom_nobody_can_read(sending):
+    """A pause is told by the same spelling."""
+    sending.fail(to=["0151 12345678"])
+    sending.store.pauses.add(
+        "recipient", "0151/12345678", channel="sms", until=sending.now + HOUR, by=By("eva", "x")
+    )
+
+    assert sending.resend() == []
+
+
+def test_a_block_of_whom_nobody_can_read_ends_what_waits(sending):
+    """It was convicted under one spelling, and is found under the other."""
+    sending.fail("m1", to=["0151 12345678"])
+
+    assert sending.fail("m2", "SMS_REJECTED", to=["0151-12345678"]).outcome == "suppressed"
+    assert sending.resend("m1") == []
+
+
+def test_a_refusal_of_digits_without_a_plus_holds_for_the_number_with_one(sending):
+    """Carriers write numbers so; nobody is refused the other way round."""
+    sending.fail("m1", "SMS_REJECTED", to=[DIGITS])
+
+    assert not sending.store.suppressions.check(NUMBER, "sms").allowed
+    assert sending.fail("m2").outcome == "suppressed"
+
+
+def test_a_refusal_of_a_number_leaves_the_digits_to_their_own(sending):
+    """They may be a national number of somebody else."""
+    sending.fail("m1", "SMS_REJECTED")
+
+    assert sending.fail("m2", to=[DIGITS]).outcome == "scheduled"
+
+
+def test_a_masked_address_convicts_nobody(sending):
+    """It stands for many."""
+    assert sending.fail("m1", "SMS_REJECTED", to=[MASKED]).outcome == "held"
+    assert list(sending.store.suppressions.find(MASKED.replace("•", "1"), "sms")) == []
+
+
+def test_of_several_the_one_that_cannot_be_read_is_left_out(driver):
+    """The others get their resend, and the history says who does not."""
+    driver.fail(code="PROVIDER_ERROR", to=[NUMBER, "0151-12"])
+    driver.until_due()
+    (lease,) = driver.claim()
+    (line, *_) = driver.story().history
+
+    assert lease.delivery.recipients == (NUMBER,)
+    assert line.unread.startswith("recipients[1]: ")
