@@ -1,4 +1,4 @@
-"""``softbounce recipients``: a person's right to be forgotten."""
+"""``softbounce recipients``: a person's right to be forgotten, and keys that an upgrade changes."""
 
 from typing import Annotated
 
@@ -7,11 +7,11 @@ import typer
 from softbounce.cli.shared import options
 from softbounce.cli.shared.change import Intent, changing
 from softbounce.cli.shared.output import IN_PART, say
-from softbounce.cli.shared.session import channel_of, opened, policy_in_force
+from softbounce.cli.shared.session import channel_of, opened, policy_in_force, tracked
+from softbounce.core.texts import count
 from softbounce.settings import Settings, StreamSink
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Erase a recipient's address.")
-app.callback()(lambda: None)  # so that its only command is called by name
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Erase a recipient's address; move keys.")
 
 
 @app.command()
@@ -55,3 +55,27 @@ def forget(
         if found.unread:
             say(f"{found.unread:,} unread: reports that no worker took in hold it, too. Run it again later.")
             raise typer.Exit(IN_PART)
+
+
+@app.command()
+@changing("dry_run", "output")
+def rekey(*, intent: Intent) -> None:
+    """Move blocks whose address has another key since an upgrade, for a country has renumbered.
+
+    Blocks whose address was not kept stay where they are: they are known by their hash alone.
+    """
+    with opened() as store:
+        moved, unknown = 0, 0
+        for entry, field in tracked(store.suppressions.moved(), "blocks"):
+            if field is None:
+                unknown += 1
+                continue
+            moved += 1
+            if not intent.dry_run:
+                store.suppressions.move(entry, field, by=intent.by)
+        verb = "To be moved" if intent.dry_run else "Moved"
+        sentence = f"{verb}: {count(moved, 'blocks')}."
+        if unknown:
+            sentence += f" {unknown:,} more are known by their hash alone: their address was not kept."
+        facts = {"action": "rekey", "dryRun": intent.dry_run, "moved": moved, "unknown": unknown}
+        intent.tell(sentence, facts)

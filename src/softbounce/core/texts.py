@@ -167,6 +167,7 @@ ENGLISH = Language(
         "recipients": ("recipient", "recipients"),
         "records": ("record", "records"),
         "bytes": ("byte", "bytes"),
+        "blocks": ("block", "blocks"),
         "retries": ("waiting retry", "waiting retries"),
     },
     weekdays=("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),

@@ -10,6 +10,7 @@ from msgspec.json import Decoder
 
 from softbounce.core.bounds import NAME, bounded
 from softbounce.core.filters import Filter
+from softbounce.core.reasons import CONSENT
 from softbounce.core.recipients import (
     Channel,
     address_of,
@@ -22,10 +23,10 @@ from softbounce.core.recipients import (
     recipient,
 )
 from softbounce.core.table_files import cell
-from softbounce.core.timestamps import date_or_never
+from softbounce.core.timestamps import LAST, date_or_never
 from softbounce.errors import InvalidEvent, InvalidRecipient
 from softbounce.store.audit import Audit, By
-from softbounce.store.connection import ask, reaching, store_time
+from softbounce.store.connection import ask, hash_field, reaching, store_time
 from softbounce.store.hash_key import HashKey, hash_in
 from softbounce.store.keys import Keys
 from softbounce.store.limits import LIST_BATCH, LOOKUP_BATCH, SCAN_BATCH
@@ -190,6 +191,32 @@ class Suppressions:
                 if _is_active(found.entry, now) and wanted.matches(found.facts(now)):
                     yield found
 
+    def moved(self) -> Iterator[tuple[SuppressionEntry, str | None]]:
+        """Yield each entry that stands under an older key of its address, with its field of today.
+
+        None for an entry whose address was not kept: it cannot be told whether it stands right.
+        """
+        with reaching():
+            for field, raw in self._client.hscan_iter(self._keys.fixed("suppressions"), count=SCAN_BATCH):
+                found = entry_of(field, raw)
+                if found.address is None:
+                    yield found, None
+                    continue
+                rid = hashed(listed(found.address, Channel(found.entry["channel"])), self._key)
+                if rid != found.rid:
+                    yield found, _field(rid, found.merchant)
+
+    def move(self, entry: SuppressionEntry, field: str, *, by: By) -> None:
+        """Give an entry its field of today; of two entries the one that lasts longer stays, consent first."""
+        with reaching():
+            raw = hash_field(self._client, self._keys.fixed("suppressions"), field)
+        other = entry_of(field.encode(), raw) if raw else None
+        stays = other and _strength(other) >= _strength(entry)
+        address = listed(entry.address, Channel(entry.entry["channel"])).address
+        kept = {**entry.entry, "address": address, "mask": mask(address)}
+        changes = {entry.field: None} | ({} if stays else {field: kept})
+        self._audit.change("suppressions", changes, action="rekey", what=f"r_{entry.rid}", by=by)
+
     def load(
         self, rows: Iterable[Mapping[str, Any]], *, by: By, now: int
     ) -> Iterator[InvalidEvent | Literal["listed", "past"] | None]:
@@ -291,6 +318,10 @@ def verdict_on(rid: str, listed: Sequence[bytes | None], paused: bytes | None, *
 
 def _field(rid: str, merchant: object) -> str:
     return rid if merchant is None else f"{rid}@{bounded(merchant, 'merchant')}"
+
+
+def _strength(entry: SuppressionEntry) -> tuple[bool, int]:
+    return entry.entry["code"] in CONSENT, entry.until or LAST
 
 
 def _is_active(entry: Mapping[str, Any], now: int) -> bool:

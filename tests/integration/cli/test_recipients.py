@@ -2,6 +2,7 @@
 
 import json
 
+import redis
 from live import failed
 
 from softbounce.store import Store
@@ -35,6 +36,26 @@ def test_a_forgotten_address_is_gone_and_its_block_stays(desk):
     assert NUMBER not in everything
     assert NUMBER.encode() not in b"".join(entry for entry in _raw_audit(desk.store))
     assert desk.run("suppressions", "check", NUMBER).exit_code == 1
+
+
+def test_blocks_under_older_keys_are_moved(desk, valkey):
+    """As after an upgrade that reads a number better; what is known by its hash alone is counted."""
+    desk.run("suppressions", "add", "+525512345678", "--reason", "asked")
+    desk.run("suppressions", "add", NUMBER, "--reason", "asked")
+    client, key = redis.Redis.from_url(valkey), desk.store.keys.fixed("suppressions")
+    (name, raw) = next(pair for pair in client.hgetall(key).items() if b"+525512345678" in pair[1])
+    client.hdel(key, name)
+    client.hset(key, "AAAAAAAAAAAA", raw.replace(b"+525512345678", b"+5215512345678"))
+    client.hset(key, "BBBBBBBBBBBB", raw.replace(b'"address":"+525512345678"', b'"x":1'))
+    dry = desk.run("recipients", "rekey", "--dry-run", "--reason", "look")
+    before = desk.run("suppressions", "check", "+5215512345678")
+    done = desk.run("recipients", "rekey", "--reason", "upgrade")
+
+    assert "To be moved: 1 block. 1 more are known by their hash alone" in dry.stdout
+    assert "Moved: 1 block." in done.stdout
+    assert (before.exit_code, desk.run("suppressions", "check", "+52 1 55 1234 5678").exit_code) == (0, 1)
+    assert desk.run("suppressions", "check", NUMBER).exit_code == 1
+    assert "Moved: 0 blocks." in desk.run("recipients", "rekey", "--reason", "again").stdout
 
 
 def _raw_audit(store: Store) -> list[bytes]:
