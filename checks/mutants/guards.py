@@ -318,8 +318,8 @@ MUTANTS = (
     ),
     Mutant(
         file="store/lua/accept/failure.lua",
-        old="not event.answers and event.at >= record.c - LATE",
-        new="not event.answers and event.at >= record.c + LATE",
+        old="event.at < event.record.c - LATE and is_clock_right",
+        new="event.at < event.record.c + LATE and is_clock_right",
         rule="A failure dated just before the claim answers it.",
         tests=(
             f"{ACCEPT}::test_a_failure_dated_over_five_minutes_before_the_claim_speaks_of_an_earlier_send",

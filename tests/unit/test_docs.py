@@ -183,7 +183,7 @@ FIGURES: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     ),
     (
         "docs/decisions/0005-which-send-a-report-answers.md",
-        "no more than {} minutes before the claim",
+        "dated more than {} minutes before the claim",
         (word(lua("LATE") // MINUTE),),
     ),
     ("docs/decisions/0007-quarantine-after-six-hours.md", "more than {} hours ago", (word(QUARANTINE),)),

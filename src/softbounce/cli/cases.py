@@ -31,6 +31,7 @@ SUGGESTIONS = {
     "held": "mend it, then: cases resolve {id} --release",
     "unknown_code": "add a rule, then: cases resolve {id} --release",
     "unclassified": "ask the pipeline for code and channel, then --release or --drop",
+    "archive": "does somebody replay old reports? --drop, or --release --even-stale",
     "ambiguous_recipient": "find out whom it is about, then --release or --drop",
     "exhausted": "try another channel; cases resolve {id} --drop, or --suppress",
     "soft_bounces": "ask for another address; cases resolve {id} --suppress, or --fixed",

@@ -23,7 +23,7 @@ from softbounce.errors import Forbidden, InvalidPolicy, StoreUnreachable, WrongK
 from softbounce.settings import CelerySink, Settings, policy_text
 from softbounce.store import Store
 from softbounce.store.cases import FILTER_KEYS
-from softbounce.store.limits import FULL
+from softbounce.store.limits import FULL, LATE
 from softbounce.store.policies import Revision
 
 app = typer.Typer(add_completion=False)
@@ -74,6 +74,7 @@ def doctor(
             *_modes(store, now),
             *_pauses(store, now),
             *_breakers(store, now),
+            *_clocks(store),
             *_broker(settings),
             *_waiting_for_people(store),
         ]
@@ -238,6 +239,15 @@ def _breakers(store: Store, now: int) -> Iterator[Finding]:
             by = "by a person" if known[name].by_hand else "its resends failed"
             end = f" until {when(until, zone(), now)}" if until else ""
             yield Level.WARN, f"the breaker of {name} is {state}{end} ({by}): softbounce breakers list"
+
+
+def _clocks(store: Store) -> Iterator[Finding]:
+    for name, lag in store.lags().items():
+        if lag * 1000 >= LATE:
+            text = (
+                f"reports of source {plain(name)} come {span(lag * 1000)} or more after their dates: is its "
+            )
+            yield Level.WARN, f"{text} clock behind? Which send they answer is told by their order alone"
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:

@@ -1,5 +1,7 @@
 """Limits for the texts of events, and of a caller's arguments such as a reason or a name."""
 
+import re
+
 from softbounce.errors import InvalidSettings
 
 NAME = 512  # most characters of an id, a group or a label
@@ -22,3 +24,16 @@ def bounded(value: object, field: str, *, most: int = NAME) -> str:
         reason = "is not UTF-8 text"
         raise InvalidSettings(reason, field) from None
     return text
+
+
+_UUID = re.compile(r"\{?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\}?", re.ASCII | re.IGNORECASE)
+
+
+def fold_id(text: str) -> str:
+    """Return an id in the form in which ids are compared, for systems along the way trim and rewrite them.
+
+    It has no blanks around it; a UUID has small letters and no braces.
+    """
+    text = text.strip()
+    found = _UUID.fullmatch(text)
+    return found[1].lower() if found else text

@@ -115,7 +115,7 @@ def plan(event: Event, *, policy: Policy, now: int) -> Plan:
     failure, rule = event.failure, rule_of(event, policy)
     code = failure.code if failure and failure.code else None
     at = min(event.at, now) if event.at is not None else now
-    do, hold, why = _verdict(event, rule, policy=policy, code=code)
+    do, hold, why = _verdict(event, rule, policy=policy, code=code, now=now)
     confirm = confirmation(rule) if do is Disposition.SUPPRESS else None
     if confirm and confirm.meanwhile is Disposition.RETRY and _holds_unreadable(event, policy):
         confirm = replace(confirm, meanwhile=Disposition.HOLD)
@@ -194,7 +194,7 @@ def confirmation(rule: Rule) -> Confirm | None:
 
 
 def _verdict(
-    event: Event, rule: Rule, *, policy: Policy, code: str | None
+    event: Event, rule: Rule, *, policy: Policy, code: str | None, now: int
 ) -> tuple[Disposition, str, tuple[str, ...]]:
     """Return the disposition after the vetoes, the kind of case of a hold, and the reasons for a change."""
     hold = "held"
@@ -205,6 +205,8 @@ def _verdict(
     since = policy.ignore_failures_before
     if since is not None and event.at is not None and event.at < since:
         return Disposition.IGNORE, hold, ("dated before ignore_failures_before",)
+    if event.at is not None and event.at < now - policy.retention.history:
+        return Disposition.HOLD, "archive", ("dated before all that is remembered: held",)
     if rule.do in (Disposition.DROP, Disposition.IGNORE, Disposition.HOLD):
         return rule.do, hold, ()
     if event.channel is None:

@@ -12,11 +12,11 @@ from zoneinfo import available_timezones
 from msgspec import Struct
 from msgspec.json import encode as _write
 
-from softbounce.core.bounds import LARGEST, NAME, TEXT
+from softbounce.core.bounds import LARGEST, NAME, TEXT, fold_id
 from softbounce.core.recipients import Channel, Recipient
 from softbounce.core.strict_json import read_object, refuse
 from softbounce.core.subject import channel_of, named_by
-from softbounce.core.timestamps import deadline, parse_time
+from softbounce.core.timestamps import deadline, report_date
 from softbounce.errors import InvalidEvent
 
 
@@ -49,9 +49,9 @@ class Event(Struct, frozen=True, kw_only=True):
 
     delivered: bool
     event_id: str | None
-    identity: str  # 16 characters: a hash of eventId, or of the whole content if there is none
+    identity: str  # 16 characters, see ``_identity``
     at: int | None  # ms since 1970, as dated by the producer; None: no usable date
-    dated_without_zone: bool = False
+    misdated: str = ""  # why the date was not used: the time of receipt counts instead
     source: str | None = None
     claim: Claim
     reference: str
@@ -119,16 +119,20 @@ def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
     code = failure.code if failure else ""
     channel = channel_of(sent.get("channel"), code=code, recipients=recipients, details=details)
     named = named_by(recipients, channel=channel, details=details)
-    at, dated_without_zone = parse_time(event.get("date"))
+    at, misdated = report_date(event.get("date"))
+    resend_id = _label(sent.get("resendId"))
+    resend_id = resend_id and fold_id(resend_id)
     not_after, is_unbounded = deadline(sent.get("notAfter"), f"{_COMMUNICATION}.notAfter")
     zone = sent.get("timezone")
     trace = event.get("traceparent")
     return Event(
         delivered=delivered,
         event_id=event_id,
-        identity=content_hash(f"id:{event_id}".encode() if event_id else _canonical(event)),
+        identity=_identity(event_id, resend_id, "delivered" if delivered else code)
+        if event_id
+        else content_hash(_canonical(event)),
         at=at,
-        dated_without_zone=dated_without_zone,
+        misdated=misdated,
         source=_label(event.get("source")),
         claim=_claim(claim),
         reference=_reference(sent),
@@ -144,9 +148,19 @@ def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
         provider=_label(sent.get("provider")),
         campaign=_label(sent.get("campaign")),
         operator=_label(sent.get("operator")),
-        resend_id=_label(sent.get("resendId")),
+        resend_id=resend_id,
         traceparent=trace if isinstance(trace, str) and _TRACEPARENT.fullmatch(trace) else None,
     )
+
+
+def _identity(event_id: str, resend_id: str | None, code: str) -> str:
+    """Return what makes an event the same event: its id, the resend that it answers, its code.
+
+    Some carriers give all reports of a message one id. Six characters are of the first two, by which
+    ``dedupe.lua`` finds a bare report, which has no code; the rest is of all three.
+    """
+    send = f"id:{fold_id(event_id)}|{resend_id or ''}"
+    return content_hash(send.encode())[:6] + content_hash(f"{send}|{code}".encode())[:10]
 
 
 def content_hash(raw: bytes) -> str:

@@ -32,6 +32,7 @@ class HistoryLine(Struct, frozen=True, kw_only=True):
     zone: str | None = None
     until: int | None = None  # its notAfter
     endless: bool = False  # its notAfter was no date that anybody means, and was left out
+    misdated: str | None = None  # why its date was not used
     unread: str | None = None  # why its recipient cannot be read, or which of several was left out
     several: int = 1  # how many recipients it named
 

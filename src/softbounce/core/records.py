@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.json import Decoder, Encoder
 
+from softbounce.core.bounds import fold_id
 from softbounce.core.events import Claim, Event
 from softbounce.core.policy.model import Rule
 from softbounce.core.reasons import Fault, cause
@@ -24,8 +25,8 @@ as_json, from_json = Encoder().encode, Decoder().decode
 
 
 def digest(text: str) -> str:
-    """Return 12 characters that stand for ``text``: 72 bits, enough for a billion references."""
-    return urlsafe_b64encode(hashlib.blake2b(text.encode(), digest_size=9).digest()).decode()
+    """Return 12 characters that stand for an id, see ``fold_id``: 72 bits, enough for a billion."""
+    return urlsafe_b64encode(hashlib.blake2b(fold_id(text).encode(), digest_size=9).digest()).decode()
 
 
 def command_id(delivery: str, attempt: int) -> str:

@@ -139,6 +139,7 @@ ENGLISH = Language(
         "case.unknown_code": "Unknown code",
         "case.unclassified": "Cause or channel not reported",
         "case.ambiguous_recipient": "Recipient not clear",
+        "case.archive": "Dated before all that is remembered",
         "case.crash_loop": "Could not be handed over three times",
         "case.also_retried": "Somebody else retries it too",
         "case.incident": "Incident",

@@ -38,6 +38,20 @@ def _read_time(text: str) -> tuple[int | None, bool]:
     return (zoned - EPOCH) // _MILLISECOND, moment.tzinfo is None
 
 
+def report_date(value: object) -> tuple[int | None, str]:
+    """Return when a report says that something happened (ms), and why its date is not used, if it is not.
+
+    A date without a zone cannot order events, and one before 2000 was never set: None, so that the time of
+    receipt counts. A producer's clock must never end a message or convict a person.
+    """
+    found, without_zone = parse_time(value)
+    if found is None:
+        return None, "" if value is None else "its date is no time"
+    if found < _EARLIEST:
+        return None, "its date was never set"
+    return (None, "its date has no zone") if without_zone else (found, "")
+
+
 def deadline(value: object, path: str) -> tuple[int | None, bool]:
     """Return ``notAfter`` in ms (None: no deadline), and whether it was ignored as a placeholder date.
 

@@ -100,6 +100,7 @@ def _step(delivery: Delivery, line: HistoryLine) -> str:
             event = f", event {line.event_id}" if line.event_id else ""
             became = "" if line.outcome == "scheduled" else f": {str(line.outcome).replace('_', ' ')}"
             became += "; its notAfter is no date and was left out" if line.endless else ""
+            became += f"; {line.misdated}: the time of receipt counts" if line.misdated else ""
             became += f"; not readable: {line.unread}" if line.unread else ""
             return code + (f" {line.smtp}" if line.smtp else "") + event + became
         case "resent":

@@ -15,7 +15,7 @@ from softbounce.store.benchmark import Trial
 from softbounce.store.breakers import Breakers
 from softbounce.store.cancels import Cancels
 from softbounce.store.cases import Cases
-from softbounce.store.connection import StoreFacts, hash_field, reaching, whole_hash
+from softbounce.store.connection import StoreFacts, as_text, hash_field, reaching, whole_hash
 from softbounce.store.dead_letters import DeadLetters
 from softbounce.store.erasure import Erasure
 from softbounce.store.hash_key import HashKey
@@ -276,6 +276,12 @@ class Store:
         """Return how many events had each outcome so far, and how many retries were handed over."""
         found = whole_hash(self._client, self.keys.fixed("counters"))
         return {name.decode(): int(value) for name, value in sorted(found.items())}
+
+    def lags(self) -> dict[str, int]:
+        """Return the smallest lag (s) of the last reports of each source; of those with five or more."""
+        found = whole_hash(self._client, self.keys.fixed("clocks"))
+        lags = {as_text(name): json.loads(raw)["l"] for name, raw in found.items()}
+        return {name: min(some) for name, some in sorted(lags.items()) if len(some) >= 5}  # noqa: PLR2004
 
     def sizes(self) -> dict[str, int]:
         """Return the numbers of retries (scheduled includes leased), notices, suppressions and so on."""

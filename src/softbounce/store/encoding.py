@@ -70,6 +70,7 @@ class Facts(Struct, kw_only=True, omit_defaults=True, tag_field="y", tag="failur
     rids: list[str] | None = None
     first: int | None = None  # index of the first recipient's probe, where there are several
     address: str | None = None
+    src: str | None = None  # whose clock dated it; None: it has no date that counts
     also: str | None = None  # the hash under which a refusal is written as well
     b: str | None = None  # group of the brake in which a new suppression counts
 
@@ -99,6 +100,7 @@ class Said(Struct, kw_only=True, omit_defaults=True):
     until: int | None = None
     endless: bool = False  # notAfter was a placeholder date and was ignored
     several: int | None = None
+    misdated: str | None = None
     unread: str | None = None  # why its recipient cannot be read, or which of several was left out
 
 
@@ -150,7 +152,7 @@ class Encoder:
             "reset": decision.resets_count and rid != "",
         }
         if event.at is not None:
-            facts["at"] = event.at
+            facts["at"], facts["src"] = event.at, _source(event)
         if len(event.recipients) > 1 and not rid and (rids := list(filter(None, self._rids(event)))):
             facts["rids"] = rids
         arguments = (as_json(facts), "", as_json(event.recipients), "")
@@ -182,6 +184,7 @@ class Encoder:
             counts=plan.counts,
             dues=[due.at for due in plan.dues],
             answers=answers,
+            src=None if event.at is None else _source(event),
             rule=self._number(plan),
             not_after=event.not_after,
         )
@@ -237,6 +240,11 @@ class Encoder:
         return len(self.rules)
 
 
+def _source(event: Event) -> str:
+    """Return whose clock dates an event: its source, else its provider, else its merchant."""
+    return event.source or event.provider or event.claim.merchant or "-"
+
+
 def _may_suppress(plan: Plan) -> bool:
     rule = plan.rule
     return "suppress" in (plan.do, rule.then, rule.soft_bounce.then)
@@ -277,6 +285,7 @@ def _said(plan: Plan, channel: str, masked: str, *, revision: str) -> Said:
         zone=event.timezone,
         until=event.not_after,
         endless=event.is_unbounded,
+        misdated=event.misdated or None,
         unread=event.unreadable or event.left_out or None,
     )
     if failure:

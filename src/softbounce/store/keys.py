@@ -17,6 +17,7 @@ FIXED = {
     "cancels": "hash",  # kind:value -> {a: made at, ...}; swept
     "brakes": "hash",  # group of suppressions -> usual and current number, see accept/brake; swept
     "breakers": "hash",  # provider -> head, its newest answers, see shared/breakers; swept
+    "clocks": "hash",  # source of reports -> how late its last reports came, see accept/clocks; swept
     "sent": "hash",  # kind:value -> {at: times of resends (s)}; swept
     "cases": "hash",  # case -> entry; closed ones are swept
     "open_cases": "hash",  # group -> case
@@ -38,7 +39,7 @@ FIXED = {
 
 SWEPT = (
     "deliveries", "standing", "suppressions", "pauses", "cancels", "brakes", "sent", "breakers", "cases",
-    "dead_letters", "claims", "workers", "policies",
+    "dead_letters", "claims", "workers", "policies", "clocks",
 )  # fmt: skip
 """Hashes whose values may have ``z``, the time (ms) at which ``sweep`` deletes them."""
 

@@ -126,3 +126,14 @@ def test_the_doctor_faults_a_quarantine(desk):
     beat(desk, one=desk.policy.revision)
 
     assert any("quarantine" in text for text in findings(desk)["fault"])
+
+
+def test_a_source_whose_clock_may_be_behind_is_named(desk):
+    """All of its reports come long after their dates; a source with one report in time is not."""
+    for number in range(6):
+        desk.report(failed(f"m{number}") | {"source": "SLOW", "date": "2026-11-22T09:40:00Z"})
+        desk.report(failed(f"n{number}") | {"source": "FINE", "date": "2026-11-22T10:00:00Z"})
+    said = desk.run("doctor").stdout
+
+    assert "reports of source SLOW come 20 min or more after their dates" in said
+    assert "source FINE" not in said

@@ -363,14 +363,14 @@ def test_any_offset_is_the_same_moment(date, at):
     """RFC 3339 in all its forms, in milliseconds."""
     event = parse(failed() | {"date": date})
 
-    assert (event.at, event.dated_without_zone) == (at, False)
+    assert (event.at, event.misdated) == (at, "")
 
 
-def test_a_date_without_zone_is_utc_and_marked():
-    """Better than losing it, and the mark says that it was a guess."""
+def test_a_date_without_zone_is_not_used_and_marked():
+    """It cannot order events: the time of receipt counts. A deadline is the earliest that it may mean."""
     event = parse(failed(notAfter="2026-11-20T15:32:24") | {"date": "2026-11-20T15:32:23"})
 
-    assert (event.at, event.dated_without_zone) == (1_795_188_743_000, True)
+    assert (event.at, event.misdated) == (None, "its date has no zone")
     assert event.not_after == 1_795_188_744_000 - 14 * 3_600_000  # the first place where the clock shows it
 
 
@@ -619,8 +619,48 @@ def test_type_and_code_are_compared_in_upper_case():
 
 def test_identity_is_the_event_id_where_there_is_one():
     """So that the enriched form may supersede the bare one with the same id."""
-    assert parse(failed()).identity == parse(bare()).identity == content_hash(b"id:e-1")
-    assert len(content_hash(b"id:e-1")) == 16
+    enriched, first = parse(failed()).identity, parse(bare()).identity
+
+    assert enriched[:6] == first[:6] == content_hash(b"id:e-1|")[:6]
+    assert enriched != first
+    assert len(enriched) == 16
+
+
+@pytest.mark.parametrize(
+    "other", [{"resendId": "r-1"}, {"error": {"type": "SEND_ERROR", "reasonCode": "SMS_REJECTED"}}]
+)
+def test_the_same_event_id_with_another_code_or_resend_is_another_event(other):
+    """Some carriers give all reports of a message one id; another date alone is a redelivery."""
+    assert parse(failed(**other)).identity != parse(failed()).identity
+    assert parse(failed() | {"date": "2026-11-21T00:00:00Z"}).identity == parse(failed()).identity
+
+
+@pytest.mark.parametrize("form", ["{}", " {} ", "{{{}}}"])
+def test_ids_have_one_form(form):
+    """Blanks around an id, braces and capitals of a UUID are those of a system along the way."""
+    uuid = "a6590eb9-497a-4a7f-b5df-0c2f6f1f7d10"
+    plain, other = (
+        parse(failed(resendId=one) | {"eventId": one}) for one in (uuid, form.format(uuid.upper()))
+    )
+
+    assert (plain.identity, plain.resend_id) == (other.identity, other.resend_id)
+
+
+@pytest.mark.parametrize(
+    ("date", "why"),
+    [
+        ("0001-01-01T00:00:00Z", "its date was never set"),
+        ("1970-01-01T00:00:00Z", "its date was never set"),
+        ("1969-12-31T19:00:00-05:00", "its date was never set"),
+        ("soon", "its date is no time"),
+        (None, ""),
+    ],
+)
+def test_a_date_that_was_never_set_is_not_used(date, why):
+    """The time of receipt counts, and the event says why."""
+    event = parse(failed() | {"date": date})
+
+    assert (event.at, event.misdated) == (None, why)
 
 
 def test_identity_is_the_content_where_there_is_no_event_id():

@@ -299,6 +299,7 @@ def test_a_number_is_found_in_text_and_in_objects(value):
 def test_a_plain_address_is_what_the_library_makes_of_it(local, domain):
     """Looking at a plain address gives the library's key in lower case, and lets reserved domains through."""
     text = f"{local}@{domain}"
+    assume(text.strip(".") == text and ".." not in local and not local.endswith("."))  # others are read by us
     try:
         known = validate_email(text, check_deliverability=False, test_environment=True)
         expected = f"{known.local_part}@{known.ascii_domain}".lower()

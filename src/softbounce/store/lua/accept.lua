@@ -4,7 +4,7 @@
 --          cut (1: only the head of this dead letter was kept)}; values at the end that say nothing are left out. The outcome
 --          "deferred" means: a newer release wrote the record and must take this event; nothing was changed
 -- keys: schedule deliveries standing suppressions pauses cancels history cases open_cases members notices
---       notice_bodies dead_letters counters audit meta delivered delivered_before brakes breakers damaged
+--       notice_bodies dead_letters counters audit meta delivered delivered_before brakes breakers damaged clocks
 
 local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, brake (absent: off), and the retention periods (ms)
 local rules = cjson.decode(ARGV[2]) -- each rule of the batch, once
@@ -61,6 +61,7 @@ local function look_up(event, name, raw)
 end
 
 -- include: accept/dedupe
+-- include: accept/clocks
 -- include: accept/outcomes
 -- include: accept/soft_bounces
 -- include: accept/failure
@@ -94,6 +95,7 @@ local function take_event(place)
 end
 
 local function accept_event(event)
+  note_lag(event)
   if event.y == "failure" then
     look_for_duplicate(event)
     if event.first_outcome then

@@ -11,6 +11,7 @@ for name, letter in pairs(LETTERS) do
   OUTCOMES[letter] = name
 end
 local MARK, MARKS = 9, 200 -- characters of one mark, and how many marks are kept
+local SEND = 6 -- of them, those that tell the event's id and the resend that it answers; then its code, and the outcome
 local MOST_ALIKE = 10 -- lines of one eventId that are looked at
 
 -- Returns the outcome that the event had before, and whether it was a bare report then.
@@ -19,13 +20,18 @@ local function seen_by(event, record)
   if not marks then
     return nil
   end
-  local mark, at = string.sub(event.i, 1, MARK - 1), 0
-  repeat
-    at = string.find(marks, mark, at + 1, true)
-  until not at or (at - 1) % MARK == 0
-  if at then
-    local letter = string.sub(marks, at + MARK - 1, at + MARK - 1)
-    return OUTCOMES[string.lower(letter)], letter ~= string.lower(letter)
+  local send, code, at = string.sub(event.i, 1, SEND), string.sub(event.i, SEND + 1, MARK - 1), 0
+  while true do
+    at = string.find(marks, send, at + 1, true)
+    if not at then
+      return nil
+    elseif (at - 1) % MARK == 0 then
+      local letter = string.sub(marks, at + MARK - 1, at + MARK - 1)
+      local outcome, is_bare = OUTCOMES[string.lower(letter)], letter ~= string.lower(letter)
+      if event.bare or is_bare and event.y ~= "delivered" or string.sub(marks, at + SEND, at + MARK - 2) == code then
+        return outcome, is_bare
+      end
+    end
   end
 end
 

@@ -1,7 +1,7 @@
 -- failure: takes one MESSAGE_NOT_DELIVERED: which send it answers, its verdict, and what becomes of the delivery.
 -- needs: suppressions cancels open_cases now hget hmget hset write_record remember is_standing is_active was_delivered
 --        count_answer mark_seen finish_record suppress_recipient hold_for_incident end_suppressed refusal hold give_up
---        schedule_next judge_recipient escalate look_for_other_retrier limits LATE count
+--        schedule_next judge_recipient escalate look_for_other_retrier limits LATE count is_clock_right parse_payload
 -- gives: note_reached accept_failure
 
 -- Undoes the hold of the bare report, then judges the enriched report as if it had come first.
@@ -67,6 +67,19 @@ local function reach_verdict(event)
   end
 end
 
+-- Whether it repeats a failure that is known: dated before the newest claim, as that one was, with the same code.
+local function is_copy(event)
+  local record = event.record
+  local is_dated_so = event.src and event.at < record.c and math.floor(event.at / 1000) == (record.l or record.f)
+  local fields = is_dated_so and parse_payload(event.old_payload)
+  return fields and fields[8] == event.code
+end
+
+-- Whether it is of an earlier send for certain: its date says so, and is to be believed.
+local function is_older(event)
+  return event.src and event.at < event.record.c - LATE and is_clock_right(event)
+end
+
 -- Notes whether it answers the newest send, and so uses up a try.
 local function find_answered_send(event)
   local record = event.record
@@ -74,7 +87,7 @@ local function find_answered_send(event)
     event.state = "leased" -- it did go out: its hand-over seemed to fail, or a failover lost its claim
   end
   if event.state == "leased" or event.state == "out" then
-    event.is_answer = event.answers == record.a or (not event.answers and event.at >= record.c - LATE)
+    event.is_answer = event.answers == record.a or (not event.answers and not is_older(event) and not is_copy(event))
   end
 end
 

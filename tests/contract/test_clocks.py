@@ -1,0 +1,84 @@
+"""Producers' clocks: a date that cannot be believed ends no message, and convicts nobody."""
+
+import json
+
+import pytest
+
+from .store_driver import DAY, HOUR, MINUTE, SECOND
+
+LAGS = (0, 6 * MINUTE, 20 * MINUTE, 5 * HOUR)
+
+
+def handed_over(driver, **options):
+    """Report a failure, hand its resend over, and let a quarter of an hour pass."""
+    driver.fail(code="PROVIDER_ERROR", **options)
+    driver.resend()
+    driver.wait(15 * MINUTE)
+
+
+@pytest.mark.parametrize("lag", LAGS)
+@pytest.mark.parametrize("after", [MINUTE, HOUR])
+def test_the_answer_to_a_resend_counts_whatever_the_clock_of_its_source(driver, lag, after):
+    """A clock that is behind dates the answer before the resend; it is its answer all the same."""
+    driver.fail(code="PROVIDER_ERROR", at=driver.now - lag)
+    driver.resend()
+    driver.wait(after)
+    answer = driver.fail(code="PROVIDER_ERROR", at=driver.now - lag)
+
+    assert (answer.outcome, answer.attempt) == ("scheduled", 2)
+
+
+def test_a_late_report_of_an_earlier_send_by_a_right_clock_answers_nothing(driver):
+    """The smallest lag of the source's last reports shows that its clock is right."""
+    handed_over(driver)
+
+    assert driver.fail(code="SMS_EXPIRED", at=driver.now - 2 * HOUR).outcome == "superseded"
+
+
+def test_a_copy_of_a_known_failure_answers_nothing_even_by_a_clock_that_is_behind(driver):
+    """The same code and the same date under another id: somebody reports it twice."""
+    dated = driver.now - HOUR
+    handed_over(driver, at=dated)
+
+    assert driver.fail(code="PROVIDER_ERROR", at=dated).outcome == "superseded"
+
+
+def test_only_the_last_twenty_reports_tell_of_a_clock(driver):
+    """A clock that was set wrong yesterday is behind today."""
+    driver.fail("right", code="PROVIDER_ERROR")
+    for number in range(20):
+        driver.fail(f"m{number}", code="PROVIDER_ERROR", at=driver.now - HOUR)
+    (raw,) = driver.client.hvals(driver.store.keys.fixed("clocks"))
+
+    assert json.loads(raw)["l"] == [3600] * 20
+
+
+def test_what_is_known_of_a_clock_is_swept_a_month_after_its_last_report(driver):
+    """A source that is heard of no more leaves nothing."""
+    driver.fail()
+    driver.wait(31 * DAY)
+    driver.store.sweep(policy=driver.policy)
+
+    assert driver.client.hvals(driver.store.keys.fixed("clocks")) == []
+
+
+@pytest.mark.parametrize("date", ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "2026-11-23T04:00:00"])
+def test_a_date_that_counts_for_nothing_leaves_the_time_of_receipt(driver, date):
+    """The first try is planned from now, and the history says why."""
+    raw = json.loads(driver.failed(code="PROVIDER_ERROR")) | {"date": date}
+    (answer,) = driver.accept_all(json.dumps(raw).encode())
+    (line,) = driver.story().history
+
+    assert answer.outcome == "scheduled"
+    assert driver.now + SECOND < answer.due
+    assert line.misdated.startswith("its date ")
+    assert line.dated == driver.now // SECOND * SECOND
+
+
+def test_a_report_older_than_all_that_is_remembered_waits_for_a_person(driver):
+    """Somebody replays an archive: one case for all of it, and nothing leaves."""
+    old = driver.now - driver.policy.retention.history - DAY
+    answers = [driver.fail(f"m{number}", at=old) for number in range(3)]
+
+    assert [answer.outcome for answer in answers] == ["held"] * 3
+    assert [case.kind for case in driver.cases()] == ["archive"]
