@@ -169,15 +169,24 @@ def quiet_for(delivery: Delivery, *, policy: Policy, now: int, subject: Recipien
 def rule_of(event: Event, policy: Policy) -> Rule:
     """Return the rule for an event."""
     failure, merchant = event.failure, event.claim.merchant or None
-    code, smtp = (failure.code or None, failure.smtp) if failure else (None, None)
-    return policy.rule_for(code=code, channel=event.channel, merchant=merchant, smtp=smtp)
+    if failure is None:
+        return policy.rule_for(code=None, channel=event.channel, merchant=merchant)
+    return policy.rule_for(
+        code=failure.code or None,
+        channel=event.channel,
+        merchant=merchant,
+        smtp=failure.smtp,
+        text=failure.text,
+    )
 
 
-def rule_of_delivery(delivery: Delivery, policy: Policy, *, smtp: str | None = None) -> Rule:
-    """Return the rule for a stored delivery; its record does not keep the SMTP reply."""
+def rule_of_delivery(
+    delivery: Delivery, policy: Policy, *, smtp: str | None = None, text: str | None = None
+) -> Rule:
+    """Return the rule for a stored delivery; its record does not keep the SMTP reply, its history does."""
     code, merchant = delivery.code or None, delivery.merchant or None
     channel = Channel(delivery.channel) if delivery.channel else None
-    return policy.rule_for(code=code, channel=channel, merchant=merchant, smtp=smtp)
+    return policy.rule_for(code=code, channel=channel, merchant=merchant, smtp=smtp, text=text)
 
 
 def only_recipient(recipients: Sequence[object], channel: Channel | None) -> Recipient | None:

@@ -39,7 +39,7 @@ class Failure(Struct, frozen=True, kw_only=True):
 
     type: str  # CONTACT_ERROR, RENDER_ERROR, SEND_ERROR, CONFIGURATION_ERROR or any other text
     code: str  # upper case
-    smtp: str | None = None  # "5.1.1" or "550"; None if it is absent or no error (2xx)
+    smtp: str | None = None  # "5.1.1", or three digits such as "550"; None if absent or no error (2xx, 3xx)
     text: str | None = None  # details.message as reported; it may hold addresses, so logs must scrub it
     detail: str | None = None  # the named snippet or placeholder, by which cases are grouped
 
@@ -92,8 +92,15 @@ _MAX_LABEL = 200  # most bytes of a text that only describes
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _DIAGNOSTIC = r"(?i:smtp;\s*)?"  # how a bounce message quotes a reply
-_ENHANCED = re.compile(_DIAGNOSTIC + r"(?:[45]\d\d[ -])?\W{0,2}([45]\.\d{1,3}\.\d{1,3})(?![\d.])", re.ASCII)
-_THREE_DIGITS = re.compile(_DIAGNOSTIC + r"([45]\d\d)(?!\d)", re.ASCII)
+_STATUS = (
+    r"([45]\.[0-7]\.\d{1,3})(?!\.?\d)"  # RFC 3463 has eight subjects; 4.94.2 is a version, 5.7.1.9 an IP
+)
+_LEADING = re.compile(_DIAGNOSTIC + r"(?:[45]\d\d[ -])?\W{0,2}" + _STATUS, re.ASCII)
+_WITHIN = re.compile(
+    r"(?<![\w.])(?:[45]\d\d[ -]\W{0,2}|#|dsn=)" + _STATUS, re.ASCII
+)  # "said: 550 5.7.1", "(#5.1.1)"
+_QUOTED = re.compile(r"(?i:^|smtp;\s?|said:\s|returned ')([45]\d\d)(?=[ -])", re.ASCII)
+_THREE_DIGITS = re.compile(_DIAGNOSTIC + r"([014-9]\d\d)(?!\.?\d)", re.ASCII)
 
 
 def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
@@ -288,13 +295,17 @@ def _first_text(values: object) -> str | None:
 def _smtp(code: object, text: object) -> str | None:
     """Return a reply's enhanced status, else its three digits; None for 2xx, 3xx and anything else.
 
-    The text counts only if it begins with an enhanced status and the code has none.
+    In ``text``, of which 4,096 characters are read, a status counts at the beginning and after three digits,
+    ``#`` or ``dsn=``; three digits do at the beginning and where another server is quoted (``said: 550 no``).
+    A permanent status in the text does not overrule a ``code`` that is transient.
     """
     reply = str(code).strip() if isinstance(code, str | int) else ""
-    found = _ENHANCED.match(reply)
-    if not found and isinstance(text, str):
-        found = _ENHANCED.match(text.strip())
-    found = found or _THREE_DIGITS.match(reply)
+    words = text[:TEXT].strip() if isinstance(text, str) else ""
+    digits = _THREE_DIGITS.match(reply)
+    status = _LEADING.match(reply) or _LEADING.match(words) or _WITHIN.search(words)
+    if status and digits and digits[1] < "5" <= status[1]:
+        status = None
+    found = status or digits or _QUOTED.search(words)
     return found[1] if found else None
 
 

@@ -22,6 +22,7 @@ class HistoryLine(Struct, frozen=True, kw_only=True):
     type: str | None = None
     code: str | None = None
     smtp: str | None = None
+    text: str | None = None  # the pattern of policy that its message held and that decided
     shown: str | None = field(name="to", default=None)  # the masked address
     do: str | None = None  # where it is not the rule's
     country: str | None = None

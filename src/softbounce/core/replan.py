@@ -42,7 +42,7 @@ def replanned(delivery: Delivery, failure: HistoryLine, *, policy: Policy, now: 
     if delivery.is_urgent or delivery.due is None or delivery.due <= now:
         return Effect.UNCHANGED
     channel = Channel(delivery.channel) if delivery.channel else None
-    rule = rule_of_delivery(delivery, policy, smtp=failure.smtp)
+    rule = rule_of_delivery(delivery, policy, smtp=failure.smtp, text=failure.text)
     do = _verdict(rule)
     if do not in (Disposition.RETRY, Disposition.DROP):
         return Effect.KEPT

@@ -7,7 +7,7 @@ from typing import Any
 from softbounce.core.decide import Plan, plan
 from softbounce.core.durations import words
 from softbounce.core.events import Ignored, parse
-from softbounce.core.policy.model import Confirm, Disposition, Policy
+from softbounce.core.policy.model import Confirm, Disposition, Policy, Rule
 from softbounce.core.reasons import Fault, cause
 from softbounce.core.recipients import mask
 from softbounce.core.schedule import Due, due_times
@@ -123,7 +123,7 @@ def as_json(decision: Plan, *, policy: Policy, is_dated: bool = True, all_layers
 
 def _because(decision: Plan, *, is_dated: bool) -> Iterator[str]:
     rule, confirm = decision.rule, decision.confirm
-    yield f"{rule.name} says {rule.do}, fault {rule.fault}"
+    yield f"{rule.name} says {rule.do}, fault {rule.fault}{_by_text(rule)}"
     yield from decision.why
     if confirm:
         yield _confirming(confirm)
@@ -137,6 +137,10 @@ def _because(decision: Plan, *, is_dated: bool) -> Iterator[str]:
             yield f"moved to {clock(first.at, zone)}, spread over {span(rule.quiet_hours.spread)}"
         if first.at > decision.deadline:
             yield f"that is past the deadline {iso(decision.deadline)}: given up, {word('then', rule.then)}"
+
+
+def _by_text(rule: Rule) -> str:
+    return f", because the reply says '{rule.text}'" if rule.text else ""
 
 
 def _confirming(confirm: Confirm) -> str:

@@ -251,11 +251,8 @@ def last_report(story: Story, policy: Policy) -> Plan | None:
 def _report(delivery: Delivery, line: HistoryLine) -> Json:
     """Return the report again, as far as it is kept."""
     claim = delivery.claim
-    error = {
-        "type": line.type,
-        "reasonCode": line.code,
-        "details": {"smtpCode": line.smtp},
-    }
+    details = {"smtpCode": line.smtp, "message": line.text}
+    error = {"type": line.type, "reasonCode": line.code, "details": details}
     return {
         "type": "MESSAGE_NOT_DELIVERED",
         "date": iso(line.dated),

@@ -28,7 +28,8 @@ def setting_rows(decision: Plan, policy: Policy, outcome: str, *, all_layers: bo
         fault_at = f":{fault.line}" if fault.line > 0 else policy.at(fault.line)
     said = rule.sources.get("do")
     by = ("--set", "--set") if said and said.line < 0 else (policy.at(rule.line), rule.name)
-    yield "do", rule.do.value, *by, f"fault {rule.fault}, {fault_at}"
+    text = f", the reply says '{rule.text}'" if rule.text else ""
+    yield "do", rule.do.value, *by, f"fault {rule.fault}, {fault_at}{text}"
     if all_layers and said:
         yield from _below(said, policy)
     others = [name for name in rule.sources if name != "do"] if all_layers else SETTINGS.get(outcome, ())

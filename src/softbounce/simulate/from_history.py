@@ -40,7 +40,7 @@ def _event(story: Story, line: HistoryLine, *, identity: str) -> Event:
     delivery, failure = story.delivery, None
     channel = Channel(delivery.channel) if delivery.channel else None
     if line.type or line.code:
-        failure = Failure(type=line.type or "", code=line.code or "", smtp=line.smtp)
+        failure = Failure(type=line.type or "", code=line.code or "", smtp=line.smtp, text=line.text)
     return Event(
         delivered=line.kind == "delivered",
         event_id=None,

@@ -8,10 +8,10 @@ from operator import itemgetter
 
 from msgspec import structs
 
-from softbounce.core.decide import Arrived, Plan, decide_event, quiet_for
+from softbounce.core.decide import Arrived, Plan, decide_event, quiet_for, rule_of
 from softbounce.core.durations import HOUR, MINUTE
 from softbounce.core.events import Event, content_hash
-from softbounce.core.policy.model import Disposition, Policy, QuietHours, Rate, Rule
+from softbounce.core.policy.model import Disposition, Policy, QuietHours, Rate
 from softbounce.core.recipients import Channel
 from softbounce.core.records import Delivery, command_id
 from softbounce.core.schedule import out_of_quiet, zones_for
@@ -37,23 +37,12 @@ class Night:
         """Say whether ``moment`` is in the night where the recipient of a text is."""
         if event.channel is not Channel.SMS:
             return False
-        rule = rule_of(self.policy, event)
+        rule = rule_of(event, self.policy)
         hours = self.hours or rule.quiet_hours
         if hours is None:
             return False
         zones, _ = zones_for(replace(rule, quiet_hours=hours), event.subject, event.timezone)
         return out_of_quiet(moment, hours, zones, 0) != moment
-
-
-def rule_of(policy: Policy, event: Event) -> Rule:
-    """Return the rule that a report falls under."""
-    failure, merchant = event.failure, event.claim.merchant_id
-    return policy.rule_for(
-        code=failure.code if failure and failure.code else None,
-        channel=event.channel,
-        merchant=None if merchant is None else str(merchant),
-        smtp=failure.smtp if failure else None,
-    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -203,7 +192,7 @@ class Replay:
 
     def _rests_on(self, key: Key, event: Event) -> set[str]:
         """Return the rows that another answer to one send could change, also where no world gives it."""
-        rule, is_known = rule_of(self._policy, event), self._failed[key[1:]] > 1
+        rule, is_known = rule_of(event, self._policy), self._failed[key[1:]] > 1
         soft = rule.soft_bounce
         rows = set()
         if is_known or rule.do is Disposition.SUPPRESS or "suppress" in (rule.then, soft.then):

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 
 from msgspec import structs
 
+from softbounce.core.decide import rule_of
 from softbounce.core.policy.model import Policy
 from softbounce.simulate import LABELS, ROWS, Span, is_exact
 from softbounce.simulate.from_history import reports
 from softbounce.simulate.recording import NEVER, Report, recorded
-from softbounce.simulate.replay import Night, Replay, Tally, decided, rule_of
+from softbounce.simulate.replay import Night, Replay, Tally, decided
 from softbounce.store import Store
 from softbounce.store.limits import LATE
 from softbounce.store.modes import Mode
@@ -95,7 +96,7 @@ def _shown(story: Story, policy: Policy, night: Night, blocked: int) -> Iterator
         event, at = report.event, report.dated
         is_sure = False
         if before:
-            apart = max(LATE, rule_of(policy, event).settle)
+            apart = max(LATE, rule_of(event, policy).settle)
             is_sure = not event.delivered and at - before.dated >= apart
             yield "resends", is_sure
             if night.holds(event, at):

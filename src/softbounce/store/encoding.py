@@ -83,6 +83,7 @@ class Said(Struct, kw_only=True, omit_defaults=True):
     type: str | None = None
     code: str | None = None
     smtp: str | None = None
+    text: str | None = None
     ch: str | None = None
     to: str | None = None  # masked
     m: str | None = None
@@ -289,7 +290,8 @@ def _said(plan: Plan, channel: str, masked: str, *, revision: str) -> Said:
         unread=event.unreadable or event.left_out or None,
     )
     if failure:
-        said.type, said.code, said.smtp = failure.type or None, failure.code or None, failure.smtp
+        said.type, said.code = failure.type or None, failure.code or None
+        said.smtp, said.text = failure.smtp, rule.text
     if not failure or rule.name != f"codes.{failure.code}":
         said.r = rule.name
     if subject:

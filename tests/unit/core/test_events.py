@@ -561,14 +561,35 @@ def test_without_a_channel_there_is_no_subject():
         ("550 no such user", "5.1.1 later words", "5.1.1"),
         (550, "550 5.1.1 user unknown", "5.1.1"),
         (None, "550 5.1.1 user unknown", "5.1.1"),
-        (None, "550 user unknown", None),
+        (None, "550 user unknown", "550"),
+        (None, "smtp;550 user unknown", "550"),
+        (None, "host mx.example[192.0.2.9] said: 550 no", "550"),
+        (None, "Remote Server returned '550 Access denied'", "550"),
+        (None, "550.5 is a number", None),
+        (None, "there were 550 of them", None),
         (550, "see 5.1.1", "550"),
         ("4.2.2", "550 5.1.1", "4.2.2"),
         (200, None, None),
         ("200", None, None),
         ("250 2.1.5 ok", None, None),
         (354, None, None),
-        (600, None, None),
+        (600, None, "600"),
+        ("607", None, "607"),
+        ("1000", None, None),
+        ("192.0.2.7", None, None),
+        (550, "host mx.example[192.0.2.9] said: 550 5.7.1 blocked", "5.7.1"),
+        (550, "Remote Server returned '550 5.4.1 Recipient address rejected'", "5.4.1"),
+        (550, "550-5.7.1 [192.0.2.7 12] Our system\n550-5.7.1 thinks\n550 5.7.1 so", "5.7.1"),
+        (554, "Sorry, no mailbox here by that name. (#5.1.1)", "5.1.1"),
+        (None, "to=<a@b.example>, relay=mx, dsn=5.1.1, status=bounced", "5.1.1"),
+        (550, "550 5.7.1. Blocked", "5.7.1"),
+        (550, "550-5.7.1.9 is on a list", "550"),
+        (550, "550 host [5.7.1.9] is on a list", "550"),
+        (550, "550 4.94.2 is the version of this server", "550"),
+        (550, "blocked by Postfix 5.7.1", "550"),
+        (450, "450 try later; said before: 550 5.1.1 unknown", "450"),
+        (550, "550 4.4.7 expired", "4.4.7"),
+        (550, "x" * 4096 + " 550 5.1.1", "550"),
         (5500, None, None),
         (-550, None, None),
         ("5.1", None, None),
@@ -587,6 +608,44 @@ def test_an_smtp_reply_is_its_enhanced_status_or_three_digits(code, text, expect
     assert (
         parse(failed("BOUNCE_PERMANENT_GENERAL", channel="EMAIL", details=details)).failure.smtp == expected
     )
+
+
+STATUSES = st.from_regex(r"[45]\.[0-7]\.[0-9]{1,3}", fullmatch=True)
+FRAMES = (
+    "{}",
+    "smtp; 550 {} no",
+    "550-{} no\n550 5.0.0 no",
+    "host mx.example[192.0.2.9] said: 550 {} no",
+    "Remote Server returned '550 {} no'",
+    "550 #{} no",
+    "Sorry. (#{})",
+    "dsn={}, status=bounced",
+)
+NOISE = st.lists(
+    st.one_of(
+        st.ip_addresses(v=4).map(lambda ip: f"[{ip}]"),
+        st.from_regex(r"(Exim|Postfix|v) [0-9]\.[0-9]{1,2}\.[0-9]{1,2}", fullmatch=True),
+        st.from_regex(r"[45][0-9]{2}-?[45]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}", fullmatch=True),
+        st.sampled_from(["mx1.example", "<a@5.example>", "port 25", "2026.11.28", "blocked"]),
+    ),
+    max_size=5,
+).map(" ".join)
+
+
+@given(STATUSES, st.sampled_from(FRAMES), NOISE)
+def test_the_status_is_found_where_servers_put_it(status, frame, noise):
+    """Whatever follows: addresses, versions and dates with the same dots."""
+    details = {"message": f"{frame.format(status)} {noise}"}
+
+    assert parse(failed("X", channel="EMAIL", details=details)).failure.smtp == status
+
+
+@given(NOISE, st.sampled_from([None, 550]))
+def test_an_address_or_a_version_is_no_status(noise, code):
+    """Only the three digits of the code are left then."""
+    details = {"smtpCode": code, "message": f"refused: {noise}"}
+
+    assert parse(failed("X", channel="EMAIL", details=details)).failure.smtp == (code and str(code))
 
 
 @pytest.mark.parametrize(

@@ -95,11 +95,16 @@ def _rule(tree: Tree, code: str, levels: list[Level]) -> Iterator[Mistake]:
         yield Mistake(place=tree.value_place((*level.path, "fault")), message=_raised(level, code, ceiling))
         return
     yield from _suppresses(tree, code, exact, do, fault)
-    if exact.values.get("confirm") and exact.values["confirm"].value and do is not Disposition.SUPPRESS:
-        place = tree.key_place((*exact.path, "confirm"))
-        yield Mistake(place=place, message=f"{exact.name}: 'confirm' needs do: suppress (it is {do})")
-    for _, branch in stack.branches():
-        yield from _branch(tree, code, branch, do, fault)
+    yield from _confirms(tree, exact, do)
+    for branch in stack.branches():
+        yield from _branch(tree, code, branch.level, do, fault)
+
+
+def _confirms(tree: Tree, level: Level, do: Disposition) -> Iterator[Mistake]:
+    confirm = level.values.get("confirm")
+    if confirm and confirm.value and do is not Disposition.SUPPRESS:
+        place = tree.key_place((*level.path, "confirm"))
+        yield Mistake(place=place, message=f"{level.name}: 'confirm' needs do: suppress (it is {do})")
 
 
 def _branch(tree: Tree, code: str, branch: Level, do: Disposition, fault: Fault) -> Iterator[Mistake]:
@@ -113,6 +118,7 @@ def _branch(tree: Tree, code: str, branch: Level, do: Disposition, fault: Fault)
         yield Mistake(place=tree.value_place((*branch.path, "fault")), message=message)
     else:
         yield from _suppresses(tree, code, branch, verdict, said.value if said else fault)
+        yield from _confirms(tree, branch, verdict)
 
 
 def _suppresses(tree: Tree, code: str, level: Level, do: Disposition, fault: Fault) -> Iterator[Mistake]:
@@ -169,12 +175,18 @@ def _quiet(place: Place, quiet: QuietHours) -> Iterator[Mistake]:
 def _branches(tree: Tree, level: Level) -> Iterator[Mistake]:
     """Yield the replies of a ``when`` that an earlier branch has taken already."""
     before: list[str] = []
-    for patterns, branch in level.branches:
-        taken = [one for one in patterns if any(matches(earlier, one) for earlier in before)]
+    texts: list[str] = []
+    for branch in level.branches:
+        taken = [one for one in branch.smtp or ("*",) if any(matches(earlier, one) for earlier in before)]
+        key = "smtp" if branch.smtp else "text"
+        if not taken:
+            taken = [one for one in branch.texts if any(earlier in one for earlier in texts)]
+            key = "text"
         if taken:
             message = f"never reached: an earlier branch takes {', '.join(taken)}"
-            yield Mistake(place=tree.key_place((*branch.path, "smtp")), message=message)
-        before += patterns
+            yield Mistake(place=tree.key_place((*branch.level.path, key)), message=message)
+        before += branch.smtp if not branch.texts else ()
+        texts += branch.texts if not branch.smtp else ()
 
 
 def _schedules(tree: Tree, rules: Rulebook) -> Iterator[Mistake]:

@@ -5,6 +5,7 @@ from dataclasses import astuple, dataclass, fields, is_dataclass
 from typing import Any
 
 from softbounce.core.durations import words
+from softbounce.core.policy.merge import matches
 from softbounce.core.policy.model import Policy, Rate, Rule, Target
 from softbounce.core.recipients import Channel
 from softbounce.core.subject import channel_of_code
@@ -44,14 +45,16 @@ def changes(old: Policy, new: Policy) -> list[Change]:
 def _keys(old: Policy, new: Policy) -> Iterator[dict[str, Any]]:
     names = dict.fromkeys(name for policy in (new, old) for name, _ in policy.rules)
     codes = dict.fromkeys([*(name.rpartition("codes.")[2] for name in names), "?", None])
-    replies = (None, *sorted(reply.rstrip("*") for reply in old.replies | new.replies))
+    replies = sorted(old.replies | new.replies)
     merchants = (None, *sorted(old.merchants | new.merchants))
     for code in codes:
         known = channel_of_code(code or "")
+        mine = {(smtp.rstrip("*"), text) for name, smtp, text in replies if code and matches(name, code)}
         for channel in [known] if known else Channel:
             for merchant in merchants:
-                for reply in replies:
-                    yield {"code": code, "channel": channel, "merchant": merchant, "smtp": reply}
+                for smtp, text in (("", ""), *sorted(mine)):
+                    key = {"code": code, "channel": channel, "merchant": merchant}
+                    yield key | {"smtp": smtp or None, "text": text}
 
 
 def _of_rules(old: Policy, new: Policy, was: Rule, now: Rule) -> Iterator[Change]:

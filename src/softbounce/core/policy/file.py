@@ -162,7 +162,7 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
         unreadable_recipient=Disposition(model.unreadable_recipient),
         ignore_failures_before=model.ignore_failures_before,
         codes=tuple(rulebook.codes.levels),
-        rules=tuple(rulebook.rules()),
+        rules=tuple(dict.fromkeys(rulebook.rules())),
         merchants=frozenset(model.merchants),
         replies=frozenset(rulebook.replies()),
         targets=targets,
@@ -233,7 +233,7 @@ def _rulebook(model: schema.File, raw: dict[str, Any], tree: Tree) -> Rulebook:
 def _values(block: BaseModel, written: dict[str, Any], *, path: Path, tree: Tree | None) -> dict[str, Value]:
     """Return the values of a block by dotted key; other keys come from a more general level."""
     values: dict[str, Value] = {}
-    for key in block.model_fields_set - {"codes", "smtp"}:
+    for key in block.model_fields_set - {"codes", "smtp", "text"}:
         said, here = getattr(block, key), (*path, key)
         line = tree.line(here) if tree else 0
         if isinstance(said, schema.Retry | schema.Backoff | schema.SoftBounce | schema.Suppression):
@@ -255,7 +255,8 @@ def _values(block: BaseModel, written: dict[str, Any], *, path: Path, tree: Tree
 def _branch(when: schema.When, written: dict[str, Any], *, path: Path, tree: Tree | None) -> Branch:
     name = ".".join(str(step) for step in path[:-1])
     values = _values(when, written, path=path, tree=tree)
-    return tuple(when.smtp), Level(name=name, line=values["do"].line, path=tuple(path), values=values)
+    level = Level(name=name, line=values["do"].line, path=tuple(path), values=values)
+    return Branch(smtp=tuple(when.smtp or ()), texts=tuple(when.text or ()), level=level)
 
 
 def _typed(key: str, said: Any) -> Any:  # noqa: ANN401 - the type depends on the key

@@ -6,6 +6,7 @@ defaults < channel < merchant < code < the merchant's code < the SMTP reply; ``l
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product, repeat
 from typing import Any
 
 from softbounce.core.policy.model import Disposition, Limits, Rule, SoftBounce, Source, SuppressionTerm
@@ -51,7 +52,18 @@ class Level:
         return self.values["when"].value if "when" in self.values else ()
 
 
-Branch = tuple[tuple[str, ...], Level]  # patterns of SMTP replies, and the values for them
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """One entry of a ``when``: the replies it is for, and its values."""
+
+    smtp: tuple[str, ...]  # patterns of the status, "none" for a report without one; (): any
+    texts: tuple[str, ...]  # folded parts of the text; (): any text
+    level: Level
+
+    def takes(self, smtp: str | None, found: Sequence[str]) -> bool:
+        """Whether it is for a reply with this status, in whose text the patterns ``found`` are."""
+        is_status = not self.smtp or any(map(matches, self.smtp, repeat(NO_REPLY if smtp is None else smtp)))
+        return is_status and (not self.texts or not set(self.texts).isdisjoint(found))
 
 
 class CodeRules:
@@ -67,6 +79,7 @@ class CodeRules:
         return self.levels.get(next(names, ""))
 
 
+NO_REPLY = "none"
 NO_CODES = CodeRules({})
 
 
@@ -154,20 +167,22 @@ class Rulebook:
             *(level for book in books for level in book.levels.values()),
         ):
             yield level
-            yield from (branch for _, branch in level.branches)
+            yield from (branch.level for branch in level.branches)
 
     def rules(self) -> Iterator[tuple[str, int]]:
-        """Yield name and line of every rule: of codes, merchants' codes, and SMTP replies."""
+        """Yield name and line of every rule that can decide: of codes, merchants' codes, and SMTP replies."""
         for book in (self.codes, *self.merchant_codes.values()):
             for level in book.levels.values():
-                yield level.name, level.line
-                yield from ((level.name, branch.line) for _, branch in level.branches)
+                if not any(branch.takes("", ()) for branch in level.branches):
+                    yield level.name, level.line
+                yield from ((level.name, branch.level.line) for branch in level.branches)
 
-    def replies(self) -> Iterator[str]:
-        """Yield every pattern of SMTP replies."""
-        for level in self.every():
-            for patterns, _ in level.branches:
-                yield from patterns
+    def replies(self) -> Iterator[tuple[str, str, str]]:
+        """Yield code, status and text of every pattern of a ``when``; a status or text may be empty."""
+        for book in (self.codes, *self.merchant_codes.values()):
+            for code, level in book.levels.items():
+                for branch in level.branches:
+                    yield from product((code,), branch.smtp or ("",), branch.texts or ("",))
 
     def code_levels(self, code: str | None, merchant: str | None) -> list[Level]:
         """Return the rule for ``code``, then what the merchant changes in it."""
@@ -175,17 +190,24 @@ class Rulebook:
         return [level for book in books if code and (level := book.find(code))]
 
     def resolve(
-        self, *, code: str | None, channel: Channel | None, merchant: str | None, smtp: str | None
+        self,
+        *,
+        code: str | None,
+        channel: Channel | None,
+        merchant: str | None,
+        smtp: str | None,
+        found: tuple[str, ...] = (),
     ) -> Rule:
-        """Merge all levels that apply to one failure."""
+        """Merge all levels that apply to one failure; see ``Resolve``."""
         exact = self.code_levels(code, merchant)
         general = self.base, channel and self.channels.get(channel), self.merchants.get(merchant or "")
         stack = Stack(level for level in (*general, *exact) if level)
         name, line = self._name(stack, exact, code)
         fault = stack.value("fault", built_in_fault(code or "") or Fault.MESSAGE) if exact else Fault.MESSAGE
-        branch = next((level for patterns, level in stack.branches() if _any_matches(patterns, smtp)), None)
+        branches = stack.branches()
+        branch = next((one for one in branches if one.takes(smtp, found)), None)
         if branch:
-            stack, line = Stack((*stack.levels, branch)), branch.line
+            stack, line = Stack((*stack.levels, branch.level)), branch.level.line
             blamed = stack.value("fault", fault)
             fault = fault if blamed is Fault.RECIPIENT else blamed  # a reply never blames the recipient
         if self.what_if:
@@ -201,7 +223,10 @@ class Rulebook:
             line=line,
             do=do,
             fault=fault,
+            texts=tuple(text for one in branches for text in one.texts),
+            text=next((text for text in found if text in branch.texts), None) if branch else None,
             sources=self._sources(stack, said, stack.source("fault") or _built_in(fault)),
+            confirm=stack.value("confirm") if do is Disposition.SUPPRESS else None,
             **self._values(stack, fault),
         )
 
@@ -232,7 +257,6 @@ class Rulebook:
                 scope=stack.value("suppression.scope"),
                 origin=stack.value("origin", "event"),
             ),
-            "confirm": stack.value("confirm"),
         }
 
     def _sources(self, stack: Stack, do: Source, fault: Source) -> dict[str, Source]:
@@ -261,10 +285,6 @@ class Rulebook:
 def matches(pattern: str, text: str) -> bool:
     """Whether ``text`` equals ``pattern``, or begins with it if the pattern ends in ``*``."""
     return text.startswith(pattern[:-1]) if pattern.endswith("*") else text == pattern
-
-
-def _any_matches(patterns: Sequence[str], smtp: str | None) -> bool:
-    return smtp is not None and any(matches(pattern, smtp) for pattern in patterns)
 
 
 def allowed_fault(code: str | None, fault: Fault) -> Fault:

@@ -124,6 +124,8 @@ class Rule:
     soft_bounce: SoftBounce
     suppression: SuppressionTerm
     confirm: Confirm | None
+    texts: tuple[str, ...] = ()  # the patterns that its ``when`` looks for in a reply's text
+    text: str | None = None  # the pattern by which a branch of ``when`` applied
     sources: dict[str, Source] = field(default_factory=dict, compare=False)  # "do", "retry.delays", ...
 
     @property
@@ -213,13 +215,24 @@ class Grouping:
     repeat: int  # least ms between two notices of a group
 
 
+def fold(text: str) -> str:
+    """Return the form in which a reply's text and a pattern are compared: no capitals, single blanks."""
+    return " ".join(text.casefold().split())
+
+
 class Resolve(Protocol):
     """Merge all levels of a policy file into one rule."""
 
     def __call__(
-        self, *, code: str | None, channel: Channel | None, merchant: str | None, smtp: str | None
+        self,
+        *,
+        code: str | None,
+        channel: Channel | None,
+        merchant: str | None,
+        smtp: str | None,
+        found: tuple[str, ...] = (),
     ) -> Rule:
-        """Return the rule; never raise."""
+        """Return the rule; ``found``: the patterns of its ``when`` that the text holds. Never raise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,12 +252,12 @@ class Policy:
     codes: tuple[str, ...]  # the names under codes:, in the file's order
     rules: tuple[tuple[str, int], ...]  # name and line of every rule about codes
     merchants: frozenset[str]
-    replies: frozenset[str]  # every pattern of SMTP replies
+    replies: frozenset[tuple[str, str, str]]  # code, status and text of every pattern of a ``when``
     targets: Mapping[str, Target]
     notify: tuple[Target, ...]
     grouping: Grouping
     resolve: Resolve = field(repr=False, compare=False)
-    _rules: dict[tuple[str | None, ...], Rule] = field(default_factory=dict, repr=False, compare=False)
+    _rules: dict[tuple[object, ...], Rule] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def rules_count(self) -> int:
@@ -252,13 +265,38 @@ class Policy:
         return len(self.codes)
 
     def rule_for(
-        self, *, code: str | None, channel: Channel | None, merchant: str | None, smtp: str | None = None
+        self,
+        *,
+        code: str | None,
+        channel: Channel | None,
+        merchant: str | None,
+        smtp: str | None = None,
+        text: str | None = None,
     ) -> Rule:
-        """Return the rule for one failure; ``code`` None: a report without an error. Cached, never raises."""
+        """Return the rule for one failure; ``code`` None: a report without an error. Cached, never raises.
+
+        ``text``: the reply's message as reported. It costs time only where a ``when`` looks at it.
+        """
         key = (code, channel, merchant if merchant in self.merchants else None, smtp)
+        rule = self._cached(*key, ())
+        if rule.texts and text:
+            folded = fold(text)
+            found = tuple(pattern for pattern in rule.texts if pattern in folded)
+            rule = self._cached(*key, found) if found else rule
+        return rule
+
+    def _cached(
+        self,
+        code: str | None,
+        channel: Channel | None,
+        merchant: str | None,
+        smtp: str | None,
+        found: tuple[str, ...],
+    ) -> Rule:
+        key = (code, channel, merchant, smtp, found)
         rule = self._rules.get(key)
         if rule is None:
-            rule = self.resolve(code=code, channel=channel, merchant=key[2], smtp=smtp)
+            rule = self.resolve(code=code, channel=channel, merchant=merchant, smtp=smtp, found=found)
             if len(self._rules) >= MOST_CACHED:
                 self._rules.clear()
             self._rules[key] = rule

@@ -28,6 +28,7 @@ from softbounce.core.policy.values import (
     Positive,
     Rate,
     Reply,
+    ReplyText,
     Tries,
     Verdict,
     Zone,
@@ -192,15 +193,27 @@ ConfirmOrOff = Annotated[Annotated[Confirm, Tag("block")] | Off, OrOff]
 
 
 class When(Block):
-    """One softer verdict, by the SMTP reply."""
+    """One softer verdict, by the reply: by its status, its text, or both."""
 
-    smtp: Annotated[list[Reply], Field(min_length=1)] = Field(
-        description='For example ["4*", "5.2.2", "552"]'
+    smtp: Annotated[list[Reply], Field(min_length=1)] | None = Field(
+        None, description='For example ["4*", "5.2.2", "552"]; none: no status; *: any, and none'
+    )
+    text: Annotated[list[ReplyText], Field(min_length=1, max_length=50)] | None = Field(
+        None,
+        description="Any of these parts, capitals aside, in the first 4,096 characters of details.message",
     )
     do: Verdict
     fault: Blame | None = Field(None, description="Who is to blame then; no reply moves it to the recipient")
+    confirm: Confirm | None = None
     retry: Retry | None = None
     suppression: Suppression | None = None
+
+    @model_validator(mode="after")
+    def _looks_at_the_reply(self) -> Self:
+        if not {"smtp", "text"} & self.model_fields_set:
+            message = 'smtp, text or both are needed here; smtp: ["*"] takes every reply'
+            raise ValueError(message)
+        return self
 
 
 class MerchantCode(Block):
@@ -210,7 +223,9 @@ class MerchantCode(Block):
     fault: Blame | None = Field(None, description="Who is to blame; only recipient may suppress or count")
     origin: Literal["event", "provider"] | None = Field(None, description="provider: an echo of its own list")
     confirm: ConfirmOrOff | None = None
-    when: list[When] | None = Field(None, description="Softer verdicts by SMTP reply; the first match wins")
+    when: Annotated[list[When], Field(max_length=50)] | None = Field(
+        None, description="Softer verdicts by the reply; the first match wins"
+    )
     retry: RetryOrOff | None = None
     quiet_hours: QuietOrOff | None = None
     suppression: Suppression | None = None

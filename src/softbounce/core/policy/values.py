@@ -32,9 +32,11 @@ from softbounce.core.durations import (
     parse_share,
     shown,
 )
+from softbounce.core.policy.model import fold
 
 CODE = r"^(\*|[A-Z][A-Z0-9_]*\*?)$"
-REPLY = r"^([245][0-9]{0,2}\*?|[245]\.[0-9.]{0,7}\*?)$"
+REPLY = r"^(none|\*|[0-9]{1,3}\*?|[245]\.[0-9.]{0,7}\*?)$"
+SHORTEST, LONGEST = 4, 100  # characters of a pattern of a reply's text; a shorter one is in half of all texts
 VARIABLE = r"^[A-Z_][A-Z0-9_]*$"
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -80,7 +82,17 @@ def _code(value: str) -> str:
 
 
 def _reply(value: str) -> str:
-    return matching(REPLY, value, "SMTP reply; write for example 552, 5.2.2, 5.4.* or 4*, in quotes")
+    return matching(REPLY, value, "SMTP reply; write for example 552, 5.2.2, 5.4.*, 4*, * or none, in quotes")
+
+
+def _reply_text(value: str) -> str:
+    pattern = fold(value)
+    if not SHORTEST <= len(pattern) <= LONGEST or not pattern.isprintable():
+        message = (
+            f"{shown(value)} is no part of a reply; write {SHORTEST} to {LONGEST} characters of one line"
+        )
+        raise ValueError(message)
+    return pattern
 
 
 def _web_address(value: str) -> str:
@@ -129,6 +141,7 @@ Zone = Annotated[str, AfterValidator(_zone)]
 ZoneOrRecipient = Annotated[str, AfterValidator(_zone_or_recipient)]
 CodeName = Annotated[str, AfterValidator(_code), _text(CODE)]
 Reply = Annotated[str, AfterValidator(_reply), _text(REPLY)]
+ReplyText = Annotated[str, AfterValidator(_reply_text), _text(f"^.{{{SHORTEST},{LONGEST}}}$")]
 Days = Annotated[
     frozenset[int],
     BeforeValidator(_days),

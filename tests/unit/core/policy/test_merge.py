@@ -37,6 +37,7 @@ VERDICTS = {
     "BOUNCE_TRANSIENT_CONTENT_REJECTED": "retry message 4h",
     "BOUNCE_TRANSIENT_MESSAGE_TOO_LARGE": "retry message 4h",
     "BOUNCE_TRANSIENT_ATTACHMENT_REJECTED": "retry message 4h",
+    "BOUNCE_PERMANENT_GENERAL": "suppress recipient 24h",
     "PROVIDER_ERROR": "retry provider 2m 10m 30m 1h 2h 4h",
     "DEADLINE_EXCEEDED": "drop message",
     "INVALID_CLAIM": "hold message",
@@ -208,9 +209,18 @@ def test_letters_are_held_although_their_codes_say_retry():
 @pytest.mark.parametrize(
     ("smtp", "verdict"),
     [
-        (None, "suppress recipient"),
+        (None, "suppress recipient at report 2"),
         ("5.1.1", "suppress recipient"),
-        ("550", "suppress recipient"),
+        ("5.1.10", "suppress recipient"),
+        ("605", "suppress recipient"),
+        ("550", "hold message"),
+        ("503", "hold message"),
+        ("530", "hold message"),
+        ("535", "hold message"),
+        ("541", "hold message"),
+        ("571", "hold message"),
+        ("5.0.0", "hold message"),
+        ("5.2.0", "hold message"),
         ("5.7.13", "suppress recipient"),
         ("5.7.1", "hold message"),
         ("554", "hold message"),
@@ -219,24 +229,30 @@ def test_letters_are_held_although_their_codes_say_retry():
         ("5.4.4", "retry recipient"),
         ("421", "retry recipient"),
         ("4.2.2", "retry recipient"),
-        ("5.2.21", "suppress recipient"),
+        ("5.2.21", "hold message"),
     ],
 )
 def test_the_smtp_reply_softens_a_general_bounce(smtp, verdict):
-    """The first match wins; a reply that says nothing changes nothing."""
+    """Only a status on the list convicts; a reply that says nothing is for a person."""
     found = rule(SHIPPED, "BOUNCE_PERMANENT_GENERAL", channel=Channel.EMAIL, smtp=smtp)
 
-    assert f"{found.do} {found.fault}" == verdict
+    at = f" at report {found.confirm.reports}" if found.confirm else ""
+    assert f"{found.do} {found.fault}{at}" == verdict
 
 
 def test_a_rule_softened_by_the_reply_points_at_the_line_of_that_reply():
     """Explain leads to the line that decided, and names the rule it belongs to."""
-    plain = rule(SHIPPED, "BOUNCE_PERMANENT_GENERAL", smtp=None)
-    soft = rule(SHIPPED, "BOUNCE_PERMANENT_GENERAL", smtp="5.2.2")
+    text = """codes:
+  AAA:
+    do: hold
+    when:
+      - {smtp: ["4*"], do: retry}
+"""
+    plain, soft = rule(text, "AAA", smtp=None), rule(text, "AAA", smtp="421")
 
-    assert soft.name == plain.name == "codes.BOUNCE_PERMANENT_GENERAL"
+    assert soft.name == plain.name == "codes.AAA"
     assert soft.line > plain.line
-    assert soft.sources["do"].replaces == f"suppress, :{plain.sources['do'].line}"
+    assert soft.sources["do"].replaces == f"hold, :{plain.sources['do'].line}"
 
 
 def test_a_merchants_own_verdict_is_not_softened_by_the_general_reply_rules():

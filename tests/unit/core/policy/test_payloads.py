@@ -24,6 +24,7 @@ STATUS = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.])")
 REPLY = re.compile(r"(?<!\S)(4\d\d|5[0-7]\d)(?![\d.])")
 ALSO = re.compile(r"\[also acceptable: ([^\]]*)\]")
 NO_VERDICT = {"delivered", "dead_letter", ""}  # no failure to decide on, or not mapped
+WITHOUT_VERDICT = {"5.0.0", "5.1.0", "5.2.0", "5.2.4", "550", "551"}  # they say nothing of the mailbox: held
 DISABLED = {"525", "5.7.13"}  # the sender's account by RFC 5248, the recipient's in the recorded mails
 
 
@@ -35,6 +36,7 @@ class Row:
     channel: str
     code: str
     smtp: str | None
+    text: str = "as the provider says"
     expected: frozenset[str]
 
 
@@ -78,6 +80,7 @@ def recorded(payloads: Path) -> list[Row]:
                     channel=channel_of(line["provider"], code),
                     code=code,
                     smtp=smtp,
+                    text=line["why"] if softens else "as the provider says",
                     expected=frozenset({disposition, *also}),
                 )
             )
@@ -99,7 +102,12 @@ def tabulated(payloads: Path) -> list[Row]:
                     channel=channel_of(line["provider"], code),
                     code=code,
                     smtp=line["code"] if is_reply and code == "BOUNCE_PERMANENT_GENERAL" else None,
-                    expected=frozenset({disposition, *(["suppress"] if line["code"] in DISABLED else [])}),
+                    expected=frozenset(
+                        {
+                            "hold" if line["code"] in WITHOUT_VERDICT and is_reply else disposition,
+                            *(["suppress"] if line["code"] in DISABLED else []),
+                        }
+                    ),
                 )
             )
     return rows
@@ -107,7 +115,7 @@ def tabulated(payloads: Path) -> list[Row]:
 
 def decided(row: Row, policy: Policy) -> Plan:
     """Return what the policy wants for a report of ours with the row's code."""
-    details = {"message": "as the provider says", "smtpCode": row.smtp}
+    details = {"message": row.text, "smtpCode": row.smtp}
     error = {"type": "SEND_ERROR", "reasonCode": row.code, "details": details}
     communication = {
         "channel": row.channel,

@@ -3,19 +3,22 @@
 import json
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softbounce.core.decide import plan
+from softbounce.core.decide import plan, rule_of
 from softbounce.core.durations import HOUR, MINUTE
 from softbounce.core.events import parse
 from softbounce.core.policy.file import load
 from softbounce.core.policy.model import Disposition
 from softbounce.core.reasons import Fault, built_in_fault
+from softbounce.errors import InvalidPolicy
 from softbounce.explain.decision import Facts, explain, explain_text
-from softbounce.simulate.replay import rule_of
 
+ROOT = Path(__file__).parents[4]
 NOW = 1_795_192_343_000  # 2026-11-20T16:32:23Z
 SETTLE = 7 * HOUR
 CODES = ("OWN", "INVALID_SENDER_ERROR", "PROVIDER_ERROR", "BOUNCE_PERMANENT_GENERAL", "PLACEHOLDER_ERROR")
@@ -91,4 +94,88 @@ def test_what_the_reply_changes_is_decided_scheduled_explained_and_simulated_ali
     assert (told["settings"]["do"]["value"], told["settings"]["fault"]["value"]) == (branch.do, fault)
     assert first.split()[:2] == ["do", branch.do]
     assert f"fault {fault}, " in first
-    assert rule_of(policy, event) is decision.rule
+    assert rule_of(event, policy) is decision.rule
+
+
+TEXTS = ("user unknown", "mailbox not found", "no such user", "sender verify failed")
+SPACES = (" ", "\n", "\t", "  ", "\r\n")
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> tuple[str, tuple[str, ...]]:
+    """Return a reply's text and the patterns it holds, in any capitals and with any blanks."""
+    held = draw(st.lists(st.sampled_from(TEXTS), unique=True))
+    shapes = [draw(st.sampled_from((str.upper, str.title, str.lower))) for _ in held]
+    blank = draw(st.sampled_from(SPACES))
+    parts = [shape(text).replace(" ", blank) for shape, text in zip(shapes, held, strict=True)]
+    noise = draw(st.text(alphabet="xyz.-<>@ \n", max_size=30))
+    return f" {noise} ".join(["550", *parts, "end"]), tuple(held)
+
+
+@given(texts(), st.lists(st.tuples(st.sampled_from((*TEXTS, "")), st.sampled_from(("550", "5.1.1", "")))))
+def test_a_branch_applies_where_its_text_and_its_status_are_in_the_reply(read, branches):
+    """Capitals and blanks do not matter, the first match wins, and the history keeps the pattern alone."""
+    message, held = read
+    branches = [(text, smtp) for text, smtp in branches if text or smtp]
+    said = (
+        {"text": [text] * bool(text), "smtp": [smtp] * bool(smtp), "do": "hold"} for text, smtp in branches
+    )
+    listed = ", ".join(json.dumps({key: value for key, value in one.items() if value}) for one in said)
+    policy = load(
+        f"version: 1\ncodes: {{OWN: {{do: suppress, fault: recipient, when: [{listed}]}}}}", file="p"
+    )
+    key = {"code": "OWN", "channel": None, "merchant": None, "smtp": "550"}
+    first = next((one for one in branches if one[0] in (*held, "") and one[1] in ("550", "")), None)
+    found = policy.rule_for(**key, text=message)
+
+    assert found.do == ("hold" if first else "suppress")
+    assert found.text == ((first[0] or None) if first else None)
+    assert policy.rule_for(**key, text=found.text).do == found.do
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("abc", "write 4 to 100 characters"),
+        ("a  b", "write 4 to 100 characters"),
+        ("x" * 101, "write 4 to 100 characters"),
+        ("user\\u0000unknown", "write 4 to 100 characters"),
+    ],
+)
+def test_a_pattern_of_a_text_is_bounded(text, said):
+    """A shorter one would be in half of all replies."""
+    when = f'[{{text: ["{text}"], do: hold}}]'
+
+    with pytest.raises(InvalidPolicy, match=said):
+        load(f"version: 1\ncodes: {{OWN: {{do: suppress, fault: recipient, when: {when}}}}}", file="p")
+
+
+@pytest.mark.parametrize("branch", ["{text: [user unknown], do: suppress, fault: recipient}", "{do: hold}"])
+def test_a_text_never_hardens_and_a_branch_needs_something_to_look_at(branch):
+    """As for the status; a branch without both would silently take every reply."""
+    with pytest.raises(InvalidPolicy, match=r"never harden it|smtp, text or both"):
+        load(f"version: 1\ncodes: {{OWN: {{do: retry, fault: recipient, when: [{branch}]}}}}", file="p")
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [
+        ("550 5.1.1 unknown", "suppress recipient"),
+        ("550 No Such User here", "suppress recipient"),
+        ("550-5.1.1 sender verify failed", "hold message"),
+        ("550 rejected: the user unknown to Spamhaus", "hold message"),
+        ("450 user unknown", "retry recipient"),
+        ("550 rejected", "hold message"),
+        ("rejected", "suppress recipient"),
+    ],
+)
+def test_the_shipped_policy_convicts_at_once_on_its_list_only(reply, verdict):
+    """A text alone, without a status, and no text at all are confirmed by a second report."""
+    text = (ROOT / "config/policy.yaml").read_text(encoding="utf-8")
+    error = {"type": "SEND_ERROR", "reasonCode": "BOUNCE_PERMANENT_GENERAL", "details": {"message": reply}}
+    sent = {"channel": "EMAIL", "reference": "m-1", "recipients": ["jane@web.de"], "error": error}
+    event = parse({"type": "MESSAGE_NOT_DELIVERED", "claim": {"communication": sent}})
+    found = plan(event, policy=load(text, file="p"), now=NOW)
+
+    assert f"{found.do} {found.fault}" == verdict
+    assert (found.confirm is not None) == (reply == "rejected")
