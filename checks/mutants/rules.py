@@ -23,8 +23,8 @@ MUTANTS = (
     ),
     Mutant(
         file="core/policy/merge.py",
-        old="branch = next((level for patterns, level in stack.branches()",
-        new="branch = next((level for patterns, level in reversed(stack.branches())",
+        old="branch = next((one for one in branches if",
+        new="branch = next((one for one in reversed(branches) if",
         rule="The first branch that matches the reply wins.",
         tests=(REPLIES, RULES),
     ),
@@ -205,10 +205,24 @@ MUTANTS = (
     ),
     Mutant(
         file="core/events.py",
-        old="found = found or _THREE_DIGITS.match(reply)",
-        new="found = _THREE_DIGITS.match(reply) or found",
+        old="found = status or digits or",
+        new="found = digits or status or",
         rule="An enhanced status says more than three digits.",
         tests=(EVENTS,),
+    ),
+    Mutant(
+        file="core/events.py",
+        old=r'\d{1,3})(?!\.?\d)"',
+        new=r'\d{1,3})"',
+        rule="An IP address is no status.",
+        tests=(EVENTS,),
+    ),
+    Mutant(
+        file="core/policy/merge.py",
+        old="return is_status and (not self.texts or",
+        new="return is_status or (not self.texts or",
+        rule="A branch with a status and a text needs both in the reply.",
+        tests=(REPLIES,),
     ),
     Mutant(
         file="explain/remedies.py",

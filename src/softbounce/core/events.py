@@ -92,13 +92,10 @@ _MAX_LABEL = 200  # most bytes of a text that only describes
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _DIAGNOSTIC = r"(?i:smtp;\s*)?"  # how a bounce message quotes a reply
-_STATUS = (
-    r"([45]\.[0-7]\.\d{1,3})(?!\.?\d)"  # RFC 3463 has eight subjects; 4.94.2 is a version, 5.7.1.9 an IP
-)
+# RFC 3463 has eight subjects, so 4.94.2 is a version; 5.7.1.9 is an IP address.
+_STATUS = r"([45]\.[0-7]\.\d{1,3})(?!\.?\d)"
 _LEADING = re.compile(_DIAGNOSTIC + r"(?:[45]\d\d[ -])?\W{0,2}" + _STATUS, re.ASCII)
-_WITHIN = re.compile(
-    r"(?<![\w.])(?:[45]\d\d[ -]\W{0,2}|#|dsn=)" + _STATUS, re.ASCII
-)  # "said: 550 5.7.1", "(#5.1.1)"
+_WITHIN = re.compile(r"(?<![\w.])(?:[45]\d\d[ -]\W{0,2}|#|dsn=)" + _STATUS, re.ASCII)  # "said: 550 5.7.1"
 _QUOTED = re.compile(r"(?i:^|smtp;\s?|said:\s|returned ')([45]\d\d)(?=[ -])", re.ASCII)
 _THREE_DIGITS = re.compile(_DIAGNOSTIC + r"([014-9]\d\d)(?!\.?\d)", re.ASCII)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from softbounce.core.decide import Plan
+from softbounce.core.durations import words
 from softbounce.core.policy.model import Policy, Rule, Source
 from softbounce.core.reasons import Fault
 from softbounce.core.schedule import zones_for
@@ -45,6 +46,9 @@ def setting_rows(decision: Plan, policy: Policy, outcome: str, *, all_layers: bo
         if name == "quiet_hours" and not is_idle[name]:
             zones, named_by = zones_for(rule, decision.subject, decision.event.timezone)
             notes.insert(0, f"zone {', '.join(zones)}, {word('zone', named_by)}")
+        delays = " ".join(map(words, rule.delays))
+        if name in ("retry.delays", "retry.backoff") and delays not in (source.value, ""):
+            notes.insert(0, f"tries after {delays}")
         yield name, source.value, policy.at(source.line), source.layer, " ".join(notes)
         if all_layers:
             yield from _below(source, policy)

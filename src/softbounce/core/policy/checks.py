@@ -6,9 +6,9 @@ of a known code is never raised to ``recipient``, and an SMTP reply never makes 
 
 from collections.abc import Iterator
 
-from softbounce.core.durations import HOUR, MINUTE, parse_duration, shown, words
-from softbounce.core.policy.merge import SEVERITY, Level, Rulebook, Stack, allowed_fault, matches
-from softbounce.core.policy.model import Disposition, QuietHours, Rate, Rule
+from softbounce.core.durations import HOUR, MINUTE, SECOND, parse_duration, shown, words
+from softbounce.core.policy.merge import BACKOFF, SEVERITY, Level, Rulebook, Stack, allowed_fault, matches
+from softbounce.core.policy.model import Disposition, Limits, QuietHours, Rate, Rule, is_retried
 from softbounce.core.policy.schema import File
 from softbounce.core.policy.validation import did_you_mean
 from softbounce.core.policy.values import BUILT_IN
@@ -23,7 +23,8 @@ NEAR = (
 )
 LATE = 90 * MINUTE  # receipts of texts arrive until then: of 9,600 texts, 28 tries at 60 min came twice
 LEAST_SENDABLE = 6 * HOUR  # with fewer sendable hours a day the tries crowd
-DAY_MINUTES = 24 * 60
+SLOWEST = 6 * SECOND  # a hand-over rate of less than ten a minute is a slip of the unit: 50/1h for 50/s
+DAY_MINUTES, NOON, NIGHT_ENDS = 24 * 60, 12 * 60, 5 * 60
 
 
 def errors(file: File, tree: Tree, rules: Rulebook) -> Iterator[Mistake]:
@@ -154,6 +155,12 @@ def lints(file: File, tree: Tree, rules: Rulebook) -> Iterator[Mistake]:
         if quiet and quiet.value:
             yield from _quiet(tree.key_place((*level.path, "quiet_hours")), quiet.value)
         yield from _branches(tree, level)
+    rate = rules.limits.handover_rate
+    if rate.per > rate.count * SLOWEST:
+        message = (
+            f"all merchants together resend {rate.count} in {words(rate.per)}; was {rate.count}/s meant?"
+        )
+        yield Mistake(place=tree.value_place(("limits", "handover_rate")), message=message)
     used = set(file.escalation.notify or ())
     for name in file.escalation.targets or {}:
         if name not in used:
@@ -167,13 +174,18 @@ def _quiet(place: Place, quiet: QuietHours) -> Iterator[Mistake]:
     if sendable < LEAST_SENDABLE:
         message = f"only {words(sendable)} a day are left to send in: tries crowd, and reach their deadline"
         yield Mistake(place=place, message=message)
+    length = (quiet.end - quiet.start) % DAY_MINUTES
+    is_day = (NOON - quiet.start) % DAY_MINUTES < length
+    if length * MINUTE >= LEAST_SENDABLE and is_day and quiet.start >= NIGHT_ENDS and quiet.end > quiet.start:
+        message = "it is quiet by day, and tries leave at night: 'from' and 'to' may be swapped"
+        yield Mistake(place=place, message=message)
     if not quiet.spread:
         message = "spread: 0s lets every try of a night leave in one second; 45m spreads them"
         yield Mistake(place=place, message=message)
 
 
 def _branches(tree: Tree, level: Level) -> Iterator[Mistake]:
-    """Yield the replies of a ``when`` that an earlier branch has taken already."""
+    """Yield the replies that an earlier branch has taken, and those that are transient and suppress."""
     before: list[str] = []
     texts: list[str] = []
     for branch in level.branches:
@@ -185,6 +197,9 @@ def _branches(tree: Tree, level: Level) -> Iterator[Mistake]:
         if taken:
             message = f"never reached: an earlier branch takes {', '.join(taken)}"
             yield Mistake(place=tree.key_place((*branch.level.path, key)), message=message)
+        is_transient = branch.smtp and all(reply[0] == "4" for reply in branch.smtp)
+        if is_transient and branch.level.values["do"].value is Disposition.SUPPRESS:
+            yield _passes(tree, branch.level)
         before += branch.smtp if not branch.texts else ()
         texts += branch.texts if not branch.smtp else ()
 
@@ -196,8 +211,42 @@ def _schedules(tree: Tree, rules: Rulebook) -> Iterator[Mistake]:
             named = channel_of_code(code)
             for channel in (named,) if named else Channel:
                 rule = rules.resolve(code=code, channel=channel, merchant=merchant, smtp=None)
+                stack = rules.stack(code=code, channel=channel, merchant=merchant)
+                is_transient = "TRANSIENT" in code or code == "SMS_EXPIRED"
+                if is_transient and rule.do is Disposition.SUPPRESS and not rule.confirm:
+                    yield _passes(tree, stack.said("do")[-1][0])
                 if rule.retries and rule.delays and not rule.off:
                     yield from _schedule(_place(tree, level), rule, channel, rules)
+                for one in (stack, *(Stack((*stack.levels, branch.level)) for branch in stack.branches())):
+                    if is_retried(one.value("do"), one.value("confirm")) and not rule.off:
+                        yield from _contradictions(tree, one, rules.limits)
+
+
+def _passes(tree: Tree, level: Level) -> Mistake:
+    message = (
+        f"{level.name}: a failure that passes suppresses the recipient at once; retry it, or use confirm"
+    )
+    return Mistake(place=tree.key_place((*level.path, "do")), message=message)
+
+
+def _contradictions(tree: Tree, stack: Stack, limits: Limits) -> Iterator[Mistake]:
+    """Yield what one level says of the schedule and another one, or a limit, undoes."""
+    level, key = stack.said("retry.max_attempts")[-1]
+    tries = level.values[key]
+    if tries.value > limits.max_attempts and tries.line:
+        message = (
+            f"{level.name}: of {tries.text} tries limits.max_attempts lets {limits.max_attempts} through"
+        )
+        yield Mistake(place=tree.key_place((*level.path, *key.split("."))), message=message)
+    base, _, cap = BACKOFF
+    if stack.is_listed or stack.value(cap) >= stack.value(base):
+        return
+    level, key = next((one, key) for one, key in reversed(stack.said(base, cap)) if one.values[key].line)
+    message = (
+        f"{level.name}: the cap of the backoff ({stack.text(cap)}) is below its base ({stack.text(base)}): "
+        f"each try comes after {words(stack.value(cap))}"
+    )
+    yield Mistake(place=tree.key_place((*level.path, *key.split("."))), message=message)
 
 
 def _place(tree: Tree, level: Level) -> Place:

@@ -189,6 +189,11 @@ class Rulebook:
         books = self.codes, self.merchant_codes.get(merchant or "", NO_CODES)
         return [level for book in books if code and (level := book.find(code))]
 
+    def stack(self, *, code: str | None, channel: Channel | None, merchant: str | None) -> Stack:
+        """Return the levels that apply to a code, without the branches of its ``when``."""
+        general = self.base, channel and self.channels.get(channel), self.merchants.get(merchant or "")
+        return Stack(level for level in (*general, *self.code_levels(code, merchant)) if level)
+
     def resolve(
         self,
         *,
@@ -200,8 +205,7 @@ class Rulebook:
     ) -> Rule:
         """Merge all levels that apply to one failure; see ``Resolve``."""
         exact = self.code_levels(code, merchant)
-        general = self.base, channel and self.channels.get(channel), self.merchants.get(merchant or "")
-        stack = Stack(level for level in (*general, *exact) if level)
+        stack = self.stack(code=code, channel=channel, merchant=merchant)
         name, line = self._name(stack, exact, code)
         fault = stack.value("fault", built_in_fault(code or "") or Fault.MESSAGE) if exact else Fault.MESSAGE
         branches = stack.branches()

@@ -11,6 +11,7 @@ from typing import Protocol
 from softbounce.core.reasons import Fault
 from softbounce.core.recipients import Channel
 
+Failure = tuple[str | None, Channel | None, str | None, str | None]  # code, channel, merchant, status
 MOST_CACHED = 10_000  # cached rules; most policies have fewer combinations
 
 
@@ -257,7 +258,9 @@ class Policy:
     notify: tuple[Target, ...]
     grouping: Grouping
     resolve: Resolve = field(repr=False, compare=False)
-    _rules: dict[tuple[object, ...], Rule] = field(default_factory=dict, repr=False, compare=False)
+    _rules: dict[tuple[Failure, tuple[str, ...]], Rule] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def rules_count(self) -> int:
@@ -278,28 +281,20 @@ class Policy:
         ``text``: the reply's message as reported. It costs time only where a ``when`` looks at it.
         """
         key = (code, channel, merchant if merchant in self.merchants else None, smtp)
-        rule = self._cached(*key, ())
+        rule = self._cached(key)
         if rule.texts and text:
             folded = fold(text)
-            found = tuple(pattern for pattern in rule.texts if pattern in folded)
-            rule = self._cached(*key, found) if found else rule
+            rule = self._cached(key, tuple(pattern for pattern in rule.texts if pattern in folded))
         return rule
 
-    def _cached(
-        self,
-        code: str | None,
-        channel: Channel | None,
-        merchant: str | None,
-        smtp: str | None,
-        found: tuple[str, ...],
-    ) -> Rule:
-        key = (code, channel, merchant, smtp, found)
-        rule = self._rules.get(key)
+    def _cached(self, key: Failure, found: tuple[str, ...] = ()) -> Rule:
+        rule = self._rules.get((key, found))
         if rule is None:
+            code, channel, merchant, smtp = key
             rule = self.resolve(code=code, channel=channel, merchant=merchant, smtp=smtp, found=found)
             if len(self._rules) >= MOST_CACHED:
                 self._rules.clear()
-            self._rules[key] = rule
+            self._rules[key, found] = rule
         return rule
 
     def provider(self, name: str) -> Provider | None:

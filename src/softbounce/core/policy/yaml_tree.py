@@ -73,12 +73,16 @@ class _Unreadable(Exception):  # noqa: N818 - never leaves this module
 
 
 class Tree:
-    """The text as nodes. ``root`` is None if the text cannot be read; ``mistakes`` has every error."""
+    """The text as nodes. ``root`` is None if the text cannot be read; ``mistakes`` has every error.
+
+    ``doubts`` are the merges by ``<<`` that lose keys.
+    """
 
     def __init__(self, text: str, *, takes_null: bool = False) -> None:
         """``takes_null``: a written ``null`` is a value; a key without anything is always an error."""
         self._takes_null = takes_null
         self.mistakes: list[Mistake] = []
+        self.doubts: list[Mistake] = []
         self.root: Node | None = None
         self._anchors: dict[str, Node] = {}
         self._values = 0
@@ -219,7 +223,16 @@ class Tree:
         for source in merged:  # what is written here wins over what is merged in
             if source.entries is None:
                 self._wrong(source.place, "<< merges a block of keys, nothing else")
-            entries = {**(source.entries or {}), **entries}
+                continue
+            for name in entries.keys() & source.entries.keys():
+                (key, value), (_, base) = entries[name], source.entries[name]
+                lost = sorted((base.entries or {}).keys() - value.entries.keys()) if value.entries else []
+                if lost:
+                    message = (
+                        f"{shown(name)} replaces the whole block merged by <<: {', '.join(lost)} is lost"
+                    )
+                    self.doubts.append(Mistake(place=key.place, message=message))
+            entries = {**source.entries, **entries}
         return entries
 
 
