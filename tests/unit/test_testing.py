@@ -3,11 +3,17 @@
 import re
 import sys
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from softbounce import StoreUnreachable, handle_once
 from softbounce.testing import EMAIL, PHONE, START, Sandbox, delivered, failed
+
+CONTRACT = Path(__file__).parents[2] / "docs" / "introduction" / "pipeline-contract.md"
 
 
 @pytest.fixture
@@ -119,7 +125,58 @@ def test_a_missing_fakeredis_is_named(monkeypatch):
 
 def test_the_example_of_the_contract_runs_as_written():
     """What docs/introduction/pipeline-contract.md tells users to paste is true."""
-    page = (Path(__file__).parents[2] / "docs" / "introduction" / "pipeline-contract.md").read_text()
-    (example,) = re.findall(r"```python\n(from softbounce\.testing.*?)```", page, re.DOTALL)
+    run_example("from softbounce.testing")
 
-    exec(compile(example, "docs/introduction/pipeline-contract.md", "exec"), {})  # noqa: S102 - our own page
+
+def run_example(beginning: str, **given: object) -> dict[str, Any]:
+    """Run the Python block of the contract that begins so, and return its names."""
+    (example,) = re.findall(rf"```python\n({re.escape(beginning)}.*?)```", CONTRACT.read_text(), re.DOTALL)
+    names: dict[str, Any] = dict(given)
+    exec(compile(example, str(CONTRACT), "exec"), names)  # noqa: S102 - our own page
+    return names
+
+
+def test_one_report_is_made_of_the_receipts_of_a_text_of_several_parts():
+    """The block has its own assertions."""
+    run_example("def report_of")
+
+
+@pytest.fixture
+def task(box, monkeypatch):
+    """The names of the contract's block with its task ``resend``, on the sandbox's store."""
+    monkeypatch.setenv("SOFTBOUNCE_REDIS_URL", "redis://127.0.0.1:1")  # only the sandbox is asked
+    app = SimpleNamespace(task=lambda **_: lambda function: function)
+    names = run_example("from softbounce import Softbounce", app=app)
+    names |= {"sb": box.client, "handle_once": partial(handle_once, store=box.store)}
+    return names
+
+
+def test_a_command_that_always_fails_ends_with_a_person_and_not_in_a_loop(box, task):
+    """Each failed act is one report, each try one command: then the tries are used up."""
+    task["send_again"] = lambda command: {}[command["id"]]
+    box.report(failed("m1"))
+    calls = 0
+    for _ in range(72):
+        for command in box.advance("1h"):
+            calls += 1
+            with pytest.raises(KeyError):
+                task["resend"](command)
+
+    assert 1 < calls <= 12
+    assert box.notices[-1]["type"] == "softbounce.given_up"
+
+
+def test_a_command_that_only_has_to_wait_is_not_reported_as_failed(box, task):
+    """The store was away: Celery calls the task again, and softbounce hears nothing."""
+
+    def away(command):
+        raise StoreUnreachable(command["id"])
+
+    task["send_again"] = away
+    box.report(failed("m1"))
+    (command,) = box.advance("5h")
+    with pytest.raises(StoreUnreachable):
+        task["resend"](command)
+
+    assert box.client.report(delivered("m1"))
+    assert box.advance("3d") == []
