@@ -13,7 +13,7 @@ from pathlib import Path
 from celery import Celery
 from celery.utils.log import get_task_logger
 
-from softbounce import InvalidEvent, Softbounce, handle_once
+from softbounce import InvalidEvent, Softbounce, TryAgain, handle_once
 from softbounce.embedded import find_store
 from softbounce.settings import Settings
 from softbounce.worker.celery.broker import celery_url
@@ -62,10 +62,18 @@ def send(self, claim: int, recipient: str, channel: str = "sms", merchant: int =
     transmit(reference, attempt=0)
 
 
-@app.task(name="messaging.resend", **PATIENTLY)
+@app.task(name="messaging.resend", **PATIENTLY | {"autoretry_for": (TryAgain,)})
 def resend(command: dict) -> None:
-    """Take a resend of softbounce, and act once for each id."""
-    handled = handle_once(command, again)
+    """Take a resend of softbounce, and act once for each id. What always fails is reported."""
+    try:
+        handled = handle_once(command, again)
+    except TryAgain:
+        raise
+    except Exception:
+        sent = {key: command[key] for key in ("channel", "reference", "recipients")}
+        sent["resendId"] = command["id"]
+        tell(command["claim"], sent, event_id=f"{command['id']}-failed", error="PROVIDER_ERROR")
+        raise
     log.info("resend %s of %s: %s", command["attempt"], command["reference"], handled)
 
 
@@ -111,15 +119,21 @@ def transmit(reference: str, *, attempt: int, resend_id: str | None = None) -> N
     sent = {"channel": message["channel"], "reference": reference, "recipients": [message["recipient"]]}
     if resend_id:
         sent["resendId"] = resend_id  # which try this answers
+    claim = {"id": message["claim"], "merchantId": message["merchant"]}
+    tell(claim, sent, event_id=f"{reference}-{attempt}", error=error)
+
+
+def tell(claim: dict, sent: dict, *, event_id: str, error: str | None) -> None:
+    """Report what became of one try. One id a try: reporting it twice is harmless."""
     if error:
         details = {"message": "as the carrier says"}
         sent["error"] = {"type": "SEND_ERROR", "reasonCode": error, "details": details}
     event = {
         "type": "MESSAGE_NOT_DELIVERED" if error else "MESSAGE_DELIVERED",
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "eventId": f"{reference}-{attempt}",  # one id a try: reporting it twice is harmless
+        "eventId": event_id,
         "source": "PIPELINE",
-        "claim": {"id": message["claim"], "merchantId": message["merchant"], "communication": sent},
+        "claim": claim | {"communication": sent},
     }
     report.delay(event)
 

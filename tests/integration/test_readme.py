@@ -30,7 +30,9 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 EXCUSE = re.compile(r"<!--\s*not run(.*?)-->", re.DOTALL)
-REPORTS = re.compile(r"sb\.report|events report|softbounce\.report")
+REPORTS = re.compile(
+    r"^\S.*sb\.report|events report|softbounce\.report", re.MULTILINE
+)  # not inside a function
 GIVEN = """
 import json, os
 from celery import Celery
