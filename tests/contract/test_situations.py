@@ -3,6 +3,9 @@
 import pytest
 import redis
 
+from softbounce.core.decide import rule_of
+from softbounce.explain.delivery import last_report
+from softbounce.simulate.from_history import reports
 from softbounce.store.audit import By
 
 from .store_driver import DAY, HOUR, MINUTE, NUMBER
@@ -185,3 +188,33 @@ def test_it_is_one_call_of_a_script_that_changes_nothing(driver, monkeypatch):
 
     assert [name for name in sent if name != "EVALSHA"] == ["EVALSHA_RO"]
     assert before == {key: driver.client.dump(key) for key in driver.client.scan_iter()}
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "verdict"),
+    [
+        ("552 <Jane@Web.de>: Mailbox\nNot Found", "mailbox not found", "suppress"),
+        ("552 <jane@web.de> is over quota", None, "retry"),
+        ("550 <jane@web.de> rejected", None, "hold"),
+    ],
+)
+def test_a_decision_by_the_text_of_a_reply_is_repeated_without_the_text(driver, text, kept, verdict):
+    """The history keeps the pattern, never the address beside it; explain and simulate decide the same again."""
+    when = (
+        "[{text: [no such user, Mailbox not found], do: suppress, fault: recipient}, "
+        "{smtp: ['552'], do: retry}, {smtp: ['*'], do: hold}]"
+    )
+    driver = driver.with_policy(
+        f"version: 1\ncodes: {{BOUNCE_A: {{do: suppress, fault: recipient, when: {when}}}}}"
+    )
+    driver.fail(code="BOUNCE_A", channel="EMAIL", to=["jane@web.de"], details={"message": text})
+    story = driver.story()
+    (line,) = story.history
+    (report,) = reports([story])
+
+    assert (line.text, line.outcome) == (
+        kept,
+        {"suppress": "suppressed", "retry": "scheduled", "hold": "held"}[verdict],
+    )
+    assert last_report(story, driver.policy).do == verdict
+    assert rule_of(report.event, driver.policy).do == verdict

@@ -478,3 +478,41 @@ def test_only_the_first_try_waits_from_the_failure(place):
     (held,) = why_not(Facts(plan=decision, policy=POLICY, now=FAILED, zone="UTC", attempt=place, place=place))
 
     assert held["what"].startswith("it is due" if place == 1 else "its delay has not passed")
+
+
+@pytest.mark.parametrize(
+    ("retry", "said"),
+    [
+        ("{backoff: {base: 24h, cap: 4h}, max_attempts: 3}", "tries after 4h 4h 4h"),
+        ("{backoff: {base: 1h, factor: 3, cap: 6h}, max_attempts: 3}", "tries after 1h 3h 6h"),
+        ("{delays: [5s, 1h], max_attempts: 3}", "tries after 30s 1h 1h"),  # limits.min_delay
+        ("{delays: [1h, 2h]}", ""),
+    ],
+)
+def test_the_delays_that_really_run_are_told(retry, said):
+    """Base and factor do not say what a cap, a limit or the last delay makes of them."""
+    policy = load(f"version: 1\ncodes: {{SMS_EXPIRED: {{do: retry, retry: {retry}}}}}", file="p")
+    decision = plan(parse(report()), policy=policy, now=FAILED)
+    lines = explain_text(Facts(plan=decision, policy=policy, now=FAILED, zone="UTC"))
+    (schedule,) = [one for one in lines if one.strip().startswith(("retry.delays", "retry.backoff"))]
+
+    assert (said in schedule) if said else ("tries after" not in schedule)
+
+
+def test_the_pattern_that_decided_is_told():
+    """In both forms, so that nobody has to search a long reply for it."""
+    when = "[{text: [No such user], do: hold}]"
+    policy = load(f"version: 1\ncodes: {{OWN: {{do: suppress, fault: recipient, when: {when}}}}}", file="p")
+    error = {
+        "type": "SEND_ERROR",
+        "reasonCode": "OWN",
+        "details": {"message": "550 NO SUCH USER x@y.example"},
+    }
+    raw = report(communication={"error": error})
+    decision = plan(parse(raw), policy=policy, now=FAILED)
+
+    assert explain(raw, policy=policy, now=FAILED)["because"] == [
+        "codes.OWN says hold, fault recipient, because the reply says 'no such user'"
+    ]
+    lines = explain_text(Facts(plan=decision, policy=policy, now=FAILED, zone="UTC"))
+    assert lines[2].endswith(", the reply says 'no such user'")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from softbounce.core.decide import plan, rule_of
 from softbounce.core.durations import HOUR, MINUTE
 from softbounce.core.events import parse
+from softbounce.core.policy.diff import changes
 from softbounce.core.policy.file import load
 from softbounce.core.policy.model import Disposition
 from softbounce.core.reasons import Fault, built_in_fault
@@ -179,3 +180,12 @@ def test_the_shipped_policy_convicts_at_once_on_its_list_only(reply, verdict):
 
     assert f"{found.do} {found.fault}" == verdict
     assert (found.confirm is not None) == (reply == "rejected")
+
+
+def test_a_changed_text_is_a_change_of_the_policy():
+    """Whoever reviews a new policy sees it, once, at its line."""
+    text = "version: 1\ncodes: {OWN: {do: suppress, fault: recipient, when: [\n{text: [user unknown], do: hold}]}}"
+    old, new = load(text, file="a"), load(text.replace("hold", "retry"), file="b")
+    found = [(one.key, one.old, one.new, one.at) for one in changes(old, new)]
+
+    assert found == [("codes.OWN.when.do", "hold", "retry", "b:3")]
