@@ -199,7 +199,7 @@ def _branches(tree: Tree, level: Level) -> Iterator[Mistake]:
             yield Mistake(place=tree.key_place((*branch.level.path, key)), message=message)
         is_transient = branch.smtp and all(reply[0] == "4" for reply in branch.smtp)
         if is_transient and branch.level.values["do"].value is Disposition.SUPPRESS:
-            yield _passes(tree, branch.level)
+            yield _transient(tree, branch.level)
         before += branch.smtp if not branch.texts else ()
         texts += branch.texts if not branch.smtp else ()
 
@@ -214,7 +214,7 @@ def _schedules(tree: Tree, rules: Rulebook) -> Iterator[Mistake]:
                 stack = rules.stack(code=code, channel=channel, merchant=merchant)
                 is_transient = "TRANSIENT" in code or code == "SMS_EXPIRED"
                 if is_transient and rule.do is Disposition.SUPPRESS and not rule.confirm:
-                    yield _passes(tree, stack.said("do")[-1][0])
+                    yield _transient(tree, stack.said("do")[-1][0])
                 if rule.retries and rule.delays and not rule.off:
                     yield from _schedule(_place(tree, level), rule, channel, rules)
                 for one in (stack, *(Stack((*stack.levels, branch.level)) for branch in stack.branches())):
@@ -222,10 +222,8 @@ def _schedules(tree: Tree, rules: Rulebook) -> Iterator[Mistake]:
                         yield from _contradictions(tree, one, rules.limits)
 
 
-def _passes(tree: Tree, level: Level) -> Mistake:
-    message = (
-        f"{level.name}: a failure that passes suppresses the recipient at once; retry it, or use confirm"
-    )
+def _transient(tree: Tree, level: Level) -> Mistake:
+    message = f"{level.name}: a transient failure blocks the recipient at once; retry it, or use confirm"
     return Mistake(place=tree.key_place((*level.path, "do")), message=message)
 
 

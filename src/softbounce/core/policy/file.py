@@ -70,7 +70,7 @@ def check(text: str, *, file: str, what_if: Level | None = None) -> tuple[Policy
     if model:
         rulebook = _rulebook(model, raw, tree)
         found |= {("error", mistake) for mistake in errors(model, tree, rulebook)}
-        found |= {("warning", mistake) for mistake in (*tree.doubts, *warnings(tree, rulebook))}
+        found |= {("warning", mistake) for mistake in (*tree.warnings, *warnings(tree, rulebook))}
         if all(severity == "warning" for severity, _ in found):
             found |= {("warning", mistake) for mistake in lints(model, tree, rulebook)}
             policy = _policy(model, replace(rulebook, what_if=what_if), text, file)

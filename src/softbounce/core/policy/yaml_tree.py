@@ -75,14 +75,14 @@ class _Unreadable(Exception):  # noqa: N818 - never leaves this module
 class Tree:
     """The text as nodes. ``root`` is None if the text cannot be read; ``mistakes`` has every error.
 
-    ``doubts`` are the merges by ``<<`` that lose keys.
+    ``warnings`` has the merges by ``<<`` that lose keys.
     """
 
     def __init__(self, text: str, *, takes_null: bool = False) -> None:
         """``takes_null``: a written ``null`` is a value; a key without anything is always an error."""
         self._takes_null = takes_null
         self.mistakes: list[Mistake] = []
-        self.doubts: list[Mistake] = []
+        self.warnings: list[Mistake] = []
         self.root: Node | None = None
         self._anchors: dict[str, Node] = {}
         self._values = 0
@@ -231,7 +231,7 @@ class Tree:
                     message = (
                         f"{shown(name)} replaces the whole block merged by <<: {', '.join(lost)} is lost"
                     )
-                    self.doubts.append(Mistake(place=key.place, message=message))
+                    self.warnings.append(Mistake(place=key.place, message=message))
             entries = {**source.entries, **entries}
         return entries
 

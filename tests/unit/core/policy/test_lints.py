@@ -93,13 +93,17 @@ def test_the_shipped_policy_has_no_warning():
         (
             "codes: {BOUNCE_TRANSIENT_GENERAL: {do: suppress, fault: recipient}}",
             2,
-            "a failure that passes suppresses",
+            "a transient failure blocks the recipient",
         ),
-        ("codes: {SMS_EXPIRED: {do: suppress, fault: recipient}}", 2, "a failure that passes suppresses"),
+        (
+            "codes: {SMS_EXPIRED: {do: suppress, fault: recipient}}",
+            2,
+            "a transient failure blocks the recipient",
+        ),
         (
             "codes: {BOUNCE_A: {do: suppress, fault: recipient, when: [\n  {smtp: ['4*'], do: suppress}]}}",
             3,
-            "a failure that passes suppresses",
+            "a transient failure blocks the recipient",
         ),
         (
             "codes:\n  AAA: &a {do: hold, retry: {jitter: 5%, settle: 1h}}\n  BBB: {<<: *a, retry: {settle: 2h}}",
