@@ -10,6 +10,7 @@ from softbounce.core.durations import HOUR, MINUTE, SECOND, parse_duration, show
 from softbounce.core.policy.merge import BACKOFF, SEVERITY, Level, Rulebook, Stack, allowed_fault, matches
 from softbounce.core.policy.model import Disposition, Limits, QuietHours, Rate, Rule, is_retried
 from softbounce.core.policy.schema import File
+from softbounce.core.policy.sections import Breaker
 from softbounce.core.policy.validation import did_you_mean
 from softbounce.core.policy.values import BUILT_IN
 from softbounce.core.policy.yaml_tree import Mistake, Place, Tree
@@ -161,6 +162,15 @@ def lints(file: File, tree: Tree, rules: Rulebook) -> Iterator[Mistake]:
             f"all merchants together resend {rate.count} in {words(rate.per)}; was {rate.count}/s meant?"
         )
         yield Mistake(place=tree.value_place(("limits", "handover_rate")), message=message)
+    for name, provider in file.providers.items():
+        if (
+            isinstance(provider.breaker, Breaker)
+            and provider.breaker.open_for.cap < provider.breaker.open_for.base
+        ):
+            place = tree.key_place(("providers", name, "breaker", "open_for"))
+            yield Mistake(
+                place=place, message="the cap is below the base: the breaker always opens for the cap"
+            )
     used = set(file.escalation.notify or ())
     for name in file.escalation.targets or {}:
         if name not in used:

@@ -89,6 +89,11 @@ def test_the_shipped_policy_has_no_warning():
             2,
             "'from' and 'to' may be swapped",
         ),
+        (
+            "providers: {x: {breaker: {\n  open_for: {base: 20m, cap: 5m}}}}",
+            3,
+            "the cap is below the base: the breaker always opens for the cap",
+        ),
         ("limits: {handover_rate: 50/1h}", 2, "all merchants together resend 50 in 1h; was 50/s meant?"),
         (
             "codes: {BOUNCE_TRANSIENT_GENERAL: {do: suppress, fault: recipient}}",
