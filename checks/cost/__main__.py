@@ -49,6 +49,7 @@ ALLOWED = {  # above the goal all the same: ordinary events or retries, full ord
     "accept: failures of resends that a breaker counts, 1,000 answers": (10, 1.2, ANSWERS),
     "accept: ordinary failures, 10 million deliveries known of both generations": (10, 1.3, BUCKETS),
     "accept: bare reports, a reference with 200 recipients, each alone": (10, 1.3, NAMED),
+    "accept: bare reports, a reference with 200 recipients, once": (10, 1.2, NAMED),
     "accept: bare reports, 200 lines of one delivery of 200 events": (
         10,
         1.8,
