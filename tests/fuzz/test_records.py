@@ -98,7 +98,7 @@ def report(reference, kind="MESSAGE_NOT_DELIVERED", error="PROVIDER_ERROR"):
     sent = {
         "channel": "SMS",
         "reference": reference,
-        "recipients": [f"+49151123456{len(reference)}{reference[-1]}"],
+        "recipients": [f"+49151123456{len(reference)}{ord(reference[-1]) % 10}"],
     }
     sent |= {"error": {"type": "SEND_ERROR", "reasonCode": error}} if error else {}
     return json.dumps(
