@@ -170,9 +170,9 @@ MUTANTS = (
     ),
     Mutant(
         file="core/schedule.py",
-        old="if subject and 1 <= len(subject.zones) <= MOST_ZONES:",
-        new="if subject and 1 <= len(subject.zones) < MOST_ZONES:",
-        rule="A number that may be in four zones has the nights of all four.",
+        old="if min(shared) >= LEAST_SENDABLE:",
+        new="if max(shared) >= LEAST_SENDABLE:",
+        rule="Six hours a day are sendable in all zones of a number, in winter and in summer.",
         tests=(SCHEDULE,),
     ),
     Mutant(

@@ -135,6 +135,15 @@ def test_a_second_report_with_an_unset_deadline_binds_nothing(driver, unset):
     assert driver.resend() == [("m1", 1)]
 
 
+def test_a_timezone_that_is_none_is_told_in_the_history_and_counted(driver):
+    """The report counts all the same; doctor says how many named such a zone."""
+    driver.fail(timezone="Mars/Olympus")
+    driver.fail(timezone="europe/berlin")
+
+    assert [line.no_zone for line in driver.story().history] == ["Mars/Olympus", None]
+    assert driver.store.counters()["timezones_left_out"] == 1
+
+
 def test_a_report_of_a_damaged_record_is_taken_in_anew(driver):
     """Accept keeps the bytes as claim does, and the report gets its outcome."""
     driver.fail()

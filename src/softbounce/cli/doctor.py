@@ -202,6 +202,9 @@ def _flow(store: Store) -> Iterator[Finding]:
     yield level, f"{count(sizes['scheduled'] + sizes['ready'], 'retries')}, {late}{queued}"
     level = Level.WARN if lag.unread > MANY else Level.OK
     yield level, f"intake: {count(lag.unread, 'events')} unread, {lag.pending:,} being decided"
+    if left_out := store.counters().get("timezones_left_out"):
+        text = f"{count(left_out, 'events')} so far named a timezone that is none: the number's zones counted"
+        yield Level.WARN, f"{text}. Which name it was: softbounce explain"
 
 
 def _modes(store: Store, now: int) -> Iterator[Finding]:

@@ -4,10 +4,8 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from functools import cache
 from hashlib import blake2b
 from typing import Any
-from zoneinfo import available_timezones
 
 from msgspec import Struct
 from msgspec.json import encode as _write
@@ -17,6 +15,7 @@ from softbounce.core.recipients import Channel, Recipient
 from softbounce.core.strict_json import read_object, refuse
 from softbounce.core.subject import channel_of, named_by
 from softbounce.core.timestamps import deadline, report_date
+from softbounce.core.zones import zone_named
 from softbounce.errors import InvalidEvent
 
 
@@ -64,6 +63,7 @@ class Event(Struct, frozen=True, kw_only=True):
     not_after: int | None = None  # ms
     is_unbounded: bool = False  # notAfter was a placeholder date (the year 1, 9999) and is ignored
     timezone: str | None = None  # a valid IANA name
+    unread_timezone: str | None = None  # what was reported instead and names no zone
     provider: str | None = None
     campaign: str | None = None
     operator: str | None = None
@@ -127,7 +127,8 @@ def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
     resend_id = _label(sent.get("resendId"))
     resend_id = resend_id and fold_id(resend_id)
     not_after, is_unbounded = deadline(sent.get("notAfter"), f"{_COMMUNICATION}.notAfter")
-    zone = sent.get("timezone")
+    zone = _label(sent.get("timezone"))
+    timezone = zone_named(zone) if zone else None
     trace = event.get("traceparent")
     return Event(
         delivered=delivered,
@@ -148,7 +149,8 @@ def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
         failure=failure,
         not_after=not_after,
         is_unbounded=is_unbounded,
-        timezone=zone if isinstance(zone, str) and zone in _zones() else None,
+        timezone=timezone,
+        unread_timezone=None if timezone else zone,
         provider=_label(sent.get("provider")),
         campaign=_label(sent.get("campaign")),
         operator=_label(sent.get("operator")),
@@ -304,8 +306,3 @@ def _smtp(code: object, text: object) -> str | None:
         status = None
     found = status or digits or _QUOTED.search(words)
     return found[1] if found else None
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())

@@ -31,6 +31,7 @@ class HistoryLine(Struct, frozen=True, kw_only=True):
     campaign: str | None = None
     provider: str | None = None
     zone: str | None = None
+    no_zone: str | None = None  # a timezone that names none, and was left out
     until: int | None = None  # its notAfter
     endless: bool = False  # its notAfter was no date that anybody means, and was left out
     misdated: str | None = None  # why its date was not used

@@ -10,9 +10,10 @@ from functools import lru_cache
 
 import phonenumbers
 from phonenumbers.phonemetadata import PhoneMetadata
-from phonenumbers.tzdata import TIMEZONE_DATA, TIMEZONE_LONGEST_PREFIX
+from phonenumbers.tzdata import TIMEZONE_LONGEST_PREFIX
 
 from softbounce.core.dialling import PLANS, Plan
+from softbounce.core.zones import zones_of_range
 from softbounce.errors import InvalidRecipient
 
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
@@ -88,19 +89,17 @@ def _as_today(digits: str) -> str:
 
 
 def zones_of(e164: str) -> tuple[str, ...]:
-    """Return the time zones of the longest known prefix of a number; () if there is none."""
+    """Return the time zones in which a number may be; () if none is known."""
     return _zones(e164[1 : 1 + TIMEZONE_LONGEST_PREFIX])
-
-
-def zones_of_country(country: str) -> tuple[str, ...]:
-    """Return every time zone in which a number of this country may be; () for an unknown country."""
-    return _zones(f"{phonenumbers.country_code_for_region(country) or ''}")
 
 
 @lru_cache(maxsize=100_000)  # a prefix stands for thousands of subscribers
 def _zones(digits: str) -> tuple[str, ...]:
-    prefixes = (digits[:length] for length in range(len(digits), 0, -1))
-    return next((zones for prefix in prefixes if (zones := TIMEZONE_DATA.get(prefix))), ())
+    length, *_ = calling_code(digits[:3])
+    code, area = digits[:length], digits[1 : 1 + _AREA_CODE]
+    country = _country_of_area(area) if code == "1" and len(area) == _AREA_CODE else None
+    main, *_ = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(code or 0), ("",))
+    return zones_of_range(digits, length, country or main)
 
 
 @lru_cache(maxsize=1000)

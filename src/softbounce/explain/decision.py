@@ -11,7 +11,7 @@ from softbounce.core.policy.model import Confirm, Disposition, Policy, Rule
 from softbounce.core.reasons import Fault, cause
 from softbounce.core.recipients import mask
 from softbounce.core.schedule import Due, due_times
-from softbounce.core.texts import clock, count, date, label, span, stamp, when, word
+from softbounce.core.texts import clock, count, date, label, plain, span, stamp, when, word
 from softbounce.core.timestamps import LAST, iso
 from softbounce.errors import InvalidEvent
 from softbounce.explain.remedies import Obstacle, reason_of, until_due, zones_of
@@ -127,6 +127,8 @@ def _because(decision: Plan, *, is_dated: bool) -> Iterator[str]:
     yield from decision.why
     if confirm:
         yield _confirming(confirm)
+    if decision.event.unread_timezone:
+        yield f"timezone {_no_zone(decision.event.unread_timezone)}"
     if not is_dated:
         yield "the event has no date, so no times can be given"
     elif decision.dues:
@@ -141,6 +143,10 @@ def _because(decision: Plan, *, is_dated: bool) -> Iterator[str]:
 
 def _by_text(rule: Rule) -> str:
     return f", because the reply says '{rule.text}'" if rule.text else ""
+
+
+def _no_zone(written: str) -> str:
+    return f"'{plain(written)}' names no time zone: left out"
 
 
 def _confirming(confirm: Confirm) -> str:
@@ -240,6 +246,8 @@ def _notes(facts: Facts, tries: list[tuple[int, Due]]) -> Iterator[Row]:
         yield "why", sentence
     if decision.event.is_unbounded:
         yield "notAfter", "no date that anybody means (unset, or for ever): left out"
+    if decision.event.unread_timezone:
+        yield "timezone", _no_zone(decision.event.unread_timezone)
     if decision.confirm:
         yield "to confirm", _confirming(decision.confirm)
     if decision.counts:

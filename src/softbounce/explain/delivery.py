@@ -102,6 +102,7 @@ def _step(delivery: Delivery, line: HistoryLine) -> str:
             became += "; its notAfter is no date and was left out" if line.endless else ""
             became += f"; {line.misdated}: the time of receipt counts" if line.misdated else ""
             became += f"; not readable: {line.unread}" if line.unread else ""
+            became += f"; its timezone '{line.no_zone}' is none and was left out" if line.no_zone else ""
             return code + (f" {line.smtp}" if line.smtp else "") + event + became
         case "resent":
             command = command_id(delivery.id, line.attempt)[:8]

@@ -44,14 +44,24 @@ def setting_rows(decision: Plan, policy: Policy, outcome: str, *, all_layers: bo
             continue
         notes = [f"(replaces {source.replaces})"] if source.replaces and not all_layers else []
         if name == "quiet_hours" and not is_idle[name]:
-            zones, named_by = zones_for(rule, decision.subject, decision.event.timezone)
-            notes.insert(0, f"zone {', '.join(zones)}, {word('zone', named_by)}")
+            notes.insert(0, _whose_night(decision))
         delays = " ".join(map(words, rule.delays))
         if name in ("retry.delays", "retry.backoff") and delays not in (source.value, ""):
             notes.insert(0, f"tries after {delays}")
         yield name, source.value, policy.at(source.line), source.layer, " ".join(notes)
         if all_layers:
             yield from _below(source, policy)
+
+
+def _whose_night(decision: Plan) -> str:
+    """Say which zones count, why, and which of the number's zones do not."""
+    subject = decision.subject
+    zones, named_by = zones_for(decision.rule, subject, decision.event.timezone)
+    if not subject or named_by != "country" or len(subject.zones) == 1:
+        return f"zone {', '.join(zones)}, {word('zone', named_by)}"
+    text = f"zone not known, country {subject.country or 'not known'}: quiet in any of {', '.join(zones)}"
+    others = ", ".join(subject.zones[len(zones) :])
+    return f"{text}; not in {others}, where fewer live" if others else text
 
 
 def _below(source: Source, policy: Policy) -> Iterator[Row]:

@@ -7,8 +7,8 @@ from msgspec import structs
 from softbounce.core.decide import only_recipient
 from softbounce.core.events import Event, Failure, content_hash
 from softbounce.core.history import HistoryLine
-from softbounce.core.phone_numbers import zones_of_country
 from softbounce.core.recipients import Channel, Recipient
+from softbounce.core.zones import zones_of_country
 from softbounce.simulate.recording import Record, Report, recorded
 from softbounce.store import Store
 from softbounce.store.situations import Story

@@ -73,6 +73,7 @@ class Facts(Struct, kw_only=True, omit_defaults=True, tag_field="y", tag="failur
     src: str | None = None  # whose clock dated it; None: it has no date that counts
     also: str | None = None  # the hash under which a refusal is written as well
     b: str | None = None  # group of the brake in which a new suppression counts
+    no_zone: bool = False  # its timezone names none, which is counted
 
 
 class Said(Struct, kw_only=True, omit_defaults=True):
@@ -98,6 +99,7 @@ class Said(Struct, kw_only=True, omit_defaults=True):
     campaign: str | None = None
     provider: str | None = None
     zone: str | None = None
+    no_zone: str | None = None  # timezone named none and was left out
     until: int | None = None
     endless: bool = False  # notAfter was a placeholder date and was ignored
     several: int | None = None
@@ -188,6 +190,7 @@ class Encoder:
             src=None if event.at is None else _source(event),
             rule=self._number(plan),
             not_after=event.not_after,
+            no_zone=event.unread_timezone is not None,
         )
         if any(due.quiet for due in plan.dues):
             facts.quiet = "".join("1" if due.quiet else "0" for due in plan.dues)
@@ -284,6 +287,7 @@ def _said(plan: Plan, channel: str, masked: str, *, revision: str) -> Said:
         campaign=event.campaign,
         provider=event.provider,
         zone=event.timezone,
+        no_zone=event.unread_timezone,
         until=event.not_after,
         endless=event.is_unbounded,
         misdated=event.misdated or None,

@@ -160,10 +160,20 @@ def test_a_real_zone_is_kept(zone):
     assert parse(failed(timezone=zone)).timezone == zone
 
 
-@pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "Europe", "+01:00", "europe/berlin"])
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "Europe", "+15:00", "-03:30"])
 def test_an_invented_zone_is_left_out(zone):
-    """The recipient's region decides then."""
-    assert parse(failed(timezone=zone)).timezone is None
+    """The recipient's region decides then; what was written is kept for ``explain``."""
+    event = parse(failed(timezone=zone))
+
+    assert (event.timezone, event.unread_timezone) == (None, zone)
+
+
+@pytest.mark.parametrize("zone", ["europe/berlin ", "W. Europe Standard Time", "Europe/Berlin"])
+def test_a_zone_has_one_name(zone):
+    """Case, blanks and the names of Windows do not matter, and nothing is said to be left out."""
+    event = parse(failed(timezone=zone))
+
+    assert (event.timezone, event.unread_timezone) == ("Europe/Berlin", None)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 from email_validator import EmailNotValidError, validate_email
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from phonenumbers import timezone
 
 from softbounce.core.dialling import PLANS
 from softbounce.core.phone_numbers import calling_code
@@ -206,17 +205,6 @@ def test_countries_that_share_a_code_are_told_apart_as_by_the_library(code, nati
 def test_a_key_that_is_read_again_stays_the_same(text):
     """An export that is imported, or a key that a pipeline sends back, must not become somebody else."""
     assert (known := key(text, "sms")) is None or key(known, "sms") == known
-
-
-@given(code=st.sampled_from(CODES), national=DIGITS)
-def test_zones_are_those_of_the_longest_known_prefix(code, national):
-    """Zones are the library's for a located number; unknown is the empty tuple, never ``Etc/Unknown``."""
-    e164 = by_library(f"+{code}{national}")
-    if e164 is None:
-        return
-    zones = timezone.time_zones_for_geographical_number(phonenumbers.parse(e164))
-
-    assert recipient(e164, Channel.SMS).zones == (() if zones == ("Etc/Unknown",) else zones)
 
 
 def test_a_number_that_was_never_assigned_has_a_key_a_country_and_a_zone():

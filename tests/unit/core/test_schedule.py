@@ -14,6 +14,7 @@ from softbounce.core.policy.model import Disposition, QuietHours, Rule, SoftBoun
 from softbounce.core.reasons import Fault
 from softbounce.core.recipients import Channel, Recipient
 from softbounce.core.schedule import HORIZON, chances, due_times, out_of_quiet, zones_for
+from softbounce.core.zones import zones_of_country
 
 EVERY_DAY = frozenset(range(7))
 NIGHT = QuietHours(start=20 * 60, end=8 * 60, zone="recipient", days=EVERY_DAY, spread=45 * MINUTE)
@@ -24,6 +25,9 @@ CLOCKS = (
     "Australia/Lord_Howe", "Africa/Casablanca", "Africa/Cairo", "Asia/Beirut", "Pacific/Apia",
     "Pacific/Chatham", "America/St_Johns",
 )  # fmt: skip
+
+FULL_HOURS = {"Pacific/Honolulu", "America/Los_Angeles", "America/New_York", "Europe/London", "Europe/Moscow",
+              "Asia/Tokyo", "Asia/Vladivostok", "Australia/Sydney", "Pacific/Auckland"}  # fmt: skip
 
 RULE = Rule(
     name="codes.SMS_EXPIRED", line=39, do=Disposition.RETRY, fault=Fault.RECIPIENT, off=False,
@@ -195,15 +199,49 @@ def phone_in(*zones: str) -> Recipient:
         (PHONE, "Asia/Tokyo", (("Asia/Tokyo",), "event")),
         (PHONE, None, (BERLIN, "country")),
         (phone_in("Asia/Tokyo", "Asia/Dili"), None, (("Asia/Tokyo", "Asia/Dili"), "country")),
-        (phone_in(*CLOCKS[:4]), None, (CLOCKS[:4], "country")),
-        (phone_in(*CLOCKS[:5]), None, (BERLIN, "default")),
+        (phone_in(*CLOCKS[:5]), None, (CLOCKS[:3], "country")),
         (phone_in(), None, (BERLIN, "default")),
         (None, None, (BERLIN, "default")),
     ],
 )
 def test_the_zone_is_the_events_then_the_numbers_then_the_rules(subject, timezone, expected):
-    """The event's own zone comes first, then up to four of the number's region, else the rule's."""
+    """The event's own zone comes first, then those of the number's area or country, else the rule's."""
     assert zones_for(replace(RULE, quiet_hours=NIGHT), subject, timezone) == expected
+
+
+def sendable_hours(quiet: QuietHours, zones: tuple[str, ...], day: datetime) -> int:
+    """Count the hours of one day in which it is quiet in none of the zones."""
+    hours = [int(day.timestamp()) * 1000 + hour * HOUR for hour in range(24)]
+    return sum(not is_quiet(hour, quiet, zones) for hour in hours)
+
+
+@given(
+    zones=st.lists(st.sampled_from(sorted(FULL_HOURS)), min_size=1, unique=True).map(tuple),
+    start=st.integers(0, 23),
+    end=st.integers(0, 23),
+)
+def test_the_smallest_zones_are_left_out_until_six_hours_are_sendable(zones, start, end):
+    """The kept zones are the first ones; one zone more would leave less than six hours in a season."""
+    if start == end:
+        return
+    quiet = QuietHours(start=start * 60, end=end * 60, zone="recipient", days=EVERY_DAY, spread=0)
+    kept, _ = zones_for(replace(RULE, quiet_hours=quiet), phone_in(*zones), None)
+    seasons = (datetime(2026, 1, 15, tzinfo=UTC), datetime(2026, 7, 15, tzinfo=UTC))
+
+    assert kept == zones[: len(kept)]
+    assert len(kept) == 1 or all(sendable_hours(quiet, kept, day) >= 6 for day in seasons)
+    more = zones[: len(kept) + 1]
+    assert more == kept or any(sendable_hours(quiet, more, day) < 6 for day in seasons)
+
+
+def test_a_country_whose_zones_share_no_six_hours_loses_the_smallest():
+    """America's eight zones share 14:00 to 20:00 of New York; of Russia's eleven those from Moscow to Samara."""
+    rule = replace(RULE, quiet_hours=NIGHT)
+    america, russia = zones_of_country("US"), zones_of_country("RU")
+
+    assert zones_for(rule, phone_in(*america), None)[0] == america
+    assert zones_for(rule, phone_in(*russia), None)[0] == russia[:4]
+    assert russia[4] == "Asia/Vladivostok"
 
 
 def test_a_merchants_zone_is_named_as_such():

@@ -393,6 +393,26 @@ def test_the_recipients_clock_stands_beside_the_readers():
     assert "zone Asia/Tokyo, from the event" in "\n".join(tokyo)
 
 
+def test_a_number_without_a_place_is_quiet_in_its_whole_country():
+    """Explain names each zone that counts, and those with fewer people that do not."""
+    text = "\n".join(explain_text(facts(report(communication={"recipients": ["+79123456789"]}))))
+
+    zones = "Europe/Moscow, Asia/Yekaterinburg, Asia/Krasnoyarsk, Europe/Samara"
+    assert f"zone not known, country RU: quiet in any of {zones}; not in Asia/Vladivostok, " in text
+    assert "Asia/Kamchatka, where fewer live" in text
+
+
+def test_a_timezone_that_is_none_is_said_to_be_left_out():
+    """The producer can mend what it can read about."""
+    raw = report(communication={"timezone": "Mars/Olympus"})
+
+    assert "'Mars/Olympus' names no time zone: left out" in "\n".join(explain_text(facts(raw)))
+    assert (
+        "timezone 'Mars/Olympus' names no time zone: left out"
+        in explain(raw, policy=POLICY, now=FAILED)["because"]
+    )
+
+
 def test_a_confirming_rule_says_what_is_missing():
     """A person sees that a second report suppresses, and the try that runs meanwhile."""
     text = "\n".join(explain_text(facts(report("SMS_NOT_DELIVERED"))))

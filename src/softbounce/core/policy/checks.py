@@ -6,9 +6,17 @@ of a known code is never raised to ``recipient``, and an SMTP reply never makes 
 
 from collections.abc import Iterator
 
-from softbounce.core.durations import HOUR, MINUTE, SECOND, parse_duration, shown, words
+from softbounce.core.durations import MINUTE, SECOND, parse_duration, shown, words
 from softbounce.core.policy.merge import BACKOFF, SEVERITY, Level, Rulebook, Stack, allowed_fault, matches
-from softbounce.core.policy.model import Disposition, Limits, QuietHours, Rate, Rule, is_retried
+from softbounce.core.policy.model import (
+    LEAST_SENDABLE,
+    Disposition,
+    Limits,
+    QuietHours,
+    Rate,
+    Rule,
+    is_retried,
+)
 from softbounce.core.policy.schema import File
 from softbounce.core.policy.sections import Breaker
 from softbounce.core.policy.validation import did_you_mean
@@ -23,7 +31,6 @@ NEAR = (
     0.88  # similarity of a code with one or two wrong letters; BOUNCE_PERMANENT_NO_EMAIL and _GENERAL: 0.77
 )
 LATE = 90 * MINUTE  # receipts of texts arrive until then: of 9,600 texts, 28 tries at 60 min came twice
-LEAST_SENDABLE = 6 * HOUR  # with fewer sendable hours a day the tries crowd
 SLOWEST = 6 * SECOND  # a hand-over rate of less than ten a minute is a slip of the unit: 50/1h for 50/s
 DAY_MINUTES, NOON, NIGHT_ENDS = 24 * 60, 12 * 60, 5 * 60
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from softbounce.core.durations import HOUR
 from softbounce.core.reasons import Fault
 from softbounce.core.recipients import Channel
 
@@ -41,6 +42,9 @@ class Source:
             return None
         last = self.below[-1]
         return f"{last.value}, {f':{last.line}' if last.line else 'built-in'}"
+
+
+LEAST_SENDABLE = 6 * HOUR  # with fewer sendable hours a day the tries crowd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -126,6 +126,9 @@ local function count_event(event)
   if event.escalated then
     count_in("escalated")
   end
+  if event.no_zone then
+    count_in("timezones_left_out")
+  end
   if event.is_cut then
     count_in("dead_letters_cut")
   end
