@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from typing import Any
 
 from hypothesis import example, given
@@ -35,12 +36,31 @@ def written(value: str) -> str:
 @example("\ufeff\r")
 @example("''=1")
 def test_no_cell_starts_a_formula(value: str):
-    """Whatever stands in a code, an origin or a reason; blanks before it do not hide it either."""
+    """Whatever stands in a code, an origin or a reason; blanks before it do not hide it either.
+
+    A number computes nothing, and a program that reads the file takes it for what it is.
+    """
     _, cells = csv.reader(io.StringIO(written(value), newline=""))
 
     for cell in cells:
+        if re.fullmatch(r"[+-]?[0-9]+", cell):
+            assert cell == value
+            continue
         assert not cell.lstrip(" \u00a0\ufeff").startswith(tuple(STARTS)), cell
         assert not cell.startswith(tuple(STARTS)), cell
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)))
+@example(["two words"])
+@example(["[1"])
+@example(["=1+1", "[]"])
+def test_evidence_comes_back_as_it_was(evidence: list[str]):
+    """The id of an event is any text, also with blanks."""
+    file = io.StringIO(newline="")
+    write_rows([{"evidence": evidence}], file, form="csv", columns=["evidence", "key"])
+    file.seek(0)
+
+    assert [row["evidence"] for row in read_rows(file, form="csv")] == [evidence]
 
 
 @given(CELLS)

@@ -1,5 +1,6 @@
 """The built-in reason codes: who is to blame for each, and what it means in plain words."""
 
+import re
 from enum import StrEnum
 
 
@@ -12,8 +13,14 @@ class Fault(StrEnum):
     CONFIG = "config"
 
 
+CODE = re.compile(r"[A-Z][A-Z0-9_]*")
+"""What a reason code looks like, also one of your own."""
+
 VETO_TYPES = frozenset({"RENDER_ERROR", "CONFIGURATION_ERROR"})
 """Error types that no recipient causes: they forbid suppressing and counting, whatever the code is."""
+
+MALFORMED = frozenset({"INVALID_MOBILE_NUMBER", "INVALID_EMAIL_ADDRESS", "INVALID_POSTAL_ADDRESS"})
+"""Codes by which an address is none, so that a list may name it as it was written."""
 
 CONSENT = ("COMPLAINT", "OPT_OUT")
 """Codes that tell of the recipient's own will: the suppression brake does not count them."""

@@ -14,6 +14,8 @@ from softbounce.errors import InvalidEvent, InvalidSettings
 # A cell that a spreadsheet may take for a formula, also behind blanks and with full-width signs. Leading
 # apostrophes count too, so that removing one gives back the original.
 _FORMULA = re.compile(r"[\s'\ufeff]*[=+\-@＝＋－＠\t\r\n]")  # noqa: RUF001 - meant as they are
+_NUMBER = re.compile(r"[+-]?\d+", re.ASCII)  # computes nothing; programs read a telephone number as it is
+_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # the line by which Excel knows the separator
 
 
 def write_rows(rows: Iterable[Mapping[str, Any]], file: IO[str], *, form: str, columns: Sequence[str]) -> int:
@@ -27,17 +29,28 @@ def write_rows(rows: Iterable[Mapping[str, Any]], file: IO[str], *, form: str, c
     writer = csv.DictWriter(file, columns, extrasaction="ignore")
     writer.writeheader()
     for row in rows:
-        cells = {
-            name: " ".join(value) if isinstance(value, list) else "" if value is None else str(value)
-            for name, value in row.items()
-        }
-        writer.writerow({name: f"'{cell}" if _FORMULA.match(cell) else cell for name, cell in cells.items()})
+        writer.writerow({name: _quoted(_cell_of(value)) for name, value in row.items()})
         count += 1
     return count
 
 
+def _cell_of(value: object) -> str:
+    if not isinstance(value, list):
+        return "" if value is None else str(value)
+    text = " ".join(value)
+    is_plain = text.split() == value and not text.startswith("[")
+    return text if is_plain else json.dumps(value, ensure_ascii=False)
+
+
+def _quoted(cell: str) -> str:
+    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
+
+
 def read_rows(file: IO[str], *, form: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file as ``write_rows`` writes it. Raises ``InvalidEvent`` for broken NDJSON."""
+    """Yield the rows of a file as ``write_rows`` writes it, or a spreadsheet (see ``read_cells``).
+
+    Raises ``InvalidEvent`` for broken NDJSON.
+    """
     if form == "ndjson":
         for number, line in enumerate(file, 1):
             if line.strip():
@@ -48,13 +61,35 @@ def read_rows(file: IO[str], *, form: str) -> Iterator[dict[str, Any]]:
                     raise InvalidEvent(message, f"line {number}") from error
                 yield value if isinstance(value, dict) else {"address": value}
         return
-    for cells in csv.DictReader(file):
-        row: dict[str, Any] = {
-            name: _unquoted(cell) for name, cell in cells.items() if name and isinstance(cell, str)
-        }
+    for cells in read_cells(file):
+        row: dict[str, Any] = {name: _unquoted(cell) for name, cell in cells.items()}
         if "evidence" in row:
-            row["evidence"] = row["evidence"].split()
+            row["evidence"] = _list_of(row["evidence"])
         yield row
+
+
+def read_cells(file: IO[str]) -> Iterator[dict[str, str]]:
+    """Yield the rows of a CSV by the names in its first line, which count in lower case and without blanks.
+
+    A line ``sep=;`` before that line names the separator; else it is the one of ``, ; | tab`` that is most
+    often in the line.
+    """
+    head = file.readline()
+    if named := _SEPARATOR.fullmatch(head):
+        head = file.readline()
+    separator = named[1] if named else max(",;\t|", key=head.count)
+    names = [name.strip().lower() for line in csv.reader([head], delimiter=separator) for name in line]
+    for cells in csv.reader(file, delimiter=separator):
+        if cells:
+            yield {name: cell for name, cell in zip(names, cells, strict=False) if name}
+
+
+def _list_of(cell: str) -> list[Any]:
+    try:
+        found = from_json(cell) if cell.startswith("[") else None
+    except ValueError:
+        found = None
+    return found if isinstance(found, list) else cell.split()
 
 
 def _unquoted(cell: str) -> str:
@@ -62,7 +97,10 @@ def _unquoted(cell: str) -> str:
 
 
 def cell(row: Mapping[str, Any], name: str) -> str:
-    """Return a cell as text, empty if there is none. Raises ``InvalidEvent`` if it is no text or too long."""
+    """Return a cell as text, empty if there is none; only a reason keeps blanks around it.
+
+    Raises ``InvalidEvent`` if it is no text or too long.
+    """
     value = row.get(name)
     if value is None:
         return ""
@@ -70,6 +108,7 @@ def cell(row: Mapping[str, Any], name: str) -> str:
         message = "must be text"
         raise InvalidEvent(message, name)
     try:
-        return bounded(value, name, most=TEXT if name in ("address", "reason") else NAME)
+        text = bounded(value, name, most=TEXT if name in ("address", "reason") else NAME)
+        return text if name == "reason" else text.strip()
     except InvalidSettings as error:
         raise InvalidEvent(error.reason, name) from None

@@ -78,6 +78,7 @@ def date_or_never(value: object, path: str) -> int | None:
 
     None for ``never``, an empty value, and the year 5138 or later. ``InvalidEvent`` names ``path``.
     """
+    value = value.strip() if isinstance(value, str) else value
     if value in (None, "", "never"):
         return None
     try:

@@ -10,9 +10,10 @@ from msgspec.json import Decoder
 
 from softbounce.core.bounds import NAME, bounded
 from softbounce.core.filters import Filter
-from softbounce.core.reasons import CONSENT
+from softbounce.core.reasons import CODE, CONSENT, MALFORMED
 from softbounce.core.recipients import (
     Channel,
+    Recipient,
     address_of,
     channel_named,
     fingerprint,
@@ -259,25 +260,33 @@ class Suppressions:
             yield from results
 
     def _imported(self, row: Mapping[str, Any], *, by: By, now: int) -> tuple[str, dict[str, Any]]:
-        channel = str(row.get("channel") or "").lower()
+        channel = str(row.get("channel") or "").strip().lower()
         if channel not in tuple(Channel):
             message = "must be sms, email or letter"
             raise InvalidEvent(message, "channel")
         address = row.get("address") or ""
         if not isinstance(address, Mapping):  # a postal address may be an object
             address = cell(row, "address")
+        code, theirs = cell(row, "code") or "IMPORTED", cell(row, "key")
+        if not theirs and not CODE.fullmatch(code):
+            message = f"{code[:NAME]} is no reason code"
+            raise InvalidEvent(message, "code")
         entry: dict[str, Any] = {
             "at": date_or_never(row.get("since"), "since") or now,
-            "code": cell(row, "code") or "IMPORTED",
+            "code": code,
             "origin": cell(row, "origin") or "person",
             "by": by.actor,
-            "reason": cell(row, "reason") or by.reason,
+            "reason": cell(row, "reason") or ("" if theirs else by.reason),
             "channel": channel,
             "evidence": evidence(row),
         }
         rid = hash_in(cell(row, "recipient"))
         if address and "•" not in address and "…" not in address:
-            target = recipient(address, channel_named(channel))
+            if channel == Channel.LETTER and "|" in address:  # of an export: read again, its bars were blanks
+                target = Recipient(channel=Channel.LETTER, address=str(address))
+            else:
+                read = listed if theirs or code in MALFORMED else recipient
+                target = read(address, Channel(channel))
             rid = hashed(target, self._key)
             entry["mask"] = mask(target.address)
             if self._keep_addresses:
@@ -286,7 +295,7 @@ class Suppressions:
             message = "needs an address, or a recipient r_... of the same key"
             raise InvalidEvent(message, "address")
         else:
-            if (theirs := cell(row, "key")) and theirs != self.fingerprint:
+            if theirs and theirs != self.fingerprint:
                 message = "was hashed under another key than this store's, and would protect nobody"
                 raise InvalidEvent(message, "recipient")
             entry["mask"] = address

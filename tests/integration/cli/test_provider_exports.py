@@ -84,6 +84,127 @@ def test_opt_outs_of_sinch_are_numbers_without_a_plus(desk):
     assert {row["code"] for row in desk.data("suppressions", "list")} == {"OPT_OUT"}
 
 
+MAILGUN_BOUNCES = """address,code,error,created_at
+dead@example.com,550,"550 5.1.1 <dead@example.com> unknown","Fri, 20 Nov 2026 11:02:55 UTC"
+full@example.com,552,"552 5.2.2 over quota","Fri, 20 Nov 2026 11:02:55 UTC"
+echo@example.com,605,Not delivering to previously bounced address,"Fri, 20 Nov 2026 11:02:55 UTC"
+"""
+
+
+def test_a_list_of_mailgun_keeps_date_reason_and_meaning(desk):
+    """Codes are SMTP replies there, and 605 is an echo of the list itself."""
+    words = ("import", "-", "--from", "mailgun", "--reason", "move")
+    result = desk.run("suppressions", *words, stdin=MAILGUN_BOUNCES)
+    found = {row["code"]: row for row in desk.data("suppressions", "list")}
+
+    assert (result.exit_code, result.stdout) == (0, "Imported: 3.\n")
+    assert {code: row["until"][:10] for code, row in found.items()} == {
+        "BOUNCE_PERMANENT_GENERAL": "2027-11-20",
+        "BOUNCE_TRANSIENT_MBX_FULL": "2027-11-20",
+        "BOUNCE_PERMANENT_ON_SUPPRESSION_LIST": "2026-12-20",
+    }
+    assert {row["since"] for row in found.values()} == {"2026-11-20T11:02:55Z"}
+    assert found["BOUNCE_PERMANENT_GENERAL"]["reason"] == "550 5.1.1 <d…d@example.com> unknown"
+
+
+def test_unsubscribes_and_complaints_of_mailgun_are_told_by_their_columns(desk):
+    """An opt-out of one tag would stop every other kind of message, and is listed as not taken."""
+    pages = [
+        {
+            "items": [
+                {"address": "a@example.com", "tags": ["*"], "created_at": "Fri, 20 Nov 2026 11:02:55 UTC"}
+            ]
+        },
+        {"items": [{"address": "b@example.com", "created_at": "Fri, 20 Nov 2026 11:02:55 UTC"}]},
+        {"items": [{"address": "c@example.com", "tags": ["news"]}]},
+        {"items": [], "paging": {"next": "https://api.mailgun.net/v3/x"}},
+    ]
+    words = ("suppressions", "import", "-", "--format", "ndjson", "--from", "mailgun", "--reason", "move")
+    cut = desk.run(*words, stdin=json.dumps(pages[0] | {"paging": {"next": "https://x.example"}}))
+    assert (cut.exit_code, desk.data("suppressions", "list")) == (2, [])
+
+    result = desk.run(*words, stdin="\n".join(map(json.dumps, pages)))
+    assert (result.exit_code, result.stdout) == (5, "Imported: 2.\n")
+    assert {row["code"] for row in desk.data("suppressions", "list")} == {"OPT_OUT", "COMPLAINT"}
+
+
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [
+        (
+            "postmark",
+            {
+                "Suppressions": [
+                    {
+                        "EmailAddress": "a@example.com",
+                        "SuppressionReason": reason,
+                        "CreatedAt": "2026-11-20T08:58:33-05:00",
+                    }
+                    for reason in ("HardBounce", "SpamComplaint", "ManualSuppression")
+                ]
+            },
+        ),
+        (
+            "brevo",
+            {
+                "count": 3,
+                "contacts": [
+                    {
+                        "email": "a@example.com",
+                        "reason": {"code": code, "message": "x"},
+                        "blockedAt": "2026-11-20T13:58:33.000Z",
+                    }
+                    for code in ("hardBounce", "contactFlaggedAsSpam", "unsubscribedViaEmail")
+                ],
+            },
+        ),
+    ],
+)
+def test_lists_of_postmark_and_brevo_are_read_as_their_interfaces_answer(desk, name, page):
+    """Bounces end, consent does not; a bounce, a complaint and an opt-out of one person are each taken."""
+    words = ("import", "-", "--format", "ndjson", "--from", name, "--reason", "move")
+    (rows,) = [value for value in page.values() if isinstance(value, list)]
+    codes = []
+    for row in rows:
+        one = {key: [row] if value is rows else 1 for key, value in page.items()}
+        assert desk.run("suppressions", *words, stdin=json.dumps(one)).exit_code == 0
+        codes += [
+            (found["code"], found["until"], found["since"]) for found in desk.data("suppressions", "list")
+        ]
+        desk.run("suppressions", "remove", "channel:email", "--yes", "--reason", "next")
+
+    since = "2026-11-20T13:58:33Z"
+    assert codes == [
+        ("BOUNCE_PERMANENT_GENERAL", "2027-11-20T13:58:33Z", since),
+        ("COMPLAINT", "never", since),
+        ("OPT_OUT", "never", since),
+    ]
+
+
+def test_a_list_of_brevo_without_its_other_pages_changes_nothing(desk):
+    """The answer says how many there are; those that are missing would be sent to."""
+    page = {"count": 51, "contacts": [{"email": "a@example.com", "reason": {"code": "hardBounce"}}]}
+    words = ("import", "-", "--format", "ndjson", "--from", "brevo", "--reason", "move")
+    result = desk.run("suppressions", *words, stdin=json.dumps(page))
+
+    assert (result.exit_code, desk.data("suppressions", "list")) == (2, [])
+    assert "1 of 51 rows" in result.stderr
+
+
+def test_a_reason_that_a_provider_has_not_named_is_listed(desk):
+    """It may be an echo or a person's wish: only a person can tell."""
+    rows = [
+        {"EmailAddress": "a@example.com", "Reason": "NEW"},
+        {"EmailAddress": "b@example.com", "Reason": ""},
+    ]
+    rows += [{"EmailAddress": "c@example.com", "Reason": "new kind"}]
+    words = ("import", "-", "--format", "ndjson", "--from", "ses", "--reason", "move")
+    result = desk.run("suppressions", *words, stdin="\n".join(map(json.dumps, rows)))
+
+    assert (result.exit_code, result.stdout) == (5, "Imported: 0.\n")
+    assert "unknown: NEW is no reason code" in result.stderr
+
+
 def test_a_list_of_another_provider_changes_nothing(desk):
     """The first row tells: its columns have other names."""
     words = ("import", "-", "--from", "sinch-opt-outs", "--reason", "move")

@@ -153,6 +153,73 @@ def test_a_list_with_a_byte_order_mark_is_read_from_stdin_too(desk):
     assert desk.run("suppressions", "import", "-", "--reason", "x", stdin=text).stdout == "Imported: 1.\n"
 
 
+LISTS = {
+    "commas": "channel,address,reason\nsms,{number},a\n",
+    "semicolons": 'channel;address;reason\r\nsms;{number};"a, b"\r\n',
+    "tabs": "address\tchannel\n{number}\tsms\n",
+    "excel": '"sep=;"\nchannel;address\nsms;{number}\n',
+    "unusual": "sep=#\nchannel#address\nsms#{number}\n",
+    "case": "Channel,ADDRESS\nSMS,{number}\n",
+    "padded": " channel , address ,until\n sms , {number} , never \n",
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_is_read_as_spreadsheets_save_it(desk, tmp_path, name, encoding):
+    """The separator, the encoding and the case of the names are those of somebody's country and program."""
+    (tmp_path / "list.csv").write_bytes(LISTS[name].format(number=NUMBER).encode(encoding))
+    result = desk.run("suppressions", "import", "list.csv", "--reason", "x")
+
+    assert (result.exit_code, result.stdout) == (0, "Imported: 1.\n")
+    assert desk.run("suppressions", "check", NUMBER).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("foo;bar\n1;2\n", "line 1 names the columns foo, bar;"),
+        (f"sms,{NUMBER}\nsms,{NUMBER}\n", "line 1 names the columns sms, +49•••"),
+    ],
+)
+def test_a_list_with_other_columns_is_refused_with_what_was_found(desk, text, named):
+    """Without an address in clear, since it goes into logs."""
+    result = desk.run("suppressions", "import", "-", "--reason", "x", stdin=text)
+
+    assert (result.exit_code, desk.data("suppressions", "list")) == (2, [])
+    assert named in result.stderr
+    assert NUMBER not in result.stderr
+
+
+def test_a_list_whose_codes_are_none_changes_nothing(desk):
+    """Mailgun's columns have the names of ours, and its code is an SMTP reply."""
+    rows = f"address,code\n{NUMBER},OPT_OUT\n{NUMBER},550\n"
+    result = desk.run("suppressions", "import", "-", "--channel", "sms", "--reason", "x", stdin=rows)
+
+    assert (result.exit_code, desk.data("suppressions", "list")) == (2, [])
+    assert "row 2: 550 is no reason code" in result.stderr
+    assert "--from" in result.stderr
+
+
+def test_a_code_counts_in_any_case(desk):
+    """An opt-out stays consent, however it is written."""
+    rows = f"address,code\n{NUMBER},opt_out\n"
+    desk.run("suppressions", "import", "-", "--channel", "sms", "--reason", "x", stdin=rows)
+
+    assert [row["code"] for row in desk.data("suppressions", "list")] == ["OPT_OUT"]
+
+
+def test_an_address_that_is_none_is_taken_as_it_is_written_where_that_is_the_verdict(desk):
+    """As a report with this code is; under another code it is a mistake in the list."""
+    rows = 'channel,address,code\nemail,"Tom@firma,example",{}\n'
+    words = ("suppressions", "import", "-", "--reason", "x")
+
+    assert desk.run(*words, stdin=rows.format("BOUNCE_PERMANENT_GENERAL")).exit_code == 5
+    assert desk.run(*words, stdin=rows.format("INVALID_EMAIL_ADDRESS")).exit_code == 0
+    (row,) = desk.data("suppressions", "list")
+    assert row["recipient"] == f"r_{desk.store.suppressions.rid('tom@firma,example', 'email')}"
+
+
 def test_a_letters_address_is_imported_as_an_object(desk):
     """As events have it; its text would be another address, and suppress nobody."""
     address = {"postcode": "10115", "street": "Gartenstr.", "name": "A. Muster"}

@@ -1,5 +1,6 @@
 """Reads files of people: events as NDJSON, one JSON object or an array; lists as CSV or NDJSON."""
 
+import codecs
 import csv
 import io
 import json
@@ -13,10 +14,13 @@ from typing import IO
 
 from softbounce.cli.shared.output import Form, Json
 from softbounce.core.policy.yaml_tree import SURROGATE
-from softbounce.core.recipients import Channel
+from softbounce.core.reasons import CODE
+from softbounce.core.recipients import Channel, scrub
 from softbounce.core.table_files import read_rows
 from softbounce.core.texts import plain
 from softbounce.errors import InvalidEvent, InvalidSettings
+
+_MOST_SHOWN = 200  # characters of a line that an error quotes
 
 
 def read_lines(file: IO[bytes]) -> Iterator[bytes]:
@@ -55,8 +59,14 @@ def binary_file(file: str) -> AbstractContextManager[IO[bytes]]:
 
 
 def text_file(file: str) -> io.TextIOWrapper:
-    """Return a text file that can be read twice. Raises ``InvalidSettings``."""
+    """Return a text file in UTF-8 or UTF-16 that can be read twice. Raises ``InvalidSettings``."""
     source = io.BytesIO(sys.stdin.buffer.read()) if file == "-" else _opened(file)
+    head = source.read(2)
+    source.seek(0)
+    wide = "utf-16-le" if head[1:] == b"\0" else "utf-16-be" if head[:1] == b"\0" else ""
+    if wide or head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):  # Excel and PowerShell write it
+        with readable(), source:
+            source = io.BytesIO(source.read().decode(wide or "utf-16").encode())
     return io.TextIOWrapper(source, encoding="utf-8-sig", newline="")
 
 
@@ -83,7 +93,10 @@ def naming_file(verb: str, path: Path | str) -> Iterator[None]:
 
 
 def rows_of(source: IO[str], form: Form, channel: Channel | None) -> Iterator[Json]:
-    """Yield the file's rows, with ``channel`` where a row has none."""
+    """Yield the file's rows, with ``channel`` where a row has none.
+
+    Raises ``InvalidSettings`` where the columns are not ours, or a code is none: then it is another's list.
+    """
     given = {} if channel is None else {"channel": str(channel)}
     with readable():
         rows = read_rows(source, form=form)
@@ -93,11 +106,22 @@ def rows_of(source: IO[str], form: Form, channel: Channel | None) -> Iterator[Js
         if form is Form.CSV and not (
             {"channel"} <= first.keys() | given and {"address", "recipient"} & first.keys()
         ):
+            found = plain(scrub(", ".join(first)))[:_MOST_SHOWN]
             message = (
-                "the first line must name the columns: channel (or give --channel), and address or recipient"
+                f"line 1 names the columns {found}; there must be channel (or give --channel), and address or"
+                " recipient. For the list of a provider give --from"
             )
             raise InvalidSettings(message)
-        for row in chain([first], rows):
+        for number, row in enumerate(chain([first], rows), 1):
+            code = row.get("code", "")
+            if isinstance(code, str | int) and not row.get("key"):  # an export of ours may have any code
+                row["code"] = code = str(code).strip().upper()
+                if code and not CODE.fullmatch(code):
+                    message = (
+                        f"row {number}: {plain(code)[:_MOST_SHOWN]} is no reason code. For the list of a"
+                    )
+                    message += " provider give --from"
+                    raise InvalidSettings(message)
             yield given | {name: value for name, value in row.items() if value != ""}
 
 

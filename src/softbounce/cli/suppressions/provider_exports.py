@@ -1,16 +1,18 @@
 """Suppression lists as providers export them, read into the columns of our own import.
 
 The columns are those of ``ListSuppressedDestinations`` (SES, API v2), of the lists under ``/v3/suppression``
-(SendGrid, JSON or CSV), and of the consents of Sinch's Conversation API. SendGrid's blocks are not taken:
-each is the refusal of one message, and its recipient is well. Nor are opt-outs of one group or kind of
-message, which would stop every other kind, too.
+(SendGrid, JSON or CSV), of the consents of Sinch's Conversation API, of Mailgun's bounces, unsubscribes and
+complaints (``/v3/DOMAIN/bounces``, JSON or CSV: address, code, error, created_at, or tags), of Postmark's
+``/message-streams/STREAM/suppressions/dump``, and of Brevo's ``/v3/smtp/blockedContacts``. SendGrid's blocks
+are not taken: each is the refusal of one message, and its recipient is well. Nor are opt-outs of one group,
+tag or kind of message, which would stop every other kind, too.
 """
 
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from io import TextIOWrapper
 from typing import IO, cast
@@ -19,7 +21,8 @@ from softbounce.cli.shared.input_files import read_reports, readable
 from softbounce.cli.shared.output import Form, Json
 from softbounce.core.policy.model import Policy
 from softbounce.core.reasons import CONSENT
-from softbounce.core.recipients import Channel
+from softbounce.core.recipients import Channel, scrub
+from softbounce.core.table_files import read_cells
 from softbounce.core.timestamps import date_or_never, iso
 from softbounce.errors import InvalidEvent, InvalidSettings
 
@@ -33,23 +36,32 @@ class ProviderList(StrEnum):
     SENDGRID_SPAM_REPORTS = "sendgrid-spam-reports"
     SENDGRID_UNSUBSCRIBES = "sendgrid-unsubscribes"
     SINCH_OPT_OUTS = "sinch-opt-outs"
+    MAILGUN = "mailgun"
+    POSTMARK = "postmark"
+    BREVO = "brevo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Columns:
-    """The column names of a list; ``codes``: value of ``why`` -> our code, by ``""`` where it has none."""
+    """The column names of a list; ``codes``: value of ``why`` -> our code, by ``""`` where it has none.
+
+    ``why`` may be an object with a code and a message. An SMTP reply is also found as ``5xx``.
+    """
 
     channel: Channel
     address: str
     codes: dict[str, str]
     since: str = ""
     why: str = ""
+    text: str = ""  # what the provider says of the case
     page: str = ""  # key of the rows in a page of the API
     more: str = ""  # key in a page after which another follows
+    total: str = ""  # key of the number of rows on all pages
+    ends_empty: bool = False  # the last page has the key ``more``, too, and no rows
 
 
 def _sendgrid(code: str) -> _Columns:
-    return _Columns(channel=Channel.EMAIL, address="email", since="created", codes={"": code})
+    return _Columns(channel=Channel.EMAIL, address="email", since="created", text="reason", codes={"": code})
 
 
 _LISTS = {
@@ -73,6 +85,53 @@ _LISTS = {
         page="identities",
         more="next_page_token",
     ),
+    ProviderList.MAILGUN: _Columns(
+        channel=Channel.EMAIL,
+        address="address",
+        since="created_at",
+        why="code",
+        text="error",
+        codes={
+            "": "COMPLAINT",  # bounces have a code, unsubscribes tags, complaints neither
+            "*": "OPT_OUT",
+            "4xx": "BOUNCE_TRANSIENT_GENERAL",
+            "552": "BOUNCE_TRANSIENT_MBX_FULL",
+            "5xx": "BOUNCE_PERMANENT_GENERAL",
+            "606": "OPT_OUT",
+            "607": "COMPLAINT",
+            "6xx": "BOUNCE_PERMANENT_ON_SUPPRESSION_LIST",
+        },
+        page="items",
+        more="paging",
+        ends_empty=True,
+    ),
+    ProviderList.POSTMARK: _Columns(
+        channel=Channel.EMAIL,
+        address="EmailAddress",
+        since="CreatedAt",
+        why="SuppressionReason",
+        codes={
+            "HardBounce": "BOUNCE_PERMANENT_GENERAL",
+            "SpamComplaint": "COMPLAINT",
+            "ManualSuppression": "OPT_OUT",  # by the recipient's click, or by hand: it ends by hand
+        },
+        page="Suppressions",
+    ),
+    ProviderList.BREVO: _Columns(
+        channel=Channel.EMAIL,
+        address="email",
+        since="blockedAt",
+        why="reason",
+        codes={
+            "hardBounce": "BOUNCE_PERMANENT_GENERAL",
+            "contactFlaggedAsSpam": "COMPLAINT",
+            **dict.fromkeys(
+                ("unsubscribedViaEmail", "unsubscribedViaMA", "unsubscribedViaApi", "adminBlocked"), "OPT_OUT"
+            ),
+        },
+        page="contacts",
+        total="count",
+    ),
 }
 _YEAR_3 = 100_000_000  # s since 1970; a smaller number in these lists is a date such as 20261126
 
@@ -83,13 +142,13 @@ def provider_rows(
     """Yield the rows as ``suppressions.load`` takes them, each with the end that policy gives its code.
 
     A bounce leaves an entry that stands as it is, so that a withdrawn consent stays one. Raises
-    ``InvalidSettings`` where the file cannot be read, its first row has no address of that provider's, or its
-    last page names another one, since a list that lacks its end would let sends through.
+    ``InvalidSettings`` where the file cannot be read, its first row has no address of that provider's, or a
+    page is missing, since a list that lacks its end would let sends through.
     """
     columns = _LISTS[source]
     with readable():
         for number, row in enumerate(_rows(file, form, columns)):
-            if number == 0 and columns.address not in row:
+            if number == 0 and columns.address.lower() not in row:
                 message = f"its rows have no {columns.address}: this is no list of {source}"
                 raise InvalidSettings(message)
             yield _ours(row, columns, policy=policy, now=now)
@@ -97,9 +156,9 @@ def provider_rows(
 
 def _rows(file: TextIOWrapper, form: Form, columns: _Columns) -> Iterator[Json]:
     if form is Form.CSV:
-        yield from csv.DictReader(file)
+        yield from read_cells(file)
         return
-    more = None
+    more, total, taken = None, None, 0
     for number, raw in enumerate(read_reports(cast("IO[bytes]", file.buffer)), 1):
         try:
             found = json.loads(raw)
@@ -107,23 +166,35 @@ def _rows(file: TextIOWrapper, form: Form, columns: _Columns) -> Iterator[Json]:
             message = f"not JSON: {error}"
             raise InvalidEvent(message, f"row {number}") from None
         page = found.get(columns.page) if isinstance(found, dict) else None
-        more = isinstance(page, list) and found.get(columns.more)
+        if isinstance(page, list):
+            more = found.get(columns.more) if page or not columns.ends_empty else None
+            total, taken = found.get(columns.total), taken + len(page)
         for row in page if isinstance(page, list) else [found]:
-            yield row if isinstance(row, dict) else {}
+            yield {name.lower(): value for name, value in row.items()} if isinstance(row, dict) else {}
     if more:
-        message = f"its last page has a {columns.more}, so the list goes on: add the pages that follow"
+        end = "has rows" if columns.ends_empty else f"has a {columns.more}"
+        message = f"its last page {end}, so the list goes on: add the pages that follow"
+        raise InvalidSettings(message)
+    if isinstance(total, int) and taken < total:
+        message = f"it has {taken:,} of {total:,} rows: add the pages that follow"
         raise InvalidSettings(message)
 
 
 def _ours(row: Json, columns: _Columns, *, policy: Policy, now: int) -> Json:
-    why = str(row.get(columns.why, ""))
-    code, since = columns.codes.get(why, why), _date(row.get(columns.since))
+    said, text = row.get(columns.why.lower(), row.get("tags", "")), row.get(columns.text)
+    if isinstance(said, dict):
+        text = said.get("message")
+        said = said.get("code")
+    why = str(said).strip("[]'\" ") or ("none" if columns.why.lower() in row else "")
+    reply = f"{why[:1]}xx" if why.isdecimal() else why
+    code = columns.codes.get(why) or columns.codes.get(reply) or f"unknown: {why}"
+    since = _date(row.get(columns.since.lower()))
     term = policy.rule_for(code=code, channel=columns.channel, merchant=None).suppression
     try:
         until = iso((date_or_never(since, "since") or now) + term.expires) if term.expires else "never"
     except InvalidEvent:
         until = "never"  # the import refuses the row for its date
-    address = row.get(columns.address) or ""
+    address = row.get(columns.address.lower()) or ""
     if columns.channel is Channel.SMS and str(address).isdecimal():
         address = f"+{address}"  # Sinch writes the country code without a plus
     return {
@@ -131,7 +202,7 @@ def _ours(row: Json, columns: _Columns, *, policy: Policy, now: int) -> Json:
         "address": address,
         "code": code,
         "origin": "provider",
-        "reason": str(row.get("reason") or ""),
+        "reason": scrub(str(text or "")),  # a reply names the address, and a reason is kept in clear
         "since": since,
         "until": until,
         "keep_existing": code if code in CONSENT else "",
@@ -139,8 +210,10 @@ def _ours(row: Json, columns: _Columns, *, policy: Policy, now: int) -> Json:
 
 
 def _date(value: object) -> object:
-    """Return seconds since 1970, whether number or text, as a date; anything else as it is."""
+    """Return seconds since 1970 (number or text), or a date as in e-mail, as ISO; anything else as it is."""
     try:
+        if isinstance(value, str) and "," in value:
+            return parsedate_to_datetime(value).isoformat()
         seconds = float(str(value))
         return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds > _YEAR_3 else value
     except (ValueError, OverflowError, OSError):
