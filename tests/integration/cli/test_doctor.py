@@ -137,3 +137,10 @@ def test_a_source_whose_clock_may_be_behind_is_named(desk):
 
     assert "reports of source SLOW come 20 min or more after their dates" in said
     assert "source FINE" not in said
+
+
+def test_the_doctor_counts_events_whose_timezone_is_none(desk):
+    """Their night is the number's: the producer should mend what it sends."""
+    desk.report(failed("a", timezone="Mars/Olympus"), failed("b", timezone="Europe/Berlin"))
+
+    assert any("1 event so far named a timezone that is none" in text for text in findings(desk)["warn"])
