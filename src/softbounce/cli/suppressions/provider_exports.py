@@ -9,13 +9,17 @@ tag or kind of message, which would stop every other kind, too.
 """
 
 import json
+import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from functools import cache
+from importlib.resources import files
 from io import TextIOWrapper
 from typing import IO, cast
+
+from msgspec import Struct, convert
 
 from softbounce.cli.shared.input_files import read_reports, readable
 from softbounce.cli.shared.output import Form, Json
@@ -41,98 +45,27 @@ class ProviderList(StrEnum):
     BREVO = "brevo"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Columns:
-    """The column names of a list; ``codes``: value of ``why`` -> our code, by ``""`` where it has none.
-
-    ``why`` may be an object with a code and a message. An SMTP reply is also found as ``5xx``.
-    """
+class _Columns(Struct, frozen=True, kw_only=True):
+    """The columns of a list, see ``provider_exports.toml``."""
 
     channel: Channel
     address: str
     codes: dict[str, str]
     since: str = ""
     why: str = ""
-    text: str = ""  # what the provider says of the case
-    page: str = ""  # key of the rows in a page of the API
-    more: str = ""  # key in a page after which another follows
-    total: str = ""  # key of the number of rows on all pages
-    ends_empty: bool = False  # the last page has the key ``more``, too, and no rows
+    text: str = ""
+    page: str = ""
+    more: str = ""
+    total: str = ""
+    ends_empty: bool = False
 
 
-def _sendgrid(code: str) -> _Columns:
-    return _Columns(channel=Channel.EMAIL, address="email", since="created", text="reason", codes={"": code})
+@cache
+def _lists() -> dict[str, _Columns]:
+    text = files("softbounce.cli.suppressions").joinpath("provider_exports.toml").read_text(encoding="utf-8")
+    return convert(tomllib.loads(text), dict[str, _Columns])
 
 
-_LISTS = {
-    ProviderList.SES: _Columns(
-        channel=Channel.EMAIL,
-        address="EmailAddress",
-        since="LastUpdateTime",
-        why="Reason",
-        codes={"BOUNCE": "BOUNCE_PERMANENT_GENERAL", "COMPLAINT": "COMPLAINT"},
-        page="SuppressedDestinationSummaries",
-        more="NextToken",
-    ),
-    ProviderList.SENDGRID_BOUNCES: _sendgrid("BOUNCE_PERMANENT_GENERAL"),
-    ProviderList.SENDGRID_INVALID_EMAILS: _sendgrid("INVALID_EMAIL_ADDRESS"),
-    ProviderList.SENDGRID_SPAM_REPORTS: _sendgrid("COMPLAINT"),
-    ProviderList.SENDGRID_UNSUBSCRIBES: _sendgrid("OPT_OUT"),
-    ProviderList.SINCH_OPT_OUTS: _Columns(
-        channel=Channel.SMS,
-        address="identity",
-        codes={"": "OPT_OUT"},
-        page="identities",
-        more="next_page_token",
-    ),
-    ProviderList.MAILGUN: _Columns(
-        channel=Channel.EMAIL,
-        address="address",
-        since="created_at",
-        why="code",
-        text="error",
-        codes={
-            "": "COMPLAINT",  # bounces have a code, unsubscribes tags, complaints neither
-            "*": "OPT_OUT",
-            "4xx": "BOUNCE_TRANSIENT_GENERAL",
-            "552": "BOUNCE_TRANSIENT_MBX_FULL",
-            "5xx": "BOUNCE_PERMANENT_GENERAL",
-            "606": "OPT_OUT",
-            "607": "COMPLAINT",
-            "6xx": "BOUNCE_PERMANENT_ON_SUPPRESSION_LIST",
-        },
-        page="items",
-        more="paging",
-        ends_empty=True,
-    ),
-    ProviderList.POSTMARK: _Columns(
-        channel=Channel.EMAIL,
-        address="EmailAddress",
-        since="CreatedAt",
-        why="SuppressionReason",
-        codes={
-            "HardBounce": "BOUNCE_PERMANENT_GENERAL",
-            "SpamComplaint": "COMPLAINT",
-            "ManualSuppression": "OPT_OUT",  # by the recipient's click, or by hand: it ends by hand
-        },
-        page="Suppressions",
-    ),
-    ProviderList.BREVO: _Columns(
-        channel=Channel.EMAIL,
-        address="email",
-        since="blockedAt",
-        why="reason",
-        codes={
-            "hardBounce": "BOUNCE_PERMANENT_GENERAL",
-            "contactFlaggedAsSpam": "COMPLAINT",
-            **dict.fromkeys(
-                ("unsubscribedViaEmail", "unsubscribedViaMA", "unsubscribedViaApi", "adminBlocked"), "OPT_OUT"
-            ),
-        },
-        page="contacts",
-        total="count",
-    ),
-}
 _YEAR_3 = 100_000_000  # s since 1970; a smaller number in these lists is a date such as 20261126
 
 
@@ -145,7 +78,7 @@ def provider_rows(
     ``InvalidSettings`` where the file cannot be read, its first row has no address of that provider's, or a
     page is missing, since a list that lacks its end would let sends through.
     """
-    columns = _LISTS[source]
+    columns = _lists()[source]
     with readable():
         for number, row in enumerate(_rows(file, form, columns)):
             if number == 0 and columns.address.lower() not in row:
