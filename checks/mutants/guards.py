@@ -126,6 +126,20 @@ MUTANTS = (
     # what may_send says, and imports
     Mutant(
         file="store/suppressions.py",
+        old='if channel == Channel.LETTER and "|" in address:',
+        new="if channel == Channel.SMS:",
+        rule="A postal address of an export is not read a second time.",
+        tests=("tests/contract/test_lists.py::test_an_export_imports_back_as_it_was",),
+    ),
+    Mutant(
+        file="core/table_files.py",
+        old='is_plain = text.split() == value and not text.startswith("[")',
+        new="is_plain = True",
+        rule="The id of an event may have blanks in it.",
+        tests=("tests/security/test_csv.py::test_evidence_comes_back_as_it_was",),
+    ),
+    Mutant(
+        file="store/suppressions.py",
         old="if theirs and theirs != self.fingerprint:",
         new="if theirs and not self.fingerprint:",
         rule="An import refuses hashes of another key.",

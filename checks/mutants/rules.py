@@ -169,6 +169,13 @@ MUTANTS = (
         tests=(SCHEDULE,),
     ),
     Mutant(
+        file="core/zones.py",
+        old="if length > code:",
+        new="if length >= code:",
+        rule="A number of which only the calling code is known has all zones of its country.",
+        tests=("tests/unit/core/test_zones.py::test_a_number_without_a_place_has_the_zones_of_its_country",),
+    ),
+    Mutant(
         file="core/schedule.py",
         old="if min(shared) >= LEAST_SENDABLE:",
         new="if max(shared) >= LEAST_SENDABLE:",
