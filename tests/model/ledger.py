@@ -3,12 +3,13 @@
 Times are ms since the epoch, but for those that a record keeps in seconds: ``first``, ``deadline``, ``planned``.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
-LATE = 5 * MINUTE  # a failure dated so much before the newest claim still answers it
+LATE = 5 * MINUTE  # by a right clock: a failure dated so much before the newest claim still answers it
 STRIKES, STRIKES_LAST = 3, 72 * 3600  # s
 MAX_ATTEMPTS, MIN_DELAY = 4, 1000
 HISTORY = 4 * DAY  # how long what has ended is remembered; what arrived is, too
@@ -117,6 +118,7 @@ class Message:
     token: int = 0
     strikes: int = 0
     first_strike: int | None = None  # s
+    newest: int = 0  # s; the newest date of its failures
     claimed: int = 0
     counted: int = 0  # the newest try that was ever claimed
     case: tuple[str, str] | None = None  # kind and code of the case that holds it
@@ -187,6 +189,7 @@ class Model:
     bounces: dict[str, Bounces] = field(default_factory=dict)  # by recipient
     mode: str = "on"
     closed_until: int = 0  # the breaker that a person opened
+    lags: deque[int] = field(default_factory=lambda: deque(maxlen=20))  # s, of the last reports
     told: list[tuple[object, ...]] = field(default_factory=list)  # notices: type, reference, facts
 
     # --- reports -------------------------------------------------------------------------------------------
@@ -196,6 +199,7 @@ class Model:
     ) -> tuple[str, bool]:
         """Return the outcome of a failure report, and whether it escalates its recipient."""
         ref, who = key
+        self.dated(at, now)
         m = self.messages.get(key) or Message(at // 1000)
         if event in m.seen:
             return "duplicate", False
@@ -207,6 +211,7 @@ class Model:
         if code == "SMS_EXPIRED" and rule.do == "retry" and who != ALL and not has_it:
             escalates = self.bounces.setdefault(who, Bounces()).add(ref, at, now)
         outcome = self._failed(m, key, code, at=at, now=now, resend=resend, has_it=has_it)
+        m.newest = max(m.newest, m.first, at // 1000)
         self.messages[key] = m
         if escalates:
             self._tell("escalated", ref, count=ESCALATE_AT)
@@ -215,6 +220,15 @@ class Model:
                 self.marks[ref, one] = now + HISTORY
         return outcome, escalates
 
+    def dated(self, at: int, now: int) -> None:
+        """Note how late a report of the one source comes."""
+        self.lags.append((now - at) // 1000)
+
+    def _is_older(self, m: Message, code: str, at: int) -> bool:
+        """Whether a report is of an earlier send for certain: by a right clock, or as a copy of a known failure."""
+        by_clock = at < m.claimed - LATE and min(self.lags) < LATE // 1000
+        return by_clock or (at < m.claimed and at // 1000 == m.newest and code == m.code)
+
     def _failed(
         self, m: Message, key: Key, code: str, *, at: int, now: int, resend: int, has_it: bool
     ) -> str:
@@ -222,7 +236,7 @@ class Model:
         if state == "waiting" and resend == m.attempt == m.counted:
             state = "leased"  # it waits as if it had not left, and yet somebody answers it
         answers = state in ("leased", "out") and (
-            resend == m.attempt or (not resend and at >= m.claimed - LATE)
+            resend == m.attempt or (not resend and not self._is_older(m, code, at))
         )
         if state == "new" or answers:
             m.deadline = min(m.first + rule.give_up // 1000, m.own_deadline)
@@ -282,6 +296,7 @@ class Model:
     def delivered(self, key: Key, *, at: int, now: int) -> str:
         """Return the outcome of a delivery report, of one recipient or of all."""
         ref, who = key
+        self.dated(at, now)
         m = self.messages.get(key)
         if self._arrived(key):
             return "duplicate"  # under whatever id, as no record of it keeps one

@@ -74,7 +74,7 @@ class Ledger(RuleBasedStateMachine):
         self.model = Model(PEOPLE)
         self.names = {}  # delivery -> key
         self.leases = {}  # key, token -> lease: what some worker believes to hold
-        self.reports = []  # (bytes, key): all that was ever reported
+        self.reports = []  # (bytes, key, date): all that was ever reported
         self.now = START  # the store's time; to ask it would double the round trips
         self.moves = 0
 
@@ -118,7 +118,7 @@ class Ledger(RuleBasedStateMachine):
         if until is not None:
             options["notAfter"] = iso(until)
         raw = self.driver.failed(ref, code, **options)
-        self.reports.append((raw, key))
+        self.reports.append((raw, key, options["at"]))
         (answer,) = self.driver.accept_all(raw)
         self.names[answer.delivery] = key
         assert (answer.outcome, answer.escalated) == self.model.failed(
@@ -144,7 +144,7 @@ class Ledger(RuleBasedStateMachine):
     @rule(data=st.data(), code=CODES)
     @precondition(lambda self: self.model.messages)
     def fail_late(self, data, code):
-        """A failure dated an hour ago: it speaks of an earlier send."""
+        """A failure dated an hour ago: of an earlier send, unless all reports come so late."""
         known = self._keys("leased", "out") or sorted(self.model.messages)
         self._report(data.draw(st.sampled_from(known)), code, at=self.now - HOUR)
 
@@ -153,9 +153,10 @@ class Ledger(RuleBasedStateMachine):
     def repeat(self, data):
         """The same bytes again, while anybody remembers them."""
         place = data.draw(st.integers(0, len(self.reports) - 1))
-        raw, key = self.reports[place]
+        raw, key, at = self.reports[place]
         m = self.model.messages.get(key)
         if m and str(place + 1) in m.seen:
+            self.model.dated(at, self.now)
             assert self.driver.accept(raw) == ["duplicate"]
 
     @rule(key=ANY_KEY, now=RARELY, age=st.sampled_from([0, 0, 2 * HOUR]))
