@@ -107,8 +107,8 @@ MUTANTS = (
     ),
     Mutant(
         file="core/decide.py",
-        old="can_count = rule.fault is Fault.RECIPIENT and event.subject is not None and not is_vetoed",
-        new="can_count = rule.fault is Fault.RECIPIENT and event.subject is not None",
+        old="can_count = rule.fault is Fault.RECIPIENT and is_somebody and not is_vetoed",
+        new="can_count = rule.fault is Fault.RECIPIENT and is_somebody",
         rule="A render or configuration error is no soft bounce, whatever its code says.",
         tests=(VERDICTS,),
     ),
@@ -128,8 +128,8 @@ MUTANTS = (
     ),
     Mutant(
         file="core/decide.py",
-        old="len(event.recipients) > 1 and rule.several_recipients",
-        new="len(event.recipients) > 2 and rule.several_recipients",
+        old="len(event.recipients) > 1 or event.left_out",
+        new="len(event.recipients) > 2 or event.left_out",
         rule="Two recipients without a culprit are several.",
         tests=(VERDICTS,),
     ),

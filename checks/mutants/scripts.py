@@ -66,8 +66,8 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_accept.py::test_a_permanent_failure_suppresses_the_recipient_for_its_term[fakeredis]",
         ),
         (
-            "z = term.expires and now + term.expires or nil, code",
-            "z = term.expires and event.at + term.expires or nil, code",
+            "at = now, z = term.expires and now + term.expires or nil, code = event.code, origin = term.origin, evidence = { event.id },\n    revision",
+            "at = now, z = term.expires and event.at + term.expires or nil, code = event.code, origin = term.origin, evidence = { event.id },\n    revision",
             "A suppression lasts its term from now.",
             "tests/contract/test_accept.py::test_a_permanent_failure_suppresses_the_recipient_for_its_term",
         ),

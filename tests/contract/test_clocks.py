@@ -82,3 +82,29 @@ def test_a_report_older_than_all_that_is_remembered_waits_for_a_person(driver):
 
     assert [answer.outcome for answer in answers] == ["held"] * 3
     assert [case.kind for case in driver.cases()] == ["archive"]
+
+
+def test_a_date_ahead_says_nothing_of_a_clock(driver):
+    """A source that is behind stays so: the answer to its resend counts."""
+    for number in range(3):
+        driver.fail(f"m{number}", code="PROVIDER_ERROR", at=driver.now - HOUR)
+    driver.fail("ahead", code="PROVIDER_ERROR", at=driver.now + 30 * DAY)
+    driver.deliver("too", at=driver.now + 30 * DAY)
+    (line,) = driver.story("ahead").history
+    driver.resend("m0")
+    driver.wait(MINUTE)
+
+    assert line.misdated == "its date lies ahead"
+    assert driver.fail("m0", code="PROVIDER_ERROR", at=driver.now - HOUR).outcome == "scheduled"
+
+
+def test_two_codes_under_one_event_id_are_two_events(driver):
+    """Whatever the id: these collided while two characters told the code."""
+    outcomes = []
+    for number in range(300):
+        driver.fail(f"m{number}", "SMS_EXPIRED", event=f"msg-{number}", claim=number)
+        outcomes.append(
+            driver.fail(f"m{number}", "PROVIDER_ERROR", event=f"msg-{number}", claim=number).outcome
+        )
+
+    assert "duplicate" not in outcomes

@@ -96,3 +96,59 @@ def test_of_several_the_one_that_cannot_be_read_is_left_out(driver):
 
     assert lease.delivery.recipients == (NUMBER,)
     assert line.unread.startswith("recipients[1]: ")
+
+
+OTHER = "+4915187654321"
+
+
+def test_an_arrival_that_leaves_somebody_out_ends_nobody_elses_retry(driver):
+    """It says that those have the message whom it names."""
+    driver.fail(code="PROVIDER_ERROR", to=[OTHER])
+    driver.deliver(to=[NUMBER, "0170 1234567"])
+    driver.until_due()
+
+    assert len(driver.hand_over()) == 1
+
+
+def test_an_arrival_to_whom_nobody_can_read_ends_the_message(driver):
+    """It may be anybody of it: a text too few costs less than a text twice."""
+    driver.fail(code="PROVIDER_ERROR")
+    driver.deliver(to=[DIGITS])
+    driver.wait(HOUR)
+
+    assert driver.hand_over() == []
+
+
+def test_a_consent_under_digits_outlasts_a_shorter_block_of_the_number(sending):
+    """The longer end binds, as in any entry."""
+    sending.store.suppressions.add(NUMBER, "sms", by=By("eva", "x"), now=sending.now, expires=HOUR)
+    sending.fail("m1", "SMS_REJECTED", to=[DIGITS])
+    sending.wait(2 * HOUR)
+
+    assert not sending.store.suppressions.check(NUMBER, "sms").allowed
+
+
+def test_soft_bounces_of_a_masked_address_suppress_nobody(driver):
+    """It stands for many."""
+    text = RETRIES + "defaults: {soft_bounce: {escalate_at: 2, within: 30d, apart: 0s, then: suppress}}\n"
+    masked = driver.with_policy(text.replace("defaults: {quiet_hours: off}\n", ""))
+    outcomes = [masked.fail(f"m{number}", to=[MASKED]).outcome for number in range(3)]
+
+    assert "suppressed" not in outcomes
+    assert masked.client.hlen(masked.store.keys.fixed("suppressions")) == 0
+
+
+def test_somebody_left_out_still_makes_several(driver):
+    """A policy that holds what is about several recipients holds this, too."""
+    text = "version: 1\ndefaults: {several_recipients: hold}\ncodes: {SMS_EXPIRED: {do: retry}}\n"
+
+    assert driver.with_policy(text).fail(to=[NUMBER, "0170 1234567"]).outcome == "held"
+
+
+def test_one_of_several_who_is_named_twice_gets_one_resend(driver):
+    """In the spelling that came first."""
+    driver.fail(code="PROVIDER_ERROR", to=[NUMBER, NUMBER.replace("+", "00"), OTHER])
+    driver.until_due()
+    (lease,) = driver.claim()
+
+    assert lease.delivery.recipients == (NUMBER, OTHER)

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from softbounce.core.durations import MINUTE
 from softbounce.core.events import Event, Ignored, content_hash, parse
 from softbounce.core.policy.model import Confirm, Disposition, Policy, Rule, is_retried
 from softbounce.core.reasons import VETO_TYPES, Fault, built_in_fault
@@ -18,6 +19,7 @@ from softbounce.core.schedule import Due, chances, due_times, out_of_quiet, zone
 from softbounce.errors import InvalidEvent
 
 _KEPT_BYTES = 64 * 1024  # so much of a dead letter is kept
+_FAST = 5 * MINUTE  # a clock may be fast by so much
 HEAD_BYTES = 2 * 1024  # so much of a new one is kept once all together have used up their budget
 
 
@@ -72,6 +74,7 @@ def decide(raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int) ->
 
 def decide_event(event: Event, *, policy: Policy, now: int) -> Plan | Arrived:
     """Return what to do about one event that is parsed already."""
+    event = _believed(event, now)
     if event.delivered:
         reset_on = rule_of(event, policy).soft_bounce.reset_on
         return Arrived(event=event, resets_count=reset_on == "delivered")
@@ -110,17 +113,26 @@ def dead_letter_entry(letter: DeadLetter, *, most: int = _KEPT_BYTES) -> dict[st
     }
 
 
+def _believed(event: Event, now: int) -> Event:
+    """Return an event without a date that lies ahead: the time of receipt counts instead."""
+    if event.at is None or event.at <= now + _FAST:
+        return event
+    return structs.replace(event, at=None, misdated="its date lies ahead")
+
+
 def plan(event: Event, *, policy: Policy, now: int) -> Plan:
     """Return what ``policy`` wants for one failure that was received at ``now`` (ms)."""
+    event = _believed(event, now)
     failure, rule = event.failure, rule_of(event, policy)
     code = failure.code if failure and failure.code else None
-    at = min(event.at, now) if event.at is not None else now
+    at = min(event.at, now) if event.at is not None else now  # a clock may be a little fast
     do, hold, why = _verdict(event, rule, policy=policy, code=code, now=now)
     confirm = confirmation(rule) if do is Disposition.SUPPRESS else None
     if confirm and confirm.meanwhile is Disposition.RETRY and _holds_unreadable(event, policy):
         confirm = replace(confirm, meanwhile=Disposition.HOLD)
     is_vetoed = failure is not None and failure.type in VETO_TYPES
-    can_count = rule.fault is Fault.RECIPIENT and event.subject is not None and not is_vetoed
+    is_somebody = event.subject is not None and not event.subject.is_masked
+    can_count = rule.fault is Fault.RECIPIENT and is_somebody and not is_vetoed
     give_up = at + rule.give_up_after
     return Plan(
         event=event,
@@ -253,7 +265,8 @@ def _retry_veto(event: Event, rule: Rule, *, policy: Policy, hold: str) -> tuple
     """Return the kind of case and the reason if the event may not be retried, else None."""
     if rule.off:
         return hold, "retry: off for this channel, merchant or code: held"
-    if event.subject is None and len(event.recipients) > 1 and rule.several_recipients is Disposition.HOLD:
+    are_several = len(event.recipients) > 1 or event.left_out
+    if event.subject is None and are_several and rule.several_recipients is Disposition.HOLD:
         return "ambiguous_recipient", "several recipients and no culprit: held"
     if _holds_unreadable(event, policy):
         return "ambiguous_recipient", f"{event.unreadable}: held"

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.json import encode as _write
 
 from softbounce.core.bounds import LARGEST, NAME, TEXT, fold_id
-from softbounce.core.recipients import Channel, Recipient
+from softbounce.core.recipients import Channel, Recipient, scrub
 from softbounce.core.strict_json import read_object, refuse
 from softbounce.core.subject import channel_of, named_by
 from softbounce.core.timestamps import deadline, report_date
@@ -150,7 +150,7 @@ def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
         not_after=not_after,
         is_unbounded=is_unbounded,
         timezone=timezone,
-        unread_timezone=None if timezone else zone,
+        unread_timezone=None if timezone or zone is None else scrub(zone),
         provider=_label(sent.get("provider")),
         campaign=_label(sent.get("campaign")),
         operator=_label(sent.get("operator")),
@@ -162,11 +162,11 @@ def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
 def _identity(event_id: str, resend_id: str | None, code: str) -> str:
     """Return what makes an event the same event: its id, the resend that it answers, its code.
 
-    Some carriers give all reports of a message one id. Six characters are of the first two, by which
+    Some carriers give all reports of a message one id. Five characters are of the first two, by which
     ``dedupe.lua`` finds a bare report, which has no code; the rest is of all three.
     """
     send = f"id:{fold_id(event_id)}|{resend_id or ''}"
-    return content_hash(send.encode())[:6] + content_hash(f"{send}|{code}".encode())[:10]
+    return content_hash(send.encode())[:5] + content_hash(f"{send}|{code}".encode())[:11]
 
 
 def content_hash(raw: bytes) -> str:

@@ -78,7 +78,7 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 _BLACKED_OUT = re.compile(r"[*•…●■█]")
 _CROSSED_OUT = re.compile(r"(?i)x{2,}|\d[x#?_]|[x#?_]\d|[#?_]{2,}")  # +1XXX5550100, +4915x123, +49 ____ 12
-_X_LOCAL = re.compile(r"(?i)x{3,}@")
+_X_LOCAL = re.compile(r'(?i)(?<![^\s"<])x{3,}+@')  # at its beginning: foxxx@ is somebody
 _X_WORD = re.compile(r"(?i)\bx{3,}\b")
 
 
@@ -167,6 +167,16 @@ def listed(value: object, channel: Channel) -> Recipient:
     """
     known = identity(value, channel)
     return recipient(value, channel) if known is None or known.is_masked else known
+
+
+def stored(address: object, channel: Channel) -> Recipient:
+    """Return who is meant by an address that the store keeps; raises ``InvalidRecipient`` for a masked one.
+
+    A letter's address is kept as its key: read again, its bars would be blanks.
+    """
+    if channel is Channel.LETTER and isinstance(address, str) and "|" in address:
+        return Recipient(channel=channel, address=address)
+    return listed(address, channel)
 
 
 def form(value: object) -> Channel | None:

@@ -55,16 +55,24 @@ def named_by(recipients: tuple[object, ...], *, channel: Channel | None, details
     people = [identity(one, channel) for one in recipients]
     keys = {who and who.address for who in people}
     subject = people[0] if len(keys) == 1 else _culprit(people, channel, details)
+    unique = recipients
+    if subject is None:  # one person named twice gets one resend
+        first = {who and who.address: place for place, who in reversed([*enumerate(people)])}
+        kept_places = sorted(first.values())
+        unique, people = (
+            tuple(recipients[place] for place in kept_places),
+            [people[place] for place in kept_places],
+        )
     unread = [(place, who) for place, who in enumerate(people) if who is None or who.unreadable]
     if not unread:
-        return Named(subject, recipients)
+        return Named(subject, unique)
     place, who = unread[0]
     why = f"recipients[{place}]: {who.unreadable if who else 'nobody is named'}"
     if len(unread) == len(people):
-        return Named(subject, recipients, unreadable=why)
+        return Named(subject, unique, unreadable=why)
     if subject is not None and subject.unreadable:
-        return Named(subject, recipients, unreadable=why)
-    kept = tuple(one for one, who in zip(recipients, people, strict=True) if who and not who.unreadable)
+        return Named(subject, unique, unreadable=why)
+    kept = tuple(one for one, who in zip(unique, people, strict=True) if who and not who.unreadable)
     return Named(subject, kept, left_out=why)
 
 

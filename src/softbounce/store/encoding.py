@@ -141,8 +141,8 @@ class Encoder:
                 )
 
     def _arrived(self, decision: Arrived) -> Row:
-        event = decision.event
-        rid = hashed(event.subject, self._key) if event.subject else ""
+        event = decision.event  # one that nobody can read may be any of its people: then all have it
+        rid = hashed(event.subject, self._key) if event.subject and not event.unreadable else ""
         delivery = digest(event.reference) + (rid or f"*{event.channel or ''}")
         facts: dict[str, Any] = {
             "y": "delivered",
@@ -156,7 +156,7 @@ class Encoder:
         }
         if event.at is not None:
             facts["at"], facts["src"] = event.at, _source(event)
-        if len(event.recipients) > 1 and not rid and (rids := list(filter(None, self._rids(event)))):
+        if not rid and not event.unreadable and (rids := list(filter(None, self._rids(event)))):
             facts["rids"] = rids
         arguments = (as_json(facts), "", as_json(event.recipients), "")
         return Row(identity=event.identity, delivery=delivery, arguments=arguments, probe=probe_of(delivery))

@@ -13,7 +13,6 @@ from softbounce.core.filters import Filter
 from softbounce.core.reasons import CODE, CONSENT, MALFORMED
 from softbounce.core.recipients import (
     Channel,
-    Recipient,
     address_of,
     channel_named,
     fingerprint,
@@ -22,6 +21,8 @@ from softbounce.core.recipients import (
     listed,
     mask,
     recipient,
+    scrub,
+    stored,
 )
 from softbounce.core.table_files import cell
 from softbounce.core.timestamps import LAST, date_or_never
@@ -195,7 +196,7 @@ class Suppressions:
     def moved(self) -> Iterator[tuple[SuppressionEntry, str | None]]:
         """Yield each entry that stands under an older key of its address, with its field of today.
 
-        None for an entry whose address was not kept: it cannot be told whether it stands right.
+        None for an entry whose address was not kept or cannot be read: it stays where it is.
         """
         with reaching():
             for field, raw in self._client.hscan_iter(self._keys.fixed("suppressions"), count=SCAN_BATCH):
@@ -203,8 +204,12 @@ class Suppressions:
                 if found.address is None:
                     yield found, None
                     continue
-                rid = hashed(listed(found.address, Channel(found.entry["channel"])), self._key)
-                if rid != found.rid:
+                try:
+                    who = stored(found.address, channel_named(str(found.entry.get("channel"))))
+                except InvalidRecipient:
+                    yield found, None
+                    continue
+                if (rid := hashed(who, self._key)) != found.rid:
                     yield found, _field(rid, found.merchant)
 
     def move(self, entry: SuppressionEntry, field: str, *, by: By) -> None:
@@ -213,7 +218,7 @@ class Suppressions:
             raw = hash_field(self._client, self._keys.fixed("suppressions"), field)
         other = entry_of(field.encode(), raw) if raw else None
         stays = other and _strength(other) >= _strength(entry)
-        address = listed(entry.address, Channel(entry.entry["channel"])).address
+        address = stored(str(entry.address), channel_named(entry.entry["channel"])).address
         kept = {**entry.entry, "address": address, "mask": mask(address)}
         changes = {entry.field: None} | ({} if stays else {field: kept})
         self._audit.change("suppressions", changes, action="rekey", what=f"r_{entry.rid}", by=by)
@@ -269,7 +274,7 @@ class Suppressions:
             address = cell(row, "address")
         code, theirs = cell(row, "code") or "IMPORTED", cell(row, "key")
         if not theirs and not CODE.fullmatch(code):
-            message = f"{code[:NAME]} is no reason code"
+            message = f"{scrub(code[:NAME])} is no reason code"
             raise InvalidEvent(message, "code")
         entry: dict[str, Any] = {
             "at": date_or_never(row.get("since"), "since") or now,
@@ -282,11 +287,8 @@ class Suppressions:
         }
         rid = hash_in(cell(row, "recipient"))
         if address and "•" not in address and "…" not in address:
-            if channel == Channel.LETTER and "|" in address:  # of an export: read again, its bars were blanks
-                target = Recipient(channel=Channel.LETTER, address=str(address))
-            else:
-                read = listed if theirs or code in MALFORMED else recipient
-                target = read(address, Channel(channel))
+            is_ours = theirs or code in MALFORMED or (channel == Channel.LETTER and "|" in address)
+            target = (stored if is_ours else recipient)(address, Channel(channel))
             rid = hashed(target, self._key)
             entry["mask"] = mask(target.address)
             if self._keep_addresses:

@@ -6,6 +6,7 @@ import redis
 from live import failed
 
 from softbounce.store import Store
+from softbounce.store.audit import By
 
 from .desk import NUMBER
 
@@ -42,6 +43,8 @@ def test_blocks_under_older_keys_are_moved(desk, valkey):
     """As after an upgrade that reads a number better; what is known by its hash alone is counted."""
     desk.run("suppressions", "add", "+525512345678", "--reason", "asked")
     desk.run("suppressions", "add", NUMBER, "--reason", "asked")
+    letter = json.dumps({"zip": "10115", "city": "Berlin", "street": "Weg 1", "name": "Kim", "country": "DE"})
+    desk.store.suppressions.add(json.loads(letter), "letter", by=By("eva", "asked"), now=desk.store.now())
     client, key = redis.Redis.from_url(valkey), desk.store.keys.fixed("suppressions")
     (name, raw) = next(pair for pair in client.hgetall(key).items() if b"+525512345678" in pair[1])
     client.hdel(key, name)
@@ -55,6 +58,7 @@ def test_blocks_under_older_keys_are_moved(desk, valkey):
     assert "Moved: 1 block." in done.stdout
     assert (before.exit_code, desk.run("suppressions", "check", "+52 1 55 1234 5678").exit_code) == (0, 1)
     assert desk.run("suppressions", "check", NUMBER).exit_code == 1
+    assert not desk.store.suppressions.check(json.loads(letter), "letter").allowed
     assert "Moved: 0 blocks." in desk.run("recipients", "rekey", "--reason", "again").stdout
 
 

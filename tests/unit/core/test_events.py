@@ -690,7 +690,7 @@ def test_identity_is_the_event_id_where_there_is_one():
     """So that the enriched form may supersede the bare one with the same id."""
     enriched, first = parse(failed()).identity, parse(bare()).identity
 
-    assert enriched[:6] == first[:6] == content_hash(b"id:e-1|")[:6]
+    assert enriched[:5] == first[:5] == content_hash(b"id:e-1|")[:5]
     assert enriched != first
     assert len(enriched) == 16
 
@@ -826,3 +826,11 @@ def test_faults_that_no_recipient_causes_are_vetoed_by_type():
     """Template and set-up errors never count against a recipient."""
     assert sorted(VETO_TYPES) == ["CONFIGURATION_ERROR", "RENDER_ERROR"]
     assert len(KNOWN) == 22 + 4
+
+
+def test_what_names_no_zone_is_kept_without_an_address():
+    """The history keeps it, and an address there would outlive an erasure."""
+    event = parse(failed(timezone="jane.doe@example.com +4915112345678"))
+
+    assert "jane.doe" not in event.unread_timezone
+    assert "15112345678" not in event.unread_timezone

@@ -631,6 +631,8 @@ def test_two_mailboxes_never_share_a_key(one, other):
         ('"john doe"@example.com', None),
         ("tom@firma,example", None),
         ("<j***@example.com>", None),
+        ("xxx@example.com", None),
+        ("foxxx@müller.example", "foxxx@xn--mller-kva.example"),
         ("Jane <jane@example.com>, Joe <joe@example.com>", None),
     ],
 )

@@ -10,8 +10,8 @@ local OUTCOMES = {}
 for name, letter in pairs(LETTERS) do
   OUTCOMES[letter] = name
 end
-local MARK, MARKS = 9, 200 -- characters of one mark, and how many marks are kept
-local SEND = 6 -- of them, those that tell the event's id and the resend that it answers; then its code, and the outcome
+local MARK, MARKS = 10, 200 -- characters of one mark, and how many marks are kept
+local SEND = 5 -- of them, those that tell the event's id and the resend that it answers; then its code, and the outcome
 local MOST_ALIKE = 10 -- lines of one eventId that are looked at
 
 -- Returns the outcome that the event had before, and whether it was a bare report then.

@@ -30,7 +30,12 @@ local function suppress_recipient(event)
   })
   if event.also then -- digits without a plus: whoever writes the plus is refused as well
     local also = event.also .. string.sub(field, #event.rid + 1)
-    if not is_standing(hget(suppressions, also)) then
+    if not entry.incident then
+      suppress(event, also, {
+        at = now, z = term.expires and now + term.expires or nil, code = event.code, origin = term.origin, evidence = { event.id },
+        revision = limits.revision, rule = rule.name, line = rule.line, channel = event.ch, mask = event.mask,
+      })
+    elseif not is_standing(hget(suppressions, also)) then -- provisional too, and lifted by the same undo
       local address = entry.address
       entry.address = nil
       hset(suppressions, also, cjson.encode(entry))
