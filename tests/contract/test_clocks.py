@@ -108,3 +108,24 @@ def test_two_codes_under_one_event_id_are_two_events(driver):
         )
 
     assert "duplicate" not in outcomes
+
+
+CONFIRMS = """
+version: 1
+defaults: {quiet_hours: off}
+codes:
+  SMS_NOT_DELIVERED: {do: suppress, fault: recipient, confirm: {reports: 2, within: 30d, apart: 12h, meanwhile: retry}, retry: {delays: [24h]}}
+"""
+
+
+@pytest.mark.parametrize("lag", [0, 30 * MINUTE])
+def test_a_second_report_of_one_send_confirms_nothing(driver, lag):
+    """Confirmations come from different sends: the retry waits still."""
+    strict = driver.with_policy(CONFIRMS)
+    strict.fail(code="SMS_NOT_DELIVERED", at=strict.now - lag)
+    strict.wait(13 * HOUR)
+
+    assert strict.fail(code="SMS_NOT_DELIVERED", at=strict.now - lag).outcome == "coalesced"
+    assert strict.resend()
+    strict.wait(MINUTE)
+    assert strict.fail(code="SMS_NOT_DELIVERED", at=strict.now - lag).outcome == "suppressed"

@@ -208,7 +208,8 @@ class Model:
             m.own_deadline = min(m.own_deadline, until // 1000)
         has_it = m.ended == "delivered" or self._has(key, now)
         rule, escalates = self.rules[code], False
-        if code == "SMS_EXPIRED" and rule.do == "retry" and who != ALL and not has_it:
+        is_first = self._answers(m, code, at=at, resend=resend) or m.state in ("new", "held", "ended")
+        if code == "SMS_EXPIRED" and rule.do == "retry" and who != ALL and not has_it and is_first:
             escalates = self.bounces.setdefault(who, Bounces()).add(ref, at, now)
         outcome = self._failed(m, key, code, at=at, now=now, resend=resend, has_it=has_it)
         m.newest = max(m.newest, m.first, at // 1000)
@@ -224,6 +225,11 @@ class Model:
         """Note how late a report of the one source comes."""
         self.lags.append((now - at) // 1000)
 
+    def _answers(self, m: Message, code: str, *, at: int, resend: int) -> bool:
+        """Whether a report answers the newest send; another one of it proves nothing more."""
+        is_sent = m.state in ("leased", "out") or (m.state == "waiting" and resend == m.attempt == m.counted)
+        return is_sent and (resend == m.attempt or (not resend and not self._is_older(m, code, at)))
+
     def _is_older(self, m: Message, code: str, at: int) -> bool:
         """Whether a report is of an earlier send for certain: by a right clock, or as a copy of a known failure."""
         by_clock = at < m.claimed - LATE and min(self.lags) < LATE // 1000
@@ -235,9 +241,7 @@ class Model:
         (ref, who), rule, state = key, self.rules[code], m.state
         if state == "waiting" and resend == m.attempt == m.counted:
             state = "leased"  # it waits as if it had not left, and yet somebody answers it
-        answers = state in ("leased", "out") and (
-            resend == m.attempt or (not resend and not self._is_older(m, code, at))
-        )
+        answers = self._answers(m, code, at=at, resend=resend)
         if state == "new" or answers:
             m.deadline = min(m.first + rule.give_up // 1000, m.own_deadline)
         else:

@@ -88,6 +88,9 @@ local function find_answered_send(event)
   end
   if event.state == "leased" or event.state == "out" then
     event.is_answer = event.answers == record.a or (not event.answers and not is_older(event) and not is_copy(event))
+    event.is_repeated = not event.is_answer
+  elseif event.state == "waiting" then
+    event.is_repeated = true
   end
 end
 
@@ -201,8 +204,8 @@ local function accept_failure(event)
     keep_own_deadline(event)
   end
   look_for_end(event)
-  reach_verdict(event)
   find_answered_send(event)
+  reach_verdict(event)
   set_deadline(event)
   if event.is_answer then
     count_try(event)

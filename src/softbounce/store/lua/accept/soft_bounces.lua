@@ -8,7 +8,7 @@ local function judge_recipient(event)
   local rule = event.rule
   local confirm = event["do"] == "suppress" and rule.confirm
   local soft = event.counts and rule.soft
-  if not (soft or confirm) then
+  if not (soft or confirm) or event.is_repeated then -- a second report of one send proves nothing more
     return false
   end
   local known = standing_of(event.rid)
