@@ -215,7 +215,7 @@ class Store:
         known = hash_field(self._client, meta, "epoch")
         if known is None:
             with reaching():
-                *_, known = Script("found")(self._client, self.keys, ["epoch", secrets.token_hex(8), ""])
+                *_, known = Script("set_once")(self._client, self.keys, ["epoch", secrets.token_hex(8), ""])
         return cast("bytes", known).decode()
 
     def found_again(self) -> str:

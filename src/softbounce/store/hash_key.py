@@ -86,7 +86,7 @@ class HashKey:
 
     def _found(self, key: bytes, *, is_new: bool) -> tuple[bytes | None, bytes | None]:
         words = [self._field, self._mark(key), "new" if is_new else "known"]
-        own, mark, _ = Script("found")(self._client, self._keys, words)
+        own, mark, _ = Script("set_once")(self._client, self._keys, words)
         return own, mark
 
 

@@ -1,4 +1,4 @@
--- found: sets a field of a new store's own facts once, also when memory is full. There is one hash key; a new one is taken only where
+-- set_once: sets a field of a new store's own facts once, also when memory is full. There is one hash key; a new one is taken only where
 -- nothing was hashed yet, because under another key nobody would find what the store holds.
 -- returns  {key, key_fingerprint, epoch} as they are from now on
 -- keys: meta suppressions deliveries standing
