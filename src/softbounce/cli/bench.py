@@ -51,12 +51,12 @@ def bench(
         raws = [_event(number, iso(store.now()) or "") for number in range(events)]
         addresses = [f"bench{number}@example.com" for number in range(events)]
         client = Softbounce(store)
-        bare = _rate(lambda: [store.trial.touch() for _ in range(SINGLE)], SINGLE)
+        bare = _rate(lambda: [store.benchmark.touch() for _ in range(SINGLE)], SINGLE)
         found = {
             "reported in blocks": _rate(lambda: list(client.report_many(raws)), events),
             "taken in": _rate(lambda: _take_in(store, policy), events),
         }
-        size = store.trial.bytes_of(("schedule", "deliveries")) / events
+        size = store.benchmark.bytes_of(("schedule", "deliveries")) / events
         store.set_now(store.now() + WAITS)
         found |= {
             "handed over to a stream": _rate(lambda: _hand_over(store, policy), events),
@@ -79,15 +79,15 @@ def _trial(*, remove: bool) -> Iterator[Store]:
         store = Store.open(url, namespace=NAMESPACE)
         store.require_safe()
         if remove:
-            say(f"{store.trial.remove():,} keys removed.")
-        elif not store.trial.is_free():
+            say(f"{store.benchmark.remove():,} keys removed.")
+        elif not store.benchmark.is_free():
             message = f"The namespace {NAMESPACE} holds state: another bench runs, or was killed. "
             say(f"{message}To remove what it left: softbounce bench --remove")
             raise typer.Exit(REFUSED)
         try:
             yield store
         finally:
-            store.trial.remove()
+            store.benchmark.remove()
             store.close()
 
 

@@ -11,7 +11,7 @@ from softbounce.core.policy.model import Policy
 from softbounce.errors import UnsafeStore
 from softbounce.store import connection
 from softbounce.store.audit import Audit
-from softbounce.store.benchmark import Trial
+from softbounce.store.benchmark import Benchmark
 from softbounce.store.breakers import Breakers
 from softbounce.store.cancels import Cancels
 from softbounce.store.cases import Cases
@@ -192,9 +192,9 @@ class Store:
         return Receipts(self._client, self.keys)
 
     @cached_property
-    def trial(self) -> Trial:
+    def benchmark(self) -> Benchmark:
         """The whole namespace, for a benchmark."""
-        return Trial(self._client, self.keys)
+        return Benchmark(self._client, self.keys)
 
     def stream(self, key: str) -> OutStream:
         """Return a stream to the pipeline by its key."""

@@ -9,7 +9,7 @@ from softbounce.store.keys import FIXED, Keys
 from softbounce.store.limits import SCAN_BATCH
 
 
-class Trial:
+class Benchmark:
     """Only for a namespace that nobody else uses."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
