@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.json import encode as _write
 
 from softbounce.core.bounds import LARGEST, NAME, TEXT, fold_id
+from softbounce.core.reasons import code_named
 from softbounce.core.recipients import Channel, Recipient, scrub
 from softbounce.core.strict_json import read_object, refuse
 from softbounce.core.subject import channel_of, named_by
@@ -279,7 +280,7 @@ def _failure(sent: dict[str, Any]) -> tuple[Failure | None, dict[str, Any]]:
     text = details.get("message")
     failure = Failure(
         type=(_name(error.get("type"), f"{_ERROR}.type") or "").strip().upper(),
-        code=(_name(error.get("reasonCode"), f"{_ERROR}.reasonCode") or "").strip().upper(),
+        code=code_named(_name(error.get("reasonCode"), f"{_ERROR}.reasonCode") or ""),
         smtp=_smtp(details.get("smtpCode"), text),
         text=text[:TEXT] if isinstance(text, str) and text else None,
         detail=_first_text(details.get("snippets")) or _first_text(details.get("placeholders")),

@@ -56,6 +56,8 @@ KNOWN: dict[str, Fault] = {
 }
 """Code -> who is to blame for it."""
 
+_SEPARATORS = re.compile(r"[\W_]+")
+_SPELLED = {_SEPARATORS.sub("", code): code for code in KNOWN}
 FAMILIES: dict[str, Fault] = {"BOUNCE_TRANSIENT_*": Fault.RECIPIENT, "BOUNCE_PERMANENT_*": Fault.RECIPIENT}
 """Wildcards for codes that are not in ``KNOWN``."""
 
@@ -88,6 +90,12 @@ _CAUSES = {
     "COMPLAINT": "Marked as spam by the recipient",
     "OPT_OUT": "Recipient asked not to be contacted",
 }
+
+
+def code_named(text: str) -> str:
+    """Return a reported code in upper case; a known one in its own spelling, however its words are parted."""
+    code = text.strip().upper()
+    return code if code in KNOWN else _SPELLED.get(_SEPARATORS.sub("", code), code)
 
 
 def built_in_fault(code: str) -> Fault | None:

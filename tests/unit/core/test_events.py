@@ -834,3 +834,20 @@ def test_what_names_no_zone_is_kept_without_an_address():
 
     assert "jane.doe" not in event.unread_timezone
     assert "15112345678" not in event.unread_timezone
+
+
+@pytest.mark.parametrize(
+    ("reported", "code"),
+    [
+        ("BOUNCE_PERMANENT_NOEMAIL", "BOUNCE_PERMANENT_NO_EMAIL"),
+        (" sms-expired ", "SMS_EXPIRED"),
+        ("Provider Error", "PROVIDER_ERROR"),
+        ("SMS_EXPIRED", "SMS_EXPIRED"),
+        ("SMS_EXPIRED_TWICE", "SMS_EXPIRED_TWICE"),
+        ("new-code", "NEW-CODE"),
+        ("", ""),
+    ],
+)
+def test_a_known_code_is_known_however_its_words_are_parted(reported, code):
+    """Another code stays as it was reported, in upper case: a rule of the policy may name it."""
+    assert parse(failed(error={"type": "SEND_ERROR", "reasonCode": reported})).failure.code == code
