@@ -74,10 +74,9 @@ def decide(raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int) ->
 
 def decide_event(event: Event, *, policy: Policy, now: int) -> Plan | Arrived:
     """Return what to do about one event that is parsed already."""
-    event = _believed(event, now)
     if event.delivered:
         reset_on = rule_of(event, policy).soft_bounce.reset_on
-        return Arrived(event=event, resets_count=reset_on == "delivered")
+        return Arrived(event=_believed(event, now), resets_count=reset_on == "delivered")
     return plan(event, policy=policy, now=now)
 
 

@@ -57,7 +57,8 @@ class Event(Struct, frozen=True, kw_only=True):
     reference: str
     channel: Channel | None  # None: unknown, and the report is held
     subject: Recipient | None  # the one recipient that this is about; None: cannot be told
-    recipients: tuple[object, ...]  # as reported, for the resend command, without who is left out
+    recipients: tuple[object, ...]  # as reported, for the resend command, each once, without who is left out
+    people: tuple[Recipient | None, ...] = ()  # who each of these is; (): not read, as without a channel
     unreadable: str = ""  # why none of its recipients can be read
     left_out: str = ""  # which of several recipients cannot be read, and why
     failure: Failure | None
@@ -145,6 +146,7 @@ def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
         channel=channel,
         subject=named.subject,
         recipients=named.recipients,
+        people=named.people,
         unreadable=named.unreadable,
         left_out=named.left_out,
         failure=failure,

@@ -38,9 +38,10 @@ class Named(Struct, frozen=True):
     """Whom a report names, as far as that can be told."""
 
     subject: Recipient | None  # the one recipient that it is about; None: cannot be told
-    recipients: tuple[object, ...]  # as reported, without those that cannot be read beside others that can
+    recipients: tuple[object, ...]  # whom a resend may go to, as reported, each once
+    people: tuple[Recipient | None, ...] = ()  # who each of these is; None: it names nobody
     unreadable: str = ""  # why none of them can be read
-    left_out: str = ""  # which one cannot be read, and why
+    left_out: str = ""  # which one cannot be read beside others that can, and why
 
 
 def named_by(recipients: tuple[object, ...], *, channel: Channel | None, details: dict[str, Any]) -> Named:
@@ -52,28 +53,26 @@ def named_by(recipients: tuple[object, ...], *, channel: Channel | None, details
     """
     if channel is None:
         return Named(None, recipients)
-    people = [identity(one, channel) for one in recipients]
-    keys = {who and who.address for who in people}
-    subject = people[0] if len(keys) == 1 else _culprit(people, channel, details)
-    unique = recipients
-    if subject is None:  # one person named twice gets one resend
-        first = {who and who.address: place for place, who in reversed([*enumerate(people)])}
-        kept_places = sorted(first.values())
-        unique, people = (
-            tuple(recipients[place] for place in kept_places),
-            [people[place] for place in kept_places],
-        )
-    unread = [(place, who) for place, who in enumerate(people) if who is None or who.unreadable]
-    if not unread:
-        return Named(subject, unique)
-    place, who = unread[0]
-    why = f"recipients[{place}]: {who.unreadable if who else 'nobody is named'}"
-    if len(unread) == len(people):
-        return Named(subject, unique, unreadable=why)
-    if subject is not None and subject.unreadable:
-        return Named(subject, unique, unreadable=why)
-    kept = tuple(one for one, who in zip(unique, people, strict=True) if who and not who.unreadable)
-    return Named(subject, kept, left_out=why)
+    named: dict[str | None, tuple[int, Recipient | None]] = {}  # by key, with the place of the first spelling
+    for place, one in enumerate(recipients):
+        who = identity(one, channel)
+        named.setdefault(who.address if who else None, (place, who))
+    people = tuple(who for _, who in named.values())
+    subject = people[0] if len(people) == 1 else _culprit(people, channel, details)
+    unread = [(place, who) for place, who in named.values() if who is None or who.unreadable]
+    why = ""
+    if unread:
+        place, who = unread[0]
+        why = f"recipients[{place}]: {who.unreadable if who else 'nobody is named'}"
+    is_nobody_readable = len(unread) == len(people) or (subject is not None and subject.unreadable)
+    kept = [pair for pair in named.values() if is_nobody_readable or pair not in unread]
+    return Named(
+        subject,
+        tuple(recipients[place] for place, _ in kept),
+        tuple(who for _, who in kept),
+        unreadable=why if is_nobody_readable else "",
+        left_out="" if is_nobody_readable else why,
+    )
 
 
 def _culprit(

@@ -26,7 +26,7 @@ def zones_of_range(digits: str, code: int, country: str) -> tuple[str, ...]:
     ``code``: the length of the calling code. If no more than it is known, the number has no place, and all
     zones of ``country`` count.
     """
-    ours = dict(_rows("prefix"))
+    ours = _prefixes()
     known: tuple[str, ...] = ()
     for length in range(len(digits), 0, -1):
         if named := ours.get(digits[:length]):
@@ -69,6 +69,11 @@ def _countries() -> dict[str, tuple[str, ...]]:
     for country, zone in _rows("country"):
         zones[country] = (*zones.get(country, ()), zone)
     return zones
+
+
+@cache
+def _prefixes() -> dict[str, str]:
+    return dict(_rows("prefix"))
 
 
 @cache

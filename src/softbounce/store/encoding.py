@@ -19,7 +19,7 @@ from softbounce.core.decide import (
 from softbounce.core.events import Event, Ignored
 from softbounce.core.policy.model import Brake, Disposition, Policy
 from softbounce.core.reasons import CONSENT, Fault
-from softbounce.core.recipients import hashed, identity, mask, with_plus
+from softbounce.core.recipients import hashed, mask, with_plus
 from softbounce.core.records import command_id, digest, payload
 
 _SOFT = ("count", "escalate_at", "within", "apart", "then", "hold_for")
@@ -212,11 +212,9 @@ class Encoder:
         return Row(identity=event.identity, delivery=delivery, arguments=arguments, probe=probe_of(delivery))
 
     def _rids(self, event: Event) -> list[str]:
-        """Return the hash of each recipient, empty for one that has no spelling."""
-        if event.channel is None:
-            return [""] * len(event.recipients)
-        known = [identity(one, event.channel) for one in event.recipients]
-        return [hashed(one, self._key) if one else "" for one in known]
+        """Return the hash of each recipient, empty for one that is not known."""
+        people = event.people or [None] * len(event.recipients)
+        return [hashed(who, self._key) if who else "" for who in people]
 
     def _number(self, plan: Plan) -> int:
         """Return the index of the plan's rule in ``rules``; it counts from 1, as Lua does."""
@@ -261,14 +259,9 @@ def _answered(resend: str, delivery: str) -> int:
 
 def _addressed(event: Event) -> tuple[object, ...]:
     """Return the recipients of a resend: the subject alone if there is one, else all as reported."""
-    subject = event.subject
-    if subject is None or len(event.recipients) < 2:  # noqa: PLR2004
-        return event.recipients
-    for one in event.recipients:
-        known = identity(one, subject.channel)
-        if known is not None and known.address == subject.address:
-            return (one,)
-    return event.recipients
+    pairs = zip(event.recipients, event.people, strict=False)
+    chosen = tuple(one for one, who in pairs if event.subject and who == event.subject)
+    return chosen or event.recipients
 
 
 def _said(plan: Plan, channel: str, masked: str, *, revision: str) -> Said:

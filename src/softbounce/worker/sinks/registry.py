@@ -26,4 +26,4 @@ def open_sink(target: settings.Sink | Target, context: Context) -> Sink:
             return ToLog()
         case _:
             message = f"no sink serves a target of type {target.type}"
-            raise NotImplementedError(message)
+            raise TypeError(message)
