@@ -93,6 +93,12 @@ def _module(path: Path) -> str:
     return ".".join(("softbounce", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
 
 
+def policy_line(beginning: str) -> int:
+    """Return the number of the first line of the shipped policy that begins so."""
+    lines = (ROOT / "config/policy.yaml").read_text(encoding="utf-8").splitlines()
+    return next(number for number, line in enumerate(lines, start=1) if line.startswith(beginning))
+
+
 def constant(name: str, module: str = "") -> Any:
     """Return a constant of our Python code, wherever it stands; ``module`` where several have the name."""
     found = [
@@ -151,6 +157,8 @@ LONGEST_ACT = signature(handle_once).parameters["longest"].default // timedelta(
 
 FIGURES: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     ("README.md", "may still leave, at most {:g} seconds later", (constant("LAST_START") * LEASE,)),
+    ("README.md", "config/policy.yaml:{} codes.SMS_EXPIRED", (policy_line("  SMS_EXPIRED:"),)),
+    ("README.md", "(replaces delays 90m 4h 12h 24h, :{})", (policy_line("  SMS_EXPIRED:"),)),
     ("docs/design.md", "bytes, in batches of {}", (constant("INTAKE_BATCH"),)),
     ("docs/design.md", "{} strikes within {} hours", (word(lua("STRIKES")), lua("STRIKES_WITHIN") // 3600)),
     ("docs/design.md", "is claimed in groups of {}", (lua("FEW"),)),
