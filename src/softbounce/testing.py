@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from softbounce.client import Report, Softbounce, as_bytes
-from softbounce.core.durations import MINUTE, parse_duration
+from softbounce.core.durations import DAY, MINUTE, parse_duration
 from softbounce.core.filters import parse_filter
 from softbounce.settings import LEASE
 from softbounce.store import Accepted, Store
@@ -60,7 +60,9 @@ class Sandbox:
         self.commands: list[Json] = []  # every resend command that has left
         self.notices: list[Json] = []  # every notice that has left
         self._pipeline = pipeline
-        policies, stopping = PolicyInForce(policy), threading.Event()
+        self._policies = policies = PolicyInForce(policy)
+        stopping = threading.Event()
+        self._swept = self.store.now()
         self._intake = Intake(self.store, policies, worker="sandbox", lease=LEASE, stopping=stopping)
         self._pump = Pump(
             self.store,
@@ -104,6 +106,9 @@ class Sandbox:
             now = min(end, self._next(now))
             self.store.set_now(now)
             self._work()
+            if now - self._swept >= DAY:
+                self.store.sweep(policy=self._policies.current)
+                self._swept = now
         return self.commands[before:]
 
     def _next(self, now: int) -> int:

@@ -498,7 +498,7 @@ def test_a_delivery_without_recipient_ends_every_open_delivery_of_the_message(dr
 
     assert driver.hand_over() == []
     said = [one.body for one in driver.store.notices.claim(limit=9, lease=LEASE) if one.type == "recovered"]
-    assert [(body["tries"], body["after"]) for body in said] == 2 * [(0, 5 * HOUR)]
+    assert [(body["tries"], body["after"]) for body in said] == 2 * [(0, 0)]
     assert driver.fail(to=[NUMBER]).outcome == "ended"
 
 

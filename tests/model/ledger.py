@@ -13,6 +13,8 @@ LATE = 5 * MINUTE  # by a right clock: a failure dated so much before the newest
 STRIKES, STRIKES_LAST = 3, 72 * 3600  # s
 MAX_ATTEMPTS, MIN_DELAY = 4, 1000
 HISTORY = 4 * DAY  # how long what has ended is remembered; what arrived is, too
+GRACE = 72 * HOUR  # past its deadline, what left and got no answer ends
+REPORTED = 90 * DAY  # how long it is known that arrivals are reported
 WITHIN, ESCALATE_AT = 2 * DAY, 3
 EVENING, MORNING = 19 * HOUR, 7 * HOUR  # in UTC: the machine begins in winter
 ALL = "*"  # a delivery to several recipients that is about nobody in particular
@@ -187,6 +189,7 @@ class Model:
     moved: dict[str, int] = field(default_factory=dict)  # recipient -> when it was cancelled
     paused: dict[tuple[str, str], int] = field(default_factory=dict)  # kind, value -> until
     bounces: dict[str, Bounces] = field(default_factory=dict)  # by recipient
+    reported: int | None = None  # when it was noted that arrivals are reported
     mode: str = "on"
     closed_until: int = 0  # the breaker that a person opened
     lags: deque[int] = field(default_factory=lambda: deque(maxlen=20))  # s, of the last reports
@@ -209,6 +212,7 @@ class Model:
         has_it = m.ended == "delivered" or self._has(key, now)
         rule, escalates = self.rules[code], False
         is_first = self._answers(m, code, at=at, resend=resend) or m.state in ("new", "held", "ended")
+        is_first &= m.ended != "unanswered" or self._answers(m, code, at=at, resend=resend)
         if code == "SMS_EXPIRED" and rule.do == "retry" and who != ALL and not has_it and is_first:
             escalates = self.bounces.setdefault(who, Bounces()).add(ref, at, now)
         outcome = self._failed(m, key, code, at=at, now=now, resend=resend, has_it=has_it)
@@ -227,7 +231,11 @@ class Model:
 
     def _answers(self, m: Message, code: str, *, at: int, resend: int) -> bool:
         """Whether a report answers the newest send; another one of it proves nothing more."""
-        is_sent = m.state in ("leased", "out") or (m.state == "waiting" and resend == m.attempt == m.counted)
+        is_sent = (
+            m.state in ("leased", "out")
+            or m.ended == "unanswered"
+            or (m.state == "waiting" and resend == m.attempt == m.counted)
+        )
         return is_sent and (resend == m.attempt or (not resend and not self._is_older(m, code, at)))
 
     def _is_older(self, m: Message, code: str, at: int) -> bool:
@@ -242,6 +250,8 @@ class Model:
         if state == "waiting" and resend == m.attempt == m.counted:
             state = "leased"  # it waits as if it had not left, and yet somebody answers it
         answers = self._answers(m, code, at=at, resend=resend)
+        if m.ended == "unanswered" and answers:
+            m.state, m.ended = state, _ = "out", ""
         if state == "new" or answers:
             m.deadline = min(m.first + rule.give_up // 1000, m.own_deadline)
         else:
@@ -304,14 +314,18 @@ class Model:
         m = self.messages.get(key)
         if self._arrived(key):
             return "duplicate"  # under whatever id, as no record of it keeps one
+        if self.reported is None or self.reported + DAY <= now:
+            self.reported = now
         if who == ALL:
             self.marks |= {(ref, one): now + HISTORY for one in self.people[ref]}
         else:
             bounces = self.bounces.get(who, Bounces())
             bounces.messages = {one: when for one, when in bounces.messages.items() if when > at}
             several = self.messages.get((ref, ALL))
-            if several and several.state != "ended":
+            if several and (several.state != "ended" or several.ended == "unanswered"):
                 self.marks[key] = now + HISTORY
+                if all(self.marks.get((ref, one), 0) > now for one in several.people):
+                    self._recover(several, ref, now=now, tries=several.tries)
         if m is None:
             self.arrived[0].add(key)
             return "delivered"
@@ -490,7 +504,15 @@ class Model:
 
     def sweep(self, now: int) -> None:
         """Forget what has ended long enough ago; of what arrived there are two generations."""
-        self.messages = {key: m for key, m in self.messages.items() if m.until > now}
+        gone = {key for key, m in self.messages.items() if m.until <= now and m.state != "out"}
+        for (ref, _), m in self.messages.items():
+            if m.state == "out" and (max(m.deadline * 1000, m.claimed) + GRACE <= now or m.until <= now):
+                m.end("unanswered", now)
+                if self.reported is not None:
+                    self._tell("given_up", ref, why="unanswered", tries=m.attempt)
+        if self.reported is not None and self.reported + REPORTED <= now:
+            self.reported = None
+        self.messages = {key: m for key, m in self.messages.items() if key not in gone}
         self.bounces = {who: found for who, found in self.bounces.items() if found.until > now}
         self.paused = {what: until for what, until in self.paused.items() if until > now}
         if self.turned is None or now - self.turned >= HISTORY:

@@ -31,7 +31,7 @@ from softbounce.core.timestamps import iso
 from softbounce.store import Store
 from softbounce.store.audit import By
 
-from .ledger import ALL, HOUR, MINUTE, RULES, Model, policy_text
+from .ledger import ALL, DAY, HOUR, MINUTE, RULES, Model, policy_text
 
 EXAMPLES = int(os.environ.get("SOFTBOUNCE_TEST_EXAMPLES", "0"))  # more than the suite's own, for a night
 STEPS = 80
@@ -459,8 +459,12 @@ class Ledger(RuleBasedStateMachine):
         assert sorted(told, key=repr) == sorted(expected, key=repr)
 
     def teardown(self):
-        """Whatever was done, all that the store names exists."""
+        """Whatever was done, all that the store names exists, and what was handed over comes to an end (I11)."""
         assert not broken(self.client, self.driver.store.keys)
+        self._wait(100 * DAY)
+        self.driver.store.sweep(policy=self.driver.policy)
+        found = self.client.hgetall(self.driver.store.keys.fixed("deliveries"))
+        assert "out" not in {decode(ident.decode(), raw).state for ident, raw in found.items()}
 
 
 GENERATING = 50  # s; a busy machine tries fewer examples

@@ -75,6 +75,7 @@ def doctor(
             *_pauses(store, now),
             *_breakers(store, now),
             *_clocks(store),
+            *_feedback(settings, store),
             *_broker(settings),
             *_waiting_for_people(store),
         ]
@@ -251,6 +252,14 @@ def _clocks(store: Store) -> Iterator[Finding]:
                 f"reports of source {plain(name)} come {span(lag * 1000)} or more after their dates: is its "
             )
             yield Level.WARN, f"{text} clock behind? Which send they answer is told by their order alone"
+
+
+def _feedback(settings: Settings, store: Store) -> Iterator[Finding]:
+    for merchant, channel, number in store.unanswered():
+        whose = f"merchant {plain(merchant)}" if merchant else "no merchant"
+        text = f"{count(number, 'resends')} of {whose} on {channel or 'no channel'} had no answer, and no "
+        text += "arrival was ever reported there. Report MESSAGE_DELIVERED, or set feedback: none in "
+        yield Level.FAULT, f"{text}{settings.policy}"
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:

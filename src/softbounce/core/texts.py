@@ -70,6 +70,13 @@ ENGLISH = Language(
             ("No further try.",),
             ("Case {case}.",),
         ),
+        "unanswered": (
+            ("{cause}.",),
+            ("Try {n} left, and no answer came.",),
+            ("Case {case}.",),
+            ("A later report still counts.",),
+        ),
+        "presumed": (("Presumed to have arrived with try {n}: a day passed without a failure.",),),
         "delivered": _ARRIVED,
         "cancelled": (
             (
@@ -135,6 +142,7 @@ ENGLISH = Language(
         "state.delivered": "nothing, arrived",
         "case.soft_bounces": "Repeated soft bounces",
         "case.exhausted": "Retries used up",
+        "case.unanswered": "Sent again, and no answer came",
         "case.held": "Held for a fix",
         "case.unknown_code": "Unknown code",
         "case.unclassified": "Cause or channel not reported",
@@ -170,6 +178,7 @@ ENGLISH = Language(
         "bytes": ("byte", "bytes"),
         "blocks": ("block", "blocks"),
         "retries": ("waiting retry", "waiting retries"),
+        "resends": ("resend", "resends"),
     },
     weekdays=("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
     months=("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),

@@ -167,7 +167,7 @@ def headline(situation: Situation, *, zone: str) -> str:
             told = label("delivered", time=facts["time"])
         case "given_up" if not delivery.attempt:
             told = label("given_up", cause=facts["cause"], case=facts["case"])
-        case "delivered" | "given_up" as outcome:
+        case "delivered" | "given_up" | "unanswered" | "presumed" as outcome:
             told = label(outcome, **facts)
         case other:
             told = f"{facts['cause']}. Ended: {other}."

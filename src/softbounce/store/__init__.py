@@ -23,7 +23,7 @@ from softbounce.store.inbox import Entry, EventStream
 from softbounce.store.incidents import Incidents
 from softbounce.store.keys import SWEPT, Keys
 from softbounce.store.ledger import Accepted, Caller, Claimed, Ended, Finish, Lease, Ledger
-from softbounce.store.limits import SWEEP_BATCH, SWEEP_ROUNDS, UNANSWERED_AFTER
+from softbounce.store.limits import PRESUMED_AFTER, SWEEP_BATCH, SWEEP_ROUNDS
 from softbounce.store.modes import Modes
 from softbounce.store.notices import Notice, Notices
 from softbounce.store.outbox import OutStream
@@ -258,13 +258,20 @@ class Store:
         It checks about ``count`` fields of each hash, and goes on while a tenth of them had expired, at most
         100 times. So about a tenth of all fields are expired ones at most, and no call takes long.
         """
-        silence = UNANSWERED_AFTER if policy.feedback == "none" else 0
+        silence = PRESUMED_AFTER if policy.feedback == "none" else 0
         kept = policy.retention
-        periods = {"dedupe": kept.dedupe, "cancelled": kept.cancelled, "audit": kept.audit}
+        periods = {
+            "dedupe": kept.dedupe,
+            "cancelled": kept.cancelled,
+            "audit": kept.audit,
+            "history": max(kept.history, kept.dedupe),
+            "grace": policy.unanswered_after,
+            "silence": silence,
+        }
         gone = 0
         with reaching():
             for name in SWEPT:
-                options = json.dumps({**periods, "name": name, "count": count, "silence": silence})
+                options = json.dumps({**periods, "name": name, "count": count})
                 for _ in range(SWEEP_ROUNDS):
                     ended = cast("int", self._sweep(self._client, self.keys, [options], target=name))
                     gone += ended
@@ -282,6 +289,12 @@ class Store:
         found = whole_hash(self._client, self.keys.fixed("clocks"))
         lags = {as_text(name): json.loads(raw)["l"] for name, raw in found.items()}
         return {name: min(some) for name, some in sorted(lags.items()) if len(some) >= 5}  # noqa: PLR2004
+
+    def unanswered(self) -> list[tuple[str, str, int]]:
+        """Return merchant, channel and how many resends had no answer, where nobody reports arrivals."""
+        found = whole_hash(self._client, self.keys.fixed("feedback"))
+        rows = [(*as_text(name).split("\n"), json.loads(raw)) for name, raw in sorted(found.items())]
+        return [(merchant, channel, entry["n"]) for merchant, channel, entry in rows if "n" in entry]
 
     def sizes(self) -> dict[str, int]:
         """Return the numbers of retries (scheduled includes leased), notices, suppressions and so on."""

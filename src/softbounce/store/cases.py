@@ -29,8 +29,8 @@ class Case:
     """One case; ``count`` is the number of deliveries that it holds or shows now."""
 
     id: str
-    # held unknown_code unclassified ambiguous_recipient archive exhausted soft_bounces also_retried
-    # crash_loop incident damaged_record
+    # held unknown_code unclassified ambiguous_recipient archive exhausted unanswered soft_bounces
+    # also_retried crash_loop incident damaged_record
     kind: str
     state: str  # open | acknowledged | resolved
     count: int

@@ -150,6 +150,7 @@ class Encoder:
             "id": event.event_id or event.identity,
             "d": delivery,
             "ch": event.channel or "",
+            "m": event.claim.merchant,
             "rid": rid,
             "whole": not rid,  # accept.lua uses rids instead if there are some
             "reset": decision.resets_count and rid != "",

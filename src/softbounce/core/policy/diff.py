@@ -108,6 +108,7 @@ def _beside(old: Policy, new: Policy) -> Iterator[Change]:
 def _flat(policy: Policy) -> dict[str, str]:
     found = {
         "feedback": policy.feedback,
+        "unanswered_after": words(policy.unanswered_after),
         "unreadable_recipient": policy.unreadable_recipient,
         "ignore_failures_before": str(policy.ignore_failures_before),
         "escalation.notify": " ".join(target.name for target in policy.notify),

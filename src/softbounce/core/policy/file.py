@@ -159,6 +159,7 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
         brake=rulebook.base.values["suppression.brake"].value,
         providers=_providers(model.providers),
         feedback=model.feedback,
+        unanswered_after=model.unanswered_after,
         unreadable_recipient=Disposition(model.unreadable_recipient),
         ignore_failures_before=model.ignore_failures_before,
         codes=tuple(rulebook.codes.levels),

@@ -252,6 +252,7 @@ class Policy:
     brake: Brake | None  # None: off
     providers: Mapping[str, Provider]  # "*" is for providers without an entry
     feedback: str  # delivered | none
+    unanswered_after: int  # ms past its deadline after which a resend without an answer has ended
     unreadable_recipient: Disposition  # HOLD | RETRY
     ignore_failures_before: int | None  # ms; None: never
     codes: tuple[str, ...]  # the names under codes:, in the file's order

@@ -6,7 +6,7 @@ A key that is not set is None here and comes from a more general level; ``core.p
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, Tag, model_validator
+from pydantic import AfterValidator, Field, Tag, model_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 from typing_extensions import override
@@ -34,6 +34,15 @@ from softbounce.core.policy.values import (
     Zone,
     ZoneOrRecipient,
 )
+
+LEAST_GRACE = 72 * HOUR  # receipts come up to 48 h late
+
+
+def _grace(value: int) -> int:
+    if value < LEAST_GRACE:
+        message = f"{words(value)} is too short: receipts come days late; write {words(LEAST_GRACE)} or more"
+        raise ValueError(message)
+    return value
 
 
 class Limits(Block):
@@ -259,6 +268,9 @@ class File(Block):
     limits: Limits = Limits()
     retention: Retention = Retention()
     feedback: Literal["delivered", "none"] = "delivered"
+    unanswered_after: Annotated[Duration, AfterValidator(_grace)] = Field(
+        LEAST_GRACE, description="Past its deadline, a resend without an answer ends; 72h or more"
+    )
     unreadable_recipient: Literal["hold", "retry"] = Field(
         "hold", description="what becomes of a retry to whom nobody can read"
     )

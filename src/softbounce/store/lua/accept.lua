@@ -5,6 +5,7 @@
 --          "deferred" means: a newer release wrote the record and must take this event; nothing was changed
 -- keys: schedule deliveries standing suppressions pauses cancels history cases open_cases members notices
 --       notice_bodies dead_letters counters audit meta delivered delivered_before brakes breakers damaged clocks
+--       feedback
 
 local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, brake (absent: off), and the retention periods (ms)
 local rules = cjson.decode(ARGV[2]) -- each rule of the batch, once
@@ -23,6 +24,8 @@ local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history;
 -- include: accept/brake
 -- include: accept/suppress
 -- include: shared/active
+-- include: shared/deliveries_of
+-- include: shared/feedback
 -- include: accept/evidence
 -- include: shared/letter_bytes
 -- include: accept/delivered
@@ -32,6 +35,7 @@ local providers = limits.providers
 -- include: shared/breaker_changes
 -- include: accept/breaker_answers
 
+local SILENT = { unanswered = true, presumed = true } -- ends without a report: a later one still counts
 local LATE = 5 * 60 * 1000 -- a report may be dated this long (ms) before the newest claim and still answers it
 
 local count = (#ARGV - 3) / PER_EVENT

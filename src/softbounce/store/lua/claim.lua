@@ -150,7 +150,7 @@ local function lease(retry, strikes)
   record.c, record.b = now, record.a
   left = left - 1
   if mode_of(retry.merchant) == "observe" then -- its own mode, else that of all
-    record.s, record.z = "out", now + options.history
+    record.s, record.z, record.j = "out", now + options.history, 1
     remember(id, string.format('"k":"observed","a":%d}', record.a))
     write_record(id, record, retry.payload, "")
     zrem(schedule, id)

@@ -23,21 +23,11 @@ local providers = options.providers
 -- include: shared/breakers
 -- include: shared/provider_gate
 -- include: shared/verdict
+-- include: shared/deliveries_of
 
 local has_policy = options.per_claim ~= nil
 local store_now = now
 now = options.at or now
-
--- The deliveries of a message, in the order of their first lines.
-local function deliveries_of(reference, lines)
-  local ids, seen = {}, {}
-  for own in string.gmatch(lines or "", '{"t":%d+,"y":"([^"]*)"') do
-    if not seen[own] then
-      ids[#ids + 1], seen[own] = reference .. own, true
-    end
-  end
-  return ids
-end
 
 -- Returns closed, open, half-open or ramping, and until when (ms), 0 where that is not known.
 local function breaker_state(one)
@@ -92,7 +82,7 @@ local function gates_of(retry)
 end
 
 local lines = options.reference and hget(history, options.reference)
-local ids = options.reference and deliveries_of(options.reference, lines) or { unpack(ARGV, 2) }
+local ids = options.reference and deliveries_of(options.reference, lines or "") or { unpack(ARGV, 2) }
 local raws, retries, about = hmget(deliveries, ids), {}, {}
 for n, raw in ipairs(raws) do
   local record, payload, recipients = parse_record(raw)

@@ -1,12 +1,13 @@
 -- sweep: deletes fields of one hash whose end ("z", ms) has passed; its scan goes on where the last call stopped.
--- effects  a delivery's history and its place in a case go with it. Where nobody reports deliveries, one is presumed delivered after a
---          day of silence. An unreadable record is set aside. A generation of `delivered` goes after the dedupe period, an audit
---          entry after its retention
+-- effects  a delivery's history and its place in a case go with it. One that left and got no answer ends: as presumed delivered after
+--          a day, where nobody reports deliveries, else as unanswered some days after its deadline. An unreadable record is set aside.
+--          A generation of `delivered` goes after the dedupe period, an audit entry after its retention
 -- returns  how many fields were deleted
 -- keys: hash history members deliveries standing meta delivered delivered_before audit schedule cases
---       open_cases damaged notices notice_bodies
+--       open_cases damaged notices notice_bodies counters feedback
 
-local options = cjson.decode(ARGV[1]) -- name, count, silence (ms, 0: deliveries are reported), dedupe, cancelled, audit (ms)
+local options = cjson.decode(ARGV[1]) -- name, count, silence and grace (ms), history, dedupe, cancelled, audit (ms)
+-- silence: after it what left counts as delivered, 0 where deliveries are reported; grace: unanswered so long after the deadline
 
 -- include: shared/full_store
 -- include: shared/clock
@@ -15,23 +16,63 @@ local options = cjson.decode(ARGV[1]) -- name, count, silence (ms, 0: deliveries
 -- include: shared/history
 -- include: shared/letter_bytes
 -- include: shared/active
+-- include: shared/notice
 -- include: shared/case
 -- include: shared/set_aside
+-- include: shared/feedback
 
--- Presumes delivered what left a day ago without an answer, where nobody reports deliveries; the recipient's count starts anew.
-local function presume_delivered(id, record, payload, to)
-  if options.silence == 0 or record.s ~= "out" or record.u or record.c + options.silence > now then
-    return
-  end
-  record.u = 1
-  write_record(id, record, payload, to)
-  remember(id, string.format('"k":"presumed","a":%d}', record.a))
-  local raw = hget(standing, string.sub(id, 13))
+local function clear_count(rid)
+  local raw = hget(standing, rid)
   if raw then
     local known = cjson.decode(raw)
     known.m = nil
-    hset(standing, string.sub(id, 13), cjson.encode(known))
+    hset(standing, rid, cjson.encode(known))
   end
+end
+
+-- Tells people and the pipeline of a delivery without an answer; where its merchant never reported an arrival, it is only counted.
+local function tell_unanswered(id, record, payload, fields)
+  local merchant, channel = text(fields[4]), fields[2]
+  if not has_feedback(merchant, channel) then
+    count_unanswered(merchant, channel)
+    return nil
+  end
+  record.g = "unanswered\n" .. merchant .. "\n" .. channel .. "\n\n"
+  local case = open_case(record.g, id, {
+    kind = "unanswered", merchant = merchant, channel = channel, code = "", detail = "", sample = fields[1], rule = "",
+  })
+  local facts = { code = fields[8], why = "unanswered", case = case, tries = record.a }
+  notify("given_up", id, "unanswered:" .. record.a, facts, payload, "")
+  return case
+end
+
+-- Ends what left and got no answer in its time. Returns whether it did. A later report still counts. What was only observed never left.
+local function end_in_silence(id, record, payload)
+  local fields = record.s == "out" and record.j ~= 1 and parse_payload(payload)
+  if not fields then
+    return false
+  end
+  if options.silence > 0 then
+    if record.c + options.silence > now then
+      return false
+    end
+    record.e = "presumed"
+    if not record.u then
+      clear_count(rid_of(id))
+    end
+    remember(id, string.format('"k":"presumed","a":%d}', record.a))
+  else
+    if math.max(record.x * 1000, record.c) + options.grace > now and record.z > now then
+      return false
+    end
+    record.e = "unanswered"
+    local case = tell_unanswered(id, record, payload, fields)
+    remember(id, string.format('"k":"unanswered","a":%d%s}', record.a, case and ',"c":"' .. case .. '"' or ""))
+    hset(counters, "unanswered", string.format("%d", (tonumber(hget(counters, "unanswered")) or 0) + 1))
+  end
+  record.s, record.z = "ended", now + options.history
+  write_record(id, record, payload, "")
+  return true
 end
 
 local function turn_over()
@@ -73,16 +114,16 @@ local function leave_cases(id)
 end
 
 local function end_of_delivery(id, raw)
-  local record, payload, recipients = parse_record(raw)
+  local record, payload = parse_record(raw)
   if record then
-    if record.z and record.z <= now then
+    if end_in_silence(id, record, payload) then
+      return record.z
+    elseif record.z and record.z <= now then
       leave_cases(id)
       forget_history(id)
       if record.g then
         zrem(members, record.g .. "\n\n" .. id)
       end
-    else
-      presume_delivered(id, record, payload, recipients)
     end
     return record.z
   elseif payload == "damaged" then

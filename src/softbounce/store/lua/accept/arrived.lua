@@ -1,6 +1,7 @@
 -- arrived: takes one MESSAGE_DELIVERED. It ends what waits, lifts the recipient's pause and clears earlier evidence.
--- needs: schedule deliveries pauses members now hget hmget hdel zrem write_record remember notify standing_of
---        was_delivered note_delivery count_answer look_up seen_by mark_seen finish_record note_reached limits
+-- needs: deliveries pauses cancels now hget hmget hdel write_record remember notify standing_of story_of deliveries_of parse_payload text
+--        is_standing was_delivered note_delivery count_answer look_up seen_by mark_seen finish_record note_reached note_feedback
+--        SILENT
 -- gives: accept_delivery
 
 -- A delivery shows that the address works, so evidence dated before it is cleared. Evidence dated after it stays: the same delivery
@@ -52,19 +53,65 @@ local function is_repeat(event)
   return was_delivered(event.place) or (record and record.e == "delivered" and seen_by(event, record))
 end
 
+-- Ends a delivery that had failed before, and tells that it recovered.
+local function end_delivery(event, id, record, payload, recipients)
+  local old_state = record.s
+  if old_state == "out" or old_state == "leased" then
+    count_answer(record, payload, "+")
+  end
+  local fields = parse_payload(payload)
+  if fields then
+    note_feedback(text(fields[4]), fields[2])
+  end
+  finish_record(id, record, "ended", "delivered")
+  local is_to_come = old_state == "waiting" or old_state == "held" and record.j == 1
+  local facts = { tries = is_to_come and record.a - 1 or record.a, after = now - record.f * 1000 }
+  notify("recovered", id, "0", facts, payload, recipients ~= "" and recipients or event.recipients)
+  remember(id, string.format('"k":"delivered","a":%d,"was":"%s","id":', record.a, old_state) .. cjson.encode(event.id) .. "}")
+  mark_seen(event, record)
+  write_record(id, record, payload, "")
+end
+
+-- Whether each of several recipients has the message.
+local function have_all(event, record)
+  local fields = {}
+  for n, rid in ipairs(record.rs) do
+    fields[n] = "delivered:" .. string.sub(event.delivery, 1, 12) .. ":" .. rid
+  end
+  for _, mark in ipairs(hmget(cancels, fields)) do
+    if not is_standing(mark) then
+      return false
+    end
+  end
+  return true
+end
+
 -- Ends what the bare report began; where it named several recipients, only for this one.
 local function end_bare(event)
-  local bare_id, bare = event.bare_id, event.bare_record
-  if bare and bare.s ~= "ended" and bare.rs then
+  local bare = event.bare_record
+  if not bare or bare.s == "ended" and not SILENT[bare.e] then
+    return
+  elseif bare.rs then
     note_reached(event, event.rid)
-  elseif bare and bare.s ~= "ended" and event.bare_recipients == "[]" then
-    bare.s, bare.e, bare.z = "ended", "delivered", now + limits.history
-    zrem(schedule, bare_id)
-    if bare.g then
-      zrem(members, bare.g .. "\n\n" .. bare_id)
-      bare.g = nil
+    if not have_all(event, bare) then
+      return
     end
-    write_record(bare_id, bare, event.bare_payload, "")
+  elseif event.bare_recipients ~= "[]" then
+    return
+  end
+  end_delivery(event, event.bare_id, bare, event.bare_payload, event.bare_recipients)
+end
+
+-- No recipient is named: every delivery of this message on this channel has ended.
+local function end_whole(event)
+  note_reached(event, event.ch)
+  local reference = string.sub(event.delivery, 1, 12)
+  for _, id in ipairs(deliveries_of(reference, table.concat(story_of(reference), "\n"))) do
+    local record, payload, recipients = look_up(event, id, id ~= event.delivery and hget(deliveries, id))
+    local fields = record and record.e ~= "delivered" and record.e ~= "suppressed" and parse_payload(payload)
+    if fields and fields[2] == event.ch then
+      end_delivery(event, id, record, payload, recipients)
+    end
   end
 end
 
@@ -73,29 +120,14 @@ local function end_for_recipients(event)
     for _, rid in ipairs(event.rids) do
       note_reached(event, rid)
     end
-  elseif event.whole then -- no recipient is named: every delivery of this message on this channel has ended
-    note_reached(event, event.ch)
+  elseif event.whole then
+    end_whole(event)
   else
     if event.reset then
       clear_count(event, math.min(event.at or now, now))
     end
     end_bare(event)
   end
-end
-
--- Ends a delivery that had failed before, and tells that it recovered.
-local function end_record(event)
-  local id, record, old_state = event.delivery, event.record, event.record.s
-  if old_state == "out" or old_state == "leased" then
-    count_answer(record, event.old_payload, "+")
-  end
-  finish_record(event, "ended", "delivered")
-  local is_to_come = old_state == "waiting" or old_state == "held" and record.j == 1
-  local facts = { tries = is_to_come and record.a - 1 or record.a, after = now - record.f * 1000 }
-  notify("recovered", id, "0", facts, event.old_payload, event.old_recipients ~= "" and event.old_recipients or event.recipients)
-  remember(id, string.format('"k":"delivered","a":%d,"was":"%s","id":', record.a, old_state) .. cjson.encode(event.id) .. "}")
-  mark_seen(event)
-  write_record(id, record, event.old_payload, "")
 end
 
 local function accept_delivery(event)
@@ -106,14 +138,13 @@ local function accept_delivery(event)
     event.outcome, event.first_outcome = "duplicate", "delivered"
     return
   end
+  event.outcome = "delivered"
+  note_feedback(event.m, event.ch)
   end_for_recipients(event)
   if event.record and event.record.e == "delivered" then
     event.outcome = "ended"
-    return
-  end
-  event.outcome = "delivered"
-  if event.record then
-    end_record(event)
+  elseif event.record then
+    end_delivery(event, event.delivery, event.record, event.old_payload, event.old_recipients)
   else
     note_delivery(event.place)
   end

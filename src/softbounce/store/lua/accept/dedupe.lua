@@ -94,8 +94,8 @@ local function look_for_duplicate(event)
   end
 end
 
-local function mark_seen(event)
-  local record, letter = event.record, LETTERS[event.outcome]
+local function mark_seen(event, record)
+  local letter = LETTERS[event.outcome]
   record.h = string.sub(event.i, 1, MARK - 1) .. (event.bare and string.upper(letter) or letter)
     .. string.sub(record.h or "", 1, MARK * (MARKS - 1))
 end

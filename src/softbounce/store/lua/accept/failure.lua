@@ -1,13 +1,13 @@
 -- failure: takes one MESSAGE_NOT_DELIVERED: which send it answers, its verdict, and what becomes of the delivery.
 -- needs: suppressions cancels open_cases now hget hmget hset write_record remember is_standing is_active was_delivered
 --        count_answer mark_seen finish_record suppress_recipient hold_for_incident end_suppressed refusal hold give_up
---        schedule_next judge_recipient escalate look_for_other_retrier limits LATE count is_clock_right parse_payload
+--        schedule_next judge_recipient escalate look_for_other_retrier limits LATE SILENT count is_clock_right parse_payload
 -- gives: note_reached accept_failure
 
 -- Undoes the hold of the bare report, then judges the enriched report as if it had come first.
 local function give_way(event)
   local record = event.record
-  finish_record(event, "out", nil)
+  finish_record(event.delivery, event.record, "out", nil)
   event.old_payload, event.old_recipients = event.payload, event.recipients
   if record.a > 0 and record.j ~= 1 then
     event.state = "out"
@@ -83,12 +83,17 @@ end
 -- Notes whether it answers the newest send, and so uses up a try.
 local function find_answered_send(event)
   local record = event.record
+  local is_silent = event.state == "ended" and SILENT[record.e]
   if event.state == "waiting" and event.answers == record.a then
     event.state = "leased" -- it did go out: its hand-over seemed to fail, or a failover lost its claim
   end
-  if event.state == "leased" or event.state == "out" then
+  if event.state == "leased" or event.state == "out" or is_silent then
     event.is_answer = event.answers == record.a or (not event.answers and not is_older(event) and not is_copy(event))
     event.is_repeated = not event.is_answer
+    if is_silent and event.is_answer then
+      finish_record(event.delivery, event.record, "out", nil)
+      event.state = "out"
+    end
   elseif event.state == "waiting" then
     event.is_repeated = true
   end
@@ -131,14 +136,14 @@ local function follow_verdict(event)
   elseif state == "ended" then
     event.outcome = "ended"
   elseif event.is_cancelled or event.has_arrived then
-    finish_record(event, "ended", event.has_arrived and "delivered" or "cancelled")
+    finish_record(event.delivery, event.record, "ended", event.has_arrived and "delivered" or "cancelled")
     event.outcome = event.has_arrived and "ended" or "cancelled"
   elseif state == "held" then
     event.outcome = "held"
     event.case = record.g and hget(open_cases, record.g) or ""
   elseif event.rid ~= "" and is_active(suppressions, event.rid, event.rid .. "@" .. event.m) then
     if not hold_for_incident(event, refusal(event), state == "waiting") then
-      finish_record(event, "ended", "suppressed")
+      finish_record(event.delivery, event.record, "ended", "suppressed")
       event.outcome = "suppressed"
     end
   elseif verdict == "hold" then
@@ -219,6 +224,6 @@ local function accept_failure(event)
     note_who_has_it(event)
   end
   tell_history(event)
-  mark_seen(event)
+  mark_seen(event, event.record)
   keep_record(event)
 end

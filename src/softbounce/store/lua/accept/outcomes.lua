@@ -2,8 +2,7 @@
 -- needs: schedule suppressions open_cases members now hget hmget hset zadd zrem notify open_case group_of case_facts suppress
 --        is_standing limits
 -- gives: finish_record suppress_recipient hold_for_incident end_suppressed refusal hold give_up schedule_next
-local function finish_record(event, state, ended)
-  local id, record = event.delivery, event.record
+local function finish_record(id, record, state, ended)
   zrem(schedule, id)
   if record.g then
     zrem(members, record.g .. "\n\n" .. id)
@@ -53,7 +52,7 @@ local function hold_for_incident(event, entry, unsent)
     return false
   end
   unsent = unsent or (record.s == "held" and record.j == 1)
-  finish_record(event, "held", nil)
+  finish_record(event.delivery, event.record, "held", nil)
   record.g, record.j = group, unsent and 1 or nil
   zadd(members, 0, group .. "\n\n" .. event.delivery)
   event.outcome, event.case = "held", entry.incident
@@ -64,7 +63,7 @@ local function end_suppressed(event, unsent)
   local record = event.record
   local ends, entry = suppress_recipient(event)
   if not hold_for_incident(event, entry, unsent) then
-    finish_record(event, "ended", "suppressed")
+    finish_record(event.delivery, event.record, "ended", "suppressed")
     record.j = unsent and 1 or record.j -- so an incident's undo may hold it again
     event.outcome = "suppressed"
   end
@@ -85,7 +84,7 @@ end
 
 local function hold(event, kind)
   local id, record = event.delivery, event.record
-  finish_record(event, "held", nil)
+  finish_record(event.delivery, event.record, "held", nil)
   record.g = group_of(event, kind)
   event.case = open_case(record.g, id, case_facts(event, kind))
   event.outcome = "held"
@@ -95,7 +94,7 @@ end
 
 local function give_up(event, why, with_case)
   local id, record = event.delivery, event.record
-  finish_record(event, "ended", "given_up")
+  finish_record(event.delivery, event.record, "ended", "given_up")
   event.outcome = "given_up"
   if with_case then
     record.g = group_of(event, "exhausted")

@@ -1,14 +1,10 @@
 -- gates: what stops a retry that is due, read for many at once. Nothing is changed here: claim and inspect ask the same gates.
 -- A gate returns nil where it lets the retry pass. Else it returns what becomes of the retry (an outcome, held or waiting), until when
 -- it waits (ms), why, and for people the field and the entry that say so.
--- needs: suppressions pauses cancels sent modes now hget hmget parse_payload end_of made_at is_standing is_any_paused is_any_cancelled
---        keep_wanted options
--- gives: text mode_entry retry_of read_gates strikes_of noted times_of is_long each_cap look_at_cap each_pause over_gate
+-- needs: suppressions pauses cancels sent modes now hget hmget parse_payload text rid_of end_of made_at is_standing
+--        is_any_paused is_any_cancelled keep_wanted options
+-- gives: mode_entry retry_of read_gates strikes_of noted times_of is_long each_cap look_at_cap each_pause over_gate
 --        suppression_gate recipients_gate deadline_gate crash_loop_gate incident_gate pause_gate cap_gate
-local function text(value) -- ids are numbers or texts; Lua writes 1e+15 for a long number
-  return type(value) == "number" and string.format("%.0f", value) or value
-end
-
 local STRIKES, STRIKES_WITHIN = 3, 72 * 3600
 local PAUSES, CANCELS = 7, 7 -- fields read of each hash for one retry, in the order below; of the others 2
 local paused, cancelled, suppressed, capped = {}, {}, {}, {} -- what the fields hold, for all retries in hand
@@ -59,7 +55,7 @@ local function read_gates(retries)
   for _, retry in ipairs(retries) do
     if retry then
       local fields, merchant = retry.fields, retry.merchant
-      local reference, rid = string.sub(retry.id, 1, 12), string.sub(retry.id, 13)
+      local reference, rid = string.sub(retry.id, 1, 12), rid_of(retry.id)
       local claim, channel, code = text(fields[3]), fields[2], fields[8]
       local by_claim, by_recipient, by_reference = "claim:" .. claim, "recipient:" .. rid, "reference:" .. reference
       local by_customer, by_merchant = "customer:" .. text(fields[6]), named("merchant", merchant)
@@ -74,7 +70,7 @@ local function read_gates(retries)
         cancel_fields[at + 1], cancel_fields[at + 2], cancel_fields[at + 3] = by_reference, by_claim, by_customer
         cancel_fields[at + 4], cancel_fields[at + 5] = by_merchant, by_recipient
         cancel_fields[at + 6] = "delivered:" .. reference .. ":" .. channel
-        cancel_fields[at + 7] = "delivered:" .. reference .. ":" .. rid
+        cancel_fields[at + 7] = "delivered:" .. reference .. ":" .. string.sub(retry.id, 13)
       end
       suppression_fields[2 * count + 1], suppression_fields[2 * count + 2] = rid, rid .. "@" .. merchant
       cap_fields[2 * count + 1], cap_fields[2 * count + 2] = by_claim, by_recipient

@@ -1,4 +1,5 @@
--- record: one delivery as three lines: head, payload, recipients.
+-- record: one delivery as three lines: head, payload, recipients. Its id has 12 characters that stand for the message's reference, then
+-- the recipient's hash, or "*" and a channel; "~" and a salt follow where it is another message under the same reference.
 -- head      JSON; an absent field means its default. Only this file knows the letters:
 --   v  version, 1            s  waiting (default) | leased | out | held | ended
 --   a  number of the try that waits or went out, 0 before the first    n  last try the rule allows
@@ -6,13 +7,13 @@
 --   k, kt  strikes, time of the first (s)    c  newest claim (ms)      g  the case that holds it
 --   d  due (s)   x  deadline (s)   f, l  first and newest failure (s)  e  how it ended   z  forget at (ms)
 --   w  what it waits for     q  a person sends it: 1 despite quiet hours and pauses, 2 despite its deadline as well
---   u  1: it is presumed delivered, or the policy never presumes it (reset_on: never)
+--   u  1: its recipient's count stays where it is presumed delivered (reset_on: never)
 --   r  1: another system retries too, and a person was told     h  events it has seen     j  1: this try was never handed over
 --   rs  the hash of each recipient, where it is about nobody in particular
 --   b  the try that was counted for the caps       y  the message's own deadline (s)
 -- payload   JSON array, see core/records.py; never written here      recipients  JSON array, only while needed
 -- needs: deliveries written_last hget hset
--- gives: parse_record read_record parse_payload format_record write_record
+-- gives: parse_record read_record parse_payload format_record write_record text rid_of
 local VERSION = 1
 local KINDS = { s = "string", g = "string", e = "string", w = "string", h = "string", rs = "table" } -- all other fields are numbers
 local NEEDED = { waiting = "d", leased = "c", out = "c", held = "g", ended = "z" } -- the field that scripts rely on in each state
@@ -20,6 +21,14 @@ local NO_RECIPIENTS = { out = true, ended = true } -- their recipients were dele
 local type_of = type
 
 written_last = deliveries -- a record names the events that it has seen
+
+local function text(value) -- ids are numbers or texts; Lua writes 1e+15 for a long number
+  return type_of(value) == "number" and string.format("%.0f", value) or value
+end
+
+local function rid_of(id) -- the hash of the recipient; "*" and a channel where nobody in particular is meant
+  return string.match(id, "^[^~]*", 13)
+end
 
 local function is_sound(record, payload, recipients)
   for name, value in pairs(record) do
