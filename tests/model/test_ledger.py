@@ -279,9 +279,23 @@ class Ledger(RuleBasedStateMachine):
             return
         self._wait(hours * HOUR)
         if sweep:
-            self.driver.store.sweep(policy=self.driver.policy)
-            self.model.sweep(self.now)
-            assert not broken(self.client, self.driver.store.keys)
+            self._sweep()
+
+    @rule(now=RARELY, hours=st.sampled_from([70, 80, 100]))
+    def stay_silent(self, now, hours):
+        """What is due leaves, and nobody says what became of it, perhaps until after its deadline and the grace."""
+        if now:
+            return
+        self.hand_over()
+        for key, token in [one for one in self.leases if self._is_open(*one)]:
+            self._finish(key, token, "handed_over")
+        self._wait(hours * HOUR)
+        self._sweep()
+
+    def _sweep(self):
+        self.driver.store.sweep(policy=self.driver.policy)
+        self.model.sweep(self.now)
+        assert not broken(self.client, self.driver.store.keys)
 
     # --- people --------------------------------------------------------------------------------------------
 
