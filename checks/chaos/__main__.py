@@ -40,7 +40,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, help="keep the histories in this file")
     parser.add_argument("--judge", type=Path, help="judge a kept file again, run nothing")
     parser.add_argument("--points", default="", help="of kill_at_points and zombies, by comma")
-    parser.add_argument("--control", action="store_true", help="stock Celery, and twelve planted bugs")
+    parser.add_argument("--control", action="store_true", help="stock Celery, and thirteen planted bugs")
     parser.add_argument(
         "--hours", type=float, help="go on with new seeds for so long, stop at the first loss"
     )

@@ -31,6 +31,7 @@ class Verdict:
     forbidden: list[str] = field(default_factory=list)  # sent after it was suppressed or cancelled
     innocent: list[str] = field(default_factory=list)  # held or buried as if they had crashed a worker
     left: list[str] = field(default_factory=list)  # still under way, or never forgotten
+    silent: list[str] = field(default_factory=list)  # handed over, and without an end for ever
     late: list[str] = field(default_factory=list)  # handed over after the bound of the run
     broken: list[str] = field(default_factory=list)  # references of the store that lead nowhere
     excused: int = 0  # messages within the published window of a power cut: they may be lost, never doubled
@@ -41,7 +42,7 @@ class Verdict:
     @property
     def problems(self) -> list[str]:
         """Everything that is not allowed."""
-        named = ("lost", "unexpected", "doubled", "forbidden", "innocent", "left", "late", "broken")
+        named = ("lost", "unexpected", "doubled", "forbidden", "innocent", "left", "silent", "late", "broken")
         return [f"{name}: {said}" for name in named for said in getattr(self, name)]
 
     @property
@@ -145,6 +146,9 @@ def _read(lines: list[Line], messages: dict[str, _Message], verdict: Verdict) ->
             case "end" if line["ref"] in messages:
                 messages[line["ref"]].end = line
                 messages[line["ref"]].ends_seen += 1
+                verdict.silent += (
+                    [f"{line['ref']}: try {line['attempt']} has no end"] if line["state"] == "out" else []
+                )
             case "end" if line["ref"]:
                 verdict.unexpected.append(f"a delivery of {line['ref']}, which nobody reported")
             case "fault":

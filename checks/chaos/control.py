@@ -1,4 +1,4 @@
-"""What the harness must find: the losses of stock Celery on Redis, and twelve bugs planted in a copy of our code."""
+"""What the harness must find: the losses of stock Celery on Redis, and thirteen bugs planted in a copy of our code."""
 
 import os
 import shutil
@@ -150,6 +150,11 @@ BUGS = (
     Bug(
         "a case that is not written",
         ((LUA + "shared/case.lua", "    hset(cases, case, cjson.encode(facts))\n", ""),),
+        ("--only", "kill_group", "--scale", "0.2"),
+    ),
+    Bug(
+        "a resend without an answer that stays out",
+        ((LUA + "sweep.lua", "if end_in_silence(id, record, payload) then", "if false then"),),
         ("--only", "kill_group", "--scale", "0.2"),
     ),
     Bug(

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from tests.references import broken
 from tests.servers import client_of
 
+from softbounce.core.policy.file import load
 from softbounce.core.recipients import Channel, hashed, recipient
 from softbounce.core.records import decode
 from softbounce.errors import SoftbounceError
@@ -23,8 +24,9 @@ from softbounce.store.keys import FIXED
 from .history import History
 from .lanes import CeleryLane, Lane, Stream
 from .nursery import Child, Nursery
-from .world import PLANS, POLICY, World
+from .world import PLANS, POLICY, SILENCE, World
 
+_AT_ONCE = 1000  # fields of one call of sweep
 LEASE = 2.0  # s; 30 in production: faults of minutes fit into seconds
 WORKER = "checks.chaos.nursery:worker"
 
@@ -210,6 +212,13 @@ class Rig:
         """How many reports the producer still keeps, because the store has not said that it has them."""
         return self._outbox.qsize() + self._sending
 
+    def fall_silent(self) -> None:
+        """Let the time pass in which an answer may come: what has left must come to an end (I11)."""
+        self.store.set_now(self.store.now() + SILENCE)
+        policy = load(POLICY, file="policy.yaml")
+        for _ in range(self.client.hlen(self.store.keys.fixed("deliveries")) // _AT_ONCE + 2):
+            self.store.sweep(policy=policy, count=_AT_ONCE)
+
     # --- what the store holds in the end ------------------------------------------------------------------
 
     def export(self) -> None:
@@ -226,7 +235,7 @@ class Rig:
                 continue
             delivery = decode(ident.decode(), raw)
             lines = [json.loads(line) for line in histories.get(ident[:12], b"").split(b"\n") if line]
-            mine = [line for line in lines if line["y"] == delivery.rid]
+            mine = [line for line in lines if line["y"] == delivery.id[12:]]
             self.history.add(
                 "end",
                 ref=delivery.reference,
@@ -314,7 +323,8 @@ class Rig:
             )
             if ident not in self.acted:
                 self.acted.add(ident)
-                self._put(ref, self.world.answer(ref, attempt, ident))
+                if answer := self.world.answer(ref, attempt, ident):
+                    self._put(ref, answer)
 
 
 class _Any:

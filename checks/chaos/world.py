@@ -26,6 +26,9 @@ codes:
   PLACEHOLDER_ERROR: {do: hold, fault: message}
 """
 """Delays of a second: the faults of weeks fit into minutes, on the real clock."""
+SILENCE = (
+    39 * 86_400_000
+)  # ms: every deadline of the policy, and the 72 h after it in which an answer is awaited
 TRIES = 3
 
 
@@ -34,7 +37,7 @@ class Plan:
     """What must become of one message."""
 
     sends: int  # resends, under ids of their own
-    ends: str  # delivered | given_up | suppressed | held | dead | person | cancelled
+    ends: str  # delivered | given_up | suppressed | held | dead | person | cancelled | unanswered
     code: str = "SMS_EXPIRED"
     copies: int = 1  # how often its first report is sent
 
@@ -44,6 +47,7 @@ PLANS = (  # each with its share
     (15, Plan(sends=2, ends="delivered")),
     (8, Plan(sends=TRIES, ends="delivered", code="PROVIDER_ERROR")),
     (6, Plan(sends=TRIES, ends="given_up")),
+    (4, Plan(sends=1, ends="unanswered")),
     (8, Plan(sends=0, ends="suppressed", code="INVALID_MOBILE_NUMBER")),
     (5, Plan(sends=0, ends="held", code="PLACEHOLDER_ERROR")),
     (3, Plan(sends=0, ends="dead")),
@@ -98,9 +102,11 @@ class World:
                 at = datetime.now(UTC) - timedelta(days=day)
                 yield ref, plan, to, [self.failed(ref, to, plan.code, at=at)]
 
-    def answer(self, ref: str, attempt: int, ident: str) -> bytes:
-        """Return what the pipeline reports after it has acted on a command."""
+    def answer(self, ref: str, attempt: int, ident: str) -> bytes | None:
+        """Return what the pipeline reports after it has acted on a command; None if it reports nothing."""
         plan, to = self.fates.get(ref, (Plan(sends=0, ends="delivered"), address(0)))
+        if plan.ends == "unanswered":
+            return None
         if attempt < plan.sends or plan.ends == "given_up":
             return self.failed(ref, to, plan.code, resend=ident)
         return self._bytes("MESSAGE_DELIVERED", ref, to, None)

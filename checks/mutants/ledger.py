@@ -40,8 +40,8 @@ RECIPIENTS = (
     ),
     Mutant(
         file="store/lua/accept/arrived.lua",
-        old='  if bare and bare.s ~= "ended" and bare.rs then\n    note_reached(event, event.rid)',
-        new='  if bare and bare.s ~= "ended" and bare.rs then\n    note_reached(event, event.ch)',
+        old="  elseif bare.rs then\n    note_reached(event, event.rid)",
+        new="  elseif bare.rs then\n    note_reached(event, event.ch)",
         rule="A delivery to one of several ends nobody else's.",
         tests=MODEL,
     ),

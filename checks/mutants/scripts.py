@@ -366,7 +366,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_seen.py::test_what_arrived_is_known_for_the_dedupe_period_and_forgotten_after_two[fakeredis]",
         ),
         (
-            "if not hits[n] and added > 0 then",
+            "if hits[n] ~= true and added > 0 then",
             "if false then",
             "What arrived earlier in the batch is known.",
             "tests/contract/test_seen.py::test_what_arrived_earlier_in_the_same_batch_is_known",
@@ -611,7 +611,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_several_recipients.py::test_one_of_several_who_is_cancelled_is_left_out",
         ),
         (
-            'single.e == "delivered" or',
+            'rid ~= "" and has_it or',
             "",
             "One of several who has it does not get it again.",
             "tests/contract/test_several_recipients.py::test_one_of_several_who_has_the_message_does_not_get_it_again[fakeredis]",
@@ -703,10 +703,22 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_claim.py::test_silence_after_a_resend_counts_as_delivered_where_nobody_reports_it",
         ),
         (
-            'record.s ~= "out" or record.u or',
-            'record.s ~= "out" or',
-            "Silence is presumed once, and resets no count that nothing resets.",
+            "if not record.u then",
+            "if true then",
+            "Silence resets no count that nothing resets.",
             "tests/contract/test_accept.py::test_silence_resets_no_count_that_nothing_resets",
+        ),
+        (
+            "math.max(record.x * 1000, record.c) + options.grace > now",
+            "math.max(record.x * 1000, record.c) > now",
+            "An answer may come for some days after the deadline.",
+            "tests/contract/test_silence.py::test_a_resend_without_an_answer_ends_unanswered_after_its_deadline_and_the_grace[fakeredis]",
+        ),
+        (
+            "if not has_feedback(merchant, channel) then",
+            "if false then",
+            "Where nobody reports arrivals, silence is no case.",
+            "tests/contract/test_silence.py::test_where_no_arrival_was_ever_reported_there_is_no_case_but_a_count_for_doctor[fakeredis]",
         ),
         (
             "    known.m = nil\n",

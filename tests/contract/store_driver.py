@@ -24,6 +24,7 @@ class StoreDriver:
         self.policy = policy
         self.client = client
         self._count = 0
+        self._claims = {}  # reference -> its claim
 
     @property
     def now(self):
@@ -66,10 +67,11 @@ class StoreDriver:
             if name in options:
                 communication[name] = options.pop(name)
         claim = {
-            "id": options.pop("claim", 54321),
+            "id": options.pop("claim", self._claims.get(reference, 54321)),
             "merchantId": options.pop("merchant", 1),
             "customerNumber": options.pop("customer", "C1"),
         }
+        self._claims.setdefault(reference, claim["id"])
         event = {
             "type": kind,
             "date": datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds"),

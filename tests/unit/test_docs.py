@@ -235,7 +235,7 @@ FIGURES: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     (
         "docs/introduction/pipeline-contract.md",
         "{} hours of silence",
-        (constant("UNANSWERED_AFTER") // HOUR,),
+        (constant("PRESUMED_AFTER") // HOUR,),
     ),
     ("docs/introduction/pipeline-contract.md", "group_wait: {} ", (policy("escalation", "group_wait"),)),
     ("docs/introduction/pipeline-contract.md", "repeat: {} ", (policy("escalation", "repeat"),)),

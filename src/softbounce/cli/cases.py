@@ -34,6 +34,7 @@ SUGGESTIONS = {
     "archive": "does somebody replay old reports? --drop, or --release --even-stale",
     "ambiguous_recipient": "find out whom it is about, then --release or --drop",
     "exhausted": "try another channel; cases resolve {id} --drop, or --suppress",
+    "reference_reused": "give each message a reference of its own, then --fixed",
     "unanswered": "did they arrive? ask the provider, send by another channel, then --fixed",
     "soft_bounces": "ask for another address; cases resolve {id} --suppress, or --fixed",
     "also_retried": "let one system alone send it again, then --fixed",

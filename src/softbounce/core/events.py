@@ -33,6 +33,11 @@ class Claim(Struct, frozen=True, kw_only=True):
         """The merchant as text, empty if none was reported."""
         return "" if self.merchant_id is None else str(self.merchant_id)
 
+    @property
+    def text(self) -> str:
+        """The claim's id as text, empty if none was reported."""
+        return "" if self.id is None else str(self.id)
+
 
 class Failure(Struct, frozen=True, kw_only=True):
     """What went wrong, according to the producer."""

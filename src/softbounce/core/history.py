@@ -8,7 +8,7 @@ class HistoryLine(Struct, frozen=True, kw_only=True):
     """One thing that happened. Times are ms, unless they end in ``_s``."""
 
     at: int = field(name="t")  # when the store wrote it
-    recipient: str = field(name="y", default="")  # the hash of whose delivery it is about
+    recipient: str = field(name="y", default="")  # the delivery's id without the reference
     kind: str = field(name="k")  # failed, delivered, resent, observed, hurried, replanned, held, an outcome
     outcome: str | None = field(name="o", default=None)  # of a report
     attempt: int = field(name="a", default=0)

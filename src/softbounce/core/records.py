@@ -82,7 +82,7 @@ def row_of(delivery: "Delivery", rule: Rule, *, revision: str) -> bytes:
 class Delivery(Struct, frozen=True, kw_only=True):
     """One delivery as read from the store; times are ms. ``head`` has the rest, named in ``record.lua``."""
 
-    id: str
+    id: str  # as ``record.lua`` tells
     state: str  # waiting | leased | out | held | ended
     outcome: str | None  # how it ended
     attempt: int
@@ -107,7 +107,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     @property
     def rid(self) -> str:
         """The recipient's hash; it starts with ``*`` where nobody in particular is meant."""
-        return self.id[12:]
+        return self.id[12:].partition("~")[0]
 
     @property
     def merchant(self) -> str:

@@ -142,6 +142,7 @@ ENGLISH = Language(
         "state.delivered": "nothing, arrived",
         "case.soft_bounces": "Repeated soft bounces",
         "case.exhausted": "Retries used up",
+        "case.reference_reused": "One reference for two messages",
         "case.unanswered": "Sent again, and no answer came",
         "case.held": "Held for a fix",
         "case.unknown_code": "Unknown code",

@@ -111,6 +111,8 @@ def _step(delivery: Delivery, line: HistoryLine) -> str:
             return f"event {line.event_id}" if line.event_id else line.note or ""
         case "released":
             return f"try {line.attempt}, case {line.case}"
+        case "reused":
+            return f"{line.note}, case {line.case}"
         case _:
             return f"try {line.attempt}" + (f", {line.note}" if line.note else "")
 

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import asdict
 from typing import Any
+from zlib import crc32
 
 from msgspec import Struct
 from msgspec.json import Encoder as JsonEncoder
@@ -16,7 +17,7 @@ from softbounce.core.decide import (
     confirmation,
     dead_letter_entry,
 )
-from softbounce.core.events import Event, Ignored
+from softbounce.core.events import Claim, Event, Ignored
 from softbounce.core.policy.model import Brake, Disposition, Policy
 from softbounce.core.reasons import CONSENT, Fault
 from softbounce.core.recipients import hashed, mask, with_plus
@@ -24,13 +25,18 @@ from softbounce.core.records import command_id, digest, payload
 
 _SOFT = ("count", "escalate_at", "within", "apart", "then", "hold_for")
 _OCTAL = bytes(ord("0") + (byte & 7) for byte in range(256))
+_REUSES = 3  # further messages under one reference whose resends a report may name
 _ANSWERABLE = 100  # a report's resendId may be of so many tries: the most that a policy allows
 
 
-def probe_of(delivery: str) -> bytes:
-    """Return a hash of a delivery: seven octal digits choose a bucket, six bytes are its entry in there."""
-    hashed = hashlib.blake2b(delivery.encode(), digest_size=13).digest()
-    return hashed[:7].translate(_OCTAL) + hashed[7:]
+def probe_of(delivery: str, claim: Claim) -> bytes:
+    """Return a hash of a delivery: seven octal digits choose a bucket, seven bytes are its entry in there.
+
+    The last two of them tell merchant and claim, 0 where they are not named.
+    """
+    hashed = hashlib.blake2b(delivery.encode(), digest_size=12).digest()
+    names = bytes(1 + crc32(name.encode()) % 255 if name else 0 for name in (claim.merchant, claim.text))
+    return hashed[:7].translate(_OCTAL) + hashed[7:] + names
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -39,7 +45,7 @@ class Row(Struct, frozen=True, kw_only=True):
     identity: str
     delivery: str
     arguments: tuple[bytes | str, ...]
-    probe: bytes = bytes(13)  # ``probe_of`` its delivery, for accept/delivered.lua
+    probe: bytes = bytes(14)  # ``probe_of`` its delivery, for accept/delivered.lua
 
 
 class Facts(Struct, kw_only=True, omit_defaults=True, tag_field="y", tag="failure"):
@@ -151,6 +157,7 @@ class Encoder:
             "d": delivery,
             "ch": event.channel or "",
             "m": event.claim.merchant,
+            "cl": event.claim.text,
             "rid": rid,
             "whole": not rid,  # accept.lua uses rids instead if there are some
             "reset": decision.resets_count and rid != "",
@@ -160,7 +167,8 @@ class Encoder:
         if not rid and not event.unreadable and (rids := list(filter(None, self._rids(event)))):
             facts["rids"] = rids
         arguments = (as_json(facts), "", as_json(event.recipients), "")
-        return Row(identity=event.identity, delivery=delivery, arguments=arguments, probe=probe_of(delivery))
+        probe = probe_of(delivery, event.claim)
+        return Row(identity=event.identity, delivery=delivery, arguments=arguments, probe=probe)
 
     def _failure(self, plan: Plan) -> Row:
         event, subject, failure = plan.event, plan.subject, plan.event.failure
@@ -168,14 +176,16 @@ class Encoder:
         channel = f"{event.channel}" if event.channel else ""
         delivery = digest(event.reference) + (rid or f"*{channel}")
         masked = mask(subject.address) if subject else ""
-        answers = 0 if event.resend_id is None else _answered(event.resend_id, delivery)
+        answers, probe = 0, probe_of(delivery, event.claim)
+        if event.resend_id is not None:
+            delivery, answers = _answered(event.resend_id, delivery)
         facts = Facts(
             i=event.identity,
             d=delivery,
             rid=rid,
             ch=channel,
             m=event.claim.merchant,
-            cl="" if event.claim.id is None else str(event.claim.id),
+            cl=event.claim.text,
             ref=event.reference,
             code=failure.code if failure else "",
             detail=event.unreadable or (failure.detail if failure else None),
@@ -198,7 +208,7 @@ class Encoder:
         if subject is None and event.recipients:
             facts.rids = self._rids(event)
             facts.first = len(self.probes) + 1  # Lua counts from 1
-            self.probes += (probe_of(digest(event.reference) + one) for one in facts.rids)
+            self.probes += (probe_of(digest(event.reference) + one, event.claim) for one in facts.rids)
         if subject is not None and self._keep_addresses and plan.fault is Fault.RECIPIENT:
             facts.address = subject.address
         if subject is not None and _may_suppress(plan):
@@ -210,7 +220,7 @@ class Encoder:
         kept = payload(event, plan.rule, revision=self._revision, channel=channel)
         said = as_json(_said(plan, channel, masked, revision=self._revision))
         arguments = (as_json(facts), kept, as_json(_addressed(event)), said[1:])
-        return Row(identity=event.identity, delivery=delivery, arguments=arguments, probe=probe_of(delivery))
+        return Row(identity=event.identity, delivery=delivery, arguments=arguments, probe=probe)
 
     def _rids(self, event: Event) -> list[str]:
         """Return the hash of each recipient, empty for one that is not known."""
@@ -253,9 +263,16 @@ def _may_suppress(plan: Plan) -> bool:
     return "suppress" in (plan.do, rule.then, rule.soft_bounce.then)
 
 
-def _answered(resend: str, delivery: str) -> int:
-    """Return the number of the try that a report's ``resendId`` names, or 0."""
-    return next((n for n in range(1, _ANSWERABLE + 1) if command_id(delivery, n) == resend), 0)
+def _answered(resend: str, delivery: str) -> tuple[str, int]:
+    """Return the delivery and the number of its try that a report's ``resendId`` names, or 0.
+
+    It may be of another message under the same reference, see accept/messages.lua.
+    """
+    for name in (delivery, *(f"{delivery}~{number}" for number in range(2, 2 + _REUSES))):
+        for attempt in range(1, _ANSWERABLE + 1):
+            if command_id(name, attempt) == resend:
+                return name, attempt
+    return delivery, 0
 
 
 def _addressed(event: Event) -> tuple[object, ...]:

@@ -39,6 +39,7 @@ QUARANTINE_AFTER = 6 * HOUR  # after so long without a claim hand-overs wait for
 LONGEST_STEP = 5 * HOUR  # largest step of virtual time between two claims, less than ``QUARANTINE_AFTER``
 LATE = 5 * MINUTE  # a report dated at most so long before the newest claim still answers it
 PRESUMED_AFTER = DAY  # after it a hand-over counts as delivered, where nobody reports deliveries
+REUSED_AFTER = 14 * DAY  # a failure so long after a message's end is of another one (SES reports for 14 days)
 BREAKER_KEPT = DAY  # how long the state of a closed breaker is kept
 POLICY_KEPT = 400 * DAY  # how long a revision of the policy is kept after a worker last ran it
 RECEIPT_KEPT = 14 * DAY  # how long a receiver remembers the id of a command that it has acted on

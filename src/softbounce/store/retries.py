@@ -173,7 +173,7 @@ class Retries:
                 scheduled = [
                     line
                     for line in read_lines(raw or b"")
-                    if line.recipient == delivery.rid and line.outcome == "scheduled"
+                    if line.recipient == delivery.id[12:] and line.outcome == "scheduled"
                 ]
                 found.append(scheduled[-1] if scheduled else None)
         return found

@@ -285,7 +285,7 @@ def _log_facts(decision: Decision, answer: Accepted, *, policy: Policy) -> dict[
             "merchant": event.claim.merchant_id,
             "rule": rule.name,
             "rule_at": policy.at(rule.line),
-            "rid": f"r_{answer.delivery[12:]}",
+            "rid": f"r_{answer.delivery[12:].partition('~')[0]}",
             "trace_id": event.traceparent,
             "due_at": iso(answer.due),
             "case": answer.case,

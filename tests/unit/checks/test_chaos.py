@@ -107,6 +107,17 @@ def test_what_is_left_over_is_named():
     assert judge(CLEAN[:-1]).left != []
 
 
+def test_a_hand_over_without_an_end_is_named():
+    """I11: after its deadline and the grace it is unanswered, whatever else was to become of it."""
+    silent = judge([FATE | {"ends": "any"}, ASK, TOLD, GOT, END | {"state": "out", "outcome": None}, LEFT])
+
+    assert silent.silent == ["m1: try 1 has no end"]
+    assert (
+        judge([FATE | {"ends": "unanswered"}, ASK, TOLD, GOT, END | {"outcome": "unanswered"}, LEFT]).problems
+        == []
+    )
+
+
 def test_a_bad_input_without_an_outcome_is_lost_and_one_with_any_outcome_is_not():
     """Accepted or a dead letter: each entry is told; what became of its message is nobody's affair."""
     bad = {"k": "bad", "t": 1, "name": "a year of 0", "entry": "1-0"}

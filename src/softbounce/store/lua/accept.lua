@@ -64,6 +64,7 @@ local function look_up(event, name, raw)
   end
 end
 
+-- include: accept/messages
 -- include: accept/dedupe
 -- include: accept/clocks
 -- include: accept/outcomes

@@ -106,7 +106,7 @@ for n, name in ipairs(options.names or {}) do
 end
 for n, raw in ipairs(options.reference and raws or {}) do
   local _, payload = parse_record(raw)
-  local fields, own = payload and parse_payload(payload), string.sub(ids[n], 13)
+  local fields, own = payload and parse_payload(payload), rid_of(ids[n])
   local entries = hmget(suppressions, { own, fields and own .. "@" .. text(fields[4]) })
   about[n] = { entries[1], entries[2] or false, hget(pauses, "recipient:" .. own), hget(standing, own) }
 end

@@ -1,7 +1,7 @@
 -- arrived: takes one MESSAGE_DELIVERED. It ends what waits, lifts the recipient's pause and clears earlier evidence.
 -- needs: deliveries pauses cancels now hget hmget hdel write_record remember notify standing_of story_of deliveries_of parse_payload text
---        is_standing was_delivered note_delivery count_answer look_up seen_by mark_seen finish_record note_reached note_feedback
---        SILENT
+--        was_delivered note_delivery count_answer look_up seen_by mark_seen finish_record note_reached note_feedback
+--        SILENT find_message is_of_another tell_reuse reaches
 -- gives: accept_delivery
 
 -- A delivery shows that the address works, so evidence dated before it is cleared. Evidence dated after it stays: the same delivery
@@ -39,18 +39,24 @@ local function open_records(event)
   end
   local raws = hmget(deliveries, { id, bare_id })
   local record, payload, recipients = look_up(event, id, raws[1])
+  if record and not seen_by(event, record) then
+    record, payload, recipients = find_message(event, record, payload, recipients)
+  end
   if record then
     event.record, event.old_payload, event.old_recipients = record, payload, recipients
   end
   if bare_id then
     event.bare_id = bare_id
-    event.bare_record, event.bare_payload, event.bare_recipients = look_up(event, bare_id, raws[2])
+    local bare, bare_payload, bare_recipients = look_up(event, bare_id, raws[2])
+    if bare and not is_of_another(event, bare_payload) then
+      event.bare_record, event.bare_payload, event.bare_recipients = bare, bare_payload, bare_recipients
+    end
   end
 end
 
 local function is_repeat(event)
   local record = event.record
-  return was_delivered(event.place) or (record and record.e == "delivered" and seen_by(event, record))
+  return was_delivered(event.place) == true or (record and record.e == "delivered" and seen_by(event, record))
 end
 
 -- Ends a delivery that had failed before, and tells that it recovered.
@@ -78,8 +84,9 @@ local function have_all(event, record)
   for n, rid in ipairs(record.rs) do
     fields[n] = "delivered:" .. string.sub(event.delivery, 1, 12) .. ":" .. rid
   end
-  for _, mark in ipairs(hmget(cancels, fields)) do
-    if not is_standing(mark) then
+  local fields_of, marks = parse_payload(event.bare_payload), hmget(cancels, fields)
+  for n = 1, #fields do
+    if not (fields_of and reaches(marks[n], text(fields_of[4]), text(fields_of[3]), record.f * 1000, math.huge)) then
       return false
     end
   end
@@ -109,7 +116,7 @@ local function end_whole(event)
   for _, id in ipairs(deliveries_of(reference, table.concat(story_of(reference), "\n"))) do
     local record, payload, recipients = look_up(event, id, id ~= event.delivery and hget(deliveries, id))
     local fields = record and record.e ~= "delivered" and record.e ~= "suppressed" and parse_payload(payload)
-    if fields and fields[2] == event.ch then
+    if fields and fields[2] == event.ch and not is_of_another(event, payload) then
       end_delivery(event, id, record, payload, recipients)
     end
   end
@@ -139,6 +146,9 @@ local function accept_delivery(event)
     return
   end
   event.outcome = "delivered"
+  if event.is_reused and not event.record then
+    event.case = tell_reuse(event, event.other)
+  end
   note_feedback(event.m, event.ch)
   end_for_recipients(event)
   if event.record and event.record.e == "delivered" then

@@ -1,6 +1,6 @@
 -- dedupe: `h` of a record lists the events that the delivery has seen, the newest first: half of the identity, and a letter for the
 -- outcome, a capital for a bare report. It is written with the record, after all other effects.
--- needs: deliveries members now hget hmget zrem story_of write_record look_up limits
+-- needs: deliveries members now hget hmget zrem story_of write_record look_up find_message limits
 -- gives: seen_by look_for_duplicate mark_seen
 local LETTERS = {
   scheduled = "s", suppressed = "u", held = "h", given_up = "g", cancelled = "c", coalesced = "w", superseded = "p", ended = "e",
@@ -66,10 +66,16 @@ local function look_for_duplicate(event)
   local has_twin = bare_id ~= id
   local raws = hmget(deliveries, { id, has_twin and bare_id or nil })
   local record, payload, recipients = look_up(event, id, raws[1])
+  local first, is_bare = seen_by(event, record)
+  if record and not first then
+    record, payload, recipients = find_message(event, record, payload, recipients)
+    if event.is_reused then
+      first, is_bare = seen_by(event, record)
+    end
+  end
   if record then
     event.record, event.old_payload, event.old_recipients = record, payload, recipients
   end
-  local first, is_bare = seen_by(event, record)
   if not first and event.bare then
     first = seen_enriched(event)
   end

@@ -1,5 +1,5 @@
 -- failure: takes one MESSAGE_NOT_DELIVERED: which send it answers, its verdict, and what becomes of the delivery.
--- needs: suppressions cancels open_cases now hget hmget hset write_record remember is_standing is_active was_delivered
+-- needs: suppressions cancels open_cases now hget hmget hset write_record remember is_standing is_active reaches tell_reuse was_delivered
 --        count_answer mark_seen finish_record suppress_recipient hold_for_incident end_suppressed refusal hold give_up
 --        schedule_next judge_recipient escalate look_for_other_retrier limits LATE SILENT count is_clock_right parse_payload
 -- gives: note_reached accept_failure
@@ -20,7 +20,7 @@ end
 -- Marks of the whole channel, or of one recipient among several, are looked at before each resend.
 local function note_reached(event, whom)
   local field = "delivered:" .. string.sub(event.delivery, 1, 12) .. ":" .. whom
-  hset(cancels, field, string.format('{"a":%d,"z":%d}', now, now + limits.history))
+  hset(cancels, field, cjson.encode({ a = now, z = now + limits.history, m = event.m, c = event.cl }))
 end
 
 -- Notes the record, a new one for a first failure, and the delivery's state before this report.
@@ -53,7 +53,11 @@ local function look_for_end(event)
     event.is_cancelled = true
   end
   local ended_well = event.state == "ended" and record.e == "delivered"
-  if ended_well or is_standing(marks[3]) or is_standing(marks[4]) or was_delivered(event.place) then
+  local is_marked = reaches(marks[3], event.m, event.cl, event.at, limits.reused)
+    or reaches(marks[4], event.m, event.cl, event.at, limits.reused)
+  local arrived = event.state == "new" and was_delivered(event.place) -- else the record says it
+  event.is_reused = event.is_reused or arrived == "another"
+  if ended_well or is_marked or arrived == true then
     event.has_arrived = true
     event.counts = false -- a bounce after the arrival is recorded and not counted; a permanent verdict still counts
   end
@@ -172,7 +176,7 @@ end
 -- A recipient among several who has the message already gets no resend.
 local function note_who_has_it(event)
   for n, rid in ipairs(event.rids) do
-    if was_delivered(count + event.first + n - 1) then
+    if was_delivered(count + event.first + n - 1) == true then
       note_reached(event, rid)
     end
   end
@@ -219,6 +223,10 @@ local function accept_failure(event)
   note_date(event)
   if event.escalated then
     escalate(event)
+  end
+  if event.is_reused and not event.record.h then -- its first report
+    local case = tell_reuse(event, event.delivery)
+    event.case = event.case ~= "" and event.case or case
   end
   if event.rids then
     note_who_has_it(event)

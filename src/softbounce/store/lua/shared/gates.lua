@@ -1,7 +1,7 @@
 -- gates: what stops a retry that is due, read for many at once. Nothing is changed here: claim and inspect ask the same gates.
 -- A gate returns nil where it lets the retry pass. Else it returns what becomes of the retry (an outcome, held or waiting), until when
 -- it waits (ms), why, and for people the field and the entry that say so.
--- needs: suppressions pauses cancels sent modes now hget hmget parse_payload text rid_of end_of made_at is_standing
+-- needs: suppressions pauses cancels sent modes now hget hmget parse_payload text rid_of end_of made_at is_standing reaches
 --        is_any_paused is_any_cancelled keep_wanted options
 -- gives: mode_entry retry_of read_gates strikes_of noted times_of is_long each_cap look_at_cap each_pause over_gate
 --        suppression_gate recipients_gate deadline_gate crash_loop_gate incident_gate pause_gate cap_gate
@@ -90,7 +90,7 @@ local function over_gate(retry)
   end
   local at = CANCELS * retry.place
   for n = at + 6, at + 7 do
-    if is_standing(cancelled[n]) then
+    if reaches(cancelled[n], retry.merchant, text(retry.fields[3]), retry.record.f * 1000, math.huge) then
       return "delivered", nil, "late receipt", cancel_fields[n], cancelled[n]
     end
   end

@@ -1,5 +1,5 @@
 -- multi_recipient: which of several recipients a resend may still go to.
--- needs: deliveries suppressions pauses cancels sent hmget parse_record made_at is_standing
+-- needs: deliveries suppressions pauses cancels sent hmget parse_record parse_payload text made_at is_standing agree reaches
 -- gives: is_any_paused is_any_cancelled keep_wanted
 local is_any_paused, is_any_cancelled = redis.call("HLEN", pauses) > 0, redis.call("HLEN", cancels) > 0
 
@@ -45,11 +45,15 @@ local function keep_wanted(retry)
     cancelled_, delivered_ = hmget(cancels, names), hmget(cancels, marks)
   end
   local kept, rids, people, ends = {}, {}, {}, nil -- kept: positions in the list
+  local claim = text(retry.fields[3])
   for n, rid in ipairs(record.rs) do
-    local single, made = parse_record(records[n]), cancelled_[n] and made_at(cancelled_[n])
+    local single, payload = parse_record(records[n])
+    local fields = single and single.e == "delivered" and parse_payload(payload)
+    local has_it = fields and agree(text(fields[4]), merchant) and agree(text(fields[3]), claim)
+    local made = cancelled_[n] and made_at(cancelled_[n])
     if rid ~= "" and (is_standing(suppressed_[2 * n - 1]) or is_standing(suppressed_[2 * n])) then
       ends = "suppressed"
-    elseif rid ~= "" and single and single.e == "delivered" or is_standing(delivered_[n]) then
+    elseif rid ~= "" and has_it or reaches(delivered_[n], merchant, claim, record.f * 1000, math.huge) then
       ends = "delivered"
     elseif made and made >= record.f * 1000 then
       ends = "cancelled"

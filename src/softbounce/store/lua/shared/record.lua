@@ -1,5 +1,5 @@
 -- record: one delivery as three lines: head, payload, recipients. Its id has 12 characters that stand for the message's reference, then
--- the recipient's hash, or "*" and a channel; "~" and a salt follow where it is another message under the same reference.
+-- the recipient's hash, or "*" and a channel; "~" and a number follow for a further message under one reference.
 -- head      JSON; an absent field means its default. Only this file knows the letters:
 --   v  version, 1            s  waiting (default) | leased | out | held | ended
 --   a  number of the try that waits or went out, 0 before the first    n  last try the rule allows
@@ -11,6 +11,7 @@
 --   r  1: another system retries too, and a person was told     h  events it has seen     j  1: this try was never handed over
 --   rs  the hash of each recipient, where it is about nobody in particular
 --   b  the try that was counted for the caps       y  the message's own deadline (s)
+--   m  when it ended (s), where its reference came again later
 -- payload   JSON array, see core/records.py; never written here      recipients  JSON array, only while needed
 -- needs: deliveries written_last hget hset
 -- gives: parse_record read_record parse_payload format_record write_record text rid_of
