@@ -31,6 +31,11 @@ app = typer.Typer(add_completion=False)
 OVERDUE = 10 * MINUTE  # ms that a retry is overdue, above which it is a fault
 MANY = 10_000  # unread events, above which there is a warning
 MANY_PAUSES = 10  # pauses that are listed
+ODD = {
+    "misdated": "had a date that cannot be right (never set, no zone, ahead): the time of receipt counts",
+    "no_zone": "named a timezone that is none: the number's zones count",
+    "repeated_id": "had the eventId of another event: give each report its own",
+}
 SILENT = 30 * SECOND  # a running worker is heard of every 5 s
 
 
@@ -74,7 +79,7 @@ def doctor(
             *_modes(store, now),
             *_pauses(store, now),
             *_breakers(store, now),
-            *_clocks(store),
+            *_sources(store, now),
             *_feedback(settings, store),
             *_broker(settings),
             *_waiting_for_people(store),
@@ -203,9 +208,6 @@ def _flow(store: Store) -> Iterator[Finding]:
     yield level, f"{count(sizes['scheduled'] + sizes['ready'], 'retries')}, {late}{queued}"
     level = Level.WARN if lag.unread > MANY else Level.OK
     yield level, f"intake: {count(lag.unread, 'events')} unread, {lag.pending:,} being decided"
-    if left_out := store.counters().get("timezones_left_out"):
-        text = f"{count(left_out, 'events')} so far named a timezone that is none: the number's zones counted"
-        yield Level.WARN, f"{text}. Which name it was: softbounce explain"
 
 
 def _modes(store: Store, now: int) -> Iterator[Finding]:
@@ -245,13 +247,16 @@ def _breakers(store: Store, now: int) -> Iterator[Finding]:
             yield Level.WARN, f"the breaker of {name} is {state}{end} ({by}): softbounce breakers list"
 
 
-def _clocks(store: Store) -> Iterator[Finding]:
-    for name, lag in store.lags().items():
+def _sources(store: Store, now: int) -> Iterator[Finding]:
+    for name, (lag, odd) in store.sources(now=now).items():
         if lag * 1000 >= LATE:
             text = (
-                f"reports of source {plain(name)} come {span(lag * 1000)} or more after their dates: is its "
+                f"reports of source {plain(name)} come {span(lag * 1000)} or more after their dates: is its"
             )
             yield Level.WARN, f"{text} clock behind? Which send they answer is told by their order alone"
+        for what, number in odd.items():
+            text = f"{count(number, 'events')} of source {plain(name)} {ODD[what]}"
+            yield Level.WARN, f"{text}. Which they were: softbounce explain REFERENCE"
 
 
 def _feedback(settings: Settings, store: Store) -> Iterator[Finding]:

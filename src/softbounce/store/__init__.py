@@ -23,7 +23,14 @@ from softbounce.store.inbox import Entry, EventStream
 from softbounce.store.incidents import Incidents
 from softbounce.store.keys import SWEPT, Keys
 from softbounce.store.ledger import Accepted, Caller, Claimed, Ended, Finish, Lease, Ledger
-from softbounce.store.limits import PRESUMED_AFTER, SWEEP_BATCH, SWEEP_ROUNDS
+from softbounce.store.limits import (
+    LEAST_LAGS,
+    ODDITIES,
+    ODDITY_KEPT,
+    PRESUMED_AFTER,
+    SWEEP_BATCH,
+    SWEEP_ROUNDS,
+)
 from softbounce.store.modes import Modes
 from softbounce.store.notices import Notice, Notices
 from softbounce.store.outbox import OutStream
@@ -284,11 +291,22 @@ class Store:
         found = whole_hash(self._client, self.keys.fixed("counters"))
         return {name.decode(): int(value) for name, value in sorted(found.items())}
 
-    def lags(self) -> dict[str, int]:
-        """Return the smallest lag (s) of the last reports of each source; of those with five or more."""
-        found = whole_hash(self._client, self.keys.fixed("clocks"))
-        lags = {as_text(name): json.loads(raw)["l"] for name, raw in found.items()}
-        return {name: min(some) for name, some in sorted(lags.items()) if len(some) >= 5}  # noqa: PLR2004
+    def sources(self, *, now: int) -> dict[str, tuple[int, dict[str, int]]]:
+        """Return of each source of reports the smallest lag (s) of its last ones, and what was odd.
+
+        The lag is 0 where fewer than five had a date. Odd are ``misdated``, ``no_zone`` and ``repeated_id``: how
+        many, where the last was seen within a week.
+        """
+        found = whole_hash(self._client, self.keys.fixed("sources"))
+        told = {}
+        for name, raw in sorted(found.items()):
+            entry = json.loads(raw)
+            odd = {key: entry[key] for key in ODDITIES if key in entry}
+            told[as_text(name)] = (
+                min(entry["l"]) if len(entry["l"]) >= LEAST_LAGS else 0,
+                {key: count for key, (count, last) in odd.items() if last + ODDITY_KEPT > now},
+            )
+        return told
 
     def unanswered(self) -> list[tuple[str, str, int]]:
         """Return merchant, channel and how many resends had no answer, where nobody reports arrivals."""

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 from zlib import crc32
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.json import Encoder as JsonEncoder
 
 from softbounce.core.decide import (
@@ -79,7 +79,8 @@ class Facts(Struct, kw_only=True, omit_defaults=True, tag_field="y", tag="failur
     src: str | None = None  # whose clock dated it; None: it has no date that counts
     also: str | None = None  # the hash under which a refusal is written as well
     b: str | None = None  # group of the brake in which a new suppression counts
-    no_zone: bool = False  # its timezone names none, which is counted
+    odd: list[str] = []  # what of it could not be taken as it was: misdated, no_zone
+    from_: str | None = field(name="from", default=None)  # the source of what is odd
 
 
 class Said(Struct, kw_only=True, omit_defaults=True):
@@ -164,6 +165,8 @@ class Encoder:
         }
         if event.at is not None:
             facts["at"], facts["src"] = event.at, _source(event)
+        if odd := _odd(event):
+            facts["odd"], facts["from"] = odd, _source(event)
         if not rid and not event.unreadable and (rids := list(filter(None, self._rids(event)))):
             facts["rids"] = rids
         arguments = (as_json(facts), "", as_json(event.recipients), "")
@@ -201,8 +204,9 @@ class Encoder:
             src=None if event.at is None else _source(event),
             rule=self._number(plan),
             not_after=event.not_after,
-            no_zone=event.unread_timezone is not None,
         )
+        if odd := _odd(event):
+            facts.odd, facts.from_ = odd, _source(event)
         if any(due.quiet for due in plan.dues):
             facts.quiet = "".join("1" if due.quiet else "0" for due in plan.dues)
         if subject is None and event.recipients:
@@ -251,6 +255,11 @@ class Encoder:
         self.rules.append(row)
         self._numbers[id(rule)] = len(self.rules)
         return len(self.rules)
+
+
+def _odd(event: Event) -> list[str]:
+    """Return what of an event could not be taken as it was."""
+    return ["misdated"] * bool(event.misdated) + ["no_zone"] * bool(event.unread_timezone)
 
 
 def _source(event: Event) -> str:

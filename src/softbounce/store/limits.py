@@ -39,6 +39,7 @@ QUARANTINE_AFTER = 6 * HOUR  # after so long without a claim hand-overs wait for
 LONGEST_STEP = 5 * HOUR  # largest step of virtual time between two claims, less than ``QUARANTINE_AFTER``
 LATE = 5 * MINUTE  # a report dated at most so long before the newest claim still answers it
 PRESUMED_AFTER = DAY  # after it a hand-over counts as delivered, where nobody reports deliveries
+ODDITY_KEPT = 7 * DAY  # so long after the last one doctor names what is odd about a source's reports
 REUSED_AFTER = 14 * DAY  # a failure so long after a message's end is of another one (SES reports for 14 days)
 BREAKER_KEPT = DAY  # how long the state of a closed breaker is kept
 POLICY_KEPT = 400 * DAY  # how long a revision of the policy is kept after a worker last ran it
@@ -46,3 +47,7 @@ RECEIPT_KEPT = 14 * DAY  # how long a receiver remembers the id of a command tha
 REPLY_KEPT = 10 * MINUTE  # how long outcomes are kept for a waiting producer
 WORKER_KEPT = MINUTE  # how long a worker is listed after its last report; it reports every five seconds
 CONSUMER_KEPT = HOUR  # how long a worker that reads nothing stays in the stream's group
+
+# Sources of reports
+LEAST_LAGS = 5  # dated reports that tell of a clock
+ODDITIES = ("misdated", "no_zone", "repeated_id")

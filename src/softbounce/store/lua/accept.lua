@@ -4,7 +4,7 @@
 --          cut (1: only the head of this dead letter was kept)}; values at the end that say nothing are left out. The outcome
 --          "deferred" means: a newer release wrote the record and must take this event; nothing was changed
 -- keys: schedule deliveries standing suppressions pauses cancels history cases open_cases members notices
---       notice_bodies dead_letters counters audit meta delivered delivered_before brakes breakers damaged clocks
+--       notice_bodies dead_letters counters audit meta delivered delivered_before brakes breakers damaged sources
 --       feedback
 
 local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, brake (absent: off), and the retention periods (ms)
@@ -66,7 +66,7 @@ end
 
 -- include: accept/messages
 -- include: accept/dedupe
--- include: accept/clocks
+-- include: accept/sources
 -- include: accept/outcomes
 -- include: accept/soft_bounces
 -- include: accept/failure
@@ -100,12 +100,15 @@ local function take_event(place)
 end
 
 local function accept_event(event)
-  note_lag(event)
+  note_source(event)
   if event.y == "failure" then
     look_for_duplicate(event)
     if event.first_outcome then
       event.outcome = "duplicate"
     elseif not event.is_newer then
+      if event.repeats_id then
+        note_repeated_id(event)
+      end
       accept_failure(event)
       event.attempt = event.record and event.record.a
     end
@@ -130,9 +133,6 @@ local function count_event(event)
   count_in(event.outcome)
   if event.escalated then
     count_in("escalated")
-  end
-  if event.no_zone then
-    count_in("timezones_left_out")
   end
   if event.is_cut then
     count_in("dead_letters_cut")

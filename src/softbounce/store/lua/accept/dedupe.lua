@@ -11,26 +11,29 @@ for name, letter in pairs(LETTERS) do
   OUTCOMES[letter] = name
 end
 local MARK, MARKS = 10, 200 -- characters of one mark, and how many marks are kept
-local SEND = 5 -- of them, those that tell the event's id and the resend that it answers; then its code, and the outcome
+local ID, SEND = 4, 6 -- of them, those that tell the event's id, with two more the resend that it answers; then its code, and the outcome
 local MOST_ALIKE = 10 -- lines of one eventId that are looked at
 
--- Returns the outcome that the event had before, and whether it was a bare report then.
+-- Returns the outcome that the event had before, and whether it was a bare report then. Notes whether another event had its eventId.
 local function seen_by(event, record)
   local marks = record and record.h
   if not marks then
     return nil
   end
-  local send, code, at = string.sub(event.i, 1, SEND), string.sub(event.i, SEND + 1, MARK - 1), 0
+  local id, send, code = string.sub(event.i, 1, ID), string.sub(event.i, ID + 1, SEND), string.sub(event.i, SEND + 1, MARK - 1)
+  local at = 0
   while true do
-    at = string.find(marks, send, at + 1, true)
+    at = string.find(marks, id, at + 1, true)
     if not at then
       return nil
     elseif (at - 1) % MARK == 0 then
       local letter = string.sub(marks, at + MARK - 1, at + MARK - 1)
       local outcome, is_bare = OUTCOMES[string.lower(letter)], letter ~= string.lower(letter)
-      if event.bare or is_bare and event.y ~= "delivered" or string.sub(marks, at + SEND, at + MARK - 2) == code then
+      local is_any_code = event.bare or is_bare and event.y ~= "delivered"
+      if string.sub(marks, at + ID, at + SEND - 1) == send and (is_any_code or string.sub(marks, at + SEND, at + MARK - 2) == code) then
         return outcome, is_bare
       end
+      event.repeats_id = true
     end
   end
 end

@@ -48,7 +48,7 @@ def test_only_the_last_twenty_reports_tell_of_a_clock(driver):
     driver.fail("right", code="PROVIDER_ERROR")
     for number in range(20):
         driver.fail(f"m{number}", code="PROVIDER_ERROR", at=driver.now - HOUR)
-    (raw,) = driver.client.hvals(driver.store.keys.fixed("clocks"))
+    (raw,) = driver.client.hvals(driver.store.keys.fixed("sources"))
 
     assert json.loads(raw)["l"] == [3600] * 20
 
@@ -59,7 +59,7 @@ def test_what_is_known_of_a_clock_is_swept_a_month_after_its_last_report(driver)
     driver.wait(31 * DAY)
     driver.store.sweep(policy=driver.policy)
 
-    assert driver.client.hvals(driver.store.keys.fixed("clocks")) == []
+    assert driver.client.hvals(driver.store.keys.fixed("sources")) == []
 
 
 @pytest.mark.parametrize("date", ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "2026-11-23T04:00:00"])
@@ -129,3 +129,26 @@ def test_a_second_report_of_one_send_confirms_nothing(driver, lag):
     assert strict.resend()
     strict.wait(MINUTE)
     assert strict.fail(code="SMS_NOT_DELIVERED", at=strict.now - lag).outcome == "suppressed"
+
+
+def test_what_is_odd_about_reports_is_counted_by_source_until_a_week_without_it(driver):
+    """Dates that cannot be right, by the source whose clock dated them."""
+    for n, date in enumerate(["0001-01-01T00:00:00Z", "2026-11-23T04:00:00"]):
+        raw = json.loads(driver.failed(f"m{n}")) | {"date": date, "source": "gateway"}
+        driver.accept(json.dumps(raw).encode())
+    assert driver.store.sources(now=driver.now) == {"gateway": (0, {"misdated": 2})}
+    driver.wait(8 * DAY)
+    assert driver.store.sources(now=driver.now) == {"gateway": (0, {})}
+    raw = json.loads(driver.failed("m3")) | {"date": "soon", "source": "gateway"}
+    driver.accept(json.dumps(raw).encode())
+    assert driver.store.sources(now=driver.now) == {"gateway": (0, {"misdated": 1})}
+
+
+@pytest.mark.parametrize("other", [{"code": "SMS_REJECTED"}, {"resendId": "another"}])
+def test_an_event_id_that_comes_again_with_another_content_is_decided_on_and_counted(driver, other):
+    """Some carriers give all reports of a message one id: doctor says so. A redelivery is no such event."""
+    driver.fail(event="e1")
+    assert driver.fail(event="e1").outcome == "duplicate"
+    assert driver.store.sources(now=driver.now)["1"] == (0, {})
+    assert driver.fail(**({"event": "e1"} | other)).outcome != "duplicate"
+    assert driver.store.sources(now=driver.now)["1"] == (0, {"repeated_id": 1})
