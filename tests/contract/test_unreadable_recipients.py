@@ -18,6 +18,13 @@ codes:
   SMS_REJECTED: {do: suppress, fault: recipient}
 """
 
+INTERNATIONAL = """
+version: 1
+digits_without_plus: international
+defaults: {quiet_hours: off}
+codes: {SMS_EXPIRED: {do: retry, retry: {delays: [1m, 1m]}}}
+"""
+
 
 @pytest.fixture
 def sending(driver):
@@ -152,3 +159,18 @@ def test_one_of_several_who_is_named_twice_gets_one_resend(driver):
     (lease,) = driver.claim()
 
     assert lease.delivery.recipients == (NUMBER, OTHER)
+
+
+def test_a_policy_may_say_that_digits_are_an_international_number(driver):
+    """Then the number and its digits are one person; a resend repeats what was reported."""
+    bare = driver.with_policy(INTERNATIONAL)
+    driver.fail("m0", to=["447911123457"])
+    assert driver.story("m0").delivery.state == "held"
+    assert bare.fail(to=["447911123457"]).outcome == "scheduled"
+    assert bare.deliver("m1", to=["+447911123457"]).outcome == "delivered"
+    bare.fail("m2", to=["447911123457"])
+    bare.until_due("m2")
+    (lease,) = bare.claim()
+
+    assert lease.delivery.recipients == ("447911123457",)
+    assert bare.fail("m3", to=["0791 1123457"]).outcome == "held"

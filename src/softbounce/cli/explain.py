@@ -101,7 +101,7 @@ def _explain_events(
 
 def _event_text(raw: bytes, policy: Policy, *, at: int | None, all_layers: bool) -> list[str]:
     try:
-        event = parse(raw)
+        event = parse(raw, lacks_plus=policy.lacks_plus)
     except InvalidEvent as error:
         return [f"{label('dead_lettered', reason=plain(error))}   outcome: dead_lettered"]
     if isinstance(event, Ignored):

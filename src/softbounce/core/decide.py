@@ -66,7 +66,7 @@ Decision = Plan | Arrived | Ignored | DeadLetter
 def decide(raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int) -> Decision:
     """Return what to do about one report. Never raises: unreadable input becomes a dead letter."""
     try:
-        event = parse(raw)
+        event = parse(raw, lacks_plus=policy.lacks_plus)
     except InvalidEvent as error:
         return dead_letter(raw, error)
     return event if isinstance(event, Ignored) else decide_event(event, policy=policy, now=now)

@@ -107,13 +107,13 @@ _QUOTED = re.compile(r"(?i:^|smtp;\s?|said:\s|returned ')([45]\d\d)(?=[ -])", re
 _THREE_DIGITS = re.compile(_DIAGNOSTIC + r"([014-9]\d\d)(?!\.?\d)", re.ASCII)
 
 
-def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
+def parse(raw: bytes | str | Mapping[str, Any], *, lacks_plus: bool = False) -> Event | Ignored:
     """Return the event in ``raw``, or ``Ignored`` for another type. Raises ``InvalidEvent`` and nothing else.
 
     Bytes and text must be strict JSON in UTF-8. An unreadable reference, claim, recipient or deadline is
     refused, because limits and cancels depend on it. An unreadable label (provider, campaign, zone) is left
     out, one of more than 200 bytes is cut, and unknown fields are accepted. An error without ``reasonCode``
-    has the code ``""``.
+    has the code ``""``. ``lacks_plus``: digits without a plus are an international number.
     """
     event = read_object(raw)
     kind = event.get("type")
@@ -129,7 +129,7 @@ def parse(raw: bytes | str | Mapping[str, Any]) -> Event | Ignored:
     failure, details = (None, {}) if delivered else _failure(sent)
     code = failure.code if failure else ""
     channel = channel_of(sent.get("channel"), code=code, recipients=recipients, details=details)
-    named = named_by(recipients, channel=channel, details=details)
+    named = named_by(recipients, channel=channel, details=details, lacks_plus=lacks_plus)
     at, misdated = report_date(event.get("date"))
     resend_id = _label(sent.get("resendId"))
     resend_id = resend_id and fold_id(resend_id)

@@ -123,10 +123,10 @@ def address_of(value: object, channel: Channel) -> str:
     return recipient(value, channel).address
 
 
-def identity(value: object, channel: Channel) -> Recipient | None:
+def identity(value: object, channel: Channel, *, lacks_plus: bool = False) -> Recipient | None:
     """Return who is meant: the normalised recipient, or one known by its folded spelling and why.
 
-    None where there is no spelling: nobody is named.
+    None where there is no spelling: nobody is named. ``lacks_plus``: digits are an international number.
     """
     try:
         return recipient(value, channel)
@@ -134,9 +134,10 @@ def identity(value: object, channel: Channel) -> Recipient | None:
         text = _spelling(value, channel)
         if not text or len(text) > TEXT:
             return None
-        return Recipient(
+        known = Recipient(
             channel=channel, address=text, unreadable=str(error), is_masked=_is_masked(text, channel)
         )
+        return (with_plus(known) if lacks_plus else None) or known
 
 
 def _spelling(value: object, channel: Channel) -> str:

@@ -44,21 +44,27 @@ class Named(Struct, frozen=True):
     left_out: str = ""  # which one cannot be read beside others that can, and why
 
 
-def named_by(recipients: tuple[object, ...], *, channel: Channel | None, details: dict[str, Any]) -> Named:
+def named_by(
+    recipients: tuple[object, ...],
+    *,
+    channel: Channel | None,
+    details: dict[str, Any],
+    lacks_plus: bool = False,
+) -> Named:
     """Return the one recipient that an event is about, if that can be told, and whom a resend may go to.
 
     A single recipient is the subject, also one that is named twice or cannot be read, who is known by the
     folded spelling. Among several, or without any, it is the one that ``invalidValues`` names, if it names
-    exactly one, and one of these.
+    exactly one, and one of these. ``lacks_plus``: see ``identity``.
     """
     if channel is None:
         return Named(None, recipients)
     named: dict[str | None, tuple[int, Recipient | None]] = {}  # by key, with the place of the first spelling
     for place, one in enumerate(recipients):
-        who = identity(one, channel)
+        who = identity(one, channel, lacks_plus=lacks_plus)
         named.setdefault(who.address if who else None, (place, who))
     people = tuple(who for _, who in named.values())
-    subject = people[0] if len(people) == 1 else _culprit(people, channel, details)
+    subject = people[0] if len(people) == 1 else _culprit(people, channel, details, lacks_plus=lacks_plus)
     unread = [(place, who) for place, who in named.values() if who is None or who.unreadable]
     why = ""
     if unread:
@@ -76,10 +82,10 @@ def named_by(recipients: tuple[object, ...], *, channel: Channel | None, details
 
 
 def _culprit(
-    people: Sequence[Recipient | None], channel: Channel, details: dict[str, Any]
+    people: Sequence[Recipient | None], channel: Channel, details: dict[str, Any], *, lacks_plus: bool
 ) -> Recipient | None:
     values = _invalid_values(details.get("invalidValues"), channel)
-    found = identity(values[0], channel) if len(values) == 1 else None
+    found = identity(values[0], channel, lacks_plus=lacks_plus) if len(values) == 1 else None
     is_of_these = not people or found in people  # a value of somebody else convicts nobody
     return found if found and is_of_these and not found.is_masked else None
 

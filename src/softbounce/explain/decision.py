@@ -52,7 +52,7 @@ def explain(
     An event without a date then has no times: ``nextTry`` and ``until`` are null, and ``because`` says why.
     """
     try:
-        event = parse(raw)
+        event = parse(raw, lacks_plus=policy.lacks_plus)
     except InvalidEvent as error:
         return {"outcome": "dead_lettered", "reason": error.reason, "path": error.path}
     if isinstance(event, Ignored):

@@ -236,7 +236,7 @@ def last_report(story: Story, policy: Policy) -> Plan | None:
         return None
     line = (decided or reports)[-1]
     try:
-        event = parse(_report(story.delivery, line))
+        event = parse(_report(story.delivery, line), lacks_plus=policy.lacks_plus)
     except InvalidEvent:  # taken in by an earlier release
         return None
     if not isinstance(event, Event):

@@ -294,8 +294,8 @@ class Store:
     def sources(self, *, now: int) -> dict[str, tuple[int, dict[str, int]]]:
         """Return of each source of reports the smallest lag (s) of its last ones, and what was odd.
 
-        The lag is 0 where fewer than five had a date. Odd are ``misdated``, ``no_zone`` and ``repeated_id``: how
-        many, where the last was seen within a week.
+        The lag is 0 where fewer than five had a date. Odd are ``misdated``, ``no_zone``, ``repeated_id``:
+        how many, where the last was seen within a week.
         """
         found = whole_hash(self._client, self.keys.fixed("sources"))
         told = {}

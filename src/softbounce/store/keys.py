@@ -17,7 +17,7 @@ FIXED = {
     "cancels": "hash",  # kind:value -> {a: made at, ...}; swept
     "brakes": "hash",  # group of suppressions -> usual and current number, see accept/brake; swept
     "breakers": "hash",  # provider -> head, its newest answers, see shared/breakers; swept
-    "sources": "hash",  # source of reports -> its clock, and what was odd about them, see accept/sources; swept
+    "sources": "hash",  # source of reports -> its clock, what was odd, see accept/sources; swept
     "feedback": "hash",  # merchant, channel -> whether arrivals are reported, see shared/feedback; swept
     "sent": "hash",  # kind:value -> {at: times of resends (s)}; swept
     "cases": "hash",  # case -> entry; closed ones are swept

@@ -110,6 +110,7 @@ def _flat(policy: Policy) -> dict[str, str]:
         "feedback": policy.feedback,
         "unanswered_after": words(policy.unanswered_after),
         "unreadable_recipient": policy.unreadable_recipient,
+        "digits_without_plus": "international" if policy.lacks_plus else "unreadable",
         "ignore_failures_before": str(policy.ignore_failures_before),
         "escalation.notify": " ".join(target.name for target in policy.notify),
     }

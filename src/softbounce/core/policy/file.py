@@ -161,6 +161,7 @@ def _policy(model: schema.File, rulebook: Rulebook, text: str, file: str) -> Pol
         feedback=model.feedback,
         unanswered_after=model.unanswered_after,
         unreadable_recipient=Disposition(model.unreadable_recipient),
+        lacks_plus=model.digits_without_plus == "international",
         ignore_failures_before=model.ignore_failures_before,
         codes=tuple(rulebook.codes.levels),
         rules=tuple(dict.fromkeys(rulebook.rules())),

@@ -254,6 +254,7 @@ class Policy:
     feedback: str  # delivered | none
     unanswered_after: int  # ms past its deadline after which a resend without an answer has ended
     unreadable_recipient: Disposition  # HOLD | RETRY
+    lacks_plus: bool  # whether a report's digits without a plus are an international number
     ignore_failures_before: int | None  # ms; None: never
     codes: tuple[str, ...]  # the names under codes:, in the file's order
     rules: tuple[tuple[str, int], ...]  # name and line of every rule about codes

@@ -274,6 +274,9 @@ class File(Block):
     unreadable_recipient: Literal["hold", "retry"] = Field(
         "hold", description="what becomes of a retry to whom nobody can read"
     )
+    digits_without_plus: Literal["unreadable", "international"] = Field(
+        "unreadable", description="what 447911123456 in a report is on sms"
+    )
     ignore_failures_before: Moment = Field(None, description="never, or a date")
     defaults: Defaults = Defaults()
     channels: Channels = Channels()
