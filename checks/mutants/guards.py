@@ -391,7 +391,7 @@ MUTANTS = (
     ),
     Mutant(
         file="core/subject.py",
-        old="identity(values[0], channel) if len(values) == 1 else None",
+        old="identity(values[0], channel, lacks_plus=lacks_plus) if len(values) == 1 else None",
         new="identity(values[-1], channel) if values else None",
         rule="Of several culprits none is convicted.",
         tests=(f"{ACCEPT}::test_a_malformed_culprit_among_several_convicts_nobody_else",),

@@ -30,7 +30,8 @@ local function seen_by(event, record)
       local letter = string.sub(marks, at + MARK - 1, at + MARK - 1)
       local outcome, is_bare = OUTCOMES[string.lower(letter)], letter ~= string.lower(letter)
       local is_any_code = event.bare or is_bare and event.y ~= "delivered"
-      if string.sub(marks, at + ID, at + SEND - 1) == send and (is_any_code or string.sub(marks, at + SEND, at + MARK - 2) == code) then
+      local is_one_send = string.sub(marks, at + ID, at + SEND - 1) == send
+      if is_one_send and (is_any_code or string.sub(marks, at + SEND, at + MARK - 2) == code) then
         return outcome, is_bare
       end
       event.repeats_id = true

@@ -19,8 +19,8 @@ end
 
 local function note_oddity(source, name)
   local entry = entry_of(source)
-  local count, last = unpack(entry[name] or { 0, now })
-  entry[name] = { last + ODDITY_KEPT < now and 1 or count + 1, now }
+  local old = entry[name] or { 0, now } -- how many, and when the last
+  entry[name] = { old[2] + ODDITY_KEPT < now and 1 or old[1] + 1, now }
 end
 
 -- Notes the lag of a report that has a date, else that its date could not be used, and what else was odd about it.
