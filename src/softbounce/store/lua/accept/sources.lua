@@ -1,5 +1,5 @@
--- sources: what is known of each source of reports: by how much they come later than their dates say, as a clock that is behind shows by its
--- smallest lag; and how many had a date, a time zone or an eventId that could not be taken as it was.
+-- sources: what is known of each source of reports: by how much they come later than their dates say, as a clock that is behind shows by
+-- its smallest lag; and how many had a date, a time zone or an eventId that could not be taken as it was.
 -- sources  {l: the lags (s) of its last reports, z: forget at (ms), and of each oddity its name -> {how many, when the last (ms)}}
 -- needs: sources now hget hset before_writing
 -- gives: note_source note_repeated_id is_clock_right
