@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
+from softbounce.core.bounds import fold_id
 from softbounce.core.durations import parse_duration
 from softbounce.errors import InvalidSettings
 
@@ -85,7 +86,7 @@ def _matches(have: Any, value: str) -> bool:  # noqa: ANN401 - a fact is a text 
     bound = _bound(value)
     if bound is not None:
         return isinstance(have, int | float) and _COMPARE[value[0]](have, bound)
-    return fnmatchcase(str(have).casefold(), value.casefold())
+    return fnmatchcase(fold_id(str(have)).casefold(), fold_id(value).casefold())
 
 
 def _bound(value: str) -> int | None:
