@@ -1,6 +1,7 @@
 """Producers' clocks: a date that cannot be believed ends no message, and convicts nobody."""
 
 import json
+from zlib import crc32
 
 import pytest
 
@@ -152,3 +153,52 @@ def test_an_event_id_that_comes_again_with_another_content_is_decided_on_and_cou
     assert driver.store.sources(now=driver.now)["1"] == (0, {})
     assert driver.fail(**({"event": "e1"} | other)).outcome != "duplicate"
     assert driver.store.sources(now=driver.now)["1"] == (0, {"repeated_id": 1})
+
+
+SKEWS = (0, 3 * MINUTE, 6 * MINUTE, 20 * MINUTE, 3 * HOUR)  # by how much the source's clock is behind
+DELAYS = (0, MINUTE, 20 * MINUTE, 2 * HOUR)  # how long its reports travel
+MESSAGES = 5
+
+
+def test_no_clock_and_no_delay_loses_a_message_and_only_a_slow_one_sends_a_text_twice(driver):
+    """The table over skew and delay: each resend's own answer counts; a copy of the first failure counts nowhere.
+
+    Another report of the first send is told from an answer by its date alone, so by a clock that seems right: where
+    it is behind, or all reports are late, it uses up a try.
+    """
+    table = {}
+    for skew in SKEWS:
+        for delay in DELAYS:
+            found = [_lost_and_double(driver, skew, delay, number) for number in range(MESSAGES)]
+            table[skew, delay] = tuple(map(sum, zip(*found, strict=True)))
+
+    assert {lost for lost, _ in table.values()} == {0}
+    for (skew, delay), (_, doubled) in table.items():
+        assert doubled == (0 if skew + delay < 5 * MINUTE else MESSAGES), (skew, delay)
+
+
+def _lost_and_double(driver, skew, delay, number):
+    """Let a text fail twice, reported by one source; return whether its answer was lost, and whether it is sent twice."""
+    ref, name = f"{skew}-{delay}-{number}", f"gateway-{skew}-{delay}"
+
+    def say(dated, code="SMS_EXPIRED"):
+        raw = json.loads(
+            driver.failed(
+                ref, code, at=dated - skew, claim=ref, to=[f"+4915{crc32(ref.encode()) % 10**9:09}"]
+            )
+        )
+        (answer,) = driver.accept_all(json.dumps(raw | {"source": name}).encode())
+        return answer.outcome
+
+    first = driver.now
+    driver.wait(delay)
+    say(first)
+    driver.resend(ref)
+    driver.wait(10 * MINUTE)
+    assert say(first) == "superseded"  # the same failure under another id
+    is_double = say(first + MINUTE, "PROVIDER_ERROR") == "scheduled"
+    if is_double:
+        return 0, 1
+    failed = driver.now
+    driver.wait(delay)
+    return int(say(failed) != "scheduled"), 0
