@@ -87,13 +87,14 @@ def judge(lines: Iterable[Line]) -> Verdict:
     blocked = {line["to"] for line in lines if line["k"] == "suppressed"}
     for message in (one for one in messages.values() if one.ends != "any"):
         moments = [*message.told.values(), *message.times]
-        if any(since <= moment <= until for since, until in windows for moment in moments):
+        is_excused = any(since <= moment <= until for since, until in windows for moment in moments)
+        if is_excused:
             verdict.excused += 1
         elif message.asked and not message.told and message.end is None and not message.ids:
             continue  # nobody was told that it is stored, and it is not
         else:
             _complete(message, verdict, dead=dead, blocked=blocked)
-        _once(message, verdict)
+        _once(message, verdict, is_excused=is_excused)
         if message.ref in words:
             late = [
                 moment - words[message.ref] for moment in message.times if moment > words[message.ref] + BOUND
@@ -193,8 +194,11 @@ def _complete(  # noqa: C901 - a case an end
         verdict.lost.append(f"{ref}: the pipeline never heard that it is {told}")
 
 
-def _once(message: _Message, verdict: Verdict) -> None:
-    """Say what happened twice to one message, or should not have happened."""
+def _once(message: _Message, verdict: Verdict, *, is_excused: bool) -> None:
+    """Say what happened twice to one message, or should not have happened.
+
+    A store that went back has forgotten what it told: then a message without an answer is given up once more.
+    """
     ref = message.ref
     for attempt, ids in message.ids.items():
         verdict.raw_doubles += ids.total() - len(ids)
@@ -206,7 +210,7 @@ def _once(message: _Message, verdict: Verdict) -> None:
     if message.order != sorted(message.order):
         verdict.unexpected.append(f"{ref}: its resends came in the order {message.order}")
     for told, ids in message.notices.items():
-        if told != "escalated" and len(ids) > 1:
+        if told != "escalated" and len(ids) > 1 and not is_excused:
             verdict.doubled.append(f"{ref}: told {len(ids)} times under different ids that it is {told}")
     if message.ends_seen > 1:
         verdict.doubled.append(f"{ref}: {message.ends_seen} deliveries of one message to one recipient")

@@ -213,11 +213,14 @@ class Rig:
         return self._outbox.qsize() + self._sending
 
     def fall_silent(self) -> None:
-        """Let the time pass in which an answer may come: what has left must come to an end (I11)."""
+        """Let the time pass in which an answer may come: what has left must come to an end (I11), and be told."""
+        if not any(worker.is_alive for worker in self.workers):
+            self.worker()
         self.store.set_now(self.store.now() + SILENCE)
         policy = load(POLICY, file="policy.yaml")
         for _ in range(self.client.hlen(self.store.keys.fixed("deliveries")) // _AT_ONCE + 2):
             self.store.sweep(policy=policy, count=_AT_ONCE)
+        self.settle()
 
     # --- what the store holds in the end ------------------------------------------------------------------
 

@@ -47,7 +47,6 @@ class Bench:
             yield rig
             rig.settle()
             rig.fall_silent()
-            rig.settle()
             rig.export()
 
 

@@ -42,13 +42,13 @@ local function tell_unanswered(id, record, payload, fields)
     kind = "unanswered", merchant = merchant, channel = channel, code = "", detail = "", sample = fields[1], rule = "",
   })
   local facts = { code = fields[8], why = "unanswered", case = case, tries = record.a }
-  notify("given_up", id, "unanswered:" .. record.a, facts, payload, "")
+  notify("given_up", id, record.a, facts, payload, "")
   return case
 end
 
 -- Ends what left and got no answer in its time. Returns whether it did. A later report still counts. What was only observed never left.
 local function end_in_silence(id, record, payload)
-  local fields = record.s == "out" and record.j ~= 1 and parse_payload(payload)
+  local fields = record.s == "out" and record.j ~= 1 and #id > 12 and parse_payload(payload)
   if not fields then
     return false
   end
