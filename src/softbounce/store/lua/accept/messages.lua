@@ -33,7 +33,7 @@ local function find_message(event, record, payload, recipients)
       write_record(event.delivery, record, payload, recipients)
     end
     number = number + 1
-    event.other, event.ref = event.delivery, event.ref or parse_payload(payload)[1]
+    event.other, event.ref = event.delivery, event.ref or (parse_payload(payload) or { "" })[1]
     event.delivery, event.is_reused = id .. "~" .. number, true
     record, payload, recipients = look_up(event, event.delivery, hget(deliveries, event.delivery))
   end
