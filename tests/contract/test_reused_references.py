@@ -165,3 +165,16 @@ def test_recipients_of_a_resend_to_several_keep_it_though_another_message_reache
     (lease,) = driver.claim()
 
     assert lease.delivery.recipients == (NUMBER, OTHER)
+
+
+def test_a_damaged_payload_stops_no_report_of_a_later_message(driver):
+    """Only the time tells that the reference comes again; the damaged record stays as it is."""
+    driver.fail()
+    driver.deliver()
+    key = driver.store.keys.fixed("deliveries")
+    ((ident, raw),) = driver.client.hgetall(key).items()
+    head, _, recipients = raw.split(b"\n")
+    driver.client.hset(key, ident, b"\n".join([head, b"[7]", recipients]))
+    driver.wait(15 * DAY)
+
+    assert driver.fail().outcome == "scheduled"
