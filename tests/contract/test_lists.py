@@ -42,15 +42,18 @@ def test_what_is_no_address_may_not_be_sent_to(driver):
 
 @pytest.mark.parametrize("expires", [None, 200 * DAY])
 def test_a_person_s_entry_is_not_shortened_by_a_report(driver, expires):
-    """What a person put on the list for ever, or for longer than the report's 90 days, stays so, and gains the evidence."""
+    """What a person put on the list for ever, or for longer than the report's 90 days, stays so and is named; the bounce stands beneath."""
     driver.store.suppressions.add(NUMBER, "sms", by=By("me", "asked"), now=driver.now, expires=expires)
     for name in ("proof", "more"):
         driver.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR", event=name)
 
     verdict = driver.store.suppressions.check(NUMBER, "sms")
+    (found,) = driver.store.suppressions.find(NUMBER, "sms")
 
     until = expires and driver.now + expires
-    assert (verdict.reason, verdict.until, verdict.evidence) == ("MANUAL", until, ("proof", "more"))
+    assert (verdict.reason, verdict.until, verdict.evidence) == ("MANUAL", until, ())
+    assert [cause["code"] for cause in found.entry["causes"]] == ["MANUAL", "INVALID_MOBILE_NUMBER"]
+    assert found.entry["causes"][1]["evidence"] == ["proof", "more"]
 
 
 @pytest.mark.parametrize("form", ["csv", "ndjson"])

@@ -22,6 +22,7 @@ local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history;
 -- include: shared/set_aside
 -- include: accept/case_facts
 -- include: accept/brake
+-- include: shared/causes
 -- include: accept/suppress
 -- include: shared/active
 -- include: shared/deliveries_of

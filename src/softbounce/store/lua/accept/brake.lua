@@ -24,15 +24,15 @@ local function brake_of(group)
 end
 
 -- Counts one suppression more. Returns the incident's case while one is open.
-local function count_suppression(event, entry)
-  local group = entry.b
+local function count_suppression(event, cause)
+  local group = cause.b
   local brake = brake_of(group)
   brake.n = brake.n + 1
   if not brake.k and brake.n > math.max(limits.brake.more_than, limits.brake.times_usual * (brake.u or 0)) then
     local facts = case_facts(event, "incident")
     facts.merchant, facts.detail = "", ""
     facts.brake, facts.since, facts.usual = group, brake.w, math.floor(brake.u or 0)
-    brake.k, brake.t = open_case("incident\n\n\n\n" .. group, entry.d, facts), brake.n - 1
+    brake.k, brake.t = open_case("incident\n\n\n\n" .. group, cause.d, facts), brake.n - 1
     notify("incident", brake.k, "0", { case = brake.k, code = facts.code, group = group, count = brake.n, usual = facts.usual }, "[]", "")
   end
   brake.t = brake.k and brake.t + 1

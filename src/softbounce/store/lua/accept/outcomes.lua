@@ -1,6 +1,6 @@
 -- outcomes: the ways in which a failure ends or goes on.
--- needs: schedule suppressions open_cases members now hget hmget hset zadd zrem notify open_case group_of case_facts suppress
---        is_standing limits
+-- needs: schedule suppressions open_cases members now hget hmget zadd zrem notify open_case group_of case_facts suppress
+--        is_consent is_standing limits
 -- gives: finish_record suppress_recipient hold_for_incident end_suppressed refusal hold give_up schedule_next
 local function finish_record(id, record, state, ended)
   zrem(schedule, id)
@@ -18,29 +18,14 @@ end
 local function suppress_recipient(event)
   local rule = event.rule
   local term = rule.suppression
-  local field = event.rid
-  if term.scope == "merchant" and event.m ~= "" then -- without a merchant there is one sender only
-    field = field .. "@" .. event.m
-  end
-  local entry = suppress(event, field, {
-    b = event.b, d = event.b and event.delivery, -- an incident's undo finds its entries and messages by these
+  local scope = term.scope == "merchant" and event.m ~= "" and "@" .. event.m or "" -- without a merchant there is one sender only
+  local also = event.also and event.also .. scope -- digits without a plus: whoever writes the plus is refused as well
+  local entry = suppress(event, event.rid .. scope, also, {
+    b = event.b, d = event.delivery, -- an incident's undo finds its causes and messages by these
     at = now, z = term.expires and now + term.expires or nil, code = event.code, origin = term.origin, evidence = { event.id },
     revision = limits.revision, rule = rule.name, line = rule.line, channel = event.ch, mask = event.mask, address = event.address,
+    dated = event.src and is_consent(event.code) and event.at or nil,
   })
-  if event.also then -- digits without a plus: whoever writes the plus is refused as well
-    local also = event.also .. string.sub(field, #event.rid + 1)
-    if not entry.incident then
-      suppress(event, also, {
-        at = now, z = term.expires and now + term.expires or nil, code = event.code, origin = term.origin, evidence = { event.id },
-        revision = limits.revision, rule = rule.name, line = rule.line, channel = event.ch, mask = event.mask,
-      })
-    elseif not is_standing(hget(suppressions, also)) then -- provisional too, and lifted by the same undo
-      local address = entry.address
-      entry.address = nil
-      hset(suppressions, also, cjson.encode(entry))
-      entry.address = address
-    end
-  end
   return entry.z or 0, entry
 end
 
