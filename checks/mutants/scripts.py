@@ -288,6 +288,42 @@ MUTANTS: tuple[Mutant, ...] = (
     *in_file(
         "store/lua/shared/causes.lua",
         (
+            "    table.sort(kept, is_stronger)\n",
+            "",
+            "Consent is stronger than a person, that than a bounce, that than an echo.",
+            "tests/contract/test_causes.py::test_one_order_of_causes_whichever_comes_first",
+        ),
+        (
+            "  elseif old.z ~= new.z and later(old.z, new.z) == new.z then",
+            "  else",
+            "Of one cause the later end stands.",
+            "tests/contract/test_causes.py::test_causes_joined_in_any_order_give_the_same_entry",
+        ),
+        (
+            "if is_lifted(cause) then",
+            "if true then",
+            "Lifting one cause leaves the others.",
+            "tests/contract/test_causes.py::test_lifting_one_cause_leaves_the_others",
+        ),
+        (
+            "if cause.merchant ~= merchant then",
+            "if false then",
+            "The consents of all merchants are mirrored.",
+            "tests/contract/test_causes.py::test_without_a_merchant_every_merchants_consent_counts",
+        ),
+        (
+            "      has_changed = has_changed or is_consent(cause.code)\n",
+            "",
+            "A consent that is lifted is lifted for who asks without a merchant.",
+            "tests/contract/test_causes.py::test_without_a_merchant_every_merchants_consent_counts",
+        ),
+        (
+            "    old.first, old.d = old.first or old.d, nil",
+            "    old.first = old.first or old.d",
+            "A cause with reports of two deliveries is no delivery's own.",
+            "tests/contract/test_causes.py::test_a_cause_knows_its_delivery_until_another_adds_to_it",
+        ),
+        (
             "      entry.z = later(entry.z, cause.z)",
             "      entry.z = entry.z",
             "A longer block is not shortened by a report.",

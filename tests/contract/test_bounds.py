@@ -23,6 +23,7 @@ from softbounce.store.modes import Modes
 from softbounce.store.pauses import Pauses
 from softbounce.store.policies import Policies, Revision
 from softbounce.store.retries import Retries
+from softbounce.store.suppression_entries import SuppressionEntry
 from softbounce.store.suppressions import Suppressions
 from softbounce.store.workers import Workers
 
@@ -32,13 +33,14 @@ EVENT = {"type": "OTHER"}
 ROW = {"address": NUMBER, "channel": "sms", "merchant": "1", "code": "C", "origin": "person", "reason": "asked",
        "recipient": "r_abcdefghijkl", "since": "2026-01-01", "until": "never"}  # fmt: skip
 WANTED = {"revision": "r", "text": "version: 1", "file": "f", "previous": "p", "by": "me", "reason": "asked"}
+LISTED = SuppressionEntry(field="abc", rid="abc", merchant=None, entry={"code": "C", "origin": "person"})
 POLICY = load("version: 1\ndefaults: {retry: {delays: [1h]}}\n", file="p")
 SAMPLES = {"by": By("me", "asked"), "now": 1_800_000_000_000, "until": 1_900_000_000_000, "channel": "sms",
            "merchant": "1", "value": "1", "kind": "claim", "mode": "off", "provider": "p", "action": "look", "what": "all",
-           "ident": "k_1", "how": "drop", "first": 0, "step": 1, "policy": POLICY, "idents": ["a"], "fields": ["abc"],
+           "ident": "k_1", "how": "drop", "first": 0, "step": 1, "policy": POLICY, "idents": ["a"],
            "rows": [ROW], "code": "C", "seen": "", "revision": "r", "text": "version: 1", "rid": "abc", "streams": {},
            "history_kept": 1, "recipients": [NUMBER], "recipient": NUMBER, "wanted": Revision(**WANTED), "claim": "1",
-           "event": EVENT}  # fmt: skip
+           "event": EVENT, "causes": (LISTED,)}  # fmt: skip
 # Every public method of the first six; of the others what changes something, or takes a word of a person.
 DOORS = {
     Softbounce: None,
@@ -61,7 +63,6 @@ NAMED = {  # by what else a text is named
     (Pauses, "value"): "claim",
     (Cancels, "value"): "claim",
     (Suppressions, "value"): "recipient",
-    (Suppressions, "fields"): "recipient",
     (Cases, "ident"): "case",
     (DeadLetters, "ident"): "id",
     (DeadLetters, "idents"): "id",

@@ -160,11 +160,11 @@ def test_a_suppressed_recipient_is_refused_with_its_reason(driver, sb):
 
 
 def test_an_opt_out_binds_its_merchant(driver, sb):
-    """Scope ``merchant``: the others may still send."""
+    """Scope ``merchant``: the others may still send; who names no merchant may be any of them, and is refused."""
     driver.fail("m1", "OPT_OUT", merchant=1)
     answers = [bool(sb.may_send(NUMBER, channel="sms", merchant=merchant)) for merchant in (1, 2, None)]
 
-    assert answers == [False, True, True]
+    assert answers == [False, True, False]
 
 
 def test_a_campaign_is_split_in_order(driver, sb):

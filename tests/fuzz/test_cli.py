@@ -166,8 +166,7 @@ def test_any_list_is_imported_in_whole_in_part_or_not_at_all(store, tmp_path, fi
     again = run("suppressions", "import", "-", "--format", "ndjson", "--reason", "x", stdin=result.stdout)
     assert again.exit_code == 0, again.output
     store.suppressions.remove(
-        [entry.field for entry in store.suppressions.select(parse_filter("", keys=()), now=store.now())],
-        by=By("me", "x"),
+        store.suppressions.select(parse_filter("", keys=()), now=store.now()), by=By("me", "x")
     )
 
 

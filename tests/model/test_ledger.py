@@ -307,8 +307,7 @@ class Ledger(RuleBasedStateMachine):
             suppressions.add(who, "sms", by=By("test", "asked"), now=self.now)
             self.model.suppressed.add(who)
         elif word == "lift":
-            found = [one.field for one in suppressions.find(who, "sms")]
-            suppressions.remove(found, by=By("test", "mended"))
+            suppressions.remove(suppressions.find(who, "sms"), by=By("test", "mended"))
             self.model.suppressed.discard(who)
         else:
             self._control("cancel", "recipient", who, now=self.now)

@@ -211,7 +211,7 @@ def _suppress(case: Case, members: Sequence[Delivery], store: Store, *, policy: 
             "until": "never" if expires is None else iso(now + expires),
         }
     results = store.suppressions.load(rows.values(), by=by, now=now)
-    return sum(problem is None for problem in results)
+    return sum(result in (None, "weaker", "listed") for result in results)
 
 
 def _whom(delivery: Delivery) -> tuple[str, str, str]:

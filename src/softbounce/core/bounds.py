@@ -10,11 +10,16 @@ LARGEST = 2**63 - 1  # the largest id that is a number
 
 
 def bounded(value: object, field: str, *, most: int = NAME) -> str:
-    """Return the value as text. Raises ``InvalidSettings`` with the field's name if it is too long."""
+    """Return the value as text, an id or a name without blanks around it.
+
+    Raises ``InvalidSettings`` with the field's name if it is too long.
+    """
     if isinstance(value, int) and abs(value) > LARGEST:
         reason = "is a number of more than 64 bits"
         raise InvalidSettings(reason, field)
     text = str(value)
+    if most <= NAME:
+        text = text.strip()
     if len(text) > most:
         reason = f"is longer than {most:,} characters"
         raise InvalidSettings(reason, field)

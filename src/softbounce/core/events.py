@@ -21,7 +21,7 @@ from softbounce.errors import InvalidEvent
 
 
 class Claim(Struct, frozen=True, kw_only=True):
-    """The business object that a message belongs to; resend commands repeat it as reported."""
+    """The business object that a message belongs to; resend commands repeat it, ids without outer blanks."""
 
     id: int | str | None = None
     merchant_id: int | str | None = None
@@ -253,7 +253,7 @@ def _claim(claim: dict[str, Any]) -> Claim:
 
 def _id(value: object, path: str) -> int | str | None:
     if type(value) is not int:
-        return _name(value, path)
+        return _name(value.strip() if isinstance(value, str) else value, path)
     return value if -LARGEST <= value <= LARGEST else refuse("is a number out of range", path)
 
 

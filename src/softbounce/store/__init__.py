@@ -125,7 +125,11 @@ class Store:
     def suppressions(self) -> Suppressions:
         """The suppression list."""
         return Suppressions(
-            self._client, self.keys, key=self._hash_key, keep_addresses=self._keep_addresses, audit=self.audit
+            self._client,
+            self.keys,
+            key=self._hash_key,
+            keep_addresses=self._keep_addresses,
+            replicas=self._replicas,
         )
 
     @cached_property
@@ -324,10 +328,16 @@ class Store:
             pipe.zcard(self.keys.fixed("ready"))
             pipe.zcard(self.keys.fixed("notices"))
             pipe.hlen(self.keys.fixed("suppressions"))
+            pipe.hget(self.keys.fixed("meta"), "consent_fields")
             pipe.hlen(self.keys.fixed("open_cases"))
             pipe.hlen(self.keys.fixed("dead_letters"))
-            names = ("scheduled", "due", "ready", "notices", "suppressions", "open_cases", "dead_letters")
-            return dict(zip(names, pipe.execute(), strict=True))
+            names = (
+                "scheduled", "due", "ready", "notices", "suppressions", "consent_fields", "open_cases",
+                "dead_letters",
+            )  # fmt: skip
+            sizes = dict(zip(names, map(int, (found or 0 for found in pipe.execute())), strict=True))
+        sizes["suppressions"] -= sizes.pop("consent_fields")  # which only mirror entries
+        return sizes
 
     def next_due(self) -> int | None:
         """Return when the next retry is due or a lease ends (ms); None if nothing waits."""

@@ -52,14 +52,12 @@ class Audit:
         action: str,
         what: str,
         by: By,
-        keep_existing: Mapping[str, str] | None = None,
     ) -> list[bytes]:
         """Write fields of one hash (None deletes) and one audit entry, in one Lua call.
 
-        Returns the values before, empty for none. ``keep_existing``: fields whose active entry stays where it
-        has this code (empty: any code); such a field returns ``listed``.
+        Returns the values before, empty for none.
         """
-        entry = by.entry(action, what) | {"keep_existing": keep_existing or {}}
+        entry = by.entry(action, what)
         pairs = [
             part for name, value in fields.items() for part in (name, "" if value is None else compact(value))
         ]

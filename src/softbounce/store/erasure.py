@@ -17,6 +17,7 @@ from softbounce.store.dead_letters import letter_of
 from softbounce.store.keys import Keys
 from softbounce.store.limits import LIST_BATCH
 from softbounce.store.scripts import Script
+from softbounce.store.suppression_entries import is_mirror
 
 _ROUNDS = 5  # searches at most; records may change between a search and its erasure
 
@@ -61,7 +62,9 @@ class Erasure:
         """
         with reaching():
             blocks = {
-                name.decode(): json.loads(raw) for name, raw in self._scan("suppressions", match=f"{rid}*")
+                name.decode(): json.loads(raw)
+                for name, raw in self._scan("suppressions", match=f"{rid}*")
+                if not is_mirror(name)  # it has no address
             }
             unreadable: dict[str, list[bytes]] = {"deliveries": [], "notices": []}
             deliveries = dict(self._shortened("deliveries", rid, unreadable["deliveries"]))

@@ -13,7 +13,7 @@ from softbounce.store.connection import reaching
 from softbounce.store.keys import Keys
 from softbounce.store.limits import RESOLVE_BATCH, SCAN_BATCH
 from softbounce.store.scripts import Script
-from softbounce.store.suppression_entries import SuppressionEntry, entry_of
+from softbounce.store.suppression_entries import SuppressionEntry, causes_in, is_mirror
 
 
 class Incidents:
@@ -24,9 +24,9 @@ class Incidents:
         self._settle = Script("incident")
 
     def suppressions(self, case: Case) -> Iterator[SuppressionEntry]:
-        """Yield the entries that an undo would remove, in no order.
+        """Yield the causes that an undo would lift, in no order.
 
-        Entries by a person, or with other evidence, are left out. Raises ``NotFound`` if the case is no
+        Those of a person, or with other evidence, are left out. Raises ``NotFound`` if the case is no
         incident of the brake.
         """
         if "brake" not in case.entry:
@@ -36,15 +36,17 @@ class Incidents:
         mark = f'"b":{json.dumps(group)}'.encode()
         with reaching():
             for field, raw in self._client.hscan_iter(self._keys.fixed("suppressions"), count=SCAN_BATCH):
-                if mark in raw:
-                    found = entry_of(field, raw)
-                    if since <= int(found.entry["at"]) <= case.entry.get("resolved", found.entry["at"]):
-                        yield found
+                if mark not in raw or is_mirror(field):
+                    continue
+                for cause in causes_in(field, raw):
+                    is_its_own = cause.entry.get("b") == group
+                    if is_its_own and since <= cause.since <= case.entry.get("resolved", cause.since):
+                        yield cause
 
     def settle(self, case: Case, how: str, *, batch: int = RESOLVE_BATCH) -> Iterator[int]:
-        """Remove all entries (``undo``), or make the provisional ones last (``confirm``).
+        """Lift all of its causes (``undo``), or make the provisional ones last (``confirm``).
 
-        Yields the number of entries of each call. It can be repeated, for example after a crash.
+        Yields the number of causes of each call. It can be repeated, for example after a crash.
         """
         source = self.suppressions(case)
         while fields := [entry.field for entry in islice(source, batch)]:

@@ -12,7 +12,7 @@ FIXED = {
     "delivered_before": "hash",  # the same of the period before
     "history": "hash",  # reference -> lines; deleted with the newest delivery of the reference
     "standing": "hash",  # recipient -> {m: soft bounces, c: reports by rule, x: escalated at}; swept
-    "suppressions": "hash",  # recipient[@merchant] -> entry; swept
+    "suppressions": "hash",  # recipient[@merchant] -> entry, see shared/causes; swept
     "pauses": "hash",  # kind:value -> {z: until, ...}; swept
     "cancels": "hash",  # kind:value -> {a: made at, ...}; swept
     "brakes": "hash",  # group of suppressions -> usual and current number, see accept/brake; swept

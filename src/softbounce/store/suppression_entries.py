@@ -1,4 +1,4 @@
-"""An entry of the suppression list, in the store and as a row of an export or import."""
+"""The causes of an entry of the suppression list, in the store and as rows of an export or import."""
 
 import json
 from collections.abc import Mapping
@@ -14,12 +14,13 @@ COLUMNS = (
     "key",
 )  # fmt: skip
 """The columns of an export as CSV."""
+_IN_ENTRY = {"ends": "z", "case": "incident"}  # names of a cause among several -> of the only one
 _MOST_EVIDENCE = 100  # an imported entry may name so many events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuppressionEntry:
-    """One entry of the suppression list."""
+    """One cause for which a recipient is on the suppression list; an entry there may have several."""
 
     field: str
     rid: str
@@ -30,6 +31,16 @@ class SuppressionEntry:
     def address(self) -> str | None:
         """The address in clear; None if only its hash is kept."""
         return cast("str | None", self.entry.get("address"))
+
+    @property
+    def code(self) -> str:
+        """The reason code."""
+        return str(self.entry.get("code", ""))
+
+    @property
+    def origin(self) -> str:
+        """Whose word it is: of an ``event``, a ``person``, a ``provider``; an import may name others."""
+        return str(self.entry.get("origin", ""))
 
     @property
     def since(self) -> int:
@@ -78,11 +89,29 @@ class SuppressionEntry:
         }
 
 
-def entry_of(field: bytes, raw: bytes) -> SuppressionEntry:
-    """Return an entry from its field and value in the store."""
+def is_mirror(field: bytes) -> bool:
+    """Whether a field only mirrors the consents of all merchants, see ``causes.lua``: it is no entry."""
+    return field.endswith(b"@")
+
+
+def causes_in(field: bytes, raw: bytes) -> list[SuppressionEntry]:
+    """Return the causes of an entry, the strongest first, from its field and value in the store."""
     name = field.decode()
-    rid, at, merchant = name.partition("@")
-    return SuppressionEntry(field=name, rid=rid, merchant=merchant if at else None, entry=json.loads(raw))
+    rid, _, merchant = name.partition("@")
+    return [
+        SuppressionEntry(field=name, rid=rid, merchant=merchant or None, entry=cause)
+        for cause in causes_of(json.loads(raw))
+    ]
+
+
+def causes_of(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return each cause of an entry as if it were the only one, the strongest first; ended ones too."""
+    if "causes" not in entry:
+        return [entry]
+    who = {name: entry[name] for name in ("channel", "mask", "address") if name in entry}
+    return [
+        {_IN_ENTRY.get(name, name): value for name, value in cause.items()} | who for cause in entry["causes"]
+    ]
 
 
 def evidence(row: Mapping[str, Any]) -> list[str]:

@@ -1,8 +1,9 @@
 """The suppression list: lookups, additions, removals and imports."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import redis
 from msgspec import Struct
@@ -10,7 +11,7 @@ from msgspec.json import Decoder
 
 from softbounce.core.bounds import NAME, bounded
 from softbounce.core.filters import Filter
-from softbounce.core.reasons import CODE, CONSENT, MALFORMED
+from softbounce.core.reasons import CODE, MALFORMED, built_in_fault
 from softbounce.core.recipients import (
     Channel,
     address_of,
@@ -25,16 +26,26 @@ from softbounce.core.recipients import (
     stored,
 )
 from softbounce.core.table_files import cell
-from softbounce.core.timestamps import LAST, date_or_never
+from softbounce.core.timestamps import date_or_never
 from softbounce.errors import InvalidEvent, InvalidRecipient
-from softbounce.store.audit import Audit, By
-from softbounce.store.connection import ask, hash_field, reaching, store_time
+from softbounce.store.audit import By, compact
+from softbounce.store.connection import as_text, ask, reaching, store_time
 from softbounce.store.hash_key import HashKey, hash_in
 from softbounce.store.keys import Keys
 from softbounce.store.limits import LIST_BATCH, LOOKUP_BATCH, SCAN_BATCH
-from softbounce.store.suppression_entries import SuppressionEntry, entry_of, evidence
+from softbounce.store.scripts import Script
+from softbounce.store.suppression_entries import (
+    SuppressionEntry,
+    causes_in,
+    causes_of,
+    evidence,
+    is_mirror,
+)
 
 _read = Decoder().decode  # four times as fast as json; a campaign may have many suppressed recipients
+Loaded = InvalidEvent | Literal["listed", "weaker", "past"] | None
+"""What became of an imported row, see ``Suppressions.load``."""
+_LOADED: dict[str, Loaded] = {"new": None, "weaker": "weaker", "listed": "listed"}
 FILTER_KEYS = ("recipient", "channel", "code", "origin", "merchant", "expires", "age", "incident")
 
 
@@ -53,12 +64,17 @@ class Verdict(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Suppressions:
-    """A lookup of 5,000 recipients is one round trip; a change and its audit entry are one Lua call."""
+    """A lookup of 5,000 recipients is one round trip; a change and its audit entry are one Lua call.
+
+    An entry keeps each of its causes with its own end, the strongest first: consent (complaint, opt-out), a
+    person's word, a bounce, the echo of a provider's list. Its end is the latest of theirs.
+    """
 
     def __init__(
-        self, client: redis.Redis, keys: Keys, *, key: HashKey, keep_addresses: bool, audit: Audit
+        self, client: redis.Redis, keys: Keys, *, key: HashKey, keep_addresses: bool, replicas: int = 0
     ) -> None:
-        self._client, self._keys, self._audit = client, keys, audit
+        self._client, self._keys, self._replicas = client, keys, replicas
+        self._change_causes = Script("suppressions")
         self._hash_key, self._key = key, key.value
         self._keep_addresses = keep_addresses
 
@@ -74,7 +90,10 @@ class Suppressions:
         return hashed(listed(value, channel_named(channel)), self._key)
 
     def check(self, value: object, channel: Channel | str, *, merchant: object = None) -> Verdict:
-        """Return whether one recipient may be sent to."""
+        """Return whether one recipient may be sent to.
+
+        Without a merchant the recipient's consent withdrawn from any merchant refuses as well.
+        """
         return self.check_block([value], channel_named(channel), merchant=merchant)[0]
 
     def check_many(
@@ -112,7 +131,8 @@ class Suppressions:
 
     def _refusals(self, rids: list[str], merchant: object) -> dict[int, dict[str, Any]]:
         """Return by index the entry that forbids sending now; a suppression comes before a pause."""
-        fields = rids if merchant is None else rids + [_field(rid, merchant) for rid in rids]
+        scope = f"@{_name_of(merchant)}"  # without a merchant: the consents of all of them
+        fields = rids + [f"{rid}{scope}" for rid in rids]
         suppressions, pauses = self._keys.fixed("suppressions"), self._keys.fixed("pauses")
         listed, paused, known = ask(
             self._client,
@@ -128,6 +148,7 @@ class Suppressions:
             with reaching():
                 now, _ = store_time(self._client, self._keys.fixed("meta"))
             found = [(place, entry) for place, entry in found if _is_active(entry, now)]
+            found = [(place, _as_of(entry, now)) for place, entry in found]
         return dict(found)
 
     def add(
@@ -140,11 +161,14 @@ class Suppressions:
         expires: int | None = None,
         merchant: object = None,
         code: str = "MANUAL",
-    ) -> str:
-        """Add a recipient for a person, for ``expires`` ms or for ever; returns its hash."""
+    ) -> list[SuppressionEntry]:
+        """Add a recipient for a person, for ``expires`` ms or for ever, in place of an earlier such word.
+
+        Returns all causes that stand for the recipient and merchant now, the strongest first.
+        """
         target = recipient(value, channel_named(channel))
         rid = hashed(target, self._key)
-        entry: dict[str, Any] = {
+        cause: dict[str, Any] = {
             "at": now,
             "code": bounded(code, "code"),
             "origin": "person",
@@ -152,117 +176,138 @@ class Suppressions:
             "reason": by.reason,
             "channel": str(channel),
             "mask": mask(target.address),
-            "evidence": [],
         }
         if expires is not None:
-            entry["z"] = now + expires
+            cause["z"] = now + expires
         if self._keep_addresses:
-            entry["address"] = target.address
-        self._audit.change(
-            "suppressions", {_field(rid, merchant): entry}, action="suppress", what=f"r_{rid}", by=by
-        )
-        return rid
+            cause["address"] = target.address
+        field, change = _field(rid, merchant), {"join": [cause], "replaces": True}
+        ((_, raw),) = self._change([(field, change)], action="suppress", what=f"r_{rid}", by=by)
+        return causes_in(field.encode(), raw)
 
-    def remove(self, fields: Iterable[str], *, by: By) -> int:
-        """Remove entries by their fields; returns how many there were."""
+    def remove(self, causes: Iterable[SuppressionEntry], *, by: By) -> int:
+        """Lift causes, and leave the others of their entries; returns how many there were."""
         removed = 0
-        source = iter(fields)
+        source = iter(causes)
         while block := list(islice(source, LIST_BATCH)):
-            block = [bounded(field, "recipient", most=2 * NAME) for field in block]
-            what = f"r_{block[0]}" if len(block) == 1 else f"{len(block)} recipients"
-            before = self._audit.change(
-                "suppressions", dict.fromkeys(block), action="unsuppress", what=what, by=by
+            changes = [(one.field, {"lift": [one.code, one.origin]}) for one in block]
+            fields = {one.field for one in block}
+            what = f"r_{block[0].field}" if len(fields) == 1 else f"{len(fields)} recipients"
+            removed += sum(
+                int(count) for count, _ in self._change(changes, action="unsuppress", what=what, by=by)
             )
-            removed += sum(value != b"" for value in before)
         return removed
 
+    def standing(self, fields: Collection[str], *, now: int) -> int:
+        """Return how many of these fields have a cause that stands."""
+        key, left, source = self._keys.fixed("suppressions"), 0, iter(fields)
+        while block := list(islice(source, LOOKUP_BATCH)):
+            with reaching():
+                raws = cast("list[bytes | None]", self._client.hmget(key, block))
+            left += sum(raw is not None and _is_active(_read(raw), now) for raw in raws)
+        return left
+
     def find(self, value: object, channel: Channel | str) -> list[SuppressionEntry]:
-        """Return the entries of one recipient, for all merchants."""
-        rid = self.rid(value, channel)
-        with reaching():
-            found = self._client.hscan_iter(
-                self._keys.fixed("suppressions"), match=f"{rid}*", count=SCAN_BATCH
-            )
-            return [entry_of(field, raw) for field, raw in found]
+        """Return the causes of one recipient's entries, for all merchants."""
+        return list(self._scan(f"{self.rid(value, channel)}*"))
 
     def select(self, wanted: Filter, *, now: int) -> Iterator[SuppressionEntry]:
-        """Yield the entries that match, in no order."""
-        with reaching():
-            for field, raw in self._client.hscan_iter(self._keys.fixed("suppressions"), count=SCAN_BATCH):
-                found = entry_of(field, raw)
-                if _is_active(found.entry, now) and wanted.matches(found.facts(now)):
-                    yield found
+        """Yield the causes that match and stand, those of one entry together and the strongest first."""
+        for found in self._scan():
+            if _is_active(found.entry, now) and wanted.matches(found.facts(now)):
+                yield found
 
     def moved(self) -> Iterator[tuple[SuppressionEntry, str | None]]:
-        """Yield each entry that stands under an older key of its address, with its field of today.
+        """Yield the strongest cause of each entry under an older key of its address, with its field of today.
 
         None for an entry whose address was not kept or cannot be read: it stays where it is.
         """
-        with reaching():
-            for field, raw in self._client.hscan_iter(self._keys.fixed("suppressions"), count=SCAN_BATCH):
-                found = entry_of(field, raw)
-                if found.address is None:
-                    yield found, None
-                    continue
-                try:
-                    who = stored(found.address, channel_named(str(found.entry.get("channel"))))
-                except InvalidRecipient:
-                    yield found, None
-                    continue
-                if (rid := hashed(who, self._key)) != found.rid:
-                    yield found, _field(rid, found.merchant)
+        last = ""
+        for found in self._scan():
+            if found.field == last:
+                continue
+            last = found.field
+            if found.address is None:
+                yield found, None
+                continue
+            try:
+                who = stored(found.address, channel_named(str(found.entry.get("channel"))))
+            except InvalidRecipient:
+                yield found, None
+                continue
+            if (rid := hashed(who, self._key)) != found.rid:
+                yield found, _field(rid, found.merchant)
 
     def move(self, entry: SuppressionEntry, field: str, *, by: By) -> None:
-        """Give an entry its field of today; of two entries the one that lasts longer stays, consent first."""
-        with reaching():
-            raw = hash_field(self._client, self._keys.fixed("suppressions"), field)
-        other = entry_of(field.encode(), raw) if raw else None
-        stays = other and _strength(other) >= _strength(entry)
+        """Give an entry its field of today; its causes join those that stand there."""
         address = stored(str(entry.address), channel_named(entry.entry["channel"])).address
-        kept = {**entry.entry, "address": address, "mask": mask(address)}
-        changes = {entry.field: None} | ({} if stays else {field: kept})
-        self._audit.change("suppressions", changes, action="rekey", what=f"r_{entry.rid}", by=by)
+        change = {"move": field, "address": address, "mask": mask(address)}
+        self._change([(entry.field, change)], action="rekey", what=f"r_{entry.rid}", by=by)
 
     def load(
-        self, rows: Iterable[Mapping[str, Any]], *, by: By, now: int
-    ) -> Iterator[InvalidEvent | Literal["listed", "past"] | None]:
-        """Import rows of ``read_rows``, 500 a call; yields None for an imported row, else what is wrong.
+        self, rows: Iterable[Mapping[str, Any]], *, by: By, now: int, dry_run: bool = False
+    ) -> Iterator[Loaded]:
+        """Import rows of ``read_rows``, 500 a call; yields what became of each, ``InvalidEvent`` if unread.
 
-        A row whose end has come yields ``past``. A row with ``keep_existing`` leaves an active entry that has
-        this code (empty: any code) as it is, and yields ``listed``.
+        None: it is taken. ``weaker``: a stronger or longer cause stands, and the row's is kept beneath it.
+        ``listed``: it says nothing new. ``past``: its end has come, and it is left out. The order of rows
+        does not matter for the list. ``dry_run`` changes nothing and yields the same, but keeps all rows in
+        memory.
         """
         source = iter(rows)
+        earlier: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)  # of a dry run, by field
         while block := list(islice(source, LIST_BATCH)):
-            entries: dict[str, dict[str, Any]] = {}
-            kept: dict[str, str] = {}
-            places: dict[str, int] = {}  # field -> index in the block
-            results: list[InvalidEvent | Literal["listed", "past"] | None] = []
+            results: list[Loaded] = []
+            changes: list[tuple[str, dict[str, Any]]] = []
+            places: list[int] = []  # of each change, in the results
             for row in block:
                 try:
-                    field, entry = self._imported(row, by=by, now=now)
+                    field, cause = self._imported(row, by=by, now=now)
                 except (InvalidRecipient, InvalidEvent) as error:
                     results.append(
                         error if isinstance(error, InvalidEvent) else InvalidEvent(str(error), "address")
                     )
                     continue
-                if not _is_active(entry, now):
+                if not _is_active(cause, now):
                     results.append("past")
-                elif field in entries and row.get("keep_existing") in ("", entries[field]["code"]):
-                    results.append("listed")
-                else:
-                    entries[field], places[field] = entry, len(results)
-                    kept.pop(field, None)
-                    if "keep_existing" in row:
-                        kept[field] = row["keep_existing"]
-                    results.append(None)
-            if entries:
-                what = f"{len(entries)} recipients"
-                before = self._audit.change(
-                    "suppressions", entries, action="import", what=what, by=by, keep_existing=kept
-                )
-                for place, value in zip(places.values(), before, strict=True):
-                    results[place] = "listed" if value == b"listed" else None
+                    continue
+                places.append(len(results))
+                results.append(None)
+                changes.append((field, {"join": [*earlier.pop(field, []), cause]}))
+            if changes:
+                what = f"{len({field for field, _ in changes})} recipients"
+                answers = self._change(changes, action="import", what=what, by=by, dry_run=dry_run)
+                for place, (became, _) in zip(places, answers, strict=True):
+                    results[place] = _LOADED[became]
+            if dry_run:
+                for field, change in changes:
+                    earlier[field] += change["join"]
             yield from results
+
+    def _scan(self, match: str | None = None) -> Iterator[SuppressionEntry]:
+        """Yield every cause of the list, those of one entry together."""
+        with reaching():
+            found = self._client.hscan_iter(self._keys.fixed("suppressions"), match=match, count=SCAN_BATCH)
+            for field, raw in found:
+                if not is_mirror(field):
+                    yield from causes_in(field, raw)
+
+    def _change(
+        self,
+        changes: Sequence[tuple[str, Mapping[str, Any]]],
+        *,
+        action: str,
+        what: str,
+        by: By,
+        dry_run: bool = False,
+    ) -> list[tuple[str, bytes]]:
+        """Change causes and write one audit entry, in one call; ``suppressions.lua`` names the changes."""
+        words = [compact(by.entry(action, what)), "dry" if dry_run else ""]
+        words += [word for field, change in changes for word in (field, compact(change))]
+        replicas = 0 if dry_run else self._replicas
+        with reaching():
+            found = self._change_causes(self._client, self._keys, words, replicas=replicas)
+        return [(as_text(what) if isinstance(what, bytes) else str(what), raw) for what, raw in found]
 
     def _imported(self, row: Mapping[str, Any], *, by: By, now: int) -> tuple[str, dict[str, Any]]:
         channel = str(row.get("channel") or "").strip().lower()
@@ -279,12 +324,13 @@ class Suppressions:
         entry: dict[str, Any] = {
             "at": date_or_never(row.get("since"), "since") or now,
             "code": code,
-            "origin": cell(row, "origin") or "person",
+            "origin": cell(row, "origin") or ("event" if built_in_fault(code) else "person"),
             "by": by.actor,
             "reason": cell(row, "reason") or ("" if theirs else by.reason),
             "channel": channel,
-            "evidence": evidence(row),
         }
+        if reports := evidence(row):
+            entry["evidence"] = reports
         rid = hash_in(cell(row, "recipient"))
         if address and "•" not in address and "…" not in address:
             is_ours = theirs or code in MALFORMED or (channel == Channel.LETTER and "|" in address)
@@ -323,20 +369,29 @@ def verdict_on(rid: str, listed: Sequence[bytes | None], paused: bytes | None, *
     """Return whether one recipient may be sent to, from its raw entries."""
     if rid.startswith("*"):
         return Verdict(allowed=False, recipient="", because="nobody in particular")
-    found = [entry for _, entry in _refusing(listed, [paused]) if _is_active(entry, now)]
+    found = [_as_of(entry, now) for _, entry in _refusing(listed, [paused]) if _is_active(entry, now)]
     return _refused(rid, found[-1]) if found else Verdict(allowed=True, recipient=f"r_{rid}")
 
 
+def _name_of(merchant: object) -> str:
+    return "" if merchant is None else bounded(merchant, "merchant")
+
+
 def _field(rid: str, merchant: object) -> str:
-    return rid if merchant is None else f"{rid}@{bounded(merchant, 'merchant')}"
-
-
-def _strength(entry: SuppressionEntry) -> tuple[bool, int]:
-    return entry.entry["code"] in CONSENT, entry.until or LAST
+    name = _name_of(merchant)
+    return f"{rid}@{name}" if name else rid
 
 
 def _is_active(entry: Mapping[str, Any], now: int) -> bool:
     return entry.get("z") is None or int(entry["z"]) > now
+
+
+def _as_of(entry: Mapping[str, Any], now: int) -> dict[str, Any]:
+    """Return an entry as its strongest cause that stands now, with the entry's own end."""
+    if "causes" not in entry:
+        return dict(entry)
+    strongest = next((cause for cause in causes_of(entry) if _is_active(cause, now)), entry)
+    return {**strongest, "z": entry.get("z")}
 
 
 def _refused(rid: str, entry: Mapping[str, Any]) -> Verdict:

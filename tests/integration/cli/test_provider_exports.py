@@ -47,7 +47,7 @@ def test_a_list_that_lacks_its_last_page_changes_nothing(desk):
 
 @pytest.mark.parametrize("first", ["sendgrid-bounces", "sendgrid-unsubscribes"])
 def test_consent_stays_consent_whichever_list_comes_first(desk, first):
-    """A mailbox that bounced once must not take an opt-out's place, since a bounce ends."""
+    """A mailbox that bounced once must not take an opt-out's place, since a bounce ends; it stands beneath."""
     lists = {
         "sendgrid-bounces": BOUNCES,
         "sendgrid-unsubscribes": "email,created\nGone@Example.com,1790000001\n",
@@ -55,9 +55,12 @@ def test_consent_stays_consent_whichever_list_comes_first(desk, first):
     for name in sorted(lists, key=lambda name: name != first):
         words = ("import", "-", "--format", "csv", "--from", name, "--reason", "move")
         assert desk.run("suppressions", *words, stdin=lists[name]).exit_code == 0
-    (row,) = desk.data("suppressions", "list")
+    rows = desk.data("suppressions", "list")
+    verdict = json.loads(desk.run("suppressions", "check", "gone@example.com", "-o", "json").stdout)
 
-    assert (row["code"], row["until"]) == ("OPT_OUT", "never")
+    assert [row["code"] for row in rows if row["until"] == "never"] == ["OPT_OUT"]
+    assert len(rows) == 2
+    assert (verdict["reason"], verdict["until"]) == ("OPT_OUT", None)
 
 
 @pytest.mark.parametrize("name", ["sendgrid-bounces", "sendgrid-spam-reports"])

@@ -132,17 +132,21 @@ def add(
         int, typer.Option(parser=expiry, metavar="TIME", show_default="never", help="90d, or never")
     ] = 0,
 ) -> None:
-    """Refuse a recipient from now on."""
+    """Refuse a recipient from now on. Other causes that stand, such as a complaint, stay beside yours."""
     with opened() as store:
         now, on = store.now(), channel_of(recipient, channel)
-        rid = store.suppressions.add(
+        causes = store.suppressions.add(
             recipient, on, by=intent.by, now=now, expires=expires or None, merchant=merchant
         )
-        until = now + expires if expires else None
-        sentence = (
-            f"Listed: {mask(normalise(recipient, on))} r_{rid}, {until_of(until, zone=zone(), now=now)}."
-        )
-        intent.tell(sentence, {"action": "add", "recipient": f"r_{rid}", "until": iso(until)})
+        until, rid = now + expires if expires else None, causes[0].rid
+        others = [one for one in causes if one.code != "MANUAL"]
+        stands = [one for one in others if one is causes[0] or _is_longer(one, until)]
+        said = [f"Listed: {mask(normalise(recipient, on))} r_{rid}, {_until(until, now)}."]
+        said += [f"This stands as well: {cause(one.code)}, {_until(one.until, now)}." for one in stands]
+        rows = [one.row(reveal=False) for one in stands]
+        shown = [{name: row[name] for name in ("code", "origin", "until")} for row in rows]
+        facts = {"action": "add", "recipient": f"r_{rid}", "until": iso(until), "stands": shown}
+        intent.tell(" ".join(said), facts)
 
 
 @app.command(cls=Filtered)
@@ -153,18 +157,23 @@ def remove(
     intent: Intent,
     channel: options.Channel = None,
 ) -> None:
-    """Take recipients off the list: one by its address, or all that a filter finds."""
+    """Take recipients off the list: one by its address, or what a filter finds.
+
+    A recipient may be listed for several causes: an address lifts all of them, a filter such as code:OPT_OUT
+    only those that it matches, and the others stay.
+    """
     with opened() as store:
         found = store.suppressions.select(_filter(words, store, channel=channel), now=store.now())
         matching = intent.confirmed(found, describe=described, nouns=NOUNS)
-        fields = [entry.field for entry in matching]
-        removed = store.suppressions.remove(fields, by=intent.by)
-        facts = {"action": "remove", "matched": len(matching), "done": removed}
-        intent.tell(f"Removed: {removed:,} of {len(matching):,}. Sends are allowed again.", facts)
+        removed = store.suppressions.remove(matching, by=intent.by)
+        left = store.suppressions.standing({one.field for one in matching}, now=store.now())
+        facts = {"action": "remove", "matched": len(matching), "done": removed, "stillListed": left}
+        allowed = "Sends are allowed again." if not left else f"Still listed for another cause: {left:,}."
+        intent.tell(f"Removed: {removed:,} of {len(matching):,}. {allowed}", facts)
 
 
 @app.command("import")
-@changing("output")
+@changing("dry_run", "output")
 def import_(
     file: Annotated[str, typer.Argument(metavar="FILE | -", help="CSV with a head line, or NDJSON")],
     *,
@@ -180,7 +189,8 @@ def import_(
     """Add recipients from a file: columns channel, address or recipient (r_...), the rest as in an export.
 
     A file that cannot be read changes nothing. Rows that cannot be taken are listed on stderr, exit code 5.
-    Importing a file again, whole or after a crash, ends in the same list.
+    A row never weakens what stands: it is one more cause beside the others. The order of rows and files does
+    not matter, and importing a file again, whole or after a crash, ends in the same list.
     """
     form = form or (Form.NDJSON if file.endswith(("json", "ndjson", "jsonl")) else Form.CSV)
     on = None if channel is None else channel_of("", channel)
@@ -194,19 +204,28 @@ def import_(
             return rows_of(opened_file, form, on)
 
         total = sum(1 for _ in rows())
-        results = store.suppressions.load(rows(), by=intent.by, now=now)
+        results = store.suppressions.load(rows(), by=intent.by, now=now, dry_run=intent.dry_run)
         counts: Counter[str] = Counter()
         for number, result in enumerate(tracked(results, f"importing {total:,}"), 1):
             counts[result if isinstance(result, str) else "failed" if result else "done"] += 1
             if isinstance(result, InvalidEvent):
                 say(as_line({"row": number, "path": result.path, "reason": result.reason}))
-        sentence = f"Imported: {counts['done']:,}."
+        is_dry = intent.dry_run
+        said = [f"{'To be imported' if is_dry else 'Imported'}: {counts['done'] + counts['weaker']:,}."]
+        if counts["weaker"]:
+            said.append(
+                f"{counts['weaker']:,} of these would weaken what stands: the stronger cause stays, theirs is"
+                " kept beneath it."
+            )
         if counts["listed"]:
-            sentence += f" Listed already, and left as they are: {counts['listed']:,}."
+            said.append(f"Listed already, and left as they are: {counts['listed']:,}.")
         if counts["past"]:
-            sentence += f" Past their end, and left out: {counts['past']:,}."
-        facts = {name: counts[name] for name in ("done", "listed", "past")}
-        intent.tell(sentence, {"action": "import", "matched": total, **facts})
+            said.append(f"Past their end, and left out: {counts['past']:,}.")
+        if is_dry:
+            said.append("Dry run: nothing changed.")
+        facts = {name: counts[name] for name in ("done", "weaker", "listed", "past")}
+        facts["done"] += counts["weaker"]
+        intent.tell(" ".join(said), {"action": "import", "dryRun": is_dry, "matched": total, **facts})
         exit_in_part(counts["failed"], of=total)
 
 
@@ -245,6 +264,14 @@ def history(
 def _filter(words: Collection[str] | None, store: Store, *, channel: str | None = None) -> Filter:
     known = hashed_words(words, store, channel=channel, bare="recipient")
     return parse_filter(known, keys=FILTER_KEYS, bare="recipient")
+
+
+def _is_longer(one: SuppressionEntry, until: int | None) -> bool:
+    return until is not None and (one.until is None or one.until > until)
+
+
+def _until(end: int | None, now: int) -> str:
+    return until_of(end, zone=zone(), now=now)
 
 
 def _entry_row(entry: SuppressionEntry, now: int, *, reveal: bool) -> Row:

@@ -24,7 +24,6 @@ from msgspec import Struct, convert
 from softbounce.cli.shared.input_files import read_reports, readable
 from softbounce.cli.shared.output import Form, Json
 from softbounce.core.policy.model import Policy
-from softbounce.core.reasons import CONSENT
 from softbounce.core.recipients import Channel, scrub
 from softbounce.core.table_files import read_cells
 from softbounce.core.timestamps import date_or_never, iso
@@ -74,9 +73,8 @@ def provider_rows(
 ) -> Iterator[Json]:
     """Yield the rows as ``suppressions.load`` takes them, each with the end that policy gives its code.
 
-    A bounce leaves an entry that stands as it is, so that a withdrawn consent stays one. Raises
-    ``InvalidSettings`` where the file cannot be read, its first row has no address of that provider's, or a
-    page is missing, since a list that lacks its end would let sends through.
+    Raises ``InvalidSettings`` where the file cannot be read, its first row has no address of that provider's,
+    or a page is missing, since a list that lacks its end would let sends through.
     """
     columns = _lists()[source]
     with readable():
@@ -138,7 +136,6 @@ def _ours(row: Json, columns: _Columns, *, policy: Policy, now: int) -> Json:
         "reason": scrub(str(text or "")),  # a reply names the address, and a reason is kept in clear
         "since": since,
         "until": until,
-        "keep_existing": code if code in CONSENT else "",
     }
 
 

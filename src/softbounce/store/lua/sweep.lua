@@ -146,6 +146,9 @@ for n = 1, #answer[2], 2 do
   if ends and ends <= now then
     hdel(hash, field)
     gone = gone + 1
+    if options.name == "suppressions" and string.sub(field, -1) == "@" then -- see shared/causes
+      hset(meta, "consent_fields", string.format("%d", (tonumber(hget(meta, "consent_fields")) or 0) - 1))
+    end
     if options.name == "dead_letters" then
       add_letter_bytes(-#value)
     end

@@ -135,10 +135,6 @@ local function write_causes(field, causes, has_changed)
   return write_field(field, causes)
 end
 
-local function words_of(cause)
-  return (cause.rule or "") .. "\n" .. (cause.by or "") .. "\n" .. (cause.reason or "")
-end
-
 -- Adds to a cause what another of its code and origin says. Returns whether that says anything new; the order of both does not matter.
 local function add_to(old, new)
   local is_news, evidence, is_known = new.at < old.at, old.evidence or {}, {}
@@ -164,7 +160,7 @@ local function add_to(old, new)
   end
   if old.incident then
     old.full = later(old.full, new.z)
-  elseif old.z ~= new.z and later(old.z, new.z) == new.z or old.z == new.z and words_of(old) < words_of(new) then
+  elseif old.z ~= new.z and later(old.z, new.z) == new.z then
     old.z, old.rule, old.line, old.revision, old.by, old.reason = new.z, new.rule, new.line, new.revision, new.by, new.reason
     is_news = true
   end
