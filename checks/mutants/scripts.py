@@ -327,7 +327,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "      entry.z = later(entry.z, cause.z)",
             "      entry.z = entry.z",
             "A longer block is not shortened by a report.",
-            "tests/contract/test_lists.py::test_a_person_s_entry_is_not_shortened_by_a_report",
+            "tests/contract/test_causes.py::test_a_verdict_names_the_strongest_cause_that_stands_and_the_latest_end",
         ),
     ),
     *in_file(

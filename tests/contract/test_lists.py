@@ -158,18 +158,20 @@ def test_an_import_keeps_what_its_rows_say(driver):
 
 
 def test_an_import_takes_the_row_of_an_entry_that_has_ended(driver):
-    """A row that says nothing new leaves what stands; what has ended protects nobody, also before it is swept."""
+    """What has ended weakens no row and makes none needless, also before it is swept."""
     suppressions = driver.store.suppressions
     suppressions.add(NUMBER, "sms", by=By("me", "asked"), now=driver.now, expires=DAY)
-    row = {"channel": "sms", "address": NUMBER, "code": "MANUAL", "until": iso(driver.now + DAY)}
+    same = {"channel": "sms", "address": NUMBER, "code": "MANUAL", "until": iso(driver.now + DAY)}
+    bounce = {"channel": "sms", "address": NUMBER, "code": "SMS_REJECTED"}
 
-    def load(row):
-        return list(suppressions.load([row], by=By("me", "asked"), now=driver.now))
+    def load(row, **options):
+        (result,) = suppressions.load([row], by=By("me", "asked"), now=driver.now, **options)
+        return result
 
     driver.wait(DAY - 1)
-    assert load(row) == ["listed"]
+    assert (load(same), load(bounce, dry_run=True)) == ("listed", "weaker")
     driver.wait(1)
-    assert load(row | {"until": "never"}) == [None]
+    assert load(bounce) is None
     assert driver.is_suppressed()
 
 

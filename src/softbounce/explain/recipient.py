@@ -28,7 +28,7 @@ class Known:
     channel: Channel
     now: int
     verdict: Verdict
-    entries: tuple[SuppressionEntry, ...]  # on the list, of all scopes
+    entries: tuple[SuppressionEntry, ...]  # each cause for which it is on the list, of all scopes
     counts: Json  # soft bounces, reports by code, escalation
     pause: Pause | None  # that has not ended
     waiting: tuple[Waiting, ...]
@@ -105,7 +105,8 @@ def _rows(known: Known, zone: str) -> Iterator[tuple[str, str]]:
 
 def _change(known: Known) -> str:
     """Return the command that would let sends through again; empty where they are, or where nothing does."""
-    incidents = [entry.incident for entry in known.entries if entry.incident]
+    own = [entry for entry in known.entries if entry.code == known.verdict.reason]  # the cause that is named
+    incidents = [entry.incident for entry in own if entry.incident]
     return "" if known.verdict else lifting(f"r_{known.rid}", known.verdict.reason, incidents)
 
 

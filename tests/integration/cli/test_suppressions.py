@@ -58,6 +58,57 @@ def test_an_entry_is_removed_by_address_or_by_filter(desk):
     assert desk.data("suppressions", "list") == []
 
 
+def test_add_says_what_else_stands(desk):
+    """Whoever lists a recipient for a day hears that a stronger or a longer cause stands as well."""
+    first = desk.run("suppressions", "add", NUMBER, "--reason", "asked", "--expires", "1d")
+    assert first.stdout.count("stands as well") == 0
+    desk.report(failed("b", "INVALID_MOBILE_NUMBER", recipients=[NUMBER]))
+    longer = desk.run("suppressions", "add", NUMBER, "--reason", "asked", "--expires", "1d").stdout
+    assert "This stands as well: Not a valid mobile number, until " in longer
+    ever = desk.run("suppressions", "add", NUMBER, "--reason", "asked", "-o", "json")
+    assert json.loads(ever.stdout)["stands"] == []
+    text = f"channel,address,code\nsms,{NUMBER},COMPLAINT\n"
+    desk.run("suppressions", "import", "-", "--format", "csv", "--reason", "move", stdin=text)
+    stronger = desk.run("suppressions", "add", NUMBER, "--reason", "asked", "-o", "json")
+
+    assert [one["code"] for one in json.loads(stronger.stdout)["stands"]] == ["COMPLAINT"]
+
+
+def test_remove_by_a_filter_leaves_other_causes_and_says_so(desk):
+    """Sends are not allowed again while another cause stands."""
+    desk.run("suppressions", "add", NUMBER, "--reason", "asked")
+    desk.report(failed("b", "INVALID_MOBILE_NUMBER", recipients=[NUMBER]))
+    words = ("suppressions", "remove", "--reason", "corrected")
+
+    assert (
+        desk.run(*words, "code:INVALID_*").stdout == "Removed: 1 of 1. Still listed for another cause: 1.\n"
+    )
+    assert desk.run(*words, NUMBER).stdout == "Removed: 1 of 1. Sends are allowed again.\n"
+
+
+def test_an_import_says_what_it_would_weaken_and_a_dry_run_only_says_it(desk, tmp_path):
+    """An old file of bounces takes no complaint away, in whichever order rows and files come."""
+    rows = ["COMPLAINT,never", "BOUNCE_PERMANENT_GENERAL,2030-12-05", "COMPLAINT,never"]
+    lines = [f"email,gerd@firma.example,{row}" for row in rows]
+    (tmp_path / "list.csv").write_text("\n".join(["channel,address,code,until", *lines]) + "\n")
+    words = ("suppressions", "import", "list.csv", "--reason", "list")
+    counts = (
+        "2. 1 of these would weaken what stands: the stronger cause stays, theirs is kept beneath it. "
+        "Listed already, and left as they are: 1."
+    )
+
+    assert desk.run(*words, "--dry-run").stdout == f"To be imported: {counts} Dry run: nothing changed.\n"
+    assert desk.data("suppressions", "list") == []
+    assert desk.run(*words).stdout == f"Imported: {counts}\n"
+    assert desk.run("suppressions", "check", "gerd@firma.example").stdout.startswith(
+        "suppressed   Marked as spam"
+    )
+    told = json.loads(desk.run(*words, "-o", "json").stdout)
+    assert {name: told[name] for name in ("matched", "done", "weaker", "listed")} == {
+        "matched": 3, "done": 0, "weaker": 0, "listed": 3,
+    }  # fmt: skip
+
+
 def test_an_export_imports_again(desk, tmp_path):
     """With reason, expiry and origin; masked too, under the same key."""
     desk.run("suppressions", "add", NUMBER, "--reason", "asked", "--expires", "90d")
