@@ -37,6 +37,8 @@ EVIDENCE = "32 times are gone through for each report; the batch is a few millis
 ANSWERS = "the answers of a provider are a thousand; the batch is a few milliseconds longer"
 BUCKETS = "each is looked for in four sets of buckets, of two generations"
 NAMED = "all that is known of the message is looked through for each report; the batch is a few milliseconds longer"
+CAUSES = "each is read and written with the nine others of its entry; the batch is a few milliseconds longer"
+CONSENTS = "each of ten large merchants is read and written for each; the batch is some 40 ms longer"
 ALLOWED = {  # above the goal all the same: ordinary events or retries, full ordinary batches, why
     "accept: 100 small recipients, 10 million deliveries known of both generations": (30, 1, EACH),
     "claim: 100 recipients, pauses and caps": (31, 1, EACH),
@@ -47,6 +49,8 @@ ALLOWED = {  # above the goal all the same: ordinary events or retries, full ord
     "accept: reports of one recipient to be confirmed, which has 32": (10, 1.6, EVIDENCE),
     "accept: soft bounces of one recipient that has 32, out of order": (10, 1.4, EVIDENCE),
     "accept: failures of resends that a breaker counts, 1,000 answers": (10, 1.2, ANSWERS),
+    "accept: suppressions of one recipient, each with a large code of its own": (10, 1.5, CAUSES),
+    "accept: opt-outs of one recipient, each from a large merchant of its own": (10, 4.5, CONSENTS),
     "accept: ordinary failures, 10 million deliveries known of both generations": (10, 1.3, BUCKETS),
     "accept: bare reports, a reference with 200 recipients, each alone": (10, 1.3, NAMED),
     "accept: bare reports, a reference with 200 recipients, once": (10, 1.2, NAMED),

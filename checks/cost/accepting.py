@@ -7,6 +7,8 @@ from softbounce.store import Store
 from .kinds import ACCEPT, Call, Policies, client_of, hand_over, kind, take, taken
 from .reports import HOUR, NAME, NOW, label, large_people, ordinary, people, report
 
+DEAD = {"smtpCode": "5.1.1", "message": "no such user here"}
+
 
 @kind(ACCEPT, "ordinary failures")
 def _ordinary(store: Store) -> Call:
@@ -193,6 +195,29 @@ def _suppressed(store: Store) -> Call:
 def _suppressed_again(store: Store) -> Call:
     take(store, [report(to=["a@example.com"], code="INVALID_EMAIL_ADDRESS", large=True) for _ in range(10)])
     return taken([report(to=["a@example.com"], code="INVALID_EMAIL_ADDRESS", large=True) for _ in range(300)])
+
+
+@kind(ACCEPT, "suppressions of one recipient, each with a large code of its own")
+def _causes(store: Store) -> Call:
+    def some(first: int) -> list[bytes]:
+        codes = [f"BOUNCE_PERMANENT_{n:04}{NAME[:-24]}" for n in range(first, first + 300)]
+        return [
+            report(to=["a@example.com"], code=code, kind="CONTACT_ERROR", details=DEAD, large=True)
+            for code in codes
+        ]
+
+    take(store, some(0))
+    return taken(some(300))
+
+
+@kind(ACCEPT, "opt-outs of one recipient, each from a large merchant of its own")
+def _consents(store: Store) -> Call:
+    def some(first: int) -> list[bytes]:
+        merchants = [f"{n:04}{NAME[:-4]}" for n in range(first, first + 300)]
+        return [report(to=["a@example.com"], code="OPT_OUT", claim={"merchantId": one}) for one in merchants]
+
+    take(store, some(0))
+    return taken(some(300))
 
 
 @kind(ACCEPT, "suppressions, each a brake group of its own with a large code")

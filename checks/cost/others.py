@@ -159,8 +159,8 @@ def _reschedule(store: Store) -> Call:
     return Call(items=500, run=lambda store: store.retries.run_now(ids, by=By("x", "x")))
 
 
-@kind(OTHER, "mark: 500 suppressions at once")
-def _mark(store: Store) -> Call:
+@kind(OTHER, "suppressions: 500 at once")
+def _import(store: Store) -> Call:
     numbers = [f"+4915113{n:06}" for n in range(500)]
     rows = [{"channel": "sms", "address": one, "reason": "x" * 500} for one in numbers]
 

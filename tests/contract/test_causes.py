@@ -273,6 +273,17 @@ def test_a_cause_knows_its_delivery_until_another_adds_to_it(listed):
     assert dated == {BOUNCE: None, "OPT_OUT": listed.now - 30 * SECOND}
 
 
+def test_an_entry_has_ten_causes_at_most(driver):
+    """A producer with codes without end makes no entry too large; of more causes the one that ends first goes."""
+    load(
+        driver,
+        *(row(driver, f"CODE_{n:02}", "event", (n + 1) * DAY) for n in (7, 3, *range(8, 15), 2, 1, 6, 4)),
+    )
+
+    assert sorted(end // DAY for _, end in stands(driver)) == [5, 7, 8, *range(9, 16)]
+    assert driver.store.suppressions.check(NUMBER, "sms").until == driver.now + 15 * DAY
+
+
 def test_a_change_of_one_entry_is_in_the_audit_without_the_address(driver):
     """Before and after, for who asks later; an erasure must not have to look there."""
     driver.store.suppressions.add(NUMBER, "sms", by=ME, now=driver.now)

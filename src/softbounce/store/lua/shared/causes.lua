@@ -15,13 +15,14 @@
 local CONSENT = { COMPLAINT = true, OPT_OUT = true }
 local RANKS = { event = 3, provider = 4 } -- by origin; of any other origin a person has said it
 local MOST_EVIDENCE = 5
+local MOST_CAUSES = 10 -- of an entry; of more the one that ends first goes
 
 local function is_consent(code)
   return CONSENT[code] == true
 end
 
 local function rank_of(cause)
-  return is_consent(cause.code) and 1 or RANKS[cause.origin] or 2
+  return CONSENT[cause.code] and 1 or RANKS[cause.origin] or 2
 end
 
 local function later(one, other) -- of two ends
@@ -37,8 +38,10 @@ local function is_stronger(one, other)
     return later(one.z, other.z) == one.z
   elseif one.code ~= other.code then
     return one.code < other.code
+  elseif one.origin ~= other.origin then
+    return one.origin < other.origin
   end
-  return one.origin .. (one.merchant or "") < other.origin .. (other.merchant or "")
+  return (one.merchant or "") < (other.merchant or "")
 end
 
 -- Returns the causes of a field, ended ones too.
@@ -76,6 +79,19 @@ local function copy_of(cause)
   return copy
 end
 
+-- Leaves no more causes than an entry may have; they are sorted, the strongest first.
+local function shorten(causes)
+  while #causes > MOST_CAUSES do
+    local first = #causes
+    for n = #causes - 1, 1, -1 do
+      if later(causes[first].z, causes[n].z) ~= causes[n].z then
+        first = n
+      end
+    end
+    table.remove(causes, first)
+  end
+end
+
 -- Writes those of the causes that have not ended, or deletes the field. Returns the entry, nil where none is left.
 local function write_field(field, causes)
   local kept = standing_in(causes)
@@ -86,6 +102,7 @@ local function write_field(field, causes)
   local entry = kept[1]
   if kept[2] then
     table.sort(kept, is_stronger)
+    shorten(kept)
     entry = copy_of(kept[1])
     entry.causes = {}
     for n, cause in ipairs(kept) do
@@ -115,9 +132,10 @@ local function mirror_consent(field, causes)
   end
   for _, cause in ipairs(causes) do
     if is_consent(cause.code) then
-      local copy = copy_of(cause)
-      copy.merchant, copy.address, copy.d, copy.first, copy.dated = merchant, nil, nil, nil, nil
-      all[#all + 1] = copy
+      all[#all + 1] = {
+        merchant = merchant, code = cause.code, origin = cause.origin, at = cause.at, z = cause.z, rule = cause.rule, by = cause.by,
+        reason = cause.reason, channel = cause.channel, mask = cause.mask,
+      }
     end
   end
   local is_kept = write_field(rid .. "@", all) ~= nil
