@@ -196,7 +196,8 @@ class Softbounce:
     ) -> Verdict:
         """Return whether ``recipient`` may be sent to: true or false, with ``.reason .until .because``.
 
-        What is no address on ``channel`` is false. An unreachable store gives what ``if_unreachable`` says,
+        What is no address on ``channel`` is false. Without ``merchant`` an opt-out from any merchant, or a
+        complaint about it, refuses as well. An unreachable store gives what ``if_unreachable`` says,
         counted in ``unreachable`` and logged: a suppression list must not stop invoices. Legal opt-outs deny.
         """
         allows = _allows(if_unreachable)
