@@ -188,18 +188,24 @@ end
 -- Adds a cause to a field. One of its code and origin that stands gains its evidence and the later end; before a new one is written,
 -- when_new(cause, field, ...) is called. Returns the entry, the cause as it stands there, and whether that says anything new.
 local function join(field, cause, when_new, ...)
-  local causes, is_news = standing_in(causes_of(field)), true
-  for _, known in ipairs(causes) do
+  local is_first = not hget(suppressions, field)
+  local causes = is_first and {} or standing_in(causes_of(field))
+  for n = 1, #causes do
+    local known = causes[n]
     if known.code == cause.code and known.origin == cause.origin then
-      is_news = add_to(known, cause)
+      local is_news = add_to(known, cause)
       return write_causes(field, causes, is_consent(cause.code)), known, is_news
     end
   end
   if when_new then
     when_new(cause, field, ...)
   end
+  if is_first and not is_consent(cause.code) then -- the usual case is made short
+    hset(suppressions, field, cjson.encode(cause))
+    return cause, cause, true
+  end
   causes[#causes + 1] = cause
-  return write_causes(field, causes, is_consent(cause.code)), cause, is_news
+  return write_causes(field, causes, is_consent(cause.code)), cause, true
 end
 
 -- Removes the causes of a field for which is_lifted(cause) is true, and returns them.
