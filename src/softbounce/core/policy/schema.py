@@ -45,6 +45,13 @@ def _grace(value: int) -> int:
     return value
 
 
+def _trimmed(name: str) -> str:
+    if name != name.strip():
+        message = "has blanks around it: ids are compared without them, so it would match no merchant"
+        raise ValueError(message)
+    return name
+
+
 class Limits(Block):
     """What no rule and no merchant goes past."""
 
@@ -286,7 +293,7 @@ class File(Block):
     providers: dict[Annotated[str, Field(min_length=1, max_length=200)], Provider] = Field(
         {}, description="By name; * for those without an entry of their own"
     )
-    merchants: dict[str, Merchant] = Field({})
+    merchants: dict[Annotated[str, AfterValidator(_trimmed)], Merchant] = Field({})
     escalation: Escalation = Escalation()
 
 

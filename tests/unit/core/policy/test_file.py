@@ -161,6 +161,15 @@ def test_merge_keys_and_aliases_mean_what_yaml_says():
     ]
 
 
+def test_a_merchant_with_blanks_around_it_is_refused():
+    """An id of a report has none by the time the policy is asked, so that such a key would match nobody."""
+    text = 'version: 1\nmerchants:\n  " 42 ": {codes: {SMS_EXPIRED: {do: hold}}}\n'
+
+    assert findings(text) == [
+        "3:3: error: has blanks around it: ids are compared without them, so it would match no merchant"
+    ]
+
+
 def test_off_no_and_clock_times_are_words():
     """YAML 1.1 would read them as false, false and 1260."""
     tree = Tree("a: off\nb: NO\nc: 21:00\nd: 010\ne: 1_000\nf: 2026-11-20\ng: true\nh: 1.5\n")
