@@ -13,7 +13,7 @@ from softbounce.errors import InvalidSettings, NotFound, WrongKey
 from softbounce.store import Store
 from softbounce.store.audit import By
 from softbounce.store.erasure import Erasure
-from softbounce.store.suppression_entries import COLUMNS
+from softbounce.store.suppression_entries import COLUMNS, exported
 
 from .store_driver import ANYTHING, DAY, HOUR, MINUTE, NUMBER, SECOND
 
@@ -121,22 +121,21 @@ def test_an_export_imports_back_as_it_was(driver, form, kind, rows):
 
     def everything():
         found = suppressions.select(ANYTHING, now=driver.now)
-        key = suppressions.fingerprint
-        return sorted((entry.row(reveal=kind != "masked", key=key) for entry in found), key=str)
+        return sorted(exported(found, reveal=kind != "masked", key=suppressions.fingerprint), key=str)
 
     def clear():
         suppressions.remove(suppressions.select(ANYTHING, now=driver.now), by=By("me", "test"))
 
     clear()
     assert set(suppressions.load(rows, by=By("me", "first"), now=driver.now)) <= {None, "weaker", "listed"}
-    exported, file = everything(), io.StringIO(newline="")
-    write_rows([row | other for row in exported], file, form=form, columns=COLUMNS)
+    before, file = everything(), io.StringIO(newline="")
+    write_rows([row | other for row in before], file, form=form, columns=COLUMNS)
     clear()
     file.seek(0)
     again = suppressions.load(read_rows(file, form=form), by=By("me", "back"), now=driver.now)
 
     assert set(again) <= {None, "weaker"}
-    assert everything() == exported
+    assert everything() == before
 
 
 def test_an_import_keeps_what_its_rows_say(driver):

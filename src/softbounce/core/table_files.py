@@ -37,6 +37,8 @@ def write_rows(rows: Iterable[Mapping[str, Any]], file: IO[str], *, form: str, c
 def _cell_of(value: object) -> str:
     if not isinstance(value, list):
         return "" if value is None else str(value)
+    if not all(isinstance(one, str) for one in value):
+        return json.dumps(value, ensure_ascii=False)
     text = " ".join(value)
     is_plain = text.split() == value and not text.startswith("[")
     return text if is_plain else json.dumps(value, ensure_ascii=False)
@@ -63,9 +65,7 @@ def read_rows(file: IO[str], *, form: str) -> Iterator[dict[str, Any]]:
         return
     for cells in read_cells(file):
         row: dict[str, Any] = {name: _unquoted(cell) for name, cell in cells.items()}
-        if "evidence" in row:
-            row["evidence"] = _list_of(row["evidence"])
-        yield row
+        yield row | {name: _list_of(row[name]) for name in ("evidence", "also") if name in row}
 
 
 def read_cells(file: IO[str]) -> Iterator[dict[str, str]]:

@@ -1,19 +1,19 @@
 """The causes of an entry of the suppression list, in the store and as rows of an export or import."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, cast
 
 from softbounce.core.bounds import NAME
 from softbounce.core.timestamps import iso
 from softbounce.errors import InvalidEvent
 
-COLUMNS = (
-    "recipient", "address", "channel", "merchant", "code", "origin", "reason", "since", "until", "evidence",
-    "key",
-)  # fmt: skip
-"""The columns of an export as CSV."""
+_OF_A_CAUSE = ("code", "origin", "reason", "since", "until", "evidence")
+COLUMNS = ("recipient", "address", "channel", "merchant", *_OF_A_CAUSE, "also", "key")
+"""The columns of an export as CSV; ``also`` holds the weaker causes of an entry, with the columns of one."""
+_MOST_CAUSES = 100  # an imported row may name so many
 _IN_ENTRY = {"ends": "z", "case": "incident"}  # names of a cause among several -> of the only one
 _MOST_EVIDENCE = 100  # an imported entry may name so many events
 
@@ -87,6 +87,27 @@ class SuppressionEntry:
             **({"incident": self.incident} if self.incident else {}),
             **({"key": key} if key else {}),
         }
+
+
+def exported(entries: Iterable[SuppressionEntry], *, reveal: bool, key: str) -> Iterator[dict[str, Any]]:
+    """Yield a row for each entry: its strongest cause, with the others, which follow it, in ``also``."""
+    for _, causes in groupby(entries, key=lambda entry: entry.field):
+        first, *others = (cause.row(reveal=reveal, key=key) for cause in causes)
+        also = [{name: other[name] for name in _OF_A_CAUSE} for other in others]
+        yield first | ({"also": also} if also else {})
+
+
+def causes_of_row(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return a row for each cause in a row of ``exported``, its own one last. Raises ``InvalidEvent``."""
+    also = row.get("also") or []
+    is_short = isinstance(also, list) and len(also) <= _MOST_CAUSES
+    if is_short and all(isinstance(one, dict) for one in also):
+        return [
+            *(dict(row) | {name: one.get(name) for name in _OF_A_CAUSE} for one in also),
+            row,
+        ]
+    message = f"must be a list of at most {_MOST_CAUSES} objects with {', '.join(_OF_A_CAUSE)}"
+    raise InvalidEvent(message, "also")
 
 
 def is_mirror(field: bytes) -> bool:

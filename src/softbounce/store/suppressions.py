@@ -38,6 +38,7 @@ from softbounce.store.suppression_entries import (
     SuppressionEntry,
     causes_in,
     causes_of,
+    causes_of_row,
     evidence,
     is_mirror,
 )
@@ -262,18 +263,20 @@ class Suppressions:
             places: list[int] = []  # of each change, in the results
             for row in block:
                 try:
-                    field, cause = self._imported(row, by=by, now=now)
+                    found = [self._imported(one, by=by, now=now) for one in causes_of_row(row)]
                 except (InvalidRecipient, InvalidEvent) as error:
                     results.append(
                         error if isinstance(error, InvalidEvent) else InvalidEvent(str(error), "address")
                     )
                     continue
-                if not _is_active(cause, now):
+                causes = [cause for _, cause in found if _is_active(cause, now)]
+                if not causes:
                     results.append("past")
                     continue
                 places.append(len(results))
                 results.append(None)
-                changes.append((field, {"join": [*earlier.pop(field, []), cause]}))
+                field, _ = found[0]
+                changes.append((field, {"join": [*earlier.pop(field, []), *causes]}))
             if changes:
                 what = f"{len({field for field, _ in changes})} recipients"
                 answers = self._change(changes, action="import", what=what, by=by, dry_run=dry_run)

@@ -48,7 +48,7 @@ from softbounce.errors import InvalidEvent, InvalidSettings
 from softbounce.explain.recipient import PROVISIONAL, until_of, verdict_json, verdict_text
 from softbounce.store import Store, Verdict
 from softbounce.store.hash_key import hash_in
-from softbounce.store.suppression_entries import COLUMNS, SuppressionEntry
+from softbounce.store.suppression_entries import COLUMNS, SuppressionEntry, exported
 from softbounce.store.suppressions import FILTER_KEYS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Who is not sent to any more.")
@@ -239,7 +239,7 @@ def export(
             note_list_reveal(store, "suppressions", words, bare="recipient")
         found = store.suppressions.select(_filter(words, store), now=store.now())
         key = store.suppressions.fingerprint
-        rows = (entry.row(reveal=reveal, key=key) for entry in tracked(found, "exporting"))
+        rows = exported(tracked(found, "exporting"), reveal=reveal, key=key)
         say(f"{write_rows(rows, sys.stdout, form=form, columns=COLUMNS):,} exported")
 
 
