@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 from live import HOUR, START, failed
 
+from softbounce.core.filters import parse_filter
 from softbounce.settings import policy_text
 
 from .desk import Desk, findings
@@ -139,8 +140,30 @@ def test_a_source_whose_clock_may_be_behind_is_named(desk):
     assert "source FINE" not in said
 
 
-def test_the_doctor_counts_events_whose_timezone_is_none(desk):
-    """Their night is the number's: the producer should mend what it sends."""
+def test_the_doctor_counts_by_source_what_is_odd_about_reports(desk):
+    """Zones that are none, dates that cannot be right, event ids that come again: the producer should mend what it sends."""
     desk.report(failed("a", timezone="Mars/Olympus"), failed("b", timezone="Europe/Berlin"))
+    desk.report(failed("c") | {"source": "GATE", "date": "0001-01-01T00:00:00Z"})
+    again = failed("d") | {"source": "GATE", "eventId": "one"}
+    desk.report(again)
+    again["claim"]["communication"]["error"]["reasonCode"] = "PROVIDER_ERROR"
+    desk.report(again)
+    said = "\n".join(findings(desk)["warn"])
 
-    assert any("1 event so far named a timezone that is none" in text for text in findings(desk)["warn"])
+    assert "named a timezone that is none" in said
+    assert "1 event of source GATE had a date that cannot be right" in said
+    assert "1 event of source GATE had the eventId of another event" in said
+
+
+def test_the_doctor_faults_a_merchant_whose_arrivals_nobody_reports(desk):
+    """One line for a merchant and channel, and no case: nobody can tell which of its messages arrived."""
+    desk.report(failed("a"))
+    desk.store.set_now(START + 5 * HOUR)
+    desk.pump()
+    desk.store.set_now(START + 30 * 24 * HOUR)
+    desk.store.sweep(policy=desk.policy, count=1000)
+
+    assert any(
+        "had no answer, and no arrival was ever reported there" in text for text in findings(desk)["fault"]
+    )
+    assert list(desk.store.cases.select(parse_filter("", keys=()), now=desk.store.now())) == []
