@@ -212,15 +212,12 @@ class Rig:
         """How many reports the producer still keeps, because the store has not said that it has them."""
         return self._outbox.qsize() + self._sending
 
-    def fall_silent(self) -> None:
-        """Let the time pass in which an answer may come: what has left must come to an end (I11), and be told."""
-        if not any(worker.is_alive for worker in self.workers):
-            self.worker()
+    def _fall_silent(self) -> None:
+        """Let the time pass in which an answer may come: what has left must come to an end (I11)."""
         self.store.set_now(self.store.now() + SILENCE)
         policy = load(POLICY, file="policy.yaml")
         for _ in range(self.client.hlen(self.store.keys.fixed("deliveries")) // _AT_ONCE + 2):
             self.store.sweep(policy=policy, count=_AT_ONCE)
-        self.settle()
 
     # --- what the store holds in the end ------------------------------------------------------------------
 
@@ -228,6 +225,8 @@ class Rig:
         """Write down what the store holds: of each message, recipient, dead letter and case."""
         keys = self.store.keys
         client = client_of(self.url, socket_timeout=30)
+        sizes, lag = self.store.sizes(), self.store.events.lag()  # before notices of what was unanswered
+        self._fall_silent()
 
         def table(name: str) -> dict[bytes, bytes]:
             return client.hgetall(keys.fixed(name))  # type: ignore[return-value]
@@ -258,7 +257,6 @@ class Rig:
         for raw in table("cases").values():
             case = json.loads(raw)
             self.history.add("case", what=case["kind"], to=names.get(case.get("recipient", ""), ""))
-        sizes, lag = self.store.sizes(), self.store.events.lag()
         permanent = {keys.fixed(name) for name in FIXED}
         strange = [
             key.decode()

@@ -46,7 +46,6 @@ class Bench:
         with Rig(nursery=self.nursery, history=self.history, rng=self.rng, url=url, **options) as rig:
             yield rig
             rig.settle()
-            rig.fall_silent()
             rig.export()
 
 
