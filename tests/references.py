@@ -23,7 +23,7 @@ DATED = ("x", "f", "l", "y")
 NEEDED = ("x", "f")
 IN_LINE = 10**10  # a deadline (s) from 0 up to it keeps its order: a place in line has ten digits for it
 WAITS = ("waiting", "leased")
-SHOWN = ("soft_bounces", "also_retried", "reference_reused", "incident")
+SHOWN = ("soft_bounces", "also_retried", "reference_reused", "contradiction", "incident")
 """Kinds of cases that show deliveries which another case may hold, or none."""
 READABLE = 1  # the newest version of a record that this code knows; what is newer is left alone
 

@@ -481,14 +481,6 @@ def test_a_later_report_of_a_message_does_not_make_its_soft_bounce_older(driver)
     assert [at for _, at in standing["soft_bounces"]] == [driver.now]
 
 
-def test_a_permanent_verdict_after_the_delivery_still_suppresses(driver):
-    """An asynchronous bounce speaks of the recipient; the delivery stays ended."""
-    driver.deliver()
-
-    assert driver.fail(code="INVALID_MOBILE_NUMBER", type="CONTACT_ERROR").outcome == "suppressed"
-    assert driver.is_suppressed()
-
-
 def test_a_delivery_without_recipient_ends_every_open_delivery_of_the_message(driver):
     """Where nobody is named, the reference and the channel are; no count is reset."""
     driver.fail(to=[NUMBER])

@@ -184,7 +184,10 @@ class Model:
     marks: dict[Key, int] = field(default_factory=dict)  # who of several has it, until when that is known
     arrived: tuple[set[Key], set[Key]] = field(default_factory=lambda: (set(), set()))  # and never failed
     turned: int | None = None  # when the newer of the two was begun
-    suppressed: set[str] = field(default_factory=set)
+    blocked: set[str] = field(default_factory=set)  # by a person
+    verdicts: dict[str, set[Key]] = field(
+        default_factory=dict
+    )  # recipient -> messages whose reports block it
     cancelled: set[str] = field(default_factory=set)  # references
     moved: dict[str, int] = field(default_factory=dict)  # recipient -> when it was cancelled
     paused: dict[tuple[str, str], int] = field(default_factory=dict)  # kind, value -> until
@@ -260,10 +263,13 @@ class Model:
             m.token += state == "leased"
             m.answered[rule.kind] += 1
         if rule.do == "suppress" and who != ALL:
-            self.suppressed.add(who)
-            m.end("delivered" if has_it else "suppressed", now)
-            if not has_it:
-                self._tell("suppressed", ref)
+            if has_it:  # the handset has confirmed it: nobody is blocked
+                if m.state != "ended":
+                    m.end("delivered", now)
+                return "ended"
+            self.verdicts.setdefault(who, set()).add(key)
+            m.end("suppressed", now)
+            self._tell("suppressed", ref)
             return "suppressed"
         if state == "ended":
             return "ended"
@@ -274,7 +280,7 @@ class Model:
             return m.end("cancelled", now)
         if state == "held":
             return "held"
-        if who in self.suppressed:
+        if self.refuses(who):
             return m.end("suppressed", now)
         if rule.do in ("hold", "suppress"):  # nobody is suppressed where nobody is named
             m.people, m.code = self._meant(key), code
@@ -329,10 +335,23 @@ class Model:
         if m is None:
             self.arrived[0].add(key)
             return "delivered"
-        if m.ended == "delivered":
+        if m.ended == "delivered" or (m.ended == "suppressed" and self._stays_refused(key, now)):
             return "ended"
         self._recover(m, ref, now=now, tries=m.tries)
         return "delivered"
+
+    def _stays_refused(self, key: Key, now: int) -> bool:
+        """Lift a verdict of which a message that has arrived is the only evidence; return whether that was not all."""
+        _, who = key
+        if self.verdicts.get(who) == {key}:
+            del self.verdicts[who]
+        if who != ALL and self.refuses(who):
+            self.marks[key] = now + HISTORY  # a later verdict on it is disproved as well
+        return who == ALL or self.refuses(who)
+
+    def refuses(self, who: str) -> bool:
+        """Whether a person or a message's verdict blocks a recipient."""
+        return who in self.blocked or who in self.verdicts
 
     def _recover(self, m: Message, ref: str, *, now: int, tries: int) -> None:
         self._tell("recovered", ref, tries=tries, after=now - m.first * 1000)
@@ -364,7 +383,7 @@ class Model:
             return "delivered"
         if ref in self.cancelled or self.moved.get(who, 0) >= m.first * 1000:
             return "cancelled"
-        if who in self.suppressed:
+        if self.refuses(who):
             return "suppressed"
         if gone and not left:
             return gone
@@ -379,7 +398,7 @@ class Model:
             return m.people, ""
         for one in m.people:
             single = self.messages.get((ref, one))
-            if one in self.suppressed:
+            if self.refuses(one):
                 gone = "suppressed"
             elif (single and single.ended == "delivered") or self.marks.get((ref, one), 0) > now:
                 gone = "delivered"

@@ -305,10 +305,11 @@ class Ledger(RuleBasedStateMachine):
         suppressions = self.driver.store.suppressions
         if word == "add":
             suppressions.add(who, "sms", by=By("test", "asked"), now=self.now)
-            self.model.suppressed.add(who)
+            self.model.blocked.add(who)
         elif word == "lift":
             suppressions.remove(suppressions.find(who, "sms"), by=By("test", "mended"))
-            self.model.suppressed.discard(who)
+            self.model.blocked.discard(who)
+            self.model.verdicts.pop(who, None)
         else:
             self._control("cancel", "recipient", who, now=self.now)
             self.model.moved[who] = self.now
@@ -453,7 +454,7 @@ class Ledger(RuleBasedStateMachine):
             assert len(failures) == len(set(failures))
             who = PEOPLE[key[0]][0]
             is_paused = self.model.paused.get(("recipient", who), 0) > self.now
-            assert self.driver.is_suppressed(who) == (who in self.model.suppressed or is_paused)
+            assert self.driver.is_suppressed(who) == (self.model.refuses(who) or is_paused)
 
     def everybody_is_told_what_the_model_says(self):
         """One notice for each end, hold, escalation and closed case, with its numbers."""

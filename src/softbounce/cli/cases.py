@@ -38,6 +38,7 @@ SUGGESTIONS = {
     "unanswered": "did they arrive? ask the provider, send by another channel, then --fixed",
     "soft_bounces": "ask for another address; cases resolve {id} --suppress, or --fixed",
     "also_retried": "let one system alone send it again, then --fixed",
+    "contradiction": "ask the provider which report is true; cases resolve {id} --suppress, or --fixed",
     "crash_loop": "see the worker's log, then --release or --drop",
     "damaged_record": "report it as a mistake of ours; cases resolve {id} --release tries them again",
     "brake": "wrong? suppressions undo incident:{id}; right? cases resolve {id} --suppress",

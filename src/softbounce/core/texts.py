@@ -151,6 +151,7 @@ ENGLISH = Language(
         "case.archive": "Dated before all that is remembered",
         "case.crash_loop": "Could not be handed over three times",
         "case.also_retried": "Somebody else retries it too",
+        "case.contradiction": "Failed for good after it had arrived",
         "case.incident": "Incident",
         "case.damaged_record": "Records of the store that cannot be read",
         "fix.message": "the template or the data",

@@ -108,7 +108,8 @@ def _step(delivery: Delivery, line: HistoryLine) -> str:
             command = command_id(delivery.id, line.attempt)[:8]
             return f"try {line.attempt}, command {command}, accepted by {line.note}"
         case "delivered":
-            return f"event {line.event_id}" if line.event_id else line.note or ""
+            event = f"event {line.event_id}" if line.event_id else ""
+            return ": ".join(filter(None, (event, line.note)))
         case "released":
             return f"try {line.attempt}, case {line.case}"
         case "reused":

@@ -17,6 +17,18 @@ def test_a_case_says_what_it_is_and_what_to_do(desk):
     assert f"cases resolve {held['case']} --release" in table
 
 
+def test_a_case_of_a_contradiction_shows_its_message(desk):
+    """A text that arrived and is said to have failed for good."""
+    report = failed("a", "INVALID_MOBILE_NUMBER", recipients=[NUMBER])
+    desk.report(report | {"type": "MESSAGE_DELIVERED"}, report)
+    (case,) = desk.data("cases", "list")
+
+    assert case["what"] == "Failed for good after it had arrived: Not a valid mobile number"
+    assert "  a " in desk.run("cases", "show", case["case"]).stdout
+    result = desk.run("cases", "resolve", case["case"], "--suppress", "--reason", "the provider says so")
+    assert "1 recipient suppressed" in result.stdout
+
+
 def test_a_released_case_sends_what_it_held(desk):
     """Also what failed more than once; the case is closed with its reason."""
     desk.report(failed("a", "PLACEHOLDER_ERROR"), failed("b", "PLACEHOLDER_ERROR"))

@@ -50,7 +50,8 @@ local count = (#ARGV - 3) / PER_EVENT
 --   is_newer            a later release wrote a record that it is about
 --   first_outcome       of a duplicate: its first outcome;  replaces_bare: it replaces its bare report, and is no duplicate
 --   state               the state of the delivery before this failure: new, or the record's
---   is_cancelled, has_arrived, is_answer (it uses up a try), is_repeated (its send was reported before), verdict    what it means
+--   is_cancelled, has_arrived, is_disproved (by its arrival), is_answer (it uses up a try), is_repeated (its send was
+--   reported before), verdict    what it means
 --   outcome, attempt, due (ms), case ("": none), escalated (by which terms), is_cut    the answer to the caller
 
 -- Returns the record that was read as `raw`, with its payload and recipients, or nothing; one that is damaged is set aside.
@@ -69,6 +70,7 @@ end
 -- include: accept/dedupe
 -- include: accept/sources
 -- include: accept/outcomes
+-- include: accept/disprove
 -- include: accept/soft_bounces
 -- include: accept/failure
 -- include: accept/arrived

@@ -1,7 +1,7 @@
 -- arrived: takes one MESSAGE_DELIVERED. It ends what waits, lifts the recipient's pause and clears earlier evidence.
 -- needs: deliveries pauses cancels now hget hmget hdel write_record remember notify standing_of story_of deliveries_of parse_payload text
 --        was_delivered note_delivery count_answer look_up seen_by mark_seen finish_record note_reached note_feedback
---        SILENT find_message is_of_another tell_reuse reaches
+--        SILENT find_message is_of_another tell_reuse reaches stays_suppressed
 -- gives: accept_delivery
 
 -- A delivery shows that the address works, so evidence dated before it is cleared. Evidence dated after it stays: the same delivery
@@ -54,9 +54,13 @@ local function open_records(event)
   end
 end
 
-local function is_repeat(event)
+-- Returns the outcome that it had before, if any.
+local function look_for_repeat(event)
   local record = event.record
-  return was_delivered(event.place) == true or (record and record.e == "delivered" and seen_by(event, record))
+  if was_delivered(event.place) == true then
+    return "delivered"
+  end
+  return record and (record.e == "delivered" or record.e == "suppressed") and seen_by(event, record)
 end
 
 -- Ends a delivery that had failed before, and tells that it recovered.
@@ -137,12 +141,27 @@ local function end_for_recipients(event)
   end
 end
 
+-- It has arrived, and its recipient is refused all the same: nobody is told that it recovered.
+local function keep_suppressed(event)
+  local id, record = event.delivery, event.record
+  event.outcome = "ended"
+  if event.ch == "sms" and event.rid ~= "" then
+    note_reached(event, event.rid) -- a later verdict on this text is disproved as well
+  end
+  local facts = string.format('"k":"delivered","a":%d,"n":"sends to its recipient stay refused","id":', record.a)
+  remember(id, facts .. cjson.encode(event.id) .. "}")
+  mark_seen(event, record)
+  write_record(id, record, event.old_payload, event.old_recipients)
+end
+
 local function accept_delivery(event)
   open_records(event)
   if event.is_newer then
     return
-  elseif is_repeat(event) then
-    event.outcome, event.first_outcome = "duplicate", "delivered"
+  end
+  event.first_outcome = look_for_repeat(event)
+  if event.first_outcome then
+    event.outcome = "duplicate"
     return
   end
   event.outcome = "delivered"
@@ -153,6 +172,8 @@ local function accept_delivery(event)
   end_for_recipients(event)
   if event.record and event.record.e == "delivered" then
     event.outcome = "ended"
+  elseif event.record and stays_suppressed(event) then
+    keep_suppressed(event)
   elseif event.record then
     end_delivery(event, event.delivery, event.record, event.old_payload, event.old_recipients)
   else

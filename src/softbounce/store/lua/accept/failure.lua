@@ -1,7 +1,8 @@
 -- failure: takes one MESSAGE_NOT_DELIVERED: which send it answers, its verdict, and what becomes of the delivery.
 -- needs: suppressions cancels open_cases now hget hmget hset write_record remember is_standing is_active reaches tell_reuse was_delivered
---        count_answer mark_seen finish_record suppress_recipient hold_for_incident end_suppressed refusal hold give_up
---        schedule_next judge_recipient escalate look_for_other_retrier limits LATE SILENT count is_clock_right parse_payload
+--        count_answer mark_seen finish_record disproves end_contradicted suppress_recipient hold_for_incident end_suppressed
+--        refusal hold give_up schedule_next judge_recipient escalate look_for_other_retrier limits LATE SILENT count
+--        is_clock_right parse_payload
 -- gives: note_reached accept_failure
 
 -- Undoes the hold of the bare report, then judges the enriched report as if it had come first.
@@ -60,6 +61,7 @@ local function look_for_end(event)
   if ended_well or is_marked or arrived == true then
     event.has_arrived = true
     event.counts = false -- a bounce after the arrival is recorded and not counted; a permanent verdict still counts
+    event.is_disproved = disproves(event)
   end
 end
 
@@ -130,9 +132,12 @@ end
 local function follow_verdict(event)
   local record, state, verdict = event.record, event.state, event.verdict
   if verdict == "suppress" then
-    if event.has_arrived then
+    if event.is_disproved then
+      end_contradicted(event)
+    elseif event.has_arrived then
       suppress_recipient(event)
-      record.s, record.e, record.z = "ended", "delivered", now + limits.history
+      local outcome = record.e == "suppressed" and "suppressed" or "delivered"
+      record.s, record.e, record.z = "ended", outcome, now + limits.history
       event.outcome = "suppressed"
     else
       end_suppressed(event, state == "waiting")

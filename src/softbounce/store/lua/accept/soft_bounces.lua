@@ -6,7 +6,7 @@
 -- Counts soft bounces and reports of one recipient. Returns whether this report confirms a suppression.
 local function judge_recipient(event)
   local rule = event.rule
-  local confirm = event["do"] == "suppress" and rule.confirm
+  local confirm = not event.is_disproved and event["do"] == "suppress" and rule.confirm
   local soft = event.counts and rule.soft
   if not (soft or confirm) or event.is_repeated then -- a second report of one send proves nothing more
     return false
