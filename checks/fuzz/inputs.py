@@ -95,8 +95,9 @@ def sound_events(draw: st.DrawFn) -> dict[str, Any]:
         sent["error"] = {"type": kind, "reasonCode": draw(codes), "details": details}
         if draw(st.booleans()):
             details |= {"invalidValues": [draw(recipient)], "snippets": ["s-1"]}
+    kinds = ("MESSAGE_DELIVERED",) * 5 + ("RECIPIENT_OPTED_IN",) if delivered else ("MESSAGE_NOT_DELIVERED",)
     return {
-        "type": "MESSAGE_DELIVERED" if delivered else "MESSAGE_NOT_DELIVERED",
+        "type": draw(st.sampled_from(kinds)),
         "eventId": draw(st.none() | st.uuids().map(str)),
         "date": draw(st.sampled_from(DATES[:3])),
         "source": "REMINDER",
@@ -232,9 +233,9 @@ raw_events = (
 
 
 def seed_events() -> list[bytes]:
-    """Return small events: our example, a delivery, a bare failure, several recipients, the ends of the calendar, the worst known."""
+    """Return small events: our example, a delivery, a bare failure, several recipients, an opt-in, the ends of the calendar, the worst known."""
     example = json.loads((ROOT / "examples" / "event.json").read_text(encoding="utf-8"))
-    events = [deepcopy(example) for _ in range(5)]
+    events = [deepcopy(example) for _ in range(6)]
     sent = [event["claim"]["communication"] for event in events]
     events[1]["type"] = "MESSAGE_DELIVERED"
     del sent[2]["error"]
@@ -250,6 +251,7 @@ def seed_events() -> list[bytes]:
         "timezone": "Europe/Paris",
         "notAfter": DATES[1],
     }
+    events[5]["type"] = "RECIPIENT_OPTED_IN"
     for date in DATES:
         late = deepcopy(example) | {"date": date}
         late["claim"]["communication"]["notAfter"] = date

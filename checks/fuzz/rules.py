@@ -12,7 +12,7 @@ from typing import Any
 from softbounce.core import durations
 from softbounce.core.decide import Arrived, DeadLetter, Decision, Plan, decide
 from softbounce.core.durations import printable
-from softbounce.core.events import Ignored
+from softbounce.core.events import Ignored, OptedIn
 from softbounce.core.filters import parse_filter
 from softbounce.core.policy.file import check, load
 from softbounce.core.policy.model import Policy
@@ -51,6 +51,8 @@ def event(raw: bytes) -> str:
             return "dead_lettered"
         case Ignored():
             return "ignored"
+        case OptedIn():
+            return "opted_in"
         case Arrived():
             return "delivered"
         case Plan():

@@ -1,10 +1,68 @@
-"""Bugs of messages that were refused for good and arrived."""
+"""Bugs of opt-ins, and of messages that were refused for good and arrived."""
 
 from .mutant import Mutant, in_file
 
+OPT_IN = "tests/contract/test_opt_in.py::"
 STORY = "tests/contract/test_one_story.py::"
 
 MUTANTS: tuple[Mutant, ...] = (
+    *in_file(
+        "store/lua/accept/opted_in.lua",
+        (
+            "return is_consent(cause.code) and (not",
+            "return (not",
+            "An opt-in lifts consent alone.",
+            f"{OPT_IN}test_an_opt_in_lifts_nothing_but_consent[fakeredis]",
+        ),
+        (
+            "if not ahead or ahead <= 0 then",
+            "if true then",
+            "An opt-in dated before the opt-out lifts nothing.",
+            f"{OPT_IN}test_an_opt_in_dated_before_the_opt_out_lifts_nothing",
+        ),
+        (
+            "ahead * 1000 > LATE and",
+            "ahead * 1000 >= LATE and",
+            "Up to five minutes apart a person decides.",
+            f"{OPT_IN}test_an_opt_in_dated_before_the_opt_out_lifts_nothing",
+        ),
+        (
+            ' and is_clock_right(event) and "after"',
+            ' and "after"',
+            "A clock that may be behind makes no opt-in too old.",
+            f"{OPT_IN}test_an_opt_in_that_only_its_own_late_clock_dates_before_the_opt_out_is_a_doubt[fakeredis]",
+        ),
+        (
+            'local is_at_one = is_standing(hget(suppressions, rid .. "@"))',
+            "local is_at_one = false",
+            "Consent withdrawn at one merchant is in doubt where the opt-in names none.",
+            f"{OPT_IN}test_an_opt_in_without_a_merchant_leaves_what_was_withdrawn_at_one_to_a_person[fakeredis]",
+        ),
+        (
+            "    if is_withdrawn(cause) then\n",
+            "    if false then\n",
+            "Consent withdrawn from all is in doubt where the opt-in names a merchant.",
+            f"{OPT_IN}test_an_opt_in_at_a_merchant_leaves_what_was_withdrawn_from_all_to_a_person[fakeredis]",
+        ),
+        (
+            'local field, is_unsure, is_older = event.m == "" and rid or rid .. "@" .. event.m,',
+            "local field, is_unsure, is_older = rid,",
+            "An opt-in lifts what was withdrawn at its merchant.",
+            f"{OPT_IN}test_an_opt_in_lifts_the_consent_withdrawn_at_its_merchant",
+        ),
+        (
+            "  note_delivery(event.place)\n",
+            "",
+            "Each opt-in counts once.",
+            f"{OPT_IN}test_each_opt_in_counts_once[fakeredis]",
+        ),
+        (
+            '    elseif is_older and event.outcome == "opted_in" then\n      event.outcome = "superseded"\n',
+            "",
+            "The outcome says what holds for all recipients.",
+            f"{OPT_IN}test_the_outcome_of_an_opt_in_says_what_holds_for_all_of_its_recipients[fakeredis]",
+        ),
+    ),
     *in_file(
         "store/lua/accept/disprove.lua",
         (

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain, islice
 from time import monotonic
 from typing import Any, Literal, ParamSpec, Self, TypeVar
@@ -12,7 +13,7 @@ import tenacity
 
 from softbounce.core.bounds import bounded
 from softbounce.core.events import Event, parse
-from softbounce.core.recipients import Channel, channel_named, recipient
+from softbounce.core.recipients import Channel, channel_named, normalise, recipient
 from softbounce.core.timestamps import iso
 from softbounce.errors import InvalidEvent, InvalidRecipient, InvalidSettings, StoreUnreachable, TryAgain
 from softbounce.settings import Settings
@@ -146,6 +147,33 @@ class Softbounce:
             reason = "must be MESSAGE_DELIVERED; report() takes the others"
             raise InvalidEvent(reason, "type")
         return self.report(event)
+
+    def opt_in(
+        self,
+        recipient: object,
+        *,
+        channel: Channel | str,
+        merchant: int | str | None = None,
+        event_id: str | None = None,
+        at: datetime | None = None,
+    ) -> Receipt:
+        """Say that a recipient agrees to be written to again, as by START after STOP; a worker decides.
+
+        It lifts complaints and opt-outs received before, those at ``merchant``, or without one those that
+        refuse every merchant; other blocks stay.
+        ``at``: when the recipient said so, with a zone; default now. Repeating an ``event_id`` is harmless.
+        ``InvalidRecipient`` where ``recipient`` is no address on ``channel``.
+        """
+        if at is not None and at.utcoffset() is None:
+            reason = "has no zone"
+            raise InvalidEvent(reason, "at")
+        normalise(recipient, on := channel_named(channel))
+        _bounded(merchant, "merchant")
+        _bounded(event_id, "event_id")
+        sent = {"channel": on.upper(), "recipients": [recipient]}
+        date = iso(patiently(self._store.now)) if at is None else at.isoformat()
+        event = {"type": "RECIPIENT_OPTED_IN", "eventId": event_id, "date": date}
+        return self.report(event | {"claim": {"merchantId": merchant, "communication": sent}})
 
     def cancel(
         self,

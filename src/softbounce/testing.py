@@ -168,7 +168,8 @@ def failed(  # the defaults are right for most tests
     channel = channel or ("email" if code.startswith("BOUNCE") or "EMAIL" in code else "sms")
     error = {"type": error_type, "reasonCode": code, "details": details or {}}
     sent = _sent(reference, channel, to) | {"error": error} | communication
-    return _event("MESSAGE_NOT_DELIVERED", sent, at=at, claim=claim, merchant=merchant, customer=customer)
+    about = _claim(claim, merchant, customer)
+    return _event("MESSAGE_NOT_DELIVERED", about | {"communication": sent}, at=at)
 
 
 def delivered(
@@ -184,23 +185,37 @@ def delivered(
 ) -> Json:
     """Return a MESSAGE_DELIVERED, with the same defaults as ``failed``."""
     sent = _sent(reference, channel, to) | communication
-    return _event("MESSAGE_DELIVERED", sent, at=at, claim=claim, merchant=merchant, customer=customer)
+    about = _claim(claim, merchant, customer)
+    return _event("MESSAGE_DELIVERED", about | {"communication": sent}, at=at)
+
+
+def opted_in(
+    to: object = None,
+    *,
+    channel: str = "sms",
+    at: datetime | None = None,
+    merchant: int | str | None = 1,
+) -> Json:
+    """Return a RECIPIENT_OPTED_IN, each call another event, with the same defaults as ``failed``."""
+    sent = _addressed(channel, to)
+    return _event("RECIPIENT_OPTED_IN", {"merchantId": merchant, "communication": sent}, at=at)
 
 
 def _sent(reference: str, channel: str, to: object) -> Json:
+    return {"reference": reference} | _addressed(channel, to)
+
+
+def _addressed(channel: str, to: object) -> Json:
     recipients = to if isinstance(to, list) else [to or (EMAIL if channel == "email" else PHONE)]
-    return {"channel": channel.upper(), "reference": reference, "recipients": recipients}
+    return {"channel": channel.upper(), "recipients": recipients}
 
 
-def _event(
-    kind: str, sent: Json, *, at: datetime | None, claim: int | str, merchant: int | str, customer: str
-) -> Json:
-    about = {"id": claim, "merchantId": merchant, "referenceNumber": f"R-{claim}", "customerNumber": customer}
-    event: Json = {
-        "type": kind,
-        "eventId": f"test-{next(_numbers)}",
-        "claim": about | {"communication": sent},
-    }
+def _claim(claim: int | str, merchant: int | str, customer: str) -> Json:
+    return {"id": claim, "merchantId": merchant, "referenceNumber": f"R-{claim}", "customerNumber": customer}
+
+
+def _event(kind: str, claim: Json, *, at: datetime | None) -> Json:
+    event: Json = {"type": kind, "eventId": f"test-{next(_numbers)}", "claim": claim}
     return event if at is None else event | {"date": at.isoformat()}
 
 

@@ -48,6 +48,10 @@ class StoreDriver:
         """One delivery report as bytes."""
         return self._event("MESSAGE_DELIVERED", reference, None, options)
 
+    def opted_in(self, **options):
+        """One opt-in as bytes."""
+        return self._event("RECIPIENT_OPTED_IN", "", None, options)
+
     def _event(self, kind, reference, code, options):
         self._count += 1
         at = options.pop("at", None) or self.now
@@ -99,6 +103,10 @@ class StoreDriver:
     def deliver(self, reference="m1", **options):
         """Report one delivery; returns what the store says."""
         return self.accept_all(self.delivered(reference, **options))[0]
+
+    def opt_in(self, **options):
+        """Report one opt-in; returns what the store says."""
+        return self.accept_all(self.opted_in(**options))[0]
 
     def claim(self, limit=100):
         """Claim; returns the leases."""

@@ -1,6 +1,7 @@
 """The client against a store: reports arrive unchanged, verdicts are true, a cancel holds."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 import pytest
@@ -95,6 +96,27 @@ def test_a_message_that_arrived_is_not_sent_again(driver, sb):
     assert decided(driver) == ["delivered"]
     driver.wait(DAY)
     assert driver.hand_over() == []
+
+
+def test_a_recipient_who_agrees_again_may_be_sent_to(driver, sb):
+    """The producer's word lifts the opt-out, at the merchant that it names; the same id again is harmless."""
+    driver.fail(code="OPT_OUT", merchant=7)
+    driver.wait(HOUR)
+    for _ in range(2):
+        sb.opt_in(NUMBER, channel="SMS", merchant=7, event_id="start-1")
+
+    assert decided(driver) == ["opted_in", "duplicate"]
+    assert sb.may_send(NUMBER, channel="sms", merchant=7)
+
+
+def test_an_opt_in_has_the_date_of_the_call_or_the_one_that_is_given(driver, sb):
+    """Reported late with its own date it does not outdo a later opt-out."""
+    driver.fail(code="OPT_OUT", merchant=7)
+    earlier = datetime.fromtimestamp(driver.now / 1000, UTC) - timedelta(days=1)
+    sb.opt_in(NUMBER, channel="sms", merchant=7, at=earlier)
+    sb.opt_in(NUMBER, channel="sms", merchant=7)
+
+    assert decided(driver) == ["superseded", "opted_in"]
 
 
 def test_a_delivery_on_one_channel_leaves_the_other_alone(driver, sb):

@@ -29,7 +29,7 @@ from softbounce.store import Finish, Store
 
 OUTCOMES = {
     "scheduled", "suppressed", "held", "given_up", "delivered", "cancelled", "duplicate", "coalesced", "superseded", "ended",
-    "ignored", "dead_lettered",
+    "opted_in", "ignored", "dead_lettered",
 }  # fmt: skip
 HOUR = 3_600_000
 ANYTHING = parse_filter("", keys=())

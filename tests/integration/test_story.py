@@ -34,7 +34,7 @@ DATA = Path(__file__).parents[1] / "data"
 PII_KEY = "a key that two stores share"
 OUTCOMES = {
     "scheduled", "suppressed", "held", "given_up", "delivered", "cancelled", "duplicate", "coalesced", "superseded",
-    "ended", "ignored", "dead_lettered",
+    "ended", "opted_in", "ignored", "dead_lettered",
 }  # fmt: skip
 MALFORMED = {
     "no JSON": b"{torn",

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -76,12 +77,38 @@ def test_an_unreachable_store_is_said_to_the_producer(nobody):
         lambda: nobody.report(failed()),
         lambda: list(nobody.report_many([failed()])),
         lambda: nobody.delivered(reference="m1", channel="sms"),
+        lambda: nobody.opt_in(PHONE, channel="sms"),
         lambda: nobody.cancel(claim=1, reason="paid"),
     ]
 
     for call in calls:
         with pytest.raises(StoreUnreachable):
             call()
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"at": datetime(2026, 11, 23, 9)}, "at"),  # noqa: DTZ001 - the mistake that is meant
+        ({"merchant": 10**400}, "merchant"),
+        ({"event_id": "x" * 513}, "event_id"),
+        ({"event_id": "a\x00b"}, "eventId"),
+    ],
+)
+def test_an_opt_in_that_cannot_be_read_is_refused_in_the_producer(nobody, options, path):
+    """Before anything is sent; the error names what is wrong."""
+    when = {"at": datetime(2026, 11, 23, 9, tzinfo=UTC)}
+    with pytest.raises(InvalidEvent) as refused:
+        nobody.opt_in(PHONE, channel="sms", **when | options)
+
+    assert refused.value.path == path
+
+
+@pytest.mark.parametrize("value", ["nobody", None, "+49151•••78", "4915112345678"])
+def test_an_opt_in_of_what_is_no_address_is_refused_in_the_producer(nobody, value):
+    """No block is lifted by a guess."""
+    with pytest.raises(InvalidRecipient):
+        nobody.opt_in(value, channel="sms")
 
 
 @pytest.mark.parametrize(("choice", "allowed"), [("allow", True), ("deny", False)])

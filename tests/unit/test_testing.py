@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from softbounce import StoreUnreachable, handle_once
-from softbounce.testing import EMAIL, PHONE, START, Sandbox, delivered, failed
+from softbounce.testing import EMAIL, PHONE, START, Sandbox, delivered, failed, opted_in
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "introduction" / "pipeline-contract.md"
 
@@ -31,6 +31,16 @@ def test_a_failure_comes_back_when_it_is_due(box):
     assert (outcome, early) == ("scheduled", [])
     assert (command["reference"], command["attempt"], command["recipients"]) == ("m1", 1, [PHONE])
     assert box.now == START + timedelta(hours=3)
+
+
+def test_an_opt_in_lifts_an_opt_out(box):
+    """Each call is another event, of the same merchant and recipient as a failure by default."""
+    assert box.report(failed("m1", "OPT_OUT")) == "suppressed"
+    assert not box.client.may_send(PHONE, channel="sms", merchant=1)
+
+    assert [box.report(opted_in()) for _ in range(2)] == ["opted_in", "opted_in"]
+    assert box.client.may_send(PHONE, channel="sms", merchant=1)
+    assert box.report(opted_in(EMAIL, channel="email", at=START, merchant=None)) == "opted_in"
 
 
 def test_days_pass_without_a_quarantine(box):

@@ -39,6 +39,7 @@ SUGGESTIONS = {
     "soft_bounces": "ask for another address; cases resolve {id} --suppress, or --fixed",
     "also_retried": "let one system alone send it again, then --fixed",
     "contradiction": "ask the provider which report is true; cases resolve {id} --suppress, or --fixed",
+    "opt_in_doubt": "ask the recipient; suppressions remove lifts it. Then cases resolve {id} --fixed",
     "crash_loop": "see the worker's log, then --release or --drop",
     "damaged_record": "report it as a mistake of ours; cases resolve {id} --release tries them again",
     "brake": "wrong? suppressions undo incident:{id}; right? cases resolve {id} --suppress",
@@ -228,7 +229,7 @@ def _what(case: Case) -> str:
             text = f"Held: {cause(code)}"
         case "unknown_code":
             text = f"Unknown code {code}"
-        case "soft_bounces":
+        case "soft_bounces" | "opt_in_doubt":
             text = f"{word('case', case.kind)} {entry.get('mask', '')}"
         case "crash_loop" if "letter" in entry:
             text = "A report ended its worker three times"

@@ -11,7 +11,7 @@ from softbounce.cli.shared.input_files import binary_file, read_lines, read_repo
 from softbounce.cli.shared.output import Output, moment, now, show, tell, zone
 from softbounce.cli.shared.session import channel_of, opened, policy_in_force, policy_of
 from softbounce.core.decide import plan
-from softbounce.core.events import Ignored, parse
+from softbounce.core.events import Ignored, OptedIn, parse
 from softbounce.core.policy.model import Policy
 from softbounce.core.texts import label, plain
 from softbounce.core.timestamps import LAST
@@ -106,6 +106,8 @@ def _event_text(raw: bytes, policy: Policy, *, at: int | None, all_layers: bool)
         return [f"{label('dead_lettered', reason=plain(error))}   outcome: dead_lettered"]
     if isinstance(event, Ignored):
         return [f"{label('ignored', why=f'type {plain(event.type)}')}   outcome: ignored"]
+    if isinstance(event, OptedIn):
+        return [f"{label('opted_in')}   outcome: opted_in"]
     if event.delivered:
         return [f"{label('delivered')}   outcome: delivered"]
     seen = now() if at is None else at

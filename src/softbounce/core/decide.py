@@ -5,12 +5,12 @@ import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct, structs
 
 from softbounce.core.durations import MINUTE
-from softbounce.core.events import Event, Ignored, content_hash, parse
+from softbounce.core.events import Event, Ignored, OptedIn, content_hash, parse
 from softbounce.core.policy.model import Confirm, Disposition, Policy, Rule, is_retried
 from softbounce.core.reasons import VETO_TYPES, Fault, built_in_fault
 from softbounce.core.recipients import Channel, Recipient, read_recipient
@@ -21,6 +21,8 @@ from softbounce.errors import InvalidEvent
 _KEPT_BYTES = 64 * 1024  # so much of a dead letter is kept
 _FAST = 5 * MINUTE  # a clock may be fast by so much
 HEAD_BYTES = 2 * 1024  # so much of a new one is kept once all together have used up their budget
+
+Dated = TypeVar("Dated", Event, OptedIn)
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -60,7 +62,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     is_poison: bool = False  # it has ended a worker three times: a case is opened
 
 
-Decision = Plan | Arrived | Ignored | DeadLetter
+Decision = Plan | Arrived | OptedIn | Ignored | DeadLetter
 
 
 def decide(raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int) -> Decision:
@@ -69,7 +71,13 @@ def decide(raw: bytes | str | Mapping[str, Any], *, policy: Policy, now: int) ->
         event = parse(raw, lacks_plus=policy.lacks_plus)
     except InvalidEvent as error:
         return dead_letter(raw, error)
-    return event if isinstance(event, Ignored) else decide_event(event, policy=policy, now=now)
+    match event:
+        case Event():
+            return decide_event(event, policy=policy, now=now)
+        case OptedIn():
+            return _believed(event, now)
+        case Ignored():
+            return event
 
 
 def decide_event(event: Event, *, policy: Policy, now: int) -> Plan | Arrived:
@@ -112,7 +120,7 @@ def dead_letter_entry(letter: DeadLetter, *, most: int = _KEPT_BYTES) -> dict[st
     }
 
 
-def _believed(event: Event, now: int) -> Event:
+def _believed(event: Dated, now: int) -> Dated:
     """Return an event without a date that lies ahead: the time of receipt counts instead."""
     if event.at is None or event.at <= now + _FAST:
         return event

@@ -12,7 +12,7 @@ from msgspec.json import encode as _write
 
 from softbounce.core.bounds import LARGEST, NAME, TEXT, fold_id
 from softbounce.core.reasons import code_named
-from softbounce.core.recipients import Channel, Recipient, scrub
+from softbounce.core.recipients import Channel, Recipient, identity, scrub
 from softbounce.core.strict_json import read_object, refuse
 from softbounce.core.subject import channel_of, named_by
 from softbounce.core.timestamps import deadline, report_date
@@ -83,6 +83,20 @@ class Event(Struct, frozen=True, kw_only=True):
         return not self.delivered and self.failure is None
 
 
+class OptedIn(Struct, frozen=True, kw_only=True):
+    """Recipients who agree to be written to again, after a complaint or an opt-out."""
+
+    event_id: str | None
+    identity: str  # 16 characters, see ``_identity``
+    at: int | None  # ms since 1970, as dated by the producer; None: no usable date
+    misdated: str = ""  # why the date was not used: the time of receipt counts instead
+    source: str | None = None
+    provider: str | None = None
+    claim: Claim  # its merchant alone: whose messages they agree to
+    channel: Channel
+    people: tuple[Recipient, ...]  # at least one, each once
+
+
 class Ignored(Struct, frozen=True, kw_only=True):
     """An event of another type: it is acknowledged and counted, nothing else."""
 
@@ -107,19 +121,23 @@ _QUOTED = re.compile(r"(?i:^|smtp;\s?|said:\s|returned ')([45]\d\d)(?=[ -])", re
 _THREE_DIGITS = re.compile(_DIAGNOSTIC + r"([014-9]\d\d)(?!\.?\d)", re.ASCII)
 
 
-def parse(raw: bytes | str | Mapping[str, Any], *, lacks_plus: bool = False) -> Event | Ignored:
+def parse(raw: bytes | str | Mapping[str, Any], *, lacks_plus: bool = False) -> Event | OptedIn | Ignored:
     """Return the event in ``raw``, or ``Ignored`` for another type. Raises ``InvalidEvent`` and nothing else.
 
     Bytes and text must be strict JSON in UTF-8. An unreadable reference, claim, recipient or deadline is
     refused, because limits and cancels depend on it. An unreadable label (provider, campaign, zone) is left
     out, one of more than 200 bytes is cut, and unknown fields are accepted. An error without ``reasonCode``
     has the code ``""``. ``lacks_plus``: digits without a plus are an international number.
+    Of an opt-in only merchant, channel and recipients are read, and each of these must be an address: no
+    block is lifted by a guess.
     """
     event = read_object(raw)
     kind = event.get("type")
     if not isinstance(kind, str):
         refuse("must be text" if "type" in event else "is missing", "type")
     if kind not in _OURS:
+        if kind == "RECIPIENT_OPTED_IN":
+            return _opted_in(event, lacks_plus=lacks_plus)
         return Ignored(type=kind[:NAME], event_id=_label(event.get("eventId")))
     delivered = _OURS[kind]
     event_id = _name(event.get("eventId"), "eventId")
@@ -165,6 +183,45 @@ def parse(raw: bytes | str | Mapping[str, Any], *, lacks_plus: bool = False) -> 
         resend_id=resend_id,
         traceparent=trace if isinstance(trace, str) and _TRACEPARENT.fullmatch(trace) else None,
     )
+
+
+def _opted_in(event: dict[str, Any], *, lacks_plus: bool) -> OptedIn:
+    event_id = _name(event.get("eventId"), "eventId")
+    claim = _object(event, "claim")
+    sent = _object(claim, "communication", "claim.")
+    recipients = _recipients(sent.get("recipients"))
+    channel = channel_of(sent.get("channel"), code="", recipients=recipients, details={})
+    if channel is None:
+        refuse("is missing, or is none of SMS, EMAIL, LETTER", f"{_COMMUNICATION}.channel")
+    at, misdated = report_date(event.get("date"))
+    return OptedIn(
+        event_id=event_id,
+        identity=_identity(event_id, None, "opted in") if event_id else content_hash(_canonical(event)),
+        at=at,
+        misdated=misdated,
+        source=_label(event.get("source")),
+        provider=_label(sent.get("provider")),
+        claim=Claim(merchant_id=_id(claim.get("merchantId"), "claim.merchantId")),
+        channel=channel,
+        people=_addressees(recipients, channel, lacks_plus=lacks_plus),
+    )
+
+
+def _addressees(
+    recipients: tuple[object, ...], channel: Channel, *, lacks_plus: bool
+) -> tuple[Recipient, ...]:
+    """Return who each of these is, each person once. ``InvalidEvent`` for what is no address."""
+    path = f"{_COMMUNICATION}.recipients"
+    if not recipients:
+        refuse("is missing: it must name who agrees", path)
+    people: dict[str, Recipient] = {}
+    for place, one in enumerate(recipients):
+        who = identity(one, channel, lacks_plus=lacks_plus)
+        if who is None or who.unreadable or who.is_masked:
+            why = who.unreadable if who else "it is empty"
+            refuse(f"names nobody for certain: {why}", f"{path}[{place}]")
+        people.setdefault(who.address, who)
+    return tuple(people.values())
 
 
 def _identity(event_id: str, resend_id: str | None, code: str) -> str:

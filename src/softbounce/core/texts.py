@@ -87,6 +87,10 @@ ENGLISH = Language(
             ),
             ("Nothing more is sent.",),
         ),
+        "opted_in": (
+            ("The recipient agrees to be written to again.",),
+            ("An opt-out or a complaint of before is lifted; other blocks stay.",),
+        ),
         "duplicate": (("Seen before, nothing new.",),),
         "coalesced": (("A try is waiting already: {time}.", "A try is waiting already."),),
         "superseded": (
@@ -152,6 +156,7 @@ ENGLISH = Language(
         "case.crash_loop": "Could not be handed over three times",
         "case.also_retried": "Somebody else retries it too",
         "case.contradiction": "Failed for good after it had arrived",
+        "case.opt_in_doubt": "An opt-in that lifts nothing for certain",
         "case.incident": "Incident",
         "case.damaged_record": "Records of the store that cannot be read",
         "fix.message": "the template or the data",

@@ -6,7 +6,7 @@ from typing import Any
 
 from softbounce.core.decide import Plan, plan
 from softbounce.core.durations import words
-from softbounce.core.events import Ignored, parse
+from softbounce.core.events import Ignored, OptedIn, parse
 from softbounce.core.policy.model import Confirm, Disposition, Policy, Rule
 from softbounce.core.reasons import Fault, cause
 from softbounce.core.recipients import mask
@@ -57,6 +57,8 @@ def explain(
         return {"outcome": "dead_lettered", "reason": error.reason, "path": error.path}
     if isinstance(event, Ignored):
         return {"outcome": "ignored"}
+    if isinstance(event, OptedIn):
+        return {"outcome": "opted_in"}
     if event.delivered:
         return {"outcome": "delivered"}
     received = event.at if now is None else now

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from softbounce.core.events import Event, Ignored, parse
+from softbounce.core.events import Event, parse
 from softbounce.errors import InvalidEvent
 
 Key = tuple[str, str, str]  # reference, channel and address of a delivery
@@ -68,7 +68,7 @@ def read(raws: Iterable[bytes]) -> Record:
     for number, raw in enumerate(raws, 1):
         try:
             event = parse(raw)
-            if isinstance(event, Ignored):
+            if not isinstance(event, Event):  # another type, or an opt-in: neither fails nor arrives
                 continue
             received = _received(raw) or event.at
             if received is None:

@@ -30,7 +30,7 @@ class Case:
 
     id: str
     # held unknown_code unclassified ambiguous_recipient archive exhausted unanswered soft_bounces
-    # also_retried reference_reused contradiction crash_loop incident damaged_record
+    # also_retried reference_reused contradiction opt_in_doubt crash_loop incident damaged_record
     kind: str
     state: str  # open | acknowledged | resolved
     count: int

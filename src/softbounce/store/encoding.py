@@ -17,7 +17,7 @@ from softbounce.core.decide import (
     confirmation,
     dead_letter_entry,
 )
-from softbounce.core.events import Claim, Event, Ignored
+from softbounce.core.events import Claim, Event, Ignored, OptedIn
 from softbounce.core.policy.model import Brake, Disposition, Policy
 from softbounce.core.reasons import CONSENT, Fault
 from softbounce.core.recipients import hashed, mask, with_plus
@@ -133,6 +133,8 @@ class Encoder:
                 return self._failure(decision)
             case Arrived():
                 return self._arrived(decision)
+            case OptedIn():
+                return self._opted_in(decision)
             case DeadLetter():
                 facts = {"y": "dead_letter", "i": decision.identity, "d": "", "poison": decision.is_poison}
                 whole = as_json(dead_letter_entry(decision))
@@ -172,6 +174,28 @@ class Encoder:
         arguments = (as_json(facts), "", as_json(event.recipients), "")
         probe = probe_of(delivery, event.claim)
         return Row(identity=event.identity, delivery=delivery, arguments=arguments, probe=probe)
+
+    def _opted_in(self, event: OptedIn) -> Row:
+        rids = [hashed(who, self._key) for who in event.people]
+        facts: dict[str, Any] = {
+            "y": "opted_in",
+            "id": event.event_id or event.identity,
+            "d": "",
+            "ch": event.channel,
+            "m": event.claim.merchant,
+            "rids": rids,
+            "masks": [mask(who.address) for who in event.people],
+        }
+        if event.at is not None:
+            facts["at"], facts["src"] = event.at, _source(event)
+        return Row(
+            identity=event.identity,
+            delivery="",
+            arguments=(as_json(facts), "", "", ""),
+            probe=probe_of(
+                " ".join(("opt-in", event.identity, event.claim.merchant, *sorted(rids))), Claim()
+            ),
+        )
 
     def _failure(self, plan: Plan) -> Row:
         event, subject, failure = plan.event, plan.subject, plan.event.failure
@@ -262,7 +286,7 @@ def _odd(event: Event) -> list[str]:
     return ["misdated"] * bool(event.misdated) + ["no_zone"] * bool(event.unread_timezone)
 
 
-def _source(event: Event) -> str:
+def _source(event: Event | OptedIn) -> str:
     """Return whose clock dates an event: its source, else its provider, else its merchant."""
     return event.source or event.provider or event.claim.merchant or "-"
 

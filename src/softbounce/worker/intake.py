@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
 
 from softbounce.core.decide import HEAD_BYTES, Arrived, DeadLetter, Decision, Plan, dead_letter, decide
+from softbounce.core.events import OptedIn
 from softbounce.core.policy.model import Policy
 from softbounce.core.timestamps import iso
 from softbounce.errors import InvalidEvent, NewerRecord, ScriptFailed, TryAgain
@@ -35,6 +36,7 @@ NAMES = {  # outcome -> event name, where it differs from "event.accepted"
     "held": "delivery.held",
     "delivered": "delivery.recovered",
     "cancelled": "retry.cancelled",
+    "opted_in": "recipient.opted_in",
     "deferred": "event.deferred",
 }
 CRASHED = "softbounce itself failed on it: the worker's log has the error"  # the reason of a dead letter
@@ -264,8 +266,12 @@ class Intake:
 
 def _work(raw: bytes, decision: Decision) -> float:
     """Return what a report costs the store, in ordinary reports."""
-    recipients = decision.event.recipients if isinstance(decision, Plan | Arrived) else ()
-    return max(1, len(raw) / ORDINARY, len(recipients) / EACH)
+    named: tuple[object, ...] = ()
+    if isinstance(decision, Plan | Arrived):
+        named = decision.event.recipients
+    elif isinstance(decision, OptedIn):
+        named = decision.people
+    return max(1, len(raw) / ORDINARY, len(named) / EACH)
 
 
 def _log_facts(decision: Decision, answer: Accepted, *, policy: Policy) -> dict[str, object]:

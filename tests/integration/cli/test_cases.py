@@ -3,6 +3,8 @@
 import pytest
 from live import HOUR, MINUTE, START, failed
 
+from softbounce.store.audit import By
+
 from .desk import NUMBER
 
 
@@ -15,6 +17,21 @@ def test_a_case_says_what_it_is_and_what_to_do(desk):
     assert (held["what"], held["count"]) == ("Held: Data for the template missing", 2)
     assert unknown["what"] == "Unknown code NEVER_SEEN"
     assert f"cases resolve {held['case']} --release" in table
+
+
+def test_a_case_of_an_opt_in_names_the_recipient_the_doubt_and_the_remedy(desk):
+    """A person asks, lifts the block or leaves it, and closes the case."""
+    desk.store.suppressions.add(NUMBER, "sms", by=By("me", "asked"), now=START, code="OPT_OUT")
+    desk.report(failed("a", recipients=[NUMBER]) | {"type": "RECIPIENT_OPTED_IN"})
+    (case,) = desk.data("cases", "list")
+    shown = desk.run("cases", "show", case["case"]).stdout
+
+    assert case["recipient"] == f"r_{desk.store.suppressions.rid(NUMBER, 'sms')}"
+    assert "it names a merchant, and consent is withdrawn from all" in shown
+    assert "suppressions remove" in shown
+    assert case["recipient"] in shown
+    assert desk.run("cases", "resolve", case["case"], "--fixed", "--reason", "asked").exit_code == 0
+    assert desk.data("cases", "list") == []
 
 
 def test_a_case_of_a_contradiction_shows_its_message(desk):

@@ -174,6 +174,14 @@ def test_explain_reads_one_event_a_line_and_prints_one_decision_a_line(run):
     assert rest == [{"outcome": "ignored"}, {"outcome": "delivered"}]
 
 
+def test_explain_says_in_words_what_an_opt_in_would_do(run):
+    """The store knows whether there is anything to lift."""
+    result = run("explain", "-", stdin=json.dumps(EVENT | {"type": "RECIPIENT_OPTED_IN"}))
+
+    assert result.stdout.startswith("The recipient agrees to be written to again. An opt-out")
+    assert result.stdout.endswith("outcome: opted_in\n")
+
+
 def test_explain_answers_a_line_before_the_next_one_comes():
     """A pipeline may keep it open and ask as it goes."""
     with subprocess.Popen(

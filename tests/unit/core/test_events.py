@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softbounce.core.events import Claim, Event, Ignored, content_hash, parse
+from softbounce.core.events import Claim, Event, Ignored, OptedIn, content_hash, parse
 from softbounce.core.reasons import KNOWN, VETO_TYPES, Fault, built_in_fault, cause
 from softbounce.core.recipients import Channel
 from softbounce.errors import InvalidEvent
@@ -127,6 +127,59 @@ def test_delivered_has_no_failure_even_if_an_error_is_left_over():
 def test_other_types_share_the_topic_and_are_ignored(kind):
     """Whatever else they hold is not ours to judge."""
     assert parse({"type": kind, "eventId": "e-9", "claim": 7}) == Ignored(type=kind, event_id="e-9")
+
+
+def opted_in(**communication):
+    """Return an opt-in at merchant 1."""
+    sent = {"channel": "SMS", "recipients": [NUMBER]} | communication
+    return {"type": "RECIPIENT_OPTED_IN", "eventId": "e-1", "claim": {"merchantId": 1, "communication": sent}}
+
+
+def test_an_opt_in_names_merchant_channel_and_recipients_and_nothing_else_of_it_is_read():
+    """Neither a reference nor a claim is needed, and what stands there is not judged."""
+    event = parse(opted_in(reference=7, error="x", notAfter="soon", recipients=[NUMBER, "0049 1511 2345678"]))
+
+    assert (event.claim, event.channel) == (Claim(merchant_id=1), "sms")
+    assert [who.address for who in event.people] == [NUMBER]
+
+
+def test_digits_without_a_plus_agree_where_the_policy_says_whose_they_are():
+    """As in any report, by `digits_without_plus: international`."""
+    event = parse(opted_in(recipients=["4915112345678"]), lacks_plus=True)
+
+    assert [who.address for who in event.people] == [NUMBER]
+
+
+def test_an_opt_in_is_known_by_its_id_and_without_one_by_its_content():
+    """An opt-in of the id of a failure is another event."""
+    first, spelled = opted_in(), opted_in() | {"eventId": " e-1 ", "source": "x"}
+    nameless = {key: value for key, value in opted_in().items() if key != "eventId"}
+
+    assert parse(first).identity == parse(spelled).identity
+    assert parse(nameless).identity == parse(dict(reversed(nameless.items()))).identity
+    assert parse(first).identity not in (
+        parse(nameless).identity,
+        parse(failed() | {"eventId": "e-1"}).identity,
+    )
+
+
+@pytest.mark.parametrize(
+    ("communication", "field"),
+    [
+        ({"recipients": []}, "recipients"),
+        ({"recipients": None}, "recipients"),
+        ({"recipients": [NUMBER, "nobody"]}, "recipients[1]"),
+        ({"recipients": ["+49151•••78"]}, "recipients[0]"),
+        ({"recipients": ["4915112345678"]}, "recipients[0]"),
+        ({"channel": "FAX", "recipients": ["Jane"]}, "channel"),
+    ],
+)
+def test_an_opt_in_that_names_nobody_for_certain_is_refused_with_its_field(communication, field):
+    """A block is never lifted by a guess: the report becomes a dead letter, and can be replayed after a fix."""
+    with pytest.raises(InvalidEvent) as refused:
+        parse(opted_in(**communication))
+
+    assert refused.value.path == f"claim.communication.{field}"
 
 
 def test_unknown_fields_are_not_judged():
@@ -768,12 +821,12 @@ def outcome(raw):
 @given(st.binary(max_size=200) | st.text(max_size=200) | JSON.map(json.dumps))
 def test_any_bytes_are_an_event_ignored_or_invalid(raw):
     """Input may be anything; it never crashes a worker."""
-    assert isinstance(outcome(raw), Event | Ignored | str)
+    assert isinstance(outcome(raw), Event | OptedIn | Ignored | str)
 
 
 @given(data=st.data(), line=st.sampled_from(LINES[:43]))
 def test_any_field_may_hold_anything(data, line):
-    """A known event with one value replaced is an event, ignored, or refused with a path."""
+    """A known event with one value replaced is an event, an opt-in, ignored, or refused with a path."""
     event = json.loads(line)
     at = event
     while True:
@@ -783,7 +836,7 @@ def test_any_field_may_hold_anything(data, line):
         at = at[name]
     at[name] = data.draw(JSON)
 
-    assert isinstance(outcome(event), Event | Ignored | str)
+    assert isinstance(outcome(event), Event | OptedIn | Ignored | str)
 
 
 # --- the sample file and the reason codes

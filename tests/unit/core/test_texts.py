@@ -14,7 +14,7 @@ NOW = 1_795_192_463_000  # 2026-11-20T16:34:23Z, a Friday
 BERLIN = "Europe/Berlin"
 OUTCOMES = (
     "scheduled", "suppressed", "held", "escalated", "given_up", "delivered", "cancelled", "duplicate",
-    "coalesced", "superseded", "ended", "ignored", "dead_lettered",
+    "coalesced", "superseded", "ended", "opted_in", "ignored", "dead_lettered",
 )  # fmt: skip
 
 

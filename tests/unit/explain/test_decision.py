@@ -225,10 +225,11 @@ def test_a_try_past_the_messages_deadline_is_none():
     [
         (report(None, type="MESSAGE_DELIVERED"), {"outcome": "delivered"}),
         (report(type="MESSAGE_OPENED"), {"outcome": "ignored"}),
+        (report(type="RECIPIENT_OPTED_IN"), {"outcome": "opted_in"}),
     ],
 )
 def test_what_is_no_failure_has_an_outcome_only(raw, expected):
-    """A delivery and a foreign type have no disposition."""
+    """A delivery, an opt-in and a foreign type have no disposition."""
     assert told(raw) == expected
 
 

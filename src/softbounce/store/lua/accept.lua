@@ -74,6 +74,7 @@ end
 -- include: accept/soft_bounces
 -- include: accept/failure
 -- include: accept/arrived
+-- include: accept/opted_in
 
 -- Stores a dead letter with all its bytes; once the budget of all letters is used up, with the first bytes only.
 local function keep_dead_letter(event)
@@ -120,6 +121,8 @@ local function accept_event(event)
     event.attempt = event.record and event.record.a
   elseif event.y == "dead_letter" then
     keep_dead_letter(event)
+  elseif event.y == "opted_in" then
+    accept_opt_in(event)
   else
     event.outcome = "ignored"
   end
