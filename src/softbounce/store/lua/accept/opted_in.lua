@@ -3,7 +3,7 @@
 -- gives: accept_opt_in
 
 local function is_withdrawn(cause)
-  return is_consent(cause.code) and (not cause.ends or cause.ends > now)
+  return is_consent(cause.code) and (not cause.z or cause.z > now)
 end
 
 -- By the dates of both, in seconds: "before" the opt-in, "after" it, or "unsure". Where one has none, what came first was first.
