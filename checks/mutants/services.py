@@ -159,8 +159,8 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_lists.py::test_an_import_keeps_what_its_rows_say",
         ),
         (
-            "[*earlier.pop(field, []), *causes]",
-            "causes",
+            '"earlier": earlier.pop(field, [])',
+            '"earlier": []',
             "A dry run says what the import would say.",
             "tests/contract/test_causes.py::test_a_dry_run_of_an_import_changes_nothing_and_says_the_same",
         ),
@@ -183,8 +183,8 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_lists.py::test_an_import_keeps_what_its_rows_say",
         ),
         (
-            'date_or_never(row.get("since"), "since") or now',
-            "now",
+            '"at": since or now',
+            '"at": now',
             "An import keeps since when.",
             "tests/contract/test_lists.py::test_an_import_keeps_what_its_rows_say",
         ),

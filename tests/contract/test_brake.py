@@ -5,10 +5,12 @@ import re
 import pytest
 
 from softbounce.core.filters import parse_filter
+from softbounce.core.timestamps import iso
 from softbounce.store.audit import By
 from softbounce.store.cases import FILTER_KEYS
+from softbounce.store.suppression_entries import exported
 
-from .store_driver import DAY, HOUR, MINUTE
+from .store_driver import ANYTHING, DAY, HOUR, MINUTE
 
 CODE = "INVALID_MOBILE_NUMBER"
 POLICY = """version: 1
@@ -365,3 +367,32 @@ def test_people_hear_of_an_incident_in_words_and_with_a_command(braked):
     command = told[0].body["command"].removeprefix("softbounce cases list ")
     wanted = parse_filter(command, keys=FILTER_KEYS)
     assert [case.kind for case in braked.store.cases.select(wanted, now=braked.now)] == ["incident"]
+
+
+def test_an_export_that_is_imported_during_an_incident_changes_nothing(braked):
+    """Its rows say nothing new: the undo still lifts all, and no provisional block ends sooner."""
+    suppress(braked, 0, 8)
+    (case,) = incidents(braked)
+    suppressions = braked.store.suppressions
+    key = suppressions.fingerprint
+    rows = list(exported(suppressions.select(ANYTHING, now=braked.now), reveal=False, key=key))
+    assert set(suppressions.load(rows, by=By("me", "again"), now=braked.now)) == {"listed"}
+
+    assert undo(braked, case)[0] == 8
+    assert not any(refused(braked, n) for n in range(8))
+
+
+def test_an_import_never_shortens_a_provisional_block(braked):
+    """A row that ends sooner is evidence of its own; the later end stays."""
+    suppress(braked, 0, 8)
+    until = braked.store.suppressions.check(number(7), "sms").until
+    row = {
+        "channel": "sms",
+        "address": number(7),
+        "code": CODE,
+        "origin": "event",
+        "until": iso(braked.now + HOUR),
+    }
+    list(braked.store.suppressions.load([row], by=By("me", "list"), now=braked.now))
+
+    assert braked.store.suppressions.check(number(7), "sms").until == until

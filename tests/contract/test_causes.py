@@ -294,3 +294,52 @@ def test_a_change_of_one_entry_is_in_the_audit_without_the_address(driver):
     assert (added["before"], json.loads(added["after"])["code"]) == ("", "MANUAL")
     assert [json.loads(one["after"])["code"] for one in (imported, removed)] == ["OPT_OUT", "MANUAL"]
     assert NUMBER not in json.dumps([added, imported, removed])
+
+
+def test_a_merchant_whose_name_ends_like_the_mirrors_is_shown(listed):
+    """Only the field of no merchant mirrors the consents of all."""
+    listed.store.suppressions.add(NUMBER, "sms", by=ME, now=listed.now, merchant="shop@")
+    (entry,) = listed.store.suppressions.find(NUMBER, "sms")
+
+    assert entry.merchant == "shop@"
+    assert [code for code, _ in stands(listed)] == ["MANUAL"]
+
+
+def test_consent_goes_last_where_an_entry_has_too_many_causes(listed):
+    """Ten causes stand; consent that ends is kept beside bounces that do not."""
+    load(listed, row(listed, "OPT_OUT", "event", 10 * DAY))
+    load(listed, *(row(listed, f"X{n}", "event") for n in range(10)))
+
+    assert len(stands(listed)) == 10
+    assert stands(listed)[0] == ("OPT_OUT", 10 * DAY)
+
+
+def test_a_verdict_names_the_strongest_cause_that_stands_and_the_latest_end_of_both_scopes(listed):
+    """A cause that has ended is named no more, and a merchant's bounce hides no consent of all."""
+    load(listed, row(listed, "COMPLAINT", "event", DAY), row(listed, BOUNCE, "event"))
+    load(listed, row(listed, "SMS_REJECTED", "event", DAY, merchant="7"))
+    suppressions = listed.store.suppressions
+    first = suppressions.check(NUMBER, "sms", merchant="7")
+    listed.wait(2 * DAY)
+    later = suppressions.check(NUMBER, "sms", merchant="7")
+
+    assert [(one.reason, one.until) for one in (first, later)] == [("COMPLAINT", None), (BOUNCE, None)]
+
+
+def test_a_row_whose_weaker_cause_is_new_is_not_listed_already(listed):
+    """What becomes of a row is said of all of its causes."""
+    load(listed, row(listed, "COMPLAINT", "event"))
+    also = [{"code": BOUNCE, "origin": "event", "until": "never"}]
+
+    assert load(listed, row(listed, "COMPLAINT", "event", also=also)) != ["listed"]
+    assert [code for code, _ in stands(listed)] == ["COMPLAINT", BOUNCE]
+
+
+def test_the_mask_of_a_recipient_stays_where_a_stronger_cause_has_none(listed):
+    """An import by hash knows no address."""
+    load(listed, row(listed, BOUNCE, "event"))
+    shown = listed.store.suppressions.find(NUMBER, "sms")[0].entry["mask"]
+    rid = listed.store.suppressions.rid(NUMBER, "sms")
+    load(listed, row(listed, "COMPLAINT", "event") | {"address": "", "recipient": f"r_{rid}"})
+
+    assert {one.entry["mask"] for one in listed.store.suppressions.find(NUMBER, "sms")} == {shown}

@@ -1,5 +1,6 @@
 """A message that was refused for good and arrived tells one story: by channel either its arrival or its verdict counts."""
 
+import json
 from itertools import permutations
 
 import fakeredis
@@ -343,3 +344,17 @@ def of_memory():
     store = Store(client)
     store.set_now(START)
     return StoreDriver(store, load(POLICY, file="policy.yaml"), client=client)
+
+
+@pytest.mark.parametrize("channel", ["sms", "email"])
+def test_a_bare_report_before_it_tells_of_no_recovery_of_a_suppressed_message(driver, channel):
+    """Its old form named nobody; the message is suppressed, and nobody hears that it recovered."""
+    to = [NUMBER if channel == "sms" else "jane@example.com"]
+    bare = json.loads(driver.failed(event="e1", channel=channel.upper(), to=to))
+    del bare["claim"]["communication"]["error"], bare["claim"]["communication"]["recipients"]
+    driver.accept(json.dumps(bare).encode())
+    driver.fail(code="OPT_OUT", channel=channel.upper(), to=to)
+    driver.notices()
+    driver.deliver(channel=channel.upper(), to=to)
+
+    assert "recovered" not in driver.notices()

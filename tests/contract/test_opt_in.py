@@ -153,8 +153,8 @@ def test_consent_that_is_lifted_and_still_withdrawn_from_all_is_a_doubt(driver):
 def test_an_opt_in_dated_before_the_opt_out_lifts_nothing(driver, earlier, outcome):
     """STOP after START, reported the other way round: the block stays; where the dates are close a person decides."""
     driver.wait(2 * DAY)
-    driver.fail(code="OPT_OUT", at=driver.now - 2 * HOUR)
     driver.fail("m2")  # by a clock that is right
+    driver.fail(code="OPT_OUT", at=driver.now - 2 * HOUR)
 
     assert driver.opt_in(at=driver.now - 2 * HOUR - earlier).outcome == outcome
     assert driver.is_suppressed(merchant=1) == (outcome != "opted_in")
@@ -172,11 +172,18 @@ def test_an_opt_in_that_only_its_own_late_clock_dates_before_the_opt_out_is_a_do
 @pytest.mark.parametrize("undated_one", ["opt-out", "opt-in"])
 def test_without_a_date_the_order_of_receipt_counts(driver, undated_one):
     """What came first was first."""
-    out = driver.failed(code="OPT_OUT")
-    again = driver.opted_in(at=driver.now - DAY)
+    out, again = driver.failed(code="OPT_OUT"), driver.opted_in()
     pair = [undated(out), again] if undated_one == "opt-out" else [out, undated(again)]
 
     assert driver.accept(*pair) == ["suppressed", "opted_in"]
+
+
+def test_an_opt_in_dated_before_an_opt_out_without_a_date_came_in_is_a_doubt(driver):
+    """Nobody knows when the opt-out was said; so it is with one whose clock is known to be late."""
+    assert driver.accept(undated(driver.failed(code="OPT_OUT")), driver.opted_in(at=driver.now - MINUTE)) == [
+        "suppressed",
+        "held",
+    ]
 
 
 def test_consent_withdrawn_after_the_opt_in_refuses(driver):

@@ -8,6 +8,7 @@ from softbounce.store.audit import By
 from .store_driver import DAY, HOUR, NUMBER
 
 OTHER = "+4915112345679"
+RETRIES = "codes: {SMS_EXPIRED: {do: retry, retry: {delays: [1h, 1h], give_up_after: 72h}}}"
 
 
 def states(driver, reference="m1"):
@@ -178,3 +179,128 @@ def test_a_damaged_payload_stops_no_report_of_a_later_message(driver):
     driver.wait(15 * DAY)
 
     assert driver.fail().outcome == "scheduled"
+
+
+def test_what_was_scheduled_weeks_after_an_arrival_is_handed_over(driver):
+    """Hand-over reads the same marks as the decision, with the same limit; also of several recipients."""
+    driver.deliver(to=[], claim=None, merchant=None)
+    driver.fail("m2")
+    driver.deliver("m2")
+    driver.wait(20 * DAY)
+    driver.fail()
+    driver.fail("m2", to=[NUMBER, OTHER])
+    driver.wait(5 * HOUR)
+
+    assert {lease.delivery.reference: lease.delivery.recipients for lease in driver.claim()} == {
+        "m1": (NUMBER,),
+        "m2": (NUMBER, OTHER),
+    }
+
+
+@pytest.mark.parametrize("period", ["20d", "400d"])
+def test_another_retention_makes_no_message_of_today_one_of_weeks_ago(driver, period):
+    """The record says when it ended, whatever the policy of that day kept."""
+    longer = driver.with_policy(f"version: 1\nretention: {{history: {period}, dedupe: 20d}}\n{RETRIES}")
+    driver.fail()
+    driver.deliver()
+    driver.wait(HOUR)
+
+    assert longer.fail(event="late").outcome == "ended"
+
+
+def test_an_arrival_without_names_is_of_a_message_that_still_waits(driver):
+    """Another message of the reference that arrived before makes it no duplicate."""
+    driver.fail(claim=1)
+    driver.deliver(claim=2)
+    assert driver.deliver(claim=None, merchant=None).outcome == "delivered"
+    assert states(driver)[0][:3] == (1, "ended", "delivered")
+    driver.fail("m2", claim=1)
+    driver.deliver("m2", to=[], claim=None, merchant=None)
+    driver.fail("m2", to=[OTHER], claim=1)
+    assert driver.deliver("m2", to=[], claim=None, merchant=None, event="again").outcome == "duplicate"
+
+
+@pytest.mark.parametrize("form", ["{}", " {} ", "{{{}}}"])
+def test_the_spelling_of_a_claim_makes_no_other_message(driver, form):
+    """Capitals and braces of a UUID, and blanks, are those of a system along the way."""
+    uuid = "a6590eb9-497a-4a7f-b5df-0c2f6f1f7d10"
+    driver.fail(claim=uuid)
+    other = form.format(uuid.upper())
+
+    assert driver.fail(claim=other).outcome == "coalesced"
+    assert driver.deliver(claim=other).outcome == "delivered"
+    assert kinds(driver) == []
+    driver.deliver("m2", claim=uuid)
+    assert driver.fail("m2", claim=other).outcome == "ended"
+
+
+@pytest.mark.parametrize("delivered", [True, False])
+def test_a_resend_id_names_the_message_also_against_its_names(driver, delivered):
+    """An arrival's as well as a failure's."""
+    driver.fail(claim=1)
+    driver.fail(claim=2)
+    driver.wait(3 * HOUR)
+    second = next(lease for lease in driver.claim() if lease.delivery.claim.id == 2)
+    driver.finish(second)
+    report = driver.deliver if delivered else driver.fail
+    report(claim=1, resendId=command_id(second.delivery.id, 1))
+
+    assert [end for _, _, end, _ in states(driver)] == [None, "delivered" if delivered else None]
+    assert [attempt for *_, attempt in states(driver)] == [1, 1 if delivered else 2]
+
+
+def test_each_arrival_of_a_reference_is_remembered(driver):
+    """A short arrival of one message does not make the other's forgotten."""
+    driver.deliver(to=[], claim=1, merchant=None)
+    driver.deliver(to=[], claim=2, merchant=None)
+
+    assert [driver.fail(claim=claim).outcome for claim in (1, 2, 3)] == ["ended", "ended", "scheduled"]
+
+
+def test_a_report_without_names_leaves_the_message_its_own(driver):
+    """Its resend still names merchant and claim, and a report of another claim is of another message."""
+    driver.fail(claim=1)
+    driver.resend()
+    driver.fail(code="PROVIDER_ERROR", claim=None, merchant=None, customer=None)
+    assert states(driver) == [(1, "waiting", None, 2)]
+    assert driver.fail(claim=2).outcome == "scheduled"
+    assert [claim for claim, *_ in states(driver)] == [1, 2]
+
+
+def test_each_of_several_recipients_of_a_second_message_can_have_it(driver):
+    """An arrival of one recipient finds the delivery to several of its own message."""
+    driver.fail(to=[NUMBER, OTHER], claim=1)
+    driver.fail(to=[NUMBER, OTHER], claim=2)
+    driver.deliver(to=[NUMBER], claim=2)
+    driver.wait(5 * HOUR)
+
+    assert {lease.delivery.claim.id: lease.delivery.recipients for lease in driver.claim()} == {
+        1: (NUMBER, OTHER),
+        2: (OTHER,),
+    }
+
+
+@pytest.mark.parametrize("code", ["OPT_OUT", "COMPLAINT"])
+def test_consent_that_is_withdrawn_weeks_after_an_arrival_opens_no_case(driver, code):
+    """It speaks of the recipient, whichever message it names; so does a late arrival."""
+    driver.deliver()
+    driver.fail("m2", "DEADLINE_EXCEEDED")
+    driver.wait(20 * DAY)
+
+    assert driver.fail(code=code).outcome == "suppressed"
+    assert driver.deliver("m2").outcome == "delivered"
+    assert kinds(driver) == []
+
+
+def test_a_damaged_mark_stops_no_claim(driver):
+    """It says nothing, and the others leave."""
+    driver.fail()
+    driver.fail("m2", claim=2, merchant=2)
+    reference = driver.story().delivery.id[:12]
+    for raw in ("x", '{"of": 7, "a": 1}', '{"a": 1, "of": [7, [1], ["", "", "x"]]}'):
+        driver.client.hset(driver.store.keys.fixed("cancels"), f"delivered:{reference}:sms", raw)
+        driver.wait(5 * HOUR)
+        leases = driver.claim()
+        assert len(leases) == 2
+        driver.finish(*leases, result="later")
+    driver.client.hdel(driver.store.keys.fixed("cancels"), f"delivered:{reference}:sms")

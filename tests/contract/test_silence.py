@@ -1,9 +1,11 @@
 """A resend without an answer: every delivery that was handed over has an end."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from softbounce.core.records import decode
 from softbounce.store.audit import By
 
 from .store_driver import DAY, HOUR, NUMBER
@@ -179,3 +181,43 @@ def test_a_resend_to_several_ends_when_the_last_of_them_has_the_message(reported
     assert [
         s.delivery.outcome for s in reported.store.retries.find("m1") if s.delivery.rid.startswith("*")
     ] == ["delivered"]
+
+
+def test_a_short_arrival_ends_also_what_the_history_names_no_more(reported):
+    """A history keeps some 60 lines: the mark of the arrival is read before a resend counts as unanswered."""
+    for n in range(100):
+        reported.fail(to=[f"+49151{30000000 + n}"], event=f"an event with a long name {n:060}", claim=None)
+    reported.wait(5 * HOUR)
+    while leases := reported.claim():
+        reported.finish(*leases)
+        reported.wait(20_000)
+    reported.deliver(to=[], claim=None)
+    reported.wait(10 * DAY)
+    sweep(reported)
+    raws = reported.client.hgetall(reported.store.keys.fixed("deliveries")).items()
+
+    assert {decode(name.decode(), raw).outcome for name, raw in raws} == {"delivered"}
+    assert reported.cases() == []
+
+
+def test_a_short_arrival_of_no_merchant_shows_that_arrivals_are_reported(driver):
+    """It is of all merchants on its channel, so doctor has no fault to tell."""
+    out(driver)
+    silence(driver)
+    assert driver.store.unanswered() == [("1", "sms", 1)]
+    driver.deliver("m9", to=[], merchant=None)
+
+    assert driver.store.unanswered() == []
+
+
+def test_a_record_without_an_end_stops_no_sweep(reported):
+    """It was damaged while it was out; what comes after it is swept."""
+    out(reported)
+    key = reported.store.keys.fixed("deliveries")
+    ((ident, raw),) = reported.client.hgetall(key).items()
+    head, rest = raw.split(b"\n", 1)
+    kept = {name: value for name, value in json.loads(head).items() if name != "z"}
+    reported.client.hset(key, ident, json.dumps(kept).encode() + b"\n" + rest)
+    silence(reported)
+
+    assert reported.story().delivery.outcome == "unanswered"

@@ -260,6 +260,11 @@ def _sources(store: Store, now: int) -> Iterator[Finding]:
 
 
 def _feedback(settings: Settings, store: Store) -> Iterator[Finding]:
+    try:
+        if policy_in_force(store).feedback == "none":
+            return
+    except InvalidPolicy:  # which is a finding of its own
+        return
     for merchant, channel, number in store.unanswered():
         whose = f"merchant {plain(merchant)}" if merchant else "no merchant"
         text = f"{count(number, 'resends')} of {whose} on {channel or 'no channel'} had no answer, and no "

@@ -13,7 +13,7 @@ from softbounce.core.durations import MINUTE
 from softbounce.core.events import Event, Ignored, OptedIn, content_hash, parse
 from softbounce.core.policy.model import Confirm, Disposition, Policy, Rule, is_retried
 from softbounce.core.reasons import VETO_TYPES, Fault, built_in_fault
-from softbounce.core.recipients import Channel, Recipient, read_recipient
+from softbounce.core.recipients import Channel, Recipient, identity
 from softbounce.core.records import Delivery
 from softbounce.core.schedule import Due, chances, due_times, out_of_quiet, zones_for
 from softbounce.errors import InvalidEvent
@@ -177,7 +177,7 @@ def quiet_for(delivery: Delivery, *, policy: Policy, now: int, subject: Recipien
     rule = rule_of_delivery(delivery, policy)
     if rule.quiet_hours is None or delivery.is_urgent:
         return 0
-    whose = subject or only_recipient(delivery.recipients, channel)
+    whose = subject or only_recipient(delivery.recipients, channel, lacks_plus=policy.lacks_plus)
     zones, _ = zones_for(rule, whose, delivery.extra.get("timezone"))
     if out_of_quiet(now, rule.quiet_hours, zones, 0) == now:
         return 0
@@ -208,9 +208,14 @@ def rule_of_delivery(
     return policy.rule_for(code=code, channel=channel, merchant=merchant, smtp=smtp, text=text)
 
 
-def only_recipient(recipients: Sequence[object], channel: Channel | None) -> Recipient | None:
+def only_recipient(
+    recipients: Sequence[object], channel: Channel | None, *, lacks_plus: bool
+) -> Recipient | None:
     """Return the recipient of a delivery, or None if it has several or its address cannot be read."""
-    return None if channel is None or len(recipients) != 1 else read_recipient(recipients[0], channel)
+    if channel is None or len(recipients) != 1:
+        return None
+    known = identity(recipients[0], channel, lacks_plus=lacks_plus)
+    return None if known is None or known.unreadable else known
 
 
 def confirmation(rule: Rule) -> Confirm | None:

@@ -53,7 +53,7 @@ def replanned(delivery: Delivery, failure: HistoryLine, *, policy: Policy, now: 
         now=received,
         min_delay=limits.min_delay,
         seed=f"{delivery.reference}|{delivery.channel}",
-        subject=only_recipient(delivery.recipients, channel),
+        subject=only_recipient(delivery.recipients, channel, lacks_plus=policy.lacks_plus),
         timezone=delivery.extra.get("timezone"),
     )
     done = delivery.answered(rule.fault)

@@ -65,7 +65,7 @@ def _subject(story: Story, channel: Channel | None) -> Recipient | None:
     delivery = story.delivery
     if channel is None or delivery.rid.startswith("*"):
         return None
-    if known := only_recipient(delivery.recipients, channel):
+    if known := only_recipient(delivery.recipients, channel, lacks_plus=True):
         return structs.replace(known, address=delivery.rid)
     line = next((one for one in story.history if one.country or one.domain), None)
     country, domain = (line.country, line.domain) if line else (None, None)

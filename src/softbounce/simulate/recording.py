@@ -61,13 +61,13 @@ def key_of(event: Event) -> Key:
     return event.reference, f"{event.channel or ''}", event.subject.address if event.subject else ""
 
 
-def read(raws: Iterable[bytes]) -> Record:
+def read(raws: Iterable[bytes], *, lacks_plus: bool = False) -> Record:
     """Return the record in ``raws``, one event each. What cannot be read is in ``wrong``, by its number."""
     found: list[Report] = []
     wrong: list[dict[str, Any]] = []
     for number, raw in enumerate(raws, 1):
         try:
-            event = parse(raw)
+            event = parse(raw, lacks_plus=lacks_plus)
             if not isinstance(event, Event):  # another type, or an opt-in: neither fails nor arrives
                 continue
             received = _received(raw) or event.at

@@ -316,7 +316,8 @@ class Store:
         """Return merchant, channel and how many resends had no answer, where nobody reports arrivals."""
         found = whole_hash(self._client, self.keys.fixed("feedback"))
         rows = [(*as_text(name).split("\n"), json.loads(raw)) for name, raw in sorted(found.items())]
-        return [(merchant, channel, entry["n"]) for merchant, channel, entry in rows if "n" in entry]
+        named = {channel for merchant, channel, entry in rows if not merchant and "a" in entry}
+        return [(who, where, entry["n"]) for who, where, entry in rows if "n" in entry and where not in named]
 
     def sizes(self) -> dict[str, int]:
         """Return the numbers of retries (scheduled includes leased), notices, suppressions and so on."""

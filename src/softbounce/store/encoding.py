@@ -22,6 +22,7 @@ from softbounce.core.policy.model import Brake, Disposition, Policy
 from softbounce.core.reasons import CONSENT, Fault
 from softbounce.core.recipients import hashed, mask, with_plus
 from softbounce.core.records import command_id, digest, payload
+from softbounce.store.limits import REUSED_AFTER
 
 _SOFT = ("count", "escalate_at", "within", "apart", "then", "hold_for")
 _OCTAL = bytes(ord("0") + (byte & 7) for byte in range(256))
@@ -35,7 +36,8 @@ def probe_of(delivery: str, claim: Claim) -> bytes:
     The last two of them tell merchant and claim, 0 where they are not named.
     """
     hashed = hashlib.blake2b(delivery.encode(), digest_size=12).digest()
-    names = bytes(1 + crc32(name.encode()) % 255 if name else 0 for name in (claim.merchant, claim.text))
+    folded = (name.strip().strip("{}").lower() for name in (claim.merchant, claim.text))
+    names = bytes(1 + crc32(name.encode()) % 255 if name else 0 for name in folded)
     return hashed[:7].translate(_OCTAL) + hashed[7:] + names
 
 
@@ -152,7 +154,8 @@ class Encoder:
     def _arrived(self, decision: Arrived) -> Row:
         event = decision.event  # one that nobody can read may be any of its people: then all have it
         rid = hashed(event.subject, self._key) if event.subject and not event.unreadable else ""
-        delivery = digest(event.reference) + (rid or f"*{event.channel or ''}")
+        plain = digest(event.reference) + (rid or f"*{event.channel or ''}")
+        delivery, answers = _answered(event.resend_id, plain) if event.resend_id else (plain, 0)
         facts: dict[str, Any] = {
             "y": "delivered",
             "i": event.identity,
@@ -165,6 +168,8 @@ class Encoder:
             "whole": not rid,  # accept.lua uses rids instead if there are some
             "reset": decision.resets_count and rid != "",
         }
+        if answers:
+            facts["answers"] = answers
         if event.at is not None:
             facts["at"], facts["src"] = event.at, _source(event)
         if odd := _odd(event):
@@ -172,7 +177,7 @@ class Encoder:
         if not rid and not event.unreadable and (rids := list(filter(None, self._rids(event)))):
             facts["rids"] = rids
         arguments = (as_json(facts), "", as_json(event.recipients), "")
-        probe = probe_of(delivery, event.claim)
+        probe = probe_of(plain, event.claim)
         return Row(identity=event.identity, delivery=delivery, arguments=arguments, probe=probe)
 
     def _opted_in(self, event: OptedIn) -> Row:
@@ -188,6 +193,8 @@ class Encoder:
         }
         if event.at is not None:
             facts["at"], facts["src"] = event.at, _source(event)
+        elif event.misdated:
+            facts["odd"], facts["from"] = ["misdated"], _source(event)
         return Row(
             identity=event.identity,
             delivery="",
@@ -229,7 +236,7 @@ class Encoder:
             rule=self._number(plan),
             not_after=event.not_after,
         )
-        if odd := _odd(event):
+        if (odd := _odd(event)) or event.at is None:
             facts.odd, facts.from_ = odd, _source(event)
         if any(due.quiet for due in plan.dues):
             facts.quiet = "".join("1" if due.quiet else "0" for due in plan.dues)
@@ -361,7 +368,13 @@ def gate_options(policy: Policy) -> dict[str, Any]:
         "per_claim": asdict(limits.resends_per_claim),
         "providers": provider_terms(policy),
         "silence_is_good": policy.feedback == "none",
+        "reused": reused_after(policy),
     }
+
+
+def reused_after(policy: Policy) -> int:
+    """Return how long (ms) after the end of a message a failure is of another one under its reference."""
+    return max(REUSED_AFTER, policy.retention.dedupe)
 
 
 def provider_terms(policy: Policy) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from softbounce.core.decide import Arrived, Decision, Plan
 from softbounce.core.policy.model import Policy
 from softbounce.core.records import UNREADABLE, Delivery, decode
 from softbounce.store.connection import as_text, reaching
-from softbounce.store.encoding import Encoder, Row, as_json, gate_options, provider_terms
+from softbounce.store.encoding import Encoder, Row, as_json, gate_options, provider_terms, reused_after
 from softbounce.store.keys import Keys
-from softbounce.store.limits import DEAD_LETTERS_BYTES, FINISH_BATCH, REUSED_AFTER
+from softbounce.store.limits import DEAD_LETTERS_BYTES, FINISH_BATCH
 from softbounce.store.scripts import Script
 
 _NOTHING: tuple[Any, ...] = (b"", 0, 0, b"", 0, b"", 0)  # defaults for what an answer leaves out at its end
@@ -128,7 +128,7 @@ class Ledger:
             "dead_letter_bytes": DEAD_LETTERS_BYTES,
             "providers": provider_terms(policy),
             "silence_is_good": policy.feedback == "none",
-            "reused": max(REUSED_AFTER, retention.dedupe),
+            "reused": reused_after(policy),
         }
         if brake := policy.brake:
             limits["brake"] = {**asdict(brake), "for": brake.lasts}

@@ -13,6 +13,7 @@ from softbounce.core.records import Delivery, Json, digest, readable
 from softbounce.store.connection import as_text, reaching
 from softbounce.store.encoding import gate_options
 from softbounce.store.keys import Keys
+from softbounce.store.limits import REUSED_AFTER
 from softbounce.store.scripts import Script
 from softbounce.store.suppressions import Verdict, verdict_on
 from softbounce.store.workers import workers_in
@@ -129,7 +130,7 @@ class Situations:
         }
 
     def _ask(self, policy: Policy | None, *idents: str, **options: Any) -> list[Any]:  # noqa: ANN401
-        known = (gate_options(policy) if policy else {"providers": {}}) | options
+        known = (gate_options(policy) if policy else {"providers": {}, "reused": REUSED_AFTER}) | options
         words = json.dumps({name: value for name, value in known.items() if value is not None})
         with reaching():
             return cast("list[Any]", self._inspect.ask(self._client, self._keys, [words, *idents]))

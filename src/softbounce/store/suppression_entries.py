@@ -112,7 +112,7 @@ def causes_of_row(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def is_mirror(field: bytes) -> bool:
     """Whether a field only mirrors the consents of all merchants, see ``causes.lua``: it is no entry."""
-    return field.endswith(b"@")
+    return field.find(b"@") == len(field) - 1
 
 
 def causes_in(field: bytes, raw: bytes) -> list[SuppressionEntry]:

@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 
 from softbounce.core.bounds import NAME, bounded
 from softbounce.core.filters import Filter
-from softbounce.core.reasons import CODE, MALFORMED, built_in_fault
+from softbounce.core.reasons import CODE, CONSENT, MALFORMED, built_in_fault
 from softbounce.core.recipients import (
     Channel,
     address_of,
@@ -26,7 +26,7 @@ from softbounce.core.recipients import (
     stored,
 )
 from softbounce.core.table_files import cell
-from softbounce.core.timestamps import date_or_never
+from softbounce.core.timestamps import LAST, date_or_never
 from softbounce.errors import InvalidEvent, InvalidRecipient
 from softbounce.store.audit import By, compact
 from softbounce.store.connection import as_text, ask, reaching, store_time
@@ -145,12 +145,15 @@ class Suppressions:
         if not self._hash_key.is_kept(known):  # under a wrong key everybody would be allowed
             self._hash_key.keep()
         found = _refusing(listed, paused)
-        if any("z" in entry for _, entry in found):  # few entries end, so the time is asked for only then
+        if any("z" in entry or "causes" in entry for _, entry in found):  # few: the time is asked for
             with reaching():
                 now, _ = store_time(self._client, self._keys.fixed("meta"))
             found = [(place, entry) for place, entry in found if _is_active(entry, now)]
             found = [(place, _as_of(entry, now)) for place, entry in found]
-        return dict(found)
+        by_place: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+        for place, entry in found:
+            by_place[place].append(entry)
+        return {place: _deciding(entries) for place, entries in by_place.items()}
 
     def add(
         self,
@@ -276,7 +279,7 @@ class Suppressions:
                 places.append(len(results))
                 results.append(None)
                 field, _ = found[0]
-                changes.append((field, {"join": [*earlier.pop(field, []), *causes]}))
+                changes.append((field, {"join": causes, "earlier": earlier.pop(field, [])}))
             if changes:
                 what = f"{len({field for field, _ in changes})} recipients"
                 answers = self._change(changes, action="import", what=what, by=by, dry_run=dry_run)
@@ -284,7 +287,7 @@ class Suppressions:
                     results[place] = _LOADED[became]
             if dry_run:
                 for field, change in changes:
-                    earlier[field] += change["join"]
+                    earlier[field] += [*change["earlier"], *change["join"]]
             yield from results
 
     def _scan(self, match: str | None = None) -> Iterator[SuppressionEntry]:
@@ -324,16 +327,17 @@ class Suppressions:
         if not theirs and not CODE.fullmatch(code):
             message = f"{scrub(code[:NAME])} is no reason code"
             raise InvalidEvent(message, "code")
+        since = date_or_never(row.get("since"), "since")
         entry: dict[str, Any] = {
-            "at": date_or_never(row.get("since"), "since") or now,
+            "at": since or now,
             "code": code,
             "origin": cell(row, "origin") or ("event" if built_in_fault(code) else "person"),
             "by": by.actor,
             "reason": cell(row, "reason") or ("" if theirs else by.reason),
             "channel": channel,
         }
-        if reports := evidence(row):
-            entry["evidence"] = reports
+        entry |= {"evidence": reports} if (reports := evidence(row)) else {}
+        entry |= {"dated": since} if since and code in CONSENT else {}  # as an opt-in compares it
         rid = hash_in(cell(row, "recipient"))
         if address and "•" not in address and "…" not in address:
             is_ours = theirs or code in MALFORMED or (channel == Channel.LETTER and "|" in address)
@@ -358,14 +362,24 @@ class Suppressions:
 def _refusing(
     listed: Sequence[bytes | None], paused: Sequence[bytes | None]
 ) -> list[tuple[int, dict[str, Any]]]:
-    """Return entries that may forbid sending, with the index of their recipient; the last one decides."""
+    """Return entries that may forbid sending, with the index of their recipient."""
     found = [(place, {**_read(raw), "code": "paused"}) for place, raw in enumerate(paused) if raw is not None]
-    blocks = [(place % len(paused), _read(raw)) for place, raw in enumerate(listed) if raw is not None]
-    blocks.sort(
-        key=lambda block: "incident" not in block[1]
-    )  # provisional ones first, since the last one decides
-    found += blocks
+    found += [(place % len(paused), _read(raw)) for place, raw in enumerate(listed) if raw is not None]
     return found
+
+
+def _deciding(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the strongest entry that refuses a recipient, with the latest end; a pause only alone."""
+    blocks = [entry for entry in entries if entry["code"] != "paused"] or entries
+    ends = [entry.get("z") for entry in blocks]
+    latest = None if None in ends else max(cast("list[int]", ends))
+    strongest = max(blocks, key=lambda entry: _strength(entry))
+    return {**strongest, "z": latest}
+
+
+def _strength(entry: Mapping[str, Any]) -> tuple[bool, bool, int, int]:
+    rank = {"provider": 0, "event": 1}.get(str(entry.get("origin")), 2)  # as in causes.lua
+    return "incident" not in entry, entry["code"] in CONSENT, rank, entry.get("z") or LAST
 
 
 def verdict_on(rid: str, listed: Sequence[bytes | None], paused: bytes | None, *, now: int) -> Verdict:
@@ -373,7 +387,7 @@ def verdict_on(rid: str, listed: Sequence[bytes | None], paused: bytes | None, *
     if rid.startswith("*"):
         return Verdict(allowed=False, recipient="", because="nobody in particular")
     found = [_as_of(entry, now) for _, entry in _refusing(listed, [paused]) if _is_active(entry, now)]
-    return _refused(rid, found[-1]) if found else Verdict(allowed=True, recipient=f"r_{rid}")
+    return _refused(rid, _deciding(found)) if found else Verdict(allowed=True, recipient=f"r_{rid}")
 
 
 def _name_of(merchant: object) -> str:

@@ -68,7 +68,8 @@ def simulate(
     else:
         policies = policy_of(a), policy_of(b)
         with binary_file(str(events)) as source:
-            found = recording.read(tracked(read_reports(source), "reading"))
+            reports = tracked(read_reports(source), "reading")
+            found = recording.read(reports, lacks_plus=policies[0].lacks_plus)
         nothing = f"{plain(events)} holds no report: MESSAGE_NOT_DELIVERED or MESSAGE_DELIVERED"
     if not found.events:
         fail_in_part(found.wrong, of=len(found.wrong))

@@ -9,7 +9,7 @@
 
 local limits = cjson.decode(ARGV[1]) -- revision, min_delay, max_attempts, brake (absent: off), and the retention periods (ms)
 local rules = cjson.decode(ARGV[2]) -- each rule of the batch, once
-local probes = ARGV[3] -- 13 bytes of hash for each event's delivery, then for each recipient where there are several
+local probes = ARGV[3] -- 14 bytes of hash for each event's delivery, then for each recipient where there are several
 local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history; the last three are kept as they are
 
 -- include: shared/full_store
@@ -26,6 +26,7 @@ local PER_EVENT = 4 -- then for each event: facts, payload, recipients, history;
 -- include: accept/suppress
 -- include: shared/active
 -- include: shared/deliveries_of
+-- include: shared/elements
 -- include: shared/feedback
 -- include: accept/evidence
 -- include: shared/letter_bytes

@@ -22,6 +22,7 @@ local options = cjson.decode(ARGV[1]) -- limit, lease, rate, per_recipient, per_
 -- include: shared/set_aside
 -- include: shared/active
 -- include: shared/take_back
+-- include: shared/elements
 -- include: shared/multi_recipient
 -- include: shared/gates
 -- include: claim/leaving

@@ -17,6 +17,7 @@ local options = cjson.decode(ARGV[1]) -- per_recipient, per_claim, rate, provide
 -- include: shared/changes
 -- include: shared/record
 -- include: shared/active
+-- include: shared/elements
 -- include: shared/multi_recipient
 -- include: shared/gates
 local providers = options.providers

@@ -6,7 +6,7 @@
 
 local note = cjson.decode(ARGV[1]) -- actor, action, what, reason
 local is_dry = ARGV[2] == "dry"
--- then for each change its field and one of: {join = causes, the last of which is asked about; replaces = true: it takes the place of
+-- then for each change its field and one of: {join = causes of one row, its own one last; earlier = what a dry run joined before; replaces = true: it takes the place of
 -- one of its code and origin}, {lift = {code, origin}}, {move = the field of today, address, mask}
 
 -- include: shared/full_store
@@ -25,11 +25,16 @@ local function join_all(field, change)
       return cause.code == last.code and cause.origin == last.origin
     end)
   end
+  for _, cause in ipairs(change.earlier or {}) do
+    join(field, cause)
+  end
+  local is_any_news = false
   for n = 1, #change.join - 1 do
-    join(field, change.join[n])
+    local _, _, is_news = join(field, change.join[n])
+    is_any_news = is_any_news or is_news
   end
   local joined, cause, is_news = join(field, last)
-  if not is_news then
+  if not (is_news or is_any_news) then
     return "listed"
   end
   local strongest = joined.causes and joined.causes[1] or joined
@@ -62,9 +67,11 @@ local function without_address(text) -- the audit is kept after `recipients forg
   return cjson.encode(value)
 end
 
-local fields = {}
+local fields, seen = {}, {}
 for n = 3, #ARGV, 2 do
-  fields[#fields + 1] = ARGV[n]
+  if not seen[ARGV[n]] then
+    fields[#fields + 1], seen[ARGV[n]] = ARGV[n], true
+  end
 end
 fetch(suppressions, fields)
 local before = #fields == 1 and hget(suppressions, fields[1])

@@ -4,7 +4,7 @@
 --          A generation of `delivered` goes after the dedupe period, an audit entry after its retention
 -- returns  how many fields were deleted
 -- keys: hash history members deliveries standing meta delivered delivered_before audit schedule cases
---       open_cases damaged notices notice_bodies counters feedback
+--       open_cases damaged notices notice_bodies counters feedback cancels
 
 local options = cjson.decode(ARGV[1]) -- name, count, silence and grace (ms), history, dedupe, cancelled, audit (ms)
 -- silence: after it what left counts as delivered, 0 where deliveries are reported; grace: unanswered so long after the deadline
@@ -46,6 +46,24 @@ local function tell_unanswered(id, record, payload, fields)
   return case
 end
 
+-- An arrival of the whole message may not have found it: a history names the newest 60 things or so.
+local function has_arrived(id, record, fields)
+  local reference = "delivered:" .. string.sub(id, 1, 12) .. ":"
+  for _, mark in ipairs(hmget(cancels, { reference .. fields[2], reference .. rid_of(id) })) do
+    if reaches(mark, text(fields[4]), text(fields[3]), record.f * 1000, options.dedupe) then
+      return true
+    end
+  end
+  return false
+end
+
+local function end_unanswered(id, record, payload, fields)
+  record.e = "unanswered"
+  local case = tell_unanswered(id, record, payload, fields)
+  remember(id, string.format('"k":"unanswered","a":%d%s}', record.a, case and ',"c":"' .. case .. '"' or ""))
+  hset(counters, "unanswered", string.format("%d", (tonumber(hget(counters, "unanswered")) or 0) + 1))
+end
+
 -- Ends what left and got no answer in its time. Returns whether it did. A later report still counts. What was only observed never left.
 local function end_in_silence(id, record, payload)
   local fields = record.s == "out" and record.j ~= 1 and #id > 12 and parse_payload(payload)
@@ -62,13 +80,16 @@ local function end_in_silence(id, record, payload)
     end
     remember(id, string.format('"k":"presumed","a":%d}', record.a))
   else
-    if math.max(record.x * 1000, record.c) + options.grace > now and record.z > now then
+    if math.max(record.x * 1000, record.c) + options.grace > now and (not record.z or record.z > now) then
       return false
     end
-    record.e = "unanswered"
-    local case = tell_unanswered(id, record, payload, fields)
-    remember(id, string.format('"k":"unanswered","a":%d%s}', record.a, case and ',"c":"' .. case .. '"' or ""))
-    hset(counters, "unanswered", string.format("%d", (tonumber(hget(counters, "unanswered")) or 0) + 1))
+    if has_arrived(id, record, fields) then
+      record.e = "delivered"
+      notify("recovered", id, "0", { tries = record.a, after = now - record.f * 1000 }, payload, "")
+      remember(id, string.format('"k":"delivered","a":%d,"was":"out"}', record.a))
+    else
+      end_unanswered(id, record, payload, fields)
+    end
   end
   record.s, record.z = "ended", now + options.history
   write_record(id, record, payload, "")
@@ -146,7 +167,7 @@ for n = 1, #answer[2], 2 do
   if ends and ends <= now then
     hdel(hash, field)
     gone = gone + 1
-    if options.name == "suppressions" and string.sub(field, -1) == "@" then -- see shared/causes
+    if options.name == "suppressions" and string.find(field, "^[^@]*@$") then -- see shared/causes
       hset(meta, "consent_fields", string.format("%d", (tonumber(hget(meta, "consent_fields")) or 0) - 1))
     end
     if options.name == "dead_letters" then

@@ -1,7 +1,7 @@
 -- arrived: takes one MESSAGE_DELIVERED. It ends what waits, lifts the recipient's pause and clears earlier evidence.
 -- needs: deliveries pauses cancels now hget hmget hdel write_record remember notify standing_of story_of deliveries_of parse_payload text
 --        was_delivered note_delivery count_answer look_up seen_by mark_seen finish_record note_reached note_feedback
---        SILENT find_message is_of_another tell_reuse reaches stays_suppressed
+--        SILENT limits find_message is_of_another tell_reuse reaches stays_suppressed
 -- gives: accept_delivery
 
 -- A delivery shows that the address works, so evidence dated before it is cleared. Evidence dated after it stays: the same delivery
@@ -31,6 +31,20 @@ local function clear_count(event, at)
   end
 end
 
+-- Returns the open deliveries of a message that a report without a recipient ends, besides the one in its name.
+local function others_of(event)
+  local reference, found = string.sub(event.delivery, 1, 12), {}
+  for _, id in ipairs(deliveries_of(reference, table.concat(story_of(reference), "\n"))) do
+    local record, payload, recipients = look_up(event, id, id ~= event.delivery and hget(deliveries, id))
+    local is_left = record and record.e ~= "delivered" and record.e ~= "suppressed" and record.e ~= "superseded"
+    local fields = is_left and parse_payload(payload)
+    if fields and fields[2] == event.ch and not is_of_another(event, payload) then
+      found[#found + 1] = { id, record, payload, recipients }
+    end
+  end
+  return found
+end
+
 -- Reads the record, and the record of the bare report of the same message, which named no recipient.
 local function open_records(event)
   local id, bare_id = event.delivery, nil
@@ -39,25 +53,29 @@ local function open_records(event)
   end
   local raws = hmget(deliveries, { id, bare_id })
   local record, payload, recipients = look_up(event, id, raws[1])
-  if record and not seen_by(event, record) then
-    record, payload, recipients = find_message(event, record, payload, recipients)
+  if record and not event.answers and not seen_by(event, record) then
+    event.delivery, record, payload, recipients = find_message(event, id, record, payload, recipients)
   end
   if record then
     event.record, event.old_payload, event.old_recipients = record, payload, recipients
   end
   if bare_id then
-    event.bare_id = bare_id
     local bare, bare_payload, bare_recipients = look_up(event, bare_id, raws[2])
-    if bare and not is_of_another(event, bare_payload) then
-      event.bare_record, event.bare_payload, event.bare_recipients = bare, bare_payload, bare_recipients
-    end
+    event.bare_id, event.bare_record, event.bare_payload, event.bare_recipients =
+      find_message(event, bare_id, bare, bare_payload, bare_recipients)
+  elseif event.whole then
+    event.others = others_of(event)
   end
 end
 
--- Returns the outcome that it had before, if any.
+local function is_open(record)
+  return record.s ~= "ended" or SILENT[record.e]
+end
+
+-- Returns the outcome that it had before, if any. An arrival without names may be told again: of another message, which waits.
 local function look_for_repeat(event)
   local record = event.record
-  if was_delivered(event.place) == true then
+  if was_delivered(event.place) == true and not (record and is_open(record)) and not (event.others and event.others[1]) then
     return "delivered"
   end
   return record and (record.e == "delivered" or record.e == "suppressed") and seen_by(event, record)
@@ -76,7 +94,9 @@ local function end_delivery(event, id, record, payload, recipients)
   finish_record(id, record, "ended", "delivered")
   local is_to_come = old_state == "waiting" or old_state == "held" and record.j == 1
   local facts = { tries = is_to_come and record.a - 1 or record.a, after = now - record.f * 1000 }
-  notify("recovered", id, "0", facts, payload, recipients ~= "" and recipients or event.recipients)
+  if not event.stays_suppressed then
+    notify("recovered", id, "0", facts, payload, recipients ~= "" and recipients or event.recipients)
+  end
   remember(id, string.format('"k":"delivered","a":%d,"was":"%s","id":', record.a, old_state) .. cjson.encode(event.id) .. "}")
   mark_seen(event, record)
   write_record(id, record, payload, "")
@@ -90,7 +110,7 @@ local function have_all(event, record)
   end
   local fields_of, marks = parse_payload(event.bare_payload), hmget(cancels, fields)
   for n = 1, #fields do
-    if not (fields_of and reaches(marks[n], text(fields_of[4]), text(fields_of[3]), record.f * 1000, math.huge)) then
+    if not (fields_of and reaches(marks[n], text(fields_of[4]), text(fields_of[3]), record.f * 1000, limits.reused)) then
       return false
     end
   end
@@ -113,26 +133,16 @@ local function end_bare(event)
   end_delivery(event, event.bare_id, bare, event.bare_payload, event.bare_recipients)
 end
 
--- No recipient is named: every delivery of this message on this channel has ended.
-local function end_whole(event)
-  note_reached(event, event.ch)
-  local reference = string.sub(event.delivery, 1, 12)
-  for _, id in ipairs(deliveries_of(reference, table.concat(story_of(reference), "\n"))) do
-    local record, payload, recipients = look_up(event, id, id ~= event.delivery and hget(deliveries, id))
-    local fields = record and record.e ~= "delivered" and record.e ~= "suppressed" and parse_payload(payload)
-    if fields and fields[2] == event.ch and not is_of_another(event, payload) then
-      end_delivery(event, id, record, payload, recipients)
-    end
-  end
-end
-
 local function end_for_recipients(event)
   if event.rids then -- it names several recipients: each of them has the message, all others still wait
     for _, rid in ipairs(event.rids) do
       note_reached(event, rid)
     end
-  elseif event.whole then
-    end_whole(event)
+  elseif event.whole then -- no recipient is named: every delivery of this message on this channel has ended
+    note_reached(event, event.ch)
+    for _, other in ipairs(event.others) do
+      end_delivery(event, unpack(other))
+    end
   else
     if event.reset then
       clear_count(event, math.min(event.at or now, now))
@@ -169,10 +179,11 @@ local function accept_delivery(event)
     event.case = tell_reuse(event, event.other)
   end
   note_feedback(event.m, event.ch)
+  event.stays_suppressed = event.record and stays_suppressed(event)
   end_for_recipients(event)
   if event.record and event.record.e == "delivered" then
     event.outcome = "ended"
-  elseif event.record and stays_suppressed(event) then
+  elseif event.stays_suppressed then
     keep_suppressed(event)
   elseif event.record then
     end_delivery(event, event.delivery, event.record, event.old_payload, event.old_recipients)

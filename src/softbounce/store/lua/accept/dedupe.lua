@@ -71,8 +71,8 @@ local function look_for_duplicate(event)
   local raws = hmget(deliveries, { id, has_twin and bare_id or nil })
   local record, payload, recipients = look_up(event, id, raws[1])
   local first, is_bare = seen_by(event, record)
-  if record and not first then
-    record, payload, recipients = find_message(event, record, payload, recipients)
+  if record and not first and not event.answers then -- a resend's id names its message, whatever else is named
+    event.delivery, record, payload, recipients = find_message(event, id, record, payload, recipients)
     if event.is_reused then
       first, is_bare = seen_by(event, record)
     end

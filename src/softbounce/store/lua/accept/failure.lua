@@ -3,6 +3,7 @@
 --        count_answer mark_seen finish_record disproves end_contradicted suppress_recipient hold_for_incident end_suppressed
 --        refusal hold give_up schedule_next judge_recipient escalate look_for_other_retrier limits LATE SILENT count
 --        is_clock_right parse_payload
+--        rid_of with_names is_consent
 -- gives: note_reached accept_failure
 
 -- Undoes the hold of the bare report, then judges the enriched report as if it had come first.
@@ -18,10 +19,18 @@ local function give_way(event)
   end
 end
 
+local MOST_ARRIVALS = 10 -- that a mark lists, the newest first: of several messages under one reference
+
 -- Marks of the whole channel, or of one recipient among several, are looked at before each resend.
 local function note_reached(event, whom)
   local field = "delivered:" .. string.sub(event.delivery, 1, 12) .. ":" .. whom
-  hset(cancels, field, cjson.encode({ a = now, z = now + limits.history, m = event.m, c = event.cl }))
+  local old, arrivals = hget(cancels, field), { { event.m, event.cl, now } }
+  for _, arrival in ipairs(is_standing(old) and cjson.decode(old).of or {}) do
+    if #arrivals < MOST_ARRIVALS and (arrival[1] ~= event.m or arrival[2] ~= event.cl) then
+      arrivals[#arrivals + 1] = arrival
+    end
+  end
+  hset(cancels, field, cjson.encode({ a = now, z = now + limits.history, of = arrivals }))
 end
 
 -- Notes the record, a new one for a first failure, and the delivery's state before this report.
@@ -48,7 +57,7 @@ local function look_for_end(event)
   local reference = string.sub(id, 1, 12)
   local marks = hmget(cancels, {
     "reference:" .. reference, "claim:" .. event.cl, "delivered:" .. reference .. ":" .. event.ch,
-    "delivered:" .. reference .. ":" .. string.sub(id, 13),
+    "delivered:" .. reference .. ":" .. rid_of(id),
   })
   if is_standing(marks[1]) or is_standing(marks[2]) then
     event.is_cancelled = true
@@ -57,7 +66,7 @@ local function look_for_end(event)
   local is_marked = reaches(marks[3], event.m, event.cl, event.at, limits.reused)
     or reaches(marks[4], event.m, event.cl, event.at, limits.reused)
   local arrived = event.state == "new" and was_delivered(event.place) -- else the record says it
-  event.is_reused = event.is_reused or arrived == "another"
+  event.is_reused = event.is_reused or arrived == "another" and not is_consent(event.code)
   if ended_well or is_marked or arrived == true then
     event.has_arrived = true
     event.counts = false -- a bounce after the arrival is recorded and not counted; a permanent verdict still counts
@@ -204,7 +213,7 @@ local function keep_record(event)
     write_record(event.delivery, record, event.old_payload, keeps_address and event.old_recipients or "")
   else
     record.rs = keeps_address and event.rids or nil
-    write_record(event.delivery, record, event.payload, keeps_address and event.recipients or "")
+    write_record(event.delivery, record, with_names(event), keeps_address and event.recipients or "")
   end
 end
 

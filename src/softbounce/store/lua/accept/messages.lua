@@ -1,7 +1,7 @@
 -- messages: which message a report is about, where producers gave one reference to several. The first has the plain id; the next ones
 -- have "~2", "~3" and so on behind it, so that recipient and reference can be read from each.
--- needs: deliveries now hget parse_payload text look_up write_record remember open_case agree SILENT limits
--- gives: is_of_another find_message tell_reuse
+-- needs: deliveries now hget parse_payload text look_up write_record remember open_case agree elements is_consent SILENT limits
+-- gives: is_of_another find_message with_names tell_reuse
 local MOST_MESSAGES = 99 -- under one reference; one more report is about the newest of them
 
 -- Whether a report names another merchant or another claim than a delivery does. One that names neither is of each.
@@ -10,34 +10,43 @@ local function is_of_another(event, payload)
   return fields and not (agree(event.m, text(fields[4])) and agree(event.cl, text(fields[3])))
 end
 
-local function ended_at(record)
-  return record.m and record.m * 1000 or record.z - limits.history
-end
-
 -- Whether a report is of a message that cannot be the one of this record.
 local function is_another(event, record, payload)
   if is_of_another(event, payload) then
     return true
   end
-  local is_over = record.s == "ended" and not SILENT[record.e]
-  return is_over and math.min(event.at or now, now) - ended_at(record) > limits.reused
+  local is_over = record.s == "ended" and not SILENT[record.e] and event.y == "failure" and not is_consent(event.code)
+  return is_over and math.min(event.at or now, now) - (record.m or 0) * 1000 > limits.reused
 end
 
--- Follows the event to its own message. Returns the record there, its payload and recipients; nil where it is the first report of it.
-local function find_message(event, record, payload, recipients)
-  local id, number = string.match(event.delivery, "^([^~]*)~?(%d*)$")
+-- Follows an event from a delivery to that of its own message. Returns its id, record, payload and recipients; no record where the
+-- event is the first report of it.
+local function find_message(event, delivery, record, payload, recipients)
+  local id, number = string.match(delivery, "^([^~]*)~?(%d*)$")
   number = tonumber(number) or 1
   while record and number < MOST_MESSAGES and is_another(event, record, payload) do
     if record.s == "ended" then -- while it is remembered, the reports of the next message find their way past it
-      record.m, record.z = math.floor(ended_at(record) / 1000), now + limits.history
-      write_record(event.delivery, record, payload, recipients)
+      record.z = now + limits.history
+      write_record(delivery, record, payload, recipients)
     end
-    number = number + 1
-    event.other, event.ref = event.delivery, event.ref or (parse_payload(payload) or { "" })[1]
-    event.delivery, event.is_reused = id .. "~" .. number, true
-    record, payload, recipients = look_up(event, event.delivery, hget(deliveries, event.delivery))
+    event.other, event.ref = delivery, event.ref or (parse_payload(payload) or { "" })[1]
+    number, event.is_reused = number + 1, true
+    delivery = id .. "~" .. number
+    record, payload, recipients = look_up(event, delivery, hget(deliveries, delivery))
   end
-  return record, payload, recipients
+  return delivery, record, payload, recipients
+end
+
+-- Returns the payload of a report that names neither merchant nor claim, with what an earlier one of its message said of them.
+local function with_names(event)
+  if event.m ~= "" or event.cl ~= "" or not event.old_payload then
+    return event.payload
+  end
+  local new, old = elements(event.payload), elements(event.old_payload)
+  for place = 3, 6 do -- claim, merchant, the claim's number, the customer's
+    new[place] = old[place] or new[place]
+  end
+  return "[" .. table.concat(new, ",") .. "]"
 end
 
 -- Tells a person that a reference was given to a second message; `id` is the delivery that shows it.

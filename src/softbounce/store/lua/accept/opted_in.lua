@@ -6,13 +6,14 @@ local function is_withdrawn(cause)
   return is_consent(cause.code) and (not cause.z or cause.z > now)
 end
 
--- By the dates of both, in seconds: "before" the opt-in, "after" it, or "unsure". Where one has none, what came first was first.
+-- By the dates of both, in seconds: "before" the opt-in, "after" it, or "unsure". An opt-in without a date came later, as it was received
+-- later; one that is dated before the receipt of a consent without a date may be older or newer.
 local function order_of(event, cause)
-  local ahead = event.src and cause.dated and math.floor(cause.dated / 1000) - math.floor(event.at / 1000)
+  local ahead = event.src and math.floor((cause.dated or cause.at) / 1000) - math.floor(event.at / 1000)
   if not ahead or ahead <= 0 then
     return "before"
   end
-  return ahead * 1000 > LATE and is_clock_right(event) and "after" or "unsure"
+  return cause.dated and ahead * 1000 > LATE and is_clock_right(event) and "after" or "unsure"
 end
 
 -- Returns what a person reads where consent stands at another scope than the opt-in's and refuses what it speaks of, else nil.

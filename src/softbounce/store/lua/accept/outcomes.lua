@@ -1,6 +1,6 @@
 -- outcomes: the ways in which a failure ends or goes on.
 -- needs: schedule suppressions open_cases members now hget hmget zadd zrem notify open_case group_of case_facts suppress
---        is_consent is_standing limits
+--        is_consent is_clock_right is_standing limits
 -- gives: finish_record suppress_recipient hold_for_incident end_suppressed refusal hold give_up schedule_next
 local function finish_record(id, record, state, ended)
   zrem(schedule, id)
@@ -24,7 +24,7 @@ local function suppress_recipient(event)
     b = event.b, d = event.delivery, -- an incident's undo finds its causes and messages by these
     at = now, z = term.expires and now + term.expires or nil, code = event.code, origin = term.origin, evidence = { event.id },
     revision = limits.revision, rule = rule.name, line = rule.line, channel = event.ch, mask = event.mask, address = event.address,
-    dated = event.src and is_consent(event.code) and event.at or nil,
+    dated = event.src and is_consent(event.code) and is_clock_right(event) and event.at or nil,
   })
   return entry.z or 0, entry
 end

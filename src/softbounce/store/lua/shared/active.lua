@@ -1,6 +1,6 @@
 -- active: when an entry was made and when it ends, whether it is active now, and whether a hash has an active entry under some fields.
--- needs: now hmget
--- gives: NUMBER end_of made_at is_standing is_active agree reaches
+-- needs: now hmget agree
+-- gives: NUMBER end_of made_at is_standing is_active reaches
 local NUMBER = "(%-?%d[%d.eE+-]*)" -- a number as JSON writes it, with or without a sign
 local ENDS, MADE = '"z":' .. NUMBER, '"a":' .. NUMBER
 
@@ -17,18 +17,17 @@ local function is_standing(entry)
   return entry and (not ends or ends > now)
 end
 
-local function agree(one, other) -- two names, of which one may not be known
-  return one == "" or other == "" or one == other
-end
-
--- Whether a mark says that a message has arrived which failed then (ms). It may name its merchant and claim. A failure later than
--- `within` ms after it is of another message.
+-- Whether a mark says that a message has arrived which failed then (ms). It lists the merchant and claim of each arrival, and when it
+-- was (ms). A failure later than `within` ms after it is of another message.
 local function reaches(mark, merchant, claim, failed, within)
-  if not is_standing(mark) or failed - made_at(mark) > within then
-    return false
+  local is_json, found = pcall(cjson.decode, is_standing(mark) and mark or "")
+  for _, arrival in ipairs(is_json and type(found) == "table" and type(found.of) == "table" and found.of or {}) do
+    if type(arrival) == "table" and type(arrival[3]) == "number" and failed - arrival[3] <= within
+      and agree(tostring(arrival[1]), merchant) and agree(tostring(arrival[2]), claim) then
+      return true
+    end
   end
-  local named = cjson.decode(mark)
-  return agree(named.m or "", merchant) and agree(named.c or "", claim)
+  return false
 end
 
 local function is_active(where, ...)

@@ -82,9 +82,10 @@ end
 -- Leaves no more causes than an entry may have; they are sorted, the strongest first.
 local function shorten(causes)
   while #causes > MOST_CAUSES do
-    local first = #causes
+    local first = #causes -- they are sorted, so consent is last only where all of them are
     for n = #causes - 1, 1, -1 do
-      if later(causes[first].z, causes[n].z) ~= causes[n].z then
+      local is_sooner = later(causes[first].z, causes[n].z) ~= causes[n].z
+      if is_sooner and (not is_consent(causes[n].code) or is_consent(causes[first].code)) then
         first = n
       end
     end
@@ -108,6 +109,7 @@ local function write_field(field, causes)
     for n, cause in ipairs(kept) do
       entry.z = later(entry.z, cause.z)
       entry.address = entry.address or cause.address
+      entry.mask = (entry.mask or "") ~= "" and entry.mask or cause.mask
       local nested = copy_of(cause)
       nested.ends, nested.z, nested.case, nested.incident = cause.z, nil, cause.incident, nil
       nested.channel, nested.mask, nested.address = nil, nil, nil
@@ -156,23 +158,25 @@ end
 -- Adds to a cause what another of its code and origin says. Returns whether that says anything new; the order of both does not matter.
 local function add_to(old, new)
   local is_news, evidence, is_known = new.at < old.at, old.evidence or {}, {}
+  local says_more = not (new.evidence and new.evidence[1]) -- an entry that comes back from an export says nothing of its own
   for _, report in ipairs(evidence) do
     is_known[report] = true
   end
   for _, report in ipairs(new.evidence or {}) do
+    says_more = says_more or not is_known[report]
     if #evidence < MOST_EVIDENCE and not is_known[report] then
       evidence[#evidence + 1], is_known[report], is_news = report, true, true
     end
   end
   old.at, old.evidence = math.min(old.at, new.at), evidence[1] and evidence -- an empty list would be written as an object
   old.mask, old.address = old.mask ~= "" and old.mask or new.mask, old.address or new.address
-  if old.d ~= new.d then
+  if old.d ~= new.d and says_more then
     old.first, old.d = old.first or old.d, nil
   end
   old.dated = old.dated and new.dated and math.max(old.dated, new.dated) or old.dated or new.dated
-  if old.b and old.b ~= new.b then -- it has evidence of another kind, so no incident's undo may lift it
+  if old.b and old.b ~= new.b and says_more then -- it has evidence of another kind, so no incident's undo may lift it
     if old.incident then
-      old.z, is_news = new.z, true
+      old.z, is_news = later(old.z, new.z), true
     end
     old.full, old.incident, old.b = nil, nil, nil
   end

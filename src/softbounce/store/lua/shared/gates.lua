@@ -70,7 +70,7 @@ local function read_gates(retries)
         cancel_fields[at + 1], cancel_fields[at + 2], cancel_fields[at + 3] = by_reference, by_claim, by_customer
         cancel_fields[at + 4], cancel_fields[at + 5] = by_merchant, by_recipient
         cancel_fields[at + 6] = "delivered:" .. reference .. ":" .. channel
-        cancel_fields[at + 7] = "delivered:" .. reference .. ":" .. string.sub(retry.id, 13)
+        cancel_fields[at + 7] = "delivered:" .. reference .. ":" .. rid
       end
       suppression_fields[2 * count + 1], suppression_fields[2 * count + 2] = rid, rid .. "@" .. merchant
       cap_fields[2 * count + 1], cap_fields[2 * count + 2] = by_claim, by_recipient
@@ -90,7 +90,7 @@ local function over_gate(retry)
   end
   local at = CANCELS * retry.place
   for n = at + 6, at + 7 do
-    if reaches(cancelled[n], retry.merchant, text(retry.fields[3]), retry.record.f * 1000, math.huge) then
+    if reaches(cancelled[n], retry.merchant, text(retry.fields[3]), retry.record.f * 1000, options.reused) then
       return "delivered", nil, "late receipt", cancel_fields[n], cancelled[n]
     end
   end

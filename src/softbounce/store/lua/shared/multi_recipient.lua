@@ -1,31 +1,8 @@
 -- multi_recipient: which of several recipients a resend may still go to.
--- needs: deliveries suppressions pauses cancels sent hmget parse_record parse_payload text made_at is_standing agree reaches
+-- needs: deliveries suppressions pauses cancels sent hmget parse_record parse_payload text agree elements made_at is_standing
+--        reaches options
 -- gives: is_any_paused is_any_cancelled keep_wanted
 local is_any_paused, is_any_cancelled = redis.call("HLEN", pauses) > 0, redis.call("HLEN", cancels) > 0
-
-local function elements(array) -- unchanged texts: cjson would shorten a long number, and turn an empty list into {}
-  local found, first, depth, at = {}, 2, 0, 2
-  while true do
-    at = string.find(array, '["%[%]{},]', at)
-    local sign = string.sub(array, at, at)
-    if sign == '"' then
-      repeat
-        at = string.find(array, '["\\]', at + 1)
-        local is_escape = string.sub(array, at, at) == "\\"
-        at = is_escape and at + 1 or at
-      until not is_escape
-    elseif depth == 0 and (sign == "," or sign == "]") then
-      table.insert(found, string.sub(array, first, at - 1))
-      first = at + 1
-      if sign == "]" then
-        return found
-      end
-    elseif sign ~= "," then
-      depth = depth + ((sign == "[" or sign == "{") and 1 or -1)
-    end
-    at = at + 1
-  end
-end
 
 -- Keeps the recipients of a retry that may still be sent to, and notes each one's pause and cap in `people`. Where nobody is left, all
 -- recipients stay and `ends` says how the retry ends. It reads each hash once, however many recipients there are. Returns false where
@@ -49,11 +26,12 @@ local function keep_wanted(retry)
   for n, rid in ipairs(record.rs) do
     local single, payload = parse_record(records[n])
     local fields = single and single.e == "delivered" and parse_payload(payload)
-    local has_it = fields and agree(text(fields[4]), merchant) and agree(text(fields[3]), claim)
+    local is_late = fields and record.f - (single.m or 0) > options.reused / 1000 -- then it is of another message
+    local has_it = fields and not is_late and agree(text(fields[4]), merchant) and agree(text(fields[3]), claim)
     local made = cancelled_[n] and made_at(cancelled_[n])
     if rid ~= "" and (is_standing(suppressed_[2 * n - 1]) or is_standing(suppressed_[2 * n])) then
       ends = "suppressed"
-    elseif rid ~= "" and has_it or reaches(delivered_[n], merchant, claim, record.f * 1000, math.huge) then
+    elseif rid ~= "" and has_it or reaches(delivered_[n], merchant, claim, record.f * 1000, options.reused) then
       ends = "delivered"
     elseif made and made >= record.f * 1000 then
       ends = "cancelled"

@@ -11,10 +11,10 @@
 --   r  1: another system retries too, and a person was told     h  events it has seen     j  1: this try was never handed over
 --   rs  the hash of each recipient, where it is about nobody in particular
 --   b  the try that was counted for the caps       y  the message's own deadline (s)
---   m  when it ended (s), where its reference came again later
+--   m  when it ended (s)
 -- payload   JSON array, see core/records.py; never written here      recipients  JSON array, only while needed
--- needs: deliveries written_last hget hset
--- gives: parse_record read_record parse_payload format_record write_record text rid_of
+-- needs: deliveries written_last now hget hset
+-- gives: parse_record read_record parse_payload format_record write_record text rid_of agree
 local VERSION = 1
 local KINDS = { s = "string", g = "string", e = "string", w = "string", h = "string", rs = "table" } -- all other fields are numbers
 local NEEDED = { waiting = "d", leased = "c", out = "c", held = "g", ended = "z" } -- the field that scripts rely on in each state
@@ -25,6 +25,14 @@ written_last = deliveries -- a record names the events that it has seen
 
 local function text(value) -- ids are numbers or texts; Lua writes 1e+15 for a long number
   return type_of(value) == "number" and string.format("%.0f", value) or value
+end
+
+local function folded(name) -- systems along the way trim and rewrite ids
+  return string.lower(string.match(name, "^%s*{?(.-)}?%s*$"))
+end
+
+local function agree(one, other) -- two names of a merchant or a claim, of which one may not be known
+  return one == "" or other == "" or one == other or folded(one) == folded(other)
 end
 
 local function rid_of(id) -- the hash of the recipient; "*" and a channel where nobody in particular is meant
@@ -95,6 +103,7 @@ end
 
 local function format_record(record, payload, recipients)
   local state, token = record.s, record.t
+  record.m = state == "ended" and (record.m or math.floor(now / 1000)) or nil
   record.s = state ~= "waiting" and state or nil
   record.t = token ~= 0 and token or nil
   local raw = cjson.encode(record) .. "\n" .. payload .. "\n" .. recipients
