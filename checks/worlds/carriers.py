@@ -99,16 +99,14 @@ class Carriers:
             code = "SMS_NOT_DELIVERED" if person.home in self.unclear else "SMS_EXPIRED"
             return Carried(arrived=None, reports=(_report(rng, expired, code),))
         receipt = _delivered(rng, arrives)
-        if (
-            rng.random() < 0.02
-        ):  # receipts get lost between networks; the carrier's own timer then says expired
+        # Assumed: receipts get lost between networks, and the carrier's own timer then says expired.
+        if rng.random() < 0.02:
+            early = Report(at=expired, heard=expired + MINUTE, code="SMS_EXPIRED")
             late = Report(at=arrives, heard=expired + lognormal(rng, 2 * HOUR, 1.5, most=2 * DAY))
-            return Carried(
-                arrived=arrives,
-                reports=(Report(at=expired, heard=expired + MINUTE, code="SMS_EXPIRED"), late),
-            )
+            return Carried(arrived=arrives, reports=(early, late))
         impatient = at + validity // 2
-        if arrives > impatient and rng.random() < 0.1:  # an aggregator gives up before the network does
+        # Assumed: an aggregator gives up before the network does.
+        if arrives > impatient and rng.random() < 0.1:
             early = Report(at=impatient, heard=impatient + MINUTE, code="SMS_EXPIRED")
             return Carried(arrived=arrives, reports=(early, receipt))
         return Carried(arrived=arrives, reports=(receipt,))
@@ -140,13 +138,13 @@ def _delivered(rng: random.Random, at: int) -> Report:
 
 
 def _report(rng: random.Random, at: int, code: str | None, smtp: str | None = None) -> Report:
-    """Return a report that mostly comes within minutes; one in twenty waits in a queue, at most 48 hours."""
+    """Return a report that mostly comes within minutes. Assumed: one in twenty waits in a queue, at most 48 hours."""
     lag = lognormal(rng, 4 * HOUR, 1.3, most=2 * DAY) if rng.random() < 0.05 else rng.randrange(1, 4) * MINUTE
     return Report(at=at, heard=at + lag, code=code, smtp=smtp)
 
 
 def _outages(rng: random.Random, each_fortnight: float) -> list[tuple[int, int]]:
-    """Return a provider's outages: most are over within the hour, the worst take a working day."""
+    """Return a provider's outages. Assumed: most are over within the hour, the worst take a working day."""
     found, moment = [], START
     while (moment := moment + round(rng.expovariate(each_fortnight / (DAYS * DAY)))) < HORIZON:
         end = moment + max(5 * MINUTE, lognormal(rng, 45 * MINUTE, 1.3, most=9 * HOUR))

@@ -28,7 +28,7 @@ class Figures:
     blocked_after: float
     refused: float  # first sends to healthy recipients that did not leave, because they were blocked
     hours: float  # median from the failure to the arrival, of the recovered
-    incidents: float
+    incidents: float  # of the brake on suppressions
 
 
 def recovery(trace: Trace) -> int | None:
@@ -101,6 +101,6 @@ COLUMNS: tuple[Column, ...] = (  # (heading, value, decimals)
     ("healthy blocked, before a person acts", lambda f: f.blocked_before, 0),
     ("after", lambda f: f.blocked_after, 0),
     ("first sends refused to the healthy", lambda f: f.refused, 0),
-    ("incidents", lambda f: f.incidents, 0),
+    ("incidents of the brake", lambda f: f.incidents, 0),
     ("hours waited", lambda f: f.hours, 0),
 )

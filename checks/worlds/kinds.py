@@ -8,7 +8,7 @@ from .people import Trait
 
 Weights = dict[Trait, float]
 
-# About three numbers in a hundred of a list in use are dead; some of these have another owner by now.
+# Assumed: three or four numbers in a hundred of a list in use are dead; some of these have another owner by now.
 PHONES: Weights = {
     Trait.PLAIN: 62,
     Trait.NIGHTS: 22,
@@ -27,7 +27,7 @@ RESTLESS: Weights = {
     Trait.DEAD: 3,
     Trait.RECYCLED: 1,
 }
-# Mail lists lose some 2 % a month to closed mailboxes; full ones are about as many.
+# Mail lists are said to lose some 2 % of their addresses a month; assumed: full mailboxes are about as many.
 MAILBOXES: Weights = {Trait.PLAIN: 92, Trait.FULL: 4, Trait.DEAD: 3, Trait.FULL_FOR_EVER: 1}
 
 
@@ -42,19 +42,17 @@ class Kind:
     mailboxes: Weights = field(default_factory=lambda: MAILBOXES)
     # Carriers keep a text for 24 to 48 h on average and Vonage for 72 h (Vonage, "Setting a Validity Period").
     validities: tuple[int, ...] = (24 * HOUR, 48 * HOUR, 72 * HOUR)
-    providers: int = 2  # of each channel
-    outages: float = (
-        0.7  # of each provider in a fortnight: status pages of large providers show one or two a month
-    )
+    providers: int = 3  # of each channel; one for each validity
+    # Of each provider in a fortnight. Assumed: one or two a month.
+    outages: float = 0.7
     merchants: int = 8
     spells: int = 0  # operators, and as many mail domains, that call good recipients dead for a time
-    unclear: int = (
-        0  # operators that say "undelivered" where others say "expired"; both are states of SMPP 3.4
-    )
-    campaign: float = (
-        0.0  # share of the messages that leave within CAMPAIGN, while one operator calls all its numbers dead
-    )
-    greylisting: float = 0.1  # share of mail domains; small servers do it, the large providers do not
+    # Operators that say "undelivered" where others say "expired": SMPP 3.4 has both states, and networks differ.
+    unclear: int = 0
+    # Share of the messages that leave within CAMPAIGN, while one operator calls all its numbers dead.
+    campaign: float = 0.0
+    # Share of the mail domains. Assumed: small servers do it, the large providers do not.
+    greylisting: float = 0.1
 
 
 KINDS = (
@@ -64,9 +62,9 @@ KINDS = (
         "hours, because with a carrier that keeps it overnight there would be no question",
         texts=1.0,
         phones=RESTLESS,
-        # Vonage recommends at most 4 h for what gets stale; Twilio's own queue kept a text for 4 h, later for 10 h.
+        # Vonage recommends at most 4 h for what gets stale, and Twilio's queue keeps a text for 4 h by default; the others
+        # are half of that and a whole working day.
         validities=(2 * HOUR, 4 * HOUR, 10 * HOUR),
-        providers=3,
     ),
     Kind(
         name="brief",
@@ -75,14 +73,12 @@ KINDS = (
         phones=RESTLESS,
         # Vonage recommends up to 30 minutes for one-time messages; the longest is the world of `softbounce demo`.
         validities=(30 * MINUTE, HOUR, 2 * HOUR),
-        providers=3,
     ),
     Kind(
         name="journeys",
         about="Half of the recipients travel for days without a signal, longer than a carrier keeps a text",
         texts=1.0,
         phones={Trait.PLAIN: 25, Trait.NIGHTS: 20, Trait.JOURNEYS: 50, Trait.DEAD: 4, Trait.RECYCLED: 1},
-        providers=3,
     ),
     Kind(
         name="mailboxes",
@@ -96,7 +92,6 @@ KINDS = (
         about="Providers fail for minutes to nine hours, and forty merchants, most of them small, share them",
         texts=0.6,
         outages=5.0,  # a bad fortnight: the world is about them
-        providers=3,
         merchants=40,
     ),
     Kind(

@@ -158,7 +158,7 @@ def _spans(rng: random.Random, trait: Trait, zone: ZoneInfo) -> Iterator[tuple[i
 
 
 def _gaps(rng: random.Random) -> Iterator[tuple[int, int]]:
-    """Everybody: an empty battery, a cellar, a flight mode; once in ten days, mostly under two hours."""
+    """Yield what befalls everybody: an empty battery, a cellar, a flight mode. Assumed: each ten days, an hour in the median."""
     moment = START
     while (moment := moment + round(rng.expovariate(1 / (10 * DAY)))) < HORIZON:
         yield moment, moment + lognormal(rng, HOUR, 1.0, most=DAY)

@@ -8,7 +8,7 @@ from .carriers import Report
 from .world import Message, World
 
 EXPONENTIAL = [minutes * MINUTE for minutes in (1, 2, 4, 8, 16)]
-# Svix's schedule; each delay begins at the failure of the try before, as its documentation says.
+# Svix's schedule in its long form; each delay begins at the failure of the try before, as its documentation says.
 SVIX = [5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR]
 SETTLE = 90 * MINUTE  # as the shipped policy for texts: a receipt may be late
 GRID = 30 * MINUTE  # of the oracle's second search
@@ -91,9 +91,8 @@ def best(world: World, message: Message, reports: tuple[Report, ...]) -> tuple[i
     """
     failure = min((report for report in reports if report.code), key=lambda report: report.heard)
     earliest = -(-failure.heard // MINUTE) * MINUTE
-    if (
-        message.person.channel == "sms" and failure.code != "PROVIDER_ERROR"
-    ):  # what was never taken cannot be late
+    was_taken = failure.code != "PROVIDER_ERROR"  # what the provider never took cannot have arrived
+    if message.person.channel == "sms" and was_taken:
         earliest = max(earliest, failure.at + SETTLE)
     at: int | None = earliest
     while (at := _allowed(message, at, is_at_once=True)) is not None:

@@ -105,8 +105,11 @@ def test_the_same_seed_gives_the_same_table(policy, empty_store):
         )
         return tables.tables({"mixed": {name: [one] for name, one in found.items()}}, KINDS)
 
+    first, other = (World(NAMED["mixed"], seed=seed, messages=100).messages for seed in (1, 2))
+
     assert table(1) == table(1)
     assert table(1) != table(2)
+    assert sorted(message.merchant for message in first) != sorted(message.merchant for message in other)
 
 
 def test_a_world_does_not_depend_on_who_retries_in_it():
@@ -148,6 +151,7 @@ def test_a_policy_that_believes_every_operator_blocks_the_healthy_until_a_person
 
     assert convinced.incidents > 0
     assert convinced.blocked_before > convinced.blocked_after
+    assert convinced.recovered > unnoticed.recovered  # the undo sends what the incident holds
     assert unnoticed.blocked_after == unnoticed.blocked_before > 0
     assert doubtful.blocked_before < unnoticed.blocked_before
 
