@@ -154,9 +154,8 @@ class _Pipeline:
         if may_undo:
             for case in list(self._store.cases.select(INCIDENTS, now=self._now)):
                 assert case.entry.get("code") != "quarantine", "no step may be so long that hand-overs wait"
-                if (
-                    "brake" in case.entry and case.state != "resolved"
-                ):  # a provider that is down blocks nobody
+                blocks = "brake" in case.entry  # the incident of a provider that is down blocks nobody
+                if blocks and case.state != "resolved":
                     self._incidents.add(case.id)
                     self._judge(case)
         return len(blocked)

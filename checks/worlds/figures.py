@@ -7,7 +7,7 @@ from statistics import fmean, median, stdev
 
 from softbounce.core.durations import HOUR
 
-from .strategies import Run, Trace
+from .strategies import Run, Trace, is_within_rules
 
 # Two-sided 95 % quantiles of Student's t for 1, 2, 3, ... degrees of freedom; beyond them 2.
 STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
@@ -19,6 +19,7 @@ class Figures:
 
     share: float  # of the oracle's recoveries, in per cent
     recovered: float
+    beyond: float  # messages that the oracle might have recovered by the same resend, and has not: none
     tries: float  # resends of a recovered message, up to the one that arrived first
     each: float  # resends of all messages for each recovery
     dead: float  # sends to recipients whom nothing can reach, first sends included
@@ -58,6 +59,7 @@ def figures(run: Run, *, oracle: Run) -> Figures:
     return Figures(
         share=100 * len(found & possible) / len(possible) if possible else nan,
         recovered=len(found),
+        beyond=sum(_is_beyond(trace) for trace in recovered if trace.message.reference not in possible),
         tries=fmean(map(_tries, recovered)) if recovered else nan,
         each=resends / len(found) if found else nan,
         dead=sum((not t.is_refused) + len(t.resends) for t in run.traces if t.message.person.is_lost),
@@ -78,6 +80,13 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
         return (known[0] if known else nan), nan
     quantile = STUDENT[len(known) - 2] if len(known) - 2 < len(STUDENT) else 2.0
     return fmean(known), quantile * stdev(known) / sqrt(len(known))
+
+
+def _is_beyond(trace: Trace) -> bool:
+    return any(
+        arrived is not None and arrived <= trace.message.deadline and is_within_rules(trace, at)
+        for at, arrived in trace.resends
+    )
 
 
 def _tries(trace: Trace) -> int:
@@ -101,6 +110,6 @@ COLUMNS: tuple[Column, ...] = (  # (heading, value, decimals)
     ("healthy blocked, before a person acts", lambda f: f.blocked_before, 0),
     ("after", lambda f: f.blocked_after, 0),
     ("first sends refused to the healthy", lambda f: f.refused, 0),
-    ("incidents of the brake", lambda f: f.incidents, 0),
-    ("hours waited", lambda f: f.hours, 0),
+    ("incidents of the brake", lambda f: f.incidents, 1),
+    ("hours waited", lambda f: f.hours, 1),
 )
