@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer, or uv; the first command makes .venv, the next ones cost nothing.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint run bench cost chaos mutants outage soak fuzz lock clean
+.PHONY: help demo test test-all lint run bench cost chaos mutants outage worlds soak fuzz lock clean
 BIN := .venv/bin
 STAMP := .venv/installed
 LUA := build/lua
@@ -48,6 +48,9 @@ chaos: $(STAMP)  ## faults and what they cost: CONTROL=1, SEED=1, REPORT=chaos.j
 
 outage: $(STAMP)  ## 1,250,000 retries due at once and a cap of 50/s, in virtual time; some ten minutes
 	@$(BIN)/python -m checks.outage $(ARGS)
+
+worlds: $(STAMP)  ## what a policy recovers beside an oracle, in simulated worlds: ARGS="--short", ARGS="--policy FILE"
+	@$(BIN)/python -m checks.worlds $(ARGS)
 
 mutants: $(STAMP)  ## bugs planted one at a time, and whether the tests notice: ARGS="--sample 15 --seed x"
 	@$(BIN)/python -m checks.mutants $(ARGS)
