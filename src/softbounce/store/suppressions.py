@@ -373,7 +373,7 @@ def _deciding(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     blocks = [entry for entry in entries if entry["code"] != "paused"] or entries
     ends = [entry.get("z") for entry in blocks]
     latest = None if None in ends else max(cast("list[int]", ends))
-    strongest = max(blocks, key=lambda entry: _strength(entry))
+    strongest = max(blocks, key=_strength)
     return {**strongest, "z": latest}
 
 
