@@ -255,8 +255,8 @@ class Suppressions:
 
         None: it is taken. ``weaker``: a stronger or longer cause stands, and the row's is kept beneath it.
         ``listed``: it says nothing new. ``past``: its end has come, and it is left out. The order of rows
-        does not matter for the list. ``dry_run`` changes nothing and yields the same, but keeps all rows in
-        memory.
+        does not matter for who is refused, why and until when. ``dry_run`` changes nothing and yields the
+        same, but keeps all rows in memory.
         """
         source = iter(rows)
         earlier: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)  # of a dry run, by field

@@ -189,8 +189,8 @@ def import_(
     """Add recipients from a file: columns channel, address or recipient (r_...), the rest as in an export.
 
     A file that cannot be read changes nothing. Rows that cannot be taken are listed on stderr, exit code 5.
-    A row never weakens what stands: it is one more cause beside the others. The order of rows and files does
-    not matter, and importing a file again, whole or after a crash, ends in the same list.
+    A row never weakens what stands: it is one more cause beside the others. In whatever order rows and files
+    come, the same recipients are refused for the same causes until the same time; a file again adds nothing.
     """
     form = form or (Form.NDJSON if file.endswith(("json", "ndjson", "jsonl")) else Form.CSV)
     on = None if channel is None else channel_of("", channel)

@@ -6,8 +6,8 @@
 
 local note = cjson.decode(ARGV[1]) -- actor, action, what, reason
 local is_dry = ARGV[2] == "dry"
--- then for each change its field and one of: {join = causes of one row, its own one last; earlier = what a dry run joined before; replaces = true: it takes the place of
--- one of its code and origin}, {lift = {code, origin}}, {move = the field of today, address, mask}
+-- then for each change its field and one of: {join = causes of one row, its own one last; earlier = what a dry run joined before;
+-- replaces = true: it takes the place of one of its code and origin}, {lift = {code, origin}}, {move = the field of today, address, mask}
 
 -- include: shared/full_store
 -- include: shared/clock
