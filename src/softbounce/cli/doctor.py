@@ -225,7 +225,10 @@ def _modes(store: Store, now: int) -> Iterator[Finding]:
 
 
 def _pauses(store: Store, now: int) -> Iterator[Finding]:
-    pauses = [(field, pause) for field, pause in store.pauses.all().items() if pause.until > now]
+    found = [(field, pause) for field, pause in store.pauses.all().items() if pause.until > now]
+    pauses = [pair for pair in found if pair[1].reason != "second_report"]  # of those there may be many
+    if asked := len(found) - len(pauses):
+        yield Level.OK, f"{count(asked, 'recipients')} paused until one retry tells whether a verdict is true"
     for field, pause in sorted(pauses, key=lambda found: found[1].until)[:MANY_PAUSES]:
         what = field.replace("recipient:", "recipient:r_", 1)
         until = when(pause.until, zone(), now)

@@ -1,7 +1,7 @@
 -- arrived: takes one MESSAGE_DELIVERED. It ends what waits, lifts the recipient's pause and clears earlier evidence.
 -- needs: deliveries pauses cancels now hget hmget hdel write_record remember notify standing_of story_of deliveries_of parse_payload text
 --        was_delivered note_delivery count_answer look_up seen_by mark_seen finish_record note_reached note_feedback
---        SILENT limits find_message is_of_another tell_reuse reaches stays_suppressed
+--        SILENT limits resume_others find_message is_of_another tell_reuse reaches stays_suppressed
 -- gives: accept_delivery
 
 -- A delivery shows that the address works, so evidence dated before it is cleared. Evidence dated after it stays: the same delivery
@@ -26,7 +26,7 @@ local function clear_count(event, at)
     known.c = known.c and next(known.c) and known.c or nil
   end
   local pause = hget(pauses, "recipient:" .. event.rid)
-  if pause and cjson.decode(pause).by == "policy" and not known.m then
+  if pause and cjson.decode(pause).reason == "soft_bounces" and not known.m then
     hdel(pauses, "recipient:" .. event.rid)
   end
 end
@@ -144,6 +144,7 @@ local function end_for_recipients(event)
       end_delivery(event, unpack(other))
     end
   else
+    resume_others(event.rid, nil, math.min(event.at or now, now))
     if event.reset then
       clear_count(event, math.min(event.at or now, now))
     end

@@ -3,7 +3,7 @@
 --        count_answer mark_seen finish_record disproves end_contradicted suppress_recipient hold_for_incident end_suppressed
 --        refusal hold give_up schedule_next judge_recipient escalate look_for_other_retrier limits LATE SILENT count
 --        is_clock_right parse_payload
---        rid_of with_names is_consent
+--        rid_of with_names is_consent pause_others resume_others
 -- gives: note_reached accept_failure
 
 -- Undoes the hold of the bare report, then judges the enriched report as if it had come first.
@@ -234,6 +234,11 @@ local function accept_failure(event)
     count_try(event)
   end
   follow_verdict(event)
+  if event.asks and event.outcome == "scheduled" then
+    pause_others(event)
+  elseif event.is_answer and event.rid ~= "" then
+    resume_others(event.rid, event.delivery)
+  end
   note_date(event)
   if event.escalated then
     escalate(event)

@@ -1,7 +1,8 @@
 -- soft_bounces: what a failure tells about its recipient, and about other systems that resend too.
--- needs: pauses now hget hset notify open_case standing_of add_evidence count_apart group_of case_facts
+-- needs: pauses now hget hset hdel notify open_case standing_of add_evidence count_apart group_of case_facts
 --        end_suppressed LATE
--- gives: judge_recipient escalate look_for_other_retrier
+-- gives: judge_recipient pause_others resume_others escalate look_for_other_retrier
+local ANSWERED = 96 * 3600 * 1000 -- ms in which a send is answered: 72 h of validity, and its receipt
 
 -- Counts soft bounces and reports of one recipient. Returns whether this report confirms a suppression.
 local function judge_recipient(event)
@@ -19,6 +20,7 @@ local function judge_recipient(event)
     add_evidence(reports, event.i, event.at, confirm.within)
     known.c[event.code] = reports
     confirmed = count_apart(reports, confirm.apart) >= confirm.reports
+    event.asks = not confirmed
     keep = confirm.within
   end
   if soft and not confirmed then
@@ -33,6 +35,27 @@ local function judge_recipient(event)
   end
   known.z = math.max(known.z or 0, now + keep)
   return confirmed
+end
+
+-- While one retry asks whether a verdict is true, nothing else is sent to the recipient. A person's pause stays.
+local function pause_others(event)
+  local field, ends = "recipient:" .. event.rid, event.due + ANSWERED
+  local old = hget(pauses, field)
+  old = old and cjson.decode(old)
+  if not old or old.by == "policy" and old.z < ends then
+    local pause = { z = ends, at = now, by = "policy", reason = "second_report", asks = event.delivery, f = event.at }
+    hset(pauses, field, cjson.encode(pause))
+  end
+end
+
+-- Another answer, or an arrival that is dated (ms) after the verdict, ends that pause.
+local function resume_others(rid, delivery, at)
+  local field = "recipient:" .. rid
+  local pause = hget(pauses, field)
+  pause = pause and cjson.decode(pause)
+  if pause and pause.reason == "second_report" and (pause.asks == delivery or at and at > pause.f) then
+    hdel(pauses, field)
+  end
 end
 
 local function escalate(event)
