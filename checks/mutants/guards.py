@@ -341,15 +341,15 @@ MUTANTS = (
     ),
     Mutant(
         file="store/lua/accept/arrived.lua",
-        old="clear_count(event, math.min(event.at or now, now))",
+        old="clear_count(event, at)",
         new="clear_count(event, now)",
         rule="An arrival dated yesterday clears nothing of today.",
         tests=(f"{ACCEPT}::test_an_arrival_clears_what_came_before_it_and_no_more",),
     ),
     Mutant(
         file="store/lua/accept/arrived.lua",
-        old='.by == "policy" and not known.m then',
-        new='.by == "policy" then',
+        old='.reason == "soft_bounces" and not known.m then',
+        new='.reason == "soft_bounces" then',
         rule="An arrival dated yesterday ends no pause of today.",
         tests=(f"{ACCEPT}::test_an_arrival_clears_what_came_before_it_and_no_more",),
     ),

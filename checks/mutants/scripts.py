@@ -204,7 +204,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_accept.py::test_a_delivery_resets_the_count[fakeredis]",
         ),
         (
-            'cjson.decode(pause).by == "policy" and',
+            'cjson.decode(pause).reason == "soft_bounces" and',
             "",
             "A delivery lifts no person's pause.",
             "tests/contract/test_suppressions.py::test_a_policys_pause_does_not_shorten_a_persons[fakeredis]",

@@ -144,9 +144,10 @@ local function end_for_recipients(event)
       end_delivery(event, unpack(other))
     end
   else
-    resume_others(event.rid, nil, math.min(event.at or now, now))
+    local at = math.min(event.at or now, now)
+    resume_others(event.rid, nil, at)
     if event.reset then
-      clear_count(event, math.min(event.at or now, now))
+      clear_count(event, at)
     end
     end_bare(event)
   end
