@@ -341,8 +341,8 @@ MUTANTS = (
     ),
     Mutant(
         file="store/lua/accept/arrived.lua",
-        old="clear_count(event, at)",
-        new="clear_count(event, now)",
+        old="      clear_count(event, at)\n",
+        new="      clear_count(event, now)\n",
         rule="An arrival dated yesterday clears nothing of today.",
         tests=(f"{ACCEPT}::test_an_arrival_clears_what_came_before_it_and_no_more",),
     ),

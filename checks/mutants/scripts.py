@@ -196,6 +196,57 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *in_file(
+        "store/lua/accept/messages.lua",
+        (
+            "return fields and not (agree(event.m",
+            "return false and not (agree(event.m",
+            "A report of another claim is of another message.",
+            "tests/contract/test_reused_references.py::test_each_report_finds_its_own_message[fakeredis]",
+        ),
+        (
+            'and event.y == "failure" and not is_consent(event.code)',
+            "",
+            "An arrival, however late, is of the message that it names.",
+            "tests/contract/test_reused_references.py::test_consent_that_is_withdrawn_weeks_after_an_arrival_opens_no_case[fakeredis-OPT_OUT]",
+        ),
+        (
+            "record.z = now + limits.history\n      write_record(delivery,",
+            "write_record(delivery,",
+            "The first message is remembered as long as the next.",
+            "tests/contract/test_reused_references.py::test_the_first_message_is_remembered_as_long_as_the_next_ones[fakeredis]",
+        ),
+        (
+            "new[place] = old[place] or new[place]",
+            "new[place] = new[place]",
+            "A report without names leaves its message its own.",
+            "tests/contract/test_reused_references.py::test_a_report_without_names_leaves_the_message_its_own[fakeredis]",
+        ),
+    ),
+    *in_file(
+        "store/lua/shared/active.lua",
+        (
+            "failed - arrival[3] <= within",
+            "true",
+            "What arrived weeks ago does not end a new message.",
+            "tests/contract/test_reused_references.py::test_what_arrived_weeks_ago_without_a_failure_does_not_end_a_new_message[fakeredis]",
+        ),
+    ),
+    *in_file(
+        "store/lua/accept/soft_bounces.lua",
+        (
+            'old.by == "policy" and old.z < ends',
+            "old.z < ends",
+            "A person's pause stays.",
+            "tests/contract/test_second_report.py::test_a_pause_of_a_person_stays[fakeredis]",
+        ),
+        (
+            "pause.asks == delivery or at and at > pause.f",
+            "true",
+            "An arrival of before a verdict ends no pause.",
+            "tests/contract/test_second_report.py::test_an_arrival_of_before_the_verdict_ends_no_pause[fakeredis]",
+        ),
+    ),
+    *in_file(
         "store/lua/accept/arrived.lua",
         (
             "if item[2] > at then",
