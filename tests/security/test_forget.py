@@ -219,3 +219,17 @@ def test_a_record_that_nobody_can_read_keeps_no_address(desk: Desk, damage: byte
 
     assert desk.lies_on_disk(NUMBER) == []
     assert desk.lies_on_disk(OTHER) == [OTHER]
+
+
+def test_what_is_suppressed_after_forgetting_stays_hashed(desk: Desk):
+    """A late verdict, a person's word and an import know the recipient by the hash alone."""
+    desk.report(failed("m1", [NUMBER]))
+    assert desk.run("recipients", "forget", NUMBER, "--reason", "asked").exit_code == 0
+    desk.report(failed("m2", [NUMBER], code="OPT_OUT"))
+    desk.run("suppressions", "add", NUMBER, "--reason", "asked", "--merchant", "7")
+    row = {"channel": "sms", "address": NUMBER, "code": "COMPLAINT"}
+    list(desk.store.suppressions.load([row], by=By("me", "list"), now=desk.store.now()))
+    found = list(desk.store.suppressions.find(NUMBER, "sms"))
+
+    assert len(found) == 3
+    assert not any(entry.address for entry in found)

@@ -1,8 +1,9 @@
--- forget: erases one recipient's address wherever the caller has found it; the hash and the suppression stay.
+-- forget: erases one recipient's address wherever the caller has found it; the hash and the suppression stay, and later ones are hashed.
 -- effects  suppressions lose the address, dead letters are deleted, records and notices lose the recipient. A retry to nobody else
 --          ends; one to several goes on to the others. What has changed since the caller looked is left alone
 -- returns  how many places lost an address
 -- keys: schedule deliveries suppressions history notice_bodies dead_letters audit meta damaged members
+--       cancels
 
 local entry = cjson.decode(ARGV[1]) -- actor, action, what (the recipient's hash), reason
 -- suppressions (fields), dead_letters and damaged (ids), deliveries and notices ({id, {recipients before, after, places kept}}), periods
@@ -72,6 +73,7 @@ for _, id in ipairs(options.damaged) do
     erased = erased + 1
   end
 end
+hset(cancels, "forgotten:" .. string.sub(entry.what, 3), string.format('{"a":%d}', now)) -- what is suppressed later stays hashed
 entry.at = now
 xadd(audit, entry)
 write_changes()

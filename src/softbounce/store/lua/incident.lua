@@ -2,7 +2,7 @@
 -- effects  undo: lifts the incident's cause and what its reports left in the recipient's counts; the message that it had ended is held
 --          by the incident, if its address is known. confirm: a provisional cause gets its full term
 -- returns  how many causes it changed, or -1 where the incident is unknown
--- keys: suppressions deliveries standing cases members history meta
+-- keys: suppressions deliveries standing cases members history meta cancels
 
 local incident, how = ARGV[1], ARGV[2] -- the case; undo or confirm; then fields of suppressions
 

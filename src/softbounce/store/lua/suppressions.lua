@@ -2,7 +2,7 @@
 -- effects  a cause that is joined is written beside those that stand, see shared/causes; a dry run writes nothing
 -- returns  for each change what became of it, and the entry as it is then (JSON, "": there is none). Joined: "new", "weaker" (a
 --          stronger or longer cause stands, and it is kept beneath) or "listed" (it says nothing new). Else: the number of causes
--- keys: suppressions audit meta
+-- keys: suppressions audit meta cancels
 
 local note = cjson.decode(ARGV[1]) -- actor, action, what, reason
 local is_dry = ARGV[2] == "dry"

@@ -10,7 +10,7 @@
 --         look for "z", "a" and "incident" in the text of an entry, so in there the end is `ends` and the incident `case`
 -- The field `recipient@` mirrors in the same way the consents of all merchants, for who asks without a merchant; each such cause
 -- names its `merchant`. meta counts these fields as `consent_fields`.
--- needs: suppressions meta now hget hset hdel
+-- needs: suppressions cancels meta now hget hset hdel
 -- gives: is_consent causes_of write_causes join lift
 local CONSENT = { COMPLAINT = true, OPT_OUT = true }
 local RANKS = { event = 3, provider = 4 } -- by origin; of any other origin a person has said it
@@ -192,6 +192,9 @@ end
 -- Adds a cause to a field. One of its code and origin that stands gains its evidence and the later end; before a new one is written,
 -- when_new(cause, field, ...) is called. Returns the entry, the cause as it stands there, and whether that says anything new.
 local function join(field, cause, when_new, ...)
+  if cause.address and hget(cancels, "forgotten:" .. string.match(field, "^[^@]*")) then
+    cause.address = nil -- `recipients forget` holds for what comes later as well
+  end
   local is_first = not hget(suppressions, field)
   local causes = is_first and {} or standing_in(causes_of(field))
   for n = 1, #causes do
