@@ -78,7 +78,7 @@ def days(seed=1):
         if rng.random() < 0.5:
             channel = "email" if "@" in address else "sms"
             late = at + rng.randrange(DAY, 2 * DAY)
-            found.append((late, delivered(f"m{number}", channel=channel, to=address)))
+            found.append((late, delivered(f"m{number}", channel=channel, to=address, claim=number)))
     return sorted(found, key=lambda one: one[0])
 
 

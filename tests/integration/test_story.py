@@ -426,7 +426,11 @@ def remembered(kept: dict[str, Any]) -> dict[str, Any]:
         "counters": {name: int(count) for name, count in kept["counters"].items()},
         "handed over": numbers(said[0] for head, said in records if head.get("s") == "out"),
         "waits": numbers(said[0] for head, said in records if "s" not in head),
-        "suppressed": Counter(json.loads(entry)["code"] for entry in kept["suppressions"].values()),
+        "suppressed": Counter(
+            json.loads(entry)["code"]
+            for field, entry in kept["suppressions"].items()
+            if not field.endswith("@")  # which mirrors the consents of all merchants
+        ),
         "cases": {
             kind: numbers(case["sample"] for case in cases if case["kind"] == kind)
             for kind in {case["kind"] for case in cases}

@@ -65,6 +65,8 @@ def read_rows(file: IO[str], *, form: str) -> Iterator[dict[str, Any]]:
         return
     for cells in read_cells(file):
         row: dict[str, Any] = {name: _unquoted(cell) for name, cell in cells.items()}
+        if not row.get("also"):  # only an entry with several causes has some
+            row.pop("also", None)
         yield row | {name: _list_of(row[name]) for name in ("evidence", "also") if name in row}
 
 
