@@ -89,7 +89,7 @@ def test_a_delivery_clears_the_evidence_against_an_address(driver):
     driver.wait(6 * DAY)
     driver.fail("m2", "SMS_NOT_DELIVERED")
 
-    assert not driver.is_suppressed()
+    assert driver.store.suppressions.check(NUMBER, "sms").reason == "paused"
 
 
 def test_hashes_of_another_key_are_refused_and_not_counted_as_imported(driver):

@@ -158,7 +158,7 @@ LONGEST_ACT = signature(handle_once).parameters["longest"].default // timedelta(
 FIGURES: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     ("README.md", "may still leave, at most {:g} seconds later", (constant("LAST_START") * LEASE,)),
     ("README.md", "config/policy.yaml:{} codes.SMS_EXPIRED", (policy_line("  SMS_EXPIRED:"),)),
-    ("README.md", "(replaces delays 90m 4h 12h 24h, :{})", (policy_line("  SMS_EXPIRED:"),)),
+    ("README.md", "(replaces delays 90m 4h 12h 24h 36h 48h, :{})", (policy_line("  SMS_EXPIRED:"),)),
     ("docs/design.md", "bytes, in batches of {}", (constant("INTAKE_BATCH"),)),
     ("docs/design.md", "{} strikes within {} hours", (word(lua("STRIKES")), lua("STRIKES_WITHIN") // 3600)),
     ("docs/design.md", "is claimed in groups of {}", (lua("FEW"),)),

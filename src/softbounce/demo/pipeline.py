@@ -18,7 +18,7 @@ Json = dict[str, Any]
 PERMANENT = ("INVALID_", "BOUNCE_PERMANENT_")
 MISLABEL = "INVALID_MOBILE_NUMBER"  # only the mislabelling operator says so: the world has no such number
 CONFIRMED = "SMS_NOT_DELIVERED"  # the policy believes it at the second report, so it sends once more
-TAIL = 6 * DAY  # ms after the last first send in which every window of the policy ends
+TAIL = 12 * DAY  # ms after the last first send in which every window of the policy ends
 
 
 @dataclass(slots=True)

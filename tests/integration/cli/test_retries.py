@@ -11,7 +11,7 @@ def test_the_list_shows_what_waits_the_next_one_first(desk):
     quick, slow = desk.data("retries", "list")
 
     assert (quick["reference"], slow["reference"]) == ("quick", "slow")
-    assert (quick["cause"], quick["attempt"], quick["maxAttempts"]) == ("Provider unavailable", 1, 6)
+    assert (quick["cause"], quick["attempt"], quick["maxAttempts"]) == ("Provider unavailable", 1, 8)
     assert quick["nextTry"].endswith("Z")
     assert "•••" in quick["address"]
 

@@ -77,8 +77,8 @@ def test_show_prints_each_rule_with_its_line(run):
     result = run("show", "--policy", ROOT / "config/policy.yaml")
     row = next(line for line in result.stdout.splitlines() if line.startswith("SMS_EXPIRED")).split()
 
-    assert row[1:7] == ["retry", "recipient", "90m", "4h", "12h", "24h"]
-    assert row[7].startswith(":")
+    assert row[1:9] == ["retry", "recipient", "90m", "4h", "12h", "24h", "36h", "48h"]
+    assert row[9].startswith(":")
 
 
 def test_show_follows_channel_and_merchant(run):
