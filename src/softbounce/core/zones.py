@@ -46,7 +46,7 @@ def zone_named(text: str) -> str | None:
     (``Eastern Standard Time``) are names, too.
     """
     name = _folded(text) if len(text) <= _LONGEST else ""
-    if offset := _OFFSET.fullmatch(name):
+    if name not in _names() and (offset := _OFFSET.fullmatch(name)):  # GMT+0 is a zone's own name
         sign, hours, minutes = "+" if offset[1] == "+" else "-", int(offset[2]), offset[3] or "00"
         west_positive = f"etc/gmt{'-' if sign == '+' else '+'}{hours}"  # POSIX counts to the west
         name = west_positive if minutes == "00" else f"{sign}{hours:02}:{minutes}"
