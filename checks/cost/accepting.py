@@ -55,6 +55,12 @@ def _again(store: Store) -> Call:
     return taken([report(reference="m", to=["a@example.com"]) for _ in range(300)])
 
 
+@kind(ACCEPT, "small reports, one reference and recipient, a claim each")
+def _other_messages(store: Store) -> Call:
+    take(store, [report(reference="m", to=["a@example.com"], claim={"id": n}) for n in range(300)])
+    return taken([report(reference="m", to=["a@example.com"], claim={"id": n}) for n in range(300)])
+
+
 @kind(ACCEPT, "small reports, one reference, many recipients, 5,000 before")
 def _again_others(store: Store) -> Call:
     take(store, [report(reference="m") for _ in range(5000)])

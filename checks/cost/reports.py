@@ -49,21 +49,23 @@ def report(
     }
     if code is not None and not delivered:
         message["error"] = {"type": kind, "reasonCode": code, "details": details or {}}
+    one = reference or f"{n}"  # all reports of a reference are of one claim
     whole = {
         "type": "MESSAGE_DELIVERED" if delivered else "MESSAGE_NOT_DELIVERED",
         "date": date,
         "eventId": f"e{n}",
         "claim": {
-            "id": n,
-            "merchantId": n % 50,
-            "customerNumber": f"{n}",
-            "referenceNumber": f"{n}",
+            "id": one,
+            "merchantId": 7 if reference else n % 50,
+            "customerNumber": one,
+            "referenceNumber": one,
             "communication": message,
         },
     }
     if large:
         whole["eventId"] = label(n)
-        whole["claim"] |= {"id": label(n), "customerNumber": label(n), "referenceNumber": label(n)}
+        known = label(0 if reference else n)
+        whole["claim"] |= {"id": known, "customerNumber": known, "referenceNumber": known}
         message |= {"campaign": label(n), "operator": label(n), "provider": NAME}
         whole["claim"]["merchantId"] = NAME
     whole["claim"] |= claim or {}

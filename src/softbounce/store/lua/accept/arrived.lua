@@ -1,7 +1,7 @@
 -- arrived: takes one MESSAGE_DELIVERED. It ends what waits, lifts the recipient's pause and clears earlier evidence.
 -- needs: deliveries pauses cancels now hget hmget hdel write_record remember notify standing_of story_of deliveries_of parse_payload text
 --        was_delivered note_delivery count_answer look_up seen_by mark_seen finish_record note_reached note_feedback
---        SILENT limits resume_others find_message is_of_another tell_reuse reaches stays_suppressed
+--        SILENT limits mark_of fetch resume_others find_message is_of_another tell_reuse reaches stays_suppressed
 -- gives: accept_delivery
 
 -- A delivery shows that the address works, so evidence dated before it is cleared. Evidence dated after it stays: the same delivery
@@ -35,8 +35,10 @@ end
 local function others_of(event)
   local reference, found = string.sub(event.delivery, 1, 12), {}
   for _, id in ipairs(deliveries_of(reference, table.concat(story_of(reference), "\n"))) do
-    local record, payload, recipients = look_up(event, id, id ~= event.delivery and hget(deliveries, id))
-    local is_left = record and record.e ~= "delivered" and record.e ~= "suppressed" and record.e ~= "superseded"
+    local raw = id ~= event.delivery and hget(deliveries, id)
+    local has_it = raw and string.find(raw, '"e":"delivered"', 1, true) -- such a record need not be read
+    local record, payload, recipients = look_up(event, id, not has_it and raw)
+    local is_left = record and record.e ~= "suppressed" and record.e ~= "superseded"
     local fields = is_left and parse_payload(payload)
     if fields and fields[2] == event.ch and not is_of_another(event, payload) then
       found[#found + 1] = { id, record, payload, recipients }
@@ -135,6 +137,11 @@ end
 
 local function end_for_recipients(event)
   if event.rids then -- it names several recipients: each of them has the message, all others still wait
+    local fields = {}
+    for n, rid in ipairs(event.rids) do
+      fields[n] = mark_of(event, rid)
+    end
+    fetch(cancels, fields)
     for _, rid in ipairs(event.rids) do
       note_reached(event, rid)
     end

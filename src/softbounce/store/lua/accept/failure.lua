@@ -3,8 +3,8 @@
 --        count_answer mark_seen finish_record disproves end_contradicted suppress_recipient hold_for_incident end_suppressed
 --        refusal hold give_up schedule_next judge_recipient escalate look_for_other_retrier limits LATE SILENT count
 --        is_clock_right parse_payload
---        rid_of with_names is_consent pause_others resume_others
--- gives: note_reached accept_failure
+--        stamp fetch arrivals_in rid_of with_names is_consent pause_others resume_others
+-- gives: mark_of note_reached accept_failure
 
 -- Undoes the hold of the bare report, then judges the enriched report as if it had come first.
 local function give_way(event)
@@ -21,16 +21,22 @@ end
 
 local MOST_ARRIVALS = 10 -- that a mark lists, the newest first: of several messages under one reference
 
+local function mark_of(event, whom)
+  return "delivered:" .. string.sub(event.delivery, 1, 12) .. ":" .. whom
+end
+
 -- Marks of the whole channel, or of one recipient among several, are looked at before each resend.
 local function note_reached(event, whom)
-  local field = "delivered:" .. string.sub(event.delivery, 1, 12) .. ":" .. whom
-  local old, arrivals = hget(cancels, field), { { event.m, event.cl, now } }
-  for _, arrival in ipairs(is_standing(old) and cjson.decode(old).of or {}) do
+  local field = mark_of(event, whom)
+  local old = hget(cancels, field)
+  event.arrival = event.arrival or "[" .. cjson.encode(event.m) .. "," .. cjson.encode(event.cl) .. "," .. stamp .. "]"
+  local arrivals = { event.arrival }
+  for _, arrival in ipairs(old and arrivals_in(old) or {}) do
     if #arrivals < MOST_ARRIVALS and (arrival[1] ~= event.m or arrival[2] ~= event.cl) then
-      arrivals[#arrivals + 1] = arrival
+      arrivals[#arrivals + 1] = cjson.encode(arrival)
     end
   end
-  hset(cancels, field, cjson.encode({ a = now, z = now + limits.history, of = arrivals }))
+  hset(cancels, field, string.format('{"a":%d,"z":%d,"of":[%s]}', now, now + limits.history, table.concat(arrivals, ",")))
 end
 
 -- Notes the record, a new one for a first failure, and the delivery's state before this report.
@@ -189,10 +195,15 @@ end
 
 -- A recipient among several who has the message already gets no resend.
 local function note_who_has_it(event)
+  local reached, fields = {}, {}
   for n, rid in ipairs(event.rids) do
     if was_delivered(count + event.first + n - 1) == true then
-      note_reached(event, rid)
+      reached[#reached + 1], fields[#fields + 1] = rid, mark_of(event, rid)
     end
+  end
+  fetch(cancels, fields)
+  for _, rid in ipairs(reached) do
+    note_reached(event, rid)
   end
 end
 

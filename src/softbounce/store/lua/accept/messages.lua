@@ -2,7 +2,9 @@
 -- have "~2", "~3" and so on behind it, so that recipient and reference can be read from each.
 -- needs: deliveries now hget parse_payload text look_up write_record remember open_case agree elements is_consent SILENT limits
 -- gives: is_of_another find_message with_names tell_reuse
-local MOST_MESSAGES = 99 -- under one reference; one more report is about the newest of them
+local MOST_MESSAGES = 9 -- under one reference, as each report is compared with them in turn; one more is about the newest of them
+
+local NAMES = 6 -- elements of a payload up to those that name merchant and claim
 
 -- Whether a report names another merchant or another claim than a delivery does. One that names neither is of each.
 local function is_of_another(event, payload)
@@ -42,8 +44,12 @@ local function with_names(event)
   if event.m ~= "" or event.cl ~= "" or not event.old_payload then
     return event.payload
   end
-  local new, old = elements(event.payload), elements(event.old_payload)
-  for place = 3, 6 do -- claim, merchant, the claim's number, the customer's
+  local is_array, old = pcall(elements, event.old_payload, NAMES)
+  if not is_array then
+    return event.payload
+  end
+  local new = elements(event.payload, NAMES)
+  for place = 3, NAMES do -- claim, merchant, the claim's number, the customer's
     new[place] = old[place] or new[place]
   end
   return "[" .. table.concat(new, ",") .. "]"

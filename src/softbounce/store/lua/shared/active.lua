@@ -1,6 +1,6 @@
 -- active: when an entry was made and when it ends, whether it is active now, and whether a hash has an active entry under some fields.
 -- needs: now hmget agree
--- gives: NUMBER end_of made_at is_standing is_active reaches
+-- gives: NUMBER end_of made_at is_standing is_active arrivals_in reaches
 local NUMBER = "(%-?%d[%d.eE+-]*)" -- a number as JSON writes it, with or without a sign
 local ENDS, MADE = '"z":' .. NUMBER, '"a":' .. NUMBER
 
@@ -17,13 +17,22 @@ local function is_standing(entry)
   return entry and (not ends or ends > now)
 end
 
--- Whether a mark says that a message has arrived which failed then (ms). It lists the merchant and claim of each arrival, and when it
--- was (ms). A failure later than `within` ms after it is of another message.
+-- Returns what a mark lists: the merchant and claim of each arrival of a message, and when it was (ms).
+local function arrivals_in(mark)
+  local found = {}
+  local is_json, entry = pcall(cjson.decode, is_standing(mark) and mark or "{}")
+  for _, arrival in ipairs(is_json and type(entry) == "table" and type(entry.of) == "table" and entry.of or {}) do
+    if type(arrival) == "table" and type(arrival[3]) == "number" then
+      found[#found + 1] = { tostring(arrival[1]), tostring(arrival[2]), arrival[3] }
+    end
+  end
+  return found
+end
+
+-- Whether a mark says that a message has arrived which failed then (ms). A failure later than `within` ms after it is of another message.
 local function reaches(mark, merchant, claim, failed, within)
-  local is_json, found = pcall(cjson.decode, is_standing(mark) and mark or "")
-  for _, arrival in ipairs(is_json and type(found) == "table" and type(found.of) == "table" and found.of or {}) do
-    if type(arrival) == "table" and type(arrival[3]) == "number" and failed - arrival[3] <= within
-      and agree(tostring(arrival[1]), merchant) and agree(tostring(arrival[2]), claim) then
+  for _, arrival in ipairs(mark and arrivals_in(mark) or {}) do
+    if failed - arrival[3] <= within and agree(arrival[1], merchant) and agree(arrival[2], claim) then
       return true
     end
   end

@@ -1,6 +1,6 @@
--- elements: the elements of a JSON array as they are written.
+-- elements: the elements of a JSON array as they are written; with `most`, so many of them, and the rest as one text.
 -- gives: elements
-local function elements(array) -- unchanged texts: cjson would shorten a long number, and turn an empty list into {}
+local function elements(array, most) -- unchanged texts: cjson would shorten a long number, and turn an empty list into {}
   local found, first, depth, at = {}, 2, 0, 2
   while true do
     at = string.find(array, '["%[%]{},]', at)
@@ -15,6 +15,9 @@ local function elements(array) -- unchanged texts: cjson would shorten a long nu
       table.insert(found, string.sub(array, first, at - 1))
       first = at + 1
       if sign == "]" then
+        return found
+      elseif #found == most then
+        found[most + 1] = string.sub(array, first, -2)
         return found
       end
     elseif sign ~= "," then
