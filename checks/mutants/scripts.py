@@ -171,7 +171,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "tests/contract/test_accept.py::test_reports_that_follow_one_another_are_no_second_system",
         ),
         (
-            "      note_reached(event, rid)\n",
+            "    note_reached(event, rid)\n",
             "",
             "Who has the message does not get it again with others.",
             "tests/contract/test_several_recipients.py::test_one_of_several_who_had_the_message_before_does_not_get_it_again",
