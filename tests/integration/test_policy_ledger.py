@@ -18,7 +18,9 @@ from softbounce.store import Store
 from softbounce.testing import delivered, failed
 
 DAY = 24 * HOUR
-SLOWER = packaged_policy().replace("delays: [90m, 4h, 12h, 24h]", "delays: [6h, 24h]")
+SLOWER = packaged_policy().replace(
+    "delays: [90m, 4h, 12h, 24h, 36h, 48h], max_attempts: 6", "delays: [6h, 24h], max_attempts: 4"
+)
 STRICT = """
 version: 1
 name: strict

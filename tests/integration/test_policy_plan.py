@@ -23,7 +23,11 @@ def store(valkey, monkeypatch, tmp_path):
     monkeypatch.setenv("SOFTBOUNCE_NAMESPACE", namespace)
     monkeypatch.chdir(tmp_path)
     text = packaged_policy()
-    Path("new.yaml").write_text(text.replace("delays: [90m, 4h, 12h, 24h]", "delays: [3h, 6h, 24h]"))
+    Path("new.yaml").write_text(
+        text.replace(
+            "delays: [90m, 4h, 12h, 24h, 36h, 48h], max_attempts: 6", "delays: [3h, 6h, 24h], max_attempts: 4"
+        )
+    )
     store = Store.open(valkey, namespace=namespace)
     store.set_now(START)
     policy = policy_file.load(text, file="config/policy.yaml")
