@@ -377,7 +377,9 @@ NOTICES = (
         old=' or old_state == "held" and record.j == 1',
         new="",
         rule="recovered counts no try that a crash loop or a hold kept back.",
-        tests=MODEL,
+        tests=(
+            "tests/contract/test_claim.py::test_recovered_counts_no_try_that_a_crash_loop_kept_back[fakeredis]",
+        ),
     ),
     Mutant(
         file=CLAIMING,

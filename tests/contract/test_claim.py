@@ -912,3 +912,18 @@ def test_a_release_takes_back_its_own_strike_and_no_crash(driver):
     driver.claim()
 
     assert driver.story().delivery.state == "held"
+
+
+def test_recovered_counts_no_try_that_a_crash_loop_kept_back(driver):
+    """Three hand-overs began and none ended, so that no try is known to have left."""
+    driver.fail()
+    driver.until_due()
+    for _ in range(3):
+        driver.claim()
+        driver.wait(LEASE + SECOND)
+    driver.claim()
+    assert driver.story().delivery.state == "held"
+    driver.deliver()
+    (notice,) = (one for one in driver.store.notices.claim(limit=9, lease=LEASE) if one.type == "recovered")
+
+    assert notice.body["tries"] == 0

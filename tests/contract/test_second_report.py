@@ -84,7 +84,7 @@ def test_the_pause_ends_where_no_answer_comes(asking):
 def test_a_pause_of_a_person_stays(asking):
     """Neither is it shortened, nor does an answer end it."""
     asking.store.pauses.add(
-        "recipient", NUMBER, channel="sms", by=By("eva", "asked"), until=asking.now + 40 * DAY
+        "recipient", NUMBER, channel="sms", by=By("eva", "asked"), until=asking.now + 2 * HOUR
     )
     asking.fail(code=CODE)
     asking.deliver("m9")
