@@ -87,6 +87,7 @@ def test_a_pause_of_a_person_stays(asking):
         "recipient", NUMBER, channel="sms", by=By("eva", "asked"), until=asking.now + 2 * HOUR
     )
     asking.fail(code=CODE)
+    asking.wait(HOUR)
     asking.deliver("m9")
 
     assert verdict(asking) == "paused"
