@@ -26,9 +26,8 @@ codes:
   PLACEHOLDER_ERROR: {do: hold, fault: message}
 """
 """Delays of a second: the faults of weeks fit into minutes, on the real clock."""
-SILENCE = (
-    39 * 86_400_000
-)  # ms: every deadline of the policy, and the 72 h after it in which an answer is awaited
+SILENCE = 39 * 86_400_000
+"""Time (ms) in which every deadline of the policy has passed, and the 72 h after it in which an answer may come."""
 TRIES = 3
 
 

@@ -108,7 +108,7 @@ end
 local function have_all(event, record)
   local fields = {}
   for n, rid in ipairs(record.rs) do
-    fields[n] = "delivered:" .. string.sub(event.delivery, 1, 12) .. ":" .. rid
+    fields[n] = mark_of(event, rid)
   end
   local fields_of, marks = parse_payload(event.bare_payload), hmget(cancels, fields)
   for n = 1, #fields do
@@ -122,7 +122,7 @@ end
 -- Ends what the bare report began; where it named several recipients, only for this one.
 local function end_bare(event)
   local bare = event.bare_record
-  if not bare or bare.s == "ended" and not SILENT[bare.e] then
+  if not bare or not is_open(bare) then
     return
   elseif bare.rs then
     note_reached(event, event.rid)

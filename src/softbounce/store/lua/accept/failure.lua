@@ -62,8 +62,8 @@ local function look_for_end(event)
   local id, record = event.delivery, event.record
   local reference = string.sub(id, 1, 12)
   local marks = hmget(cancels, {
-    "reference:" .. reference, "claim:" .. event.cl, "delivered:" .. reference .. ":" .. event.ch,
-    "delivered:" .. reference .. ":" .. rid_of(id),
+    "reference:" .. reference, "claim:" .. event.cl, mark_of(event, event.ch),
+    mark_of(event, rid_of(id)),
   })
   if is_standing(marks[1]) or is_standing(marks[2]) then
     event.is_cancelled = true
